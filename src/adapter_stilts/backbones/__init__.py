@@ -1,0 +1,21 @@
+"""Frozen encoders: where they come from, their precision, their identity."""
+
+from adapter_stilts.backbones.load import (
+    DEFAULT_BACKBONE,
+    EMBEDDED,
+    Backbone,
+    find_backbone,
+    fingerprint,
+)
+from adapter_stilts.backbones.precision import bf16_available, default_device, resolve_precision
+
+__all__ = [
+    "DEFAULT_BACKBONE",
+    "EMBEDDED",
+    "Backbone",
+    "bf16_available",
+    "default_device",
+    "find_backbone",
+    "fingerprint",
+    "resolve_precision",
+]

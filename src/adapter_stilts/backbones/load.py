@@ -1,0 +1,209 @@
+"""Finds a backbone: the embedded one, a local folder, or a model on the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from transformers import AutoConfig, AutoTokenizer
+
+from adapter_stilts.backbones.embedded import embedded_backbone
+from adapter_stilts.errors import FailureError, UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+
+EMBEDDED = "embedded"
+DEFAULT_BACKBONE = "xlm-roberta-large"
+
+# Short names whose repositories moved under an organisation.
+_HUB_IDS = {
+    "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
+}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen encoder on disk.
+
+    `name` is what the user typed, `path` the folder with configuration, weights and tokenizer,
+    `revision` the Hub commit (empty for a local folder).
+    """
+
+    name: str
+    path: Path
+    revision: str = ""
+
+    @cached_property
+    def config(self) -> PretrainedConfig:
+        """The model's configuration, read anew for every backbone object."""
+        try:
+            return AutoConfig.from_pretrained(self.path)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"backbone '{self.name}': {self.path}/config.json is not the configuration of a "
+                f"known encoder ({_first_line(error)})"
+            ) from error
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The fast tokenizer; a slow one has no offsets and is refused."""
+        logging.getLogger("transformers.tokenization_utils_base").addFilter(_no_mistral_warning)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.path, use_fast=True)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise UserError(
+                f"backbone '{self.name}': no tokenizer could be read from {self.path} "
+                f"({_first_line(error)})"
+            ) from error
+        if not tokenizer.is_fast:
+            raise UserError(
+                f"backbone '{self.name}' has no fast tokenizer (tokenizer.json in {self.path}); "
+                "convert it with transformers first"
+            )
+        return tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """The longest sequence, in tokens, that the position embeddings hold."""
+        config = self.config
+        positions = int(config.max_position_embeddings)
+        # RoBERTa numbers positions from padding_idx + 1.
+        if config.model_type in {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert"}:
+            positions -= int(config.pad_token_id) + 1
+        return positions
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a path."""
+        return Path(self.name).name if Path(self.name).exists() else self.name.replace("/", "--")
+
+
+def _no_mistral_warning(record: logging.LogRecord) -> bool:
+    """transformers 4.57 takes every local tokenizer for a Mistral one with a wrong pattern."""
+    return "fix_mistral_regex" not in record.getMessage()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0][:200]
+
+
+def find_backbone(name: str) -> Backbone:
+    """The backbone of that name: `embedded`, a local folder, or a Hub id (`id@revision`).
+
+    Raises:
+        UserError: no such folder or repository, or the Hub cannot be reached.
+    """
+    if name == EMBEDDED:
+        return Backbone(name, embedded_backbone())
+    local = Path(name).expanduser()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise UserError(f"backbone folder {local} has no config.json")
+        return Backbone(name, local)
+    if name.startswith((".", "/", "~")):
+        raise UserError(f"backbone folder {name} is not there")
+    return _from_hub(name)
+
+
+_HUB_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "sentencepiece.bpe.model",
+    "vocab.txt",
+)
+
+
+def _from_hub(name: str) -> Backbone:
+    repo, _, revision = name.partition("@")
+    repo = _HUB_IDS.get(repo, repo)
+    remedy = "or use --backbone embedded or --backbone PATH"
+    try:
+        config = Path(hf_hub_download(repo, "config.json", revision=revision or None))
+        # The commit that was resolved is the name of the snapshot folder.
+        commit = config.parent.name
+        for file in _HUB_FILES:
+            try:
+                hf_hub_download(repo, file, revision=commit)
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                continue
+        _download_weights(repo, commit)
+    except GatedRepoError as error:
+        raise UserError(
+            f"backbone '{repo}' is gated: ask for access on its page, then `hf auth login`, {remedy}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"no backbone '{repo}' on the Hub (misspelt, or private without a token), {remedy}"
+        ) from error
+    except (HFValidationError, EntryNotFoundError) as error:
+        if isinstance(error, LocalEntryNotFoundError):
+            raise _unreachable(repo, remedy) from error
+        raise UserError(f"backbone '{name}': {_first_line(error)}; {remedy}") from error
+    except (OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == 28:
+            raise FailureError(f"disk full while downloading backbone '{repo}'") from error
+        raise _unreachable(repo, remedy) from error
+    return Backbone(name, config.parent, commit)
+
+
+def _unreachable(repo: str, remedy: str) -> UserError:
+    return UserError(
+        f"backbone '{repo}' is not in the local cache and the Hub cannot be reached: "
+        f"connect, {remedy}"
+    )
+
+
+def _download_weights(repo: str, commit: str) -> None:
+    """Downloads safetensors, in one file or in shards; a pickle is not accepted."""
+    try:
+        hf_hub_download(repo, "model.safetensors", revision=commit)
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:
+        try:
+            index = hf_hub_download(repo, "model.safetensors.index.json", revision=commit)
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError as error:
+            raise UserError(
+                f"backbone '{repo}' has no safetensors weights, and pickles are not loaded"
+            ) from error
+        weight_map = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
+        for shard in sorted(set(weight_map.values())):
+            hf_hub_download(repo, shard, revision=commit)
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """SHA-256 (first 16 hex digits) over names, shapes and float32 values of the trunk's weights.
+
+    The pooler is left out: it is absent from many checkpoints, newly initialised then, and no
+    head here reads it. Call it before adding modules or changing precision.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if name.startswith("pooler.") or not tensor.is_floating_point():
+            continue
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().float().contiguous().numpy().data)
+    return digest.hexdigest()[:16]

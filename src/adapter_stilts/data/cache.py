@@ -1,0 +1,165 @@
+"""Examples kept as Arrow: written once, memory-mapped afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from filelock import FileLock
+
+from adapter_stilts.errors import FailureError
+from adapter_stilts.paths import atomic_folder, cache_dir
+from adapter_stilts.tasks.spec import Example, HeadKind
+
+if TYPE_CHECKING:
+    import datasets
+
+_BATCH = 1000
+_TEXTS = pa.list_(pa.string())
+SCHEMAS: Mapping[HeadKind, pa.Schema] = {
+    "classification": pa.schema(
+        {"id": pa.string(), "text_a": pa.string(), "text_b": pa.string(), "label": pa.int64()}
+    ),
+    "choice": pa.schema(
+        {"id": pa.string(), "prompt": pa.string(), "options": _TEXTS, "label": pa.int64()}
+    ),
+    "span": pa.schema(
+        {
+            "id": pa.string(),
+            "question": pa.string(),
+            "context": pa.string(),
+            "answers": _TEXTS,
+            "answer_starts": pa.list_(pa.int64()),
+        }
+    ),
+    "tagging": pa.schema({"id": pa.string(), "words": _TEXTS, "tags": _TEXTS}),
+}
+
+
+def digest(value: Any) -> str:
+    """A hash of anything that JSON can write."""
+    written = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_text(path: Path, content: str) -> None:
+    """Writes a small file so that nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(content)
+    Path(name).replace(path)
+
+
+def file_digests(files: Iterable[Path]) -> list[str]:
+    """The SHA-256 of every file; remembered as long as sizes and times of change stay.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = list(files)
+    stats = [path.stat() for path in files]
+    signs = [
+        [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        for path, stat in zip(files, stats, strict=True)
+    ]
+    memory = cache_dir() / "digests" / f"{digest(signs)}.json"
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if isinstance(known, list) and len(known) == len(files):
+            return known
+    except (OSError, ValueError):
+        pass
+    digests = [_sha256(path) for path in files]
+    # A file changed this very moment could change again within the clock's resolution.
+    if max((stat.st_mtime for stat in stats), default=0.0) < time.time() - 2:
+        with contextlib.suppress(OSError):  # only costs time, the next time
+            _write_text(memory, json.dumps(digests))
+    return digests
+
+
+def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    iterator = iter(examples)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+def ensure_examples(
+    folder: Path,
+    head: HeadKind,
+    code: str,
+    make: Callable[[list[dict[str, int]]], Iterable[Example]],
+) -> list[dict[str, int]]:
+    """Makes `folder` hold the examples, where it does not already; all or nothing.
+
+    `make` yields the examples and appends the counts of each part, which are kept beside them
+    and returned. `code` stands for the code that makes them: what other code made is made again,
+    as is what was damaged.
+
+    Raises:
+        FailureError: the disk is full or the cache cannot be written.
+    """
+    counts = _usable(folder, code)
+    if counts is not None:
+        return counts
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):  # the other processes of a training wait
+            counts = _usable(folder, code)
+            if counts is None:
+                counts = []
+                _write(folder, head, make(counts), {"code": code, "parts": counts})
+    except OSError as error:
+        raise FailureError(
+            f"cannot write the cache '{cache_dir()}' ({error.strerror or error}): free some space "
+            "or set ADSTILTS_CACHE to another folder"
+        ) from error
+    return counts
+
+
+def _write(
+    folder: Path, head: HeadKind, examples: Iterable[Example], about: Mapping[str, Any]
+) -> None:
+    """Writes the examples batch by batch, then `about`, which they fill while they are made."""
+    with atomic_folder(folder) as work:
+        path = work / "examples.arrow"
+        schema = SCHEMAS[head]
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            for batch in _batches(examples):
+                writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
+        about = {**about, "sha256": _sha256(path)}
+        (work / "examples.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+def _usable(folder: Path, code: str) -> list[dict[str, int]] | None:
+    """The counts of each part, or None where nothing usable lies there."""
+    try:
+        about = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+        if about["code"] == code and about["sha256"] == _sha256(folder / "examples.arrow"):
+            return list(about["parts"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def map_examples(folder: Path, fingerprint: str) -> datasets.Dataset:
+    """The examples of that folder, memory-mapped."""
+    import datasets
+    from datasets.table import MemoryMappedTable
+
+    table = MemoryMappedTable.from_file(str(folder / "examples.arrow"))
+    return datasets.Dataset(table, fingerprint=fingerprint)

@@ -1,0 +1,77 @@
+"""What must hold for an example before anything is trained on it."""
+
+from __future__ import annotations
+
+from adapter_stilts.tasks.rows import shown
+from adapter_stilts.tasks.spec import (
+    ChoiceExample,
+    Example,
+    PairExample,
+    SpanExample,
+    TaggingExample,
+    TaskSpec,
+)
+
+
+def check_example(task: TaskSpec, example: Example) -> None:
+    """Holds the example against its task.
+
+    Raises:
+        ValueError: the label is outside the set, an answer does not stand at its offset, the
+            number of options or of tags is wrong, or a text is missing.
+    """
+    # A TypedDict leaves no trace at run time: the head kind says which one it is.
+    if task.head == "classification":
+        _check_pair(task, example)  # type: ignore[arg-type]
+    elif task.head == "choice":
+        _check_choice(task, example)  # type: ignore[arg-type]
+    elif task.head == "span":
+        _check_span(task, example)  # type: ignore[arg-type]
+    else:
+        _check_tagging(example)  # type: ignore[arg-type]
+
+
+def _check_label(label: int, count: int) -> None:
+    if not 0 <= label < count:
+        raise ValueError(f"label {shown(label)} is outside the set (0 to {count - 1})")
+
+
+def _check_pair(task: TaskSpec, example: PairExample) -> None:
+    _check_label(example["label"], len(task.labels))
+    # One text may be empty: Quora's own release has such questions.
+    if not example["text_a"] and not example["text_b"]:
+        raise ValueError("both texts are empty")
+
+
+def _check_choice(task: TaskSpec, example: ChoiceExample) -> None:
+    count = len(example["options"])
+    if count != task.choices:
+        raise ValueError(f"{count} options where {task.name} has {task.choices}")
+    _check_label(example["label"], count)
+    if not example["prompt"] or not example["options"][example["label"]]:
+        raise ValueError("the prompt or the right option is empty")
+
+
+def _check_span(task: TaskSpec, example: SpanExample) -> None:
+    name, context = example["id"], example["context"]
+    if not name or not example["question"] or not context:
+        raise ValueError(f"question {name!r}: its id, its text or its context is empty")
+    if len(example["answers"]) != len(example["answer_starts"]):
+        raise ValueError(f"question {name!r}: as many answers as answer_starts were expected")
+    if not example["answers"] and not task.unanswerable:
+        raise ValueError(f"question {name!r} has no answer (squad-v2 is the task for these)")
+    for answer, start in zip(example["answers"], example["answer_starts"], strict=True):
+        there = context[start : start + len(answer)] if start >= 0 else ""
+        if not answer or there != answer:
+            raise ValueError(
+                f"question {name!r}: the answer {shown(answer)} is not at its offset {start}, "
+                f"{shown(there)} stands there"
+            )
+
+
+def _check_tagging(example: TaggingExample) -> None:
+    words, tags = example["words"], example["tags"]
+    if len(words) != len(tags):
+        raise ValueError(f"{len(words)} words but {len(tags)} tags")
+    if not words or not all(words) or not all(tags):
+        raise ValueError("the sentence has no words, or a word or tag is empty")

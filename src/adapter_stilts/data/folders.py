@@ -1,0 +1,118 @@
+"""Finding a task's official files in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.data.formats import read_rows
+from adapter_stilts.data.places import Place
+from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.spec import FileData, Row, Source, Split, TaskSpec
+
+Located = tuple[str, Place, Row]
+"""A row, the file or Hub data set it is from, and its place there."""
+
+
+def samples_folder() -> Path:
+    """The folder of the bundled samples, laid out like a folder of official releases."""
+    return Path(str(resources.files("adapter_stilts.data") / "samples"))
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """One source of a task, found as files: one split of it."""
+
+    source: Source
+    layout: FileData
+    files: tuple[Path, ...]
+
+    def identity(self, digests: list[str]) -> dict[str, Any]:
+        """What decides the rows: the files' bytes and how they are read, not where they lie."""
+        return {
+            "name": self.source.name,
+            "format": self.layout.format,
+            "columns": dict(self.layout.columns),
+            "sha256": digests,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Where the rows come from, for the record of a run."""
+        return {"name": self.source.name, "files": [str(path) for path in self.files]}
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The file's own name of every column that the layout renames."""
+        return {new: old for old, new in self.layout.columns.items()}
+
+    def rows(self) -> Iterator[Located]:
+        """Every row of every file, its columns renamed as the layout says.
+
+        Raises:
+            UserError: a file is malformed or has no rows.
+        """
+        columns = self.layout.columns
+        some = False
+        for path in self.files:
+            here = False
+            for place, row in read_rows(path, self.layout.format):
+                here = some = True
+                if columns:
+                    row = {columns.get(name, name): value for name, value in row.items()}
+                yield str(path), place, row
+            # CCGbank has a file for every article, and may have found no derivation in one.
+            if not here and (self.layout.format != "auto" or (path == self.files[-1] and not some)):
+                raise UserError(f"{path}: the file has no rows ({self.layout.format} expected)")
+
+
+def find_parts(task: TaskSpec, split: Split, folder: Path) -> list[FilePart]:
+    """The files of one split of every source of the task.
+
+    Raises:
+        UserError: the folder is not there, or has not the files of a source.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "is not there"
+        raise UserError(f"data folder '{folder}' {what}: --data takes 'hub', 'sample' or a folder")
+    return [_find_source(task, source, split, folder) for source in task.sources]
+
+
+def _find_source(task: TaskSpec, source: Source, split: Split, folder: Path) -> FilePart:
+    roots = [folder / name for name in source.folders] + [folder]
+    partial: FilePart | None = None
+    for root in roots:
+        for layout in source.files:
+            found = {each: _match(root, layout, each) for each in layout.paths}
+            part = FilePart(source, layout, found[split])
+            if all(found.values()):
+                return part
+            # Only one split is there: enough to evaluate, or for a source tested on another.
+            if part.files and partial is None:
+                partial = part
+    if partial is None:
+        raise UserError(_missing(task, source, split, folder))
+    return partial
+
+
+def _match(root: Path, layout: FileData, split: Split) -> tuple[Path, ...]:
+    """The files of all globs, or none where the layout is not complete."""
+    if not root.is_dir():
+        return ()
+    matches = [
+        sorted(path for path in root.glob(glob) if path.is_file()) for glob in layout.paths[split]
+    ]
+    complete = layout.any_of or all(matches)
+    return tuple(path for match in matches for path in match) if complete else ()
+
+
+def _missing(task: TaskSpec, source: Source, split: Split, folder: Path) -> str:
+    wanted = dict.fromkeys(", ".join(layout.paths[split]) for layout in source.files)
+    names = " or ".join(list(wanted)[:3])
+    hint = f" ({source.obtain})" if source.obtain else ""
+    return (
+        f"no {split} data of {task.name} in '{folder}': expected {names} there or in "
+        f"'{folder / source.folders[0]}'{hint}"
+    )

@@ -1,0 +1,196 @@
+"""The one place that talks to the Hub for data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.data.folders import Located
+from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.tasks.spec import HubData, HubSplit, Source, Split, TaskSpec
+
+_ELSEWHERE = "use --data PATH for a folder of official files, or --data sample"
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class HubPart:
+    """One source of a task on the Hub: one split of it."""
+
+    source: Source
+    hub: HubData
+    split: Split
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The Hub's columns have the names that tasks expect."""
+        return {}
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the rows: the data set, its revision, configurations and splits."""
+        return self.describe()
+
+    def describe(self) -> dict[str, Any]:
+        """Where the rows come from, for the record of a run."""
+        return {
+            "name": self.source.name,
+            "hub": self.hub.id,
+            "revision": self.hub.revision,
+            "splits": [dict(split) for split in self.hub.splits[self.split]],
+        }
+
+    def rows(self) -> Iterator[Located]:
+        """Every row of every split, downloaded where it is not here yet.
+
+        Raises:
+            UserError: the Hub cannot be reached, or has no such data.
+            FailureError: the disk is full.
+        """
+        trouble = _ask(self.hub)
+        for split in self.hub.splits[self.split]:
+            where = f"{self.hub.id}, split {split['split']}"
+            number = 0
+            for table in _load(self.hub, split, trouble).with_format("arrow").iter(1000):
+                for row in table.to_pylist():
+                    yield where, f"row {number}", row
+                    number += 1
+
+
+def hub_parts(task: TaskSpec, split: Split) -> list[HubPart]:
+    """One split of every source of the task, to be read from the Hub.
+
+    Raises:
+        UserError: a source is not on the Hub.
+    """
+    parts = []
+    for source in task.sources:
+        if source.hub is None:
+            if source.obtain:
+                raise UserError(f"{source.obtain}, or use --data sample")
+            raise UserError(f"{source.name} is not on the Hub; {_ELSEWHERE}")
+        parts.append(HubPart(source, source.hub, split))
+    return parts
+
+
+def in_cache(hub: HubData) -> bool:
+    """Whether files of the data set, at its revision, were downloaded before."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"datasets--{hub.id.replace('/', '--')}"
+    ref = folder / "refs" / hub.revision
+    try:
+        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else hub.revision
+        files = (folder / "snapshots" / commit).rglob("*")
+        return any(path.is_file() and path.name != "README.md" for path in files)
+    except OSError:
+        return False
+
+
+def _ask(hub: HubData) -> UserError | None:
+    """One quick question to the Hub, as `datasets` would try for half a minute, and not quietly.
+
+    Returns:
+        What to tell the user should the cache not help, where the Hub does not answer.
+
+    Raises:
+        UserError: the Hub answers that it has no such data set or revision.
+    """
+    from huggingface_hub import HfApi, errors
+
+    try:
+        HfApi().dataset_info(hub.id, revision=hub.revision, timeout=_SECONDS)
+    except errors.HfHubHTTPError as error:
+        raise _explain(hub, error) from error
+    except Exception as error:
+        trouble = _explain(hub, error)
+        if isinstance(trouble, UserError):
+            return trouble
+        raise trouble from error
+    return None
+
+
+@contextmanager
+def _offline(switched_off: bool) -> Iterator[None]:
+    """Lets `datasets` look only at what it has."""
+    from datasets import config
+
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = before or switched_off
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
+
+
+def _load(hub: HubData, split: HubSplit, trouble: UserError | None) -> Any:
+    """One split as a `datasets.Dataset` at the pinned revision."""
+    import datasets
+
+    name = split["split"]
+    given: dict[str, Any] = {"split": name, "revision": hub.revision}
+    if "files" in split:
+        given["data_files"] = {name: split["files"]}
+    try:
+        with _offline(trouble is not None):
+            loaded = datasets.load_dataset(hub.id, split.get("config"), **given)
+    except Exception as error:
+        raise trouble or _explain(hub, error) from error
+    # Without the Hub, `datasets` takes the newest it has, of whatever revision; the folder of
+    # what it converted is named after the commit.
+    commits = {Path(file["filename"]).parent.name for file in loaded.cache_files}
+    if trouble and _is_commit(hub.revision) and any(map(_is_commit, commits - {hub.revision})):
+        raise UserError(f"{trouble} (the cache has it at another revision than this one needs)")
+    return loaded
+
+
+def _is_commit(name: str) -> bool:
+    return re.fullmatch("[0-9a-f]{40}", name) is not None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _explain(hub: HubData, error: Exception) -> UserError | FailureError:
+    """The libraries' many exceptions as one line that names a way out."""
+    from huggingface_hub import constants, errors
+
+    chain = list(_causes(error))
+    said = " ".join(str(error).split())[:200]
+    if "gated" in said or any(isinstance(each, errors.GatedRepoError) for each in chain):
+        page = f"{constants.ENDPOINT}/datasets/{hub.id}"
+        what = f"'{hub.id}' is gated: ask for access at {page} and log in with 'hf auth login'"
+    elif any(isinstance(each, errors.RevisionNotFoundError) for each in chain):
+        what = f"the Hub has '{hub.id}', but not its revision {hub.revision}"
+    elif any(isinstance(each, errors.RepositoryNotFoundError) for each in chain):
+        what = f"the Hub has no data set '{hub.id}', or it needs 'hf auth login'"
+    elif constants.HF_HUB_OFFLINE:
+        what = f"'{hub.id}' is not in the cache, and HF_HUB_OFFLINE switches the Hub off"
+    elif isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code if error.response is not None else "unknown"
+        what = f"the Hub refused '{hub.id}' (status {status})"
+    elif any(_is_full(each) for each in chain):
+        return FailureError(f"no space left on the disk to download '{hub.id}': free some")
+    elif isinstance(error, (ConnectionError, TimeoutError)) or _is_network(error):
+        kind = type(error).__name__
+        what = f"the Hugging Face Hub cannot be reached for '{hub.id}' ({kind})"
+    else:
+        what = f"cannot load '{hub.id}' from the Hub ({type(error).__name__}: {said})"
+    return UserError(f"{what}; {_ELSEWHERE}")
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and (
+        error.errno == 28 or str(error).startswith("Not enough disk space")
+    )
+
+
+def _is_network(error: BaseException) -> bool:
+    """Whether an HTTP library raised it: they have their own names for the same thing."""
+    return type(error).__module__.split(".")[0] in {"requests", "urllib3", "httpx", "httpcore"}

@@ -1,0 +1,173 @@
+"""`load_examples`: the examples of a task's split, from the Hub, a folder or the samples."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapter_stilts.data import cache
+from adapter_stilts.data.checks import check_example
+from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
+from adapter_stilts.data.hub import HubPart, hub_parts
+from adapter_stilts.data.places import bad
+from adapter_stilts.errors import UserError
+from adapter_stilts.paths import cache_dir
+from adapter_stilts.tasks.spec import Example, Row, Split, TaskSpec
+
+if TYPE_CHECKING:
+    import datasets
+
+FORMAT_VERSION = 1
+"""Raised when the readers come to read the same bytes differently."""
+
+Part = FilePart | HubPart
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """The examples of one split, and what they are.
+
+    `examples` has the columns of the example type of the task's head. `fingerprint` stands for
+    the content: equal files give equal fingerprints wherever they lie. `origin` is "hub",
+    "sample" or the folder as it was given. Each of `parts` tells a source's name, its files (or
+    its Hub id, revision and splits), and the rows kept and left out.
+    """
+
+    examples: datasets.Dataset
+    fingerprint: str
+    origin: str
+    parts: tuple[dict[str, Any], ...]
+
+
+def load_examples(
+    task: TaskSpec,
+    split: Split,
+    where: str | None = None,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+) -> ExampleSet:
+    """The examples of a task's split.
+
+    Args:
+        task: the task.
+        split: "train" or "dev".
+        where: "hub", "sample", or a folder that holds the official files or the tasks' folders.
+            None means the environment's `ADSTILTS_DATA`, or else the Hub.
+        limit: draw that many examples at random; all of them where there are fewer.
+        seed: decides which are drawn, and in which order.
+
+    Raises:
+        UserError: the data is not there, malformed, or the limit is not positive.
+        FailureError: the cache cannot be written.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit {limit}: at least one example is needed")
+    origin = resolve_where(where)
+    parts = find_all(task, split, origin)
+    fingerprint = fingerprint_of(task, split, parts)
+    folder = cache_dir() / "examples" / fingerprint
+    counts = cache.ensure_examples(
+        folder, task.head, _code(task), lambda counts: _examples(task, parts, counts)
+    )
+    examples = cache.map_examples(folder, fingerprint)
+    if limit is not None and limit < len(examples):
+        drawn = np.random.default_rng(seed).choice(len(examples), size=limit, replace=False)
+        fingerprint = cache.digest([fingerprint, "limit", limit, "seed", seed])[:32]
+        examples = examples.select(drawn.tolist())
+    described = tuple(
+        {**part.describe(), **count} for part, count in zip(parts, counts, strict=True)
+    )
+    return ExampleSet(examples, fingerprint, origin, described)
+
+
+def resolve_where(where: str | None) -> str:
+    """Where data is read from: as given, or `ADSTILTS_DATA`, or the Hub."""
+    return where or os.environ.get("ADSTILTS_DATA") or "hub"
+
+
+def find_all(task: TaskSpec, split: Split, origin: str) -> Sequence[Part]:
+    """The parts of one split: one of every source of the task.
+
+    Raises:
+        UserError: the data of a source is not there.
+    """
+    if origin == "hub":
+        return hub_parts(task, split)
+    return find_parts(task, split, samples_folder() if origin == "sample" else Path(origin))
+
+
+def fingerprint_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
+    """A hash of all that decides the examples."""
+    identities = []
+    for part in parts:
+        if isinstance(part, FilePart):
+            try:
+                identities.append(part.identity(cache.file_digests(part.files)))
+            except OSError as error:
+                raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        else:
+            identities.append(part.identity())
+    spec = [task.name, split, task.head, list(task.labels), task.choices, task.unanswerable]
+    return cache.digest({"version": FORMAT_VERSION, "task": spec, "parts": identities})[:32]
+
+
+def _code(task: TaskSpec) -> str:
+    """A hash of the task's function: the fingerprint speaks of the data only."""
+    try:
+        return cache.digest(inspect.getsource(task.to_example))
+    except (OSError, TypeError):  # typed into an interpreter
+        return "unknown"
+
+
+def _examples(
+    task: TaskSpec, parts: Sequence[Part], counts: list[dict[str, int]]
+) -> Iterator[Example]:
+    """Every example of every part, checked; `counts` gains the numbers of each part."""
+    seen: set[str] = set()
+    for part in parts:
+        kept = left_out = 0
+        for where, place, row in part.rows():
+            try:
+                example = _convert(task, row, part)
+                if example is not None and task.head == "span":
+                    _unique(example["id"], seen)
+            except ValueError as error:
+                raise bad(where, place, str(error)) from error
+            if example is None:
+                left_out += 1
+                continue
+            example["id"] = example["id"] or f"{part.source.name}-{kept + left_out}"
+            kept += 1
+            yield example
+        if not kept:
+            raise UserError(f"{part.source.name}: none of its {left_out} rows can be used")
+        counts.append({"rows_kept": kept, "rows_left_out": left_out})
+
+
+def _unique(name: str, seen: set[str]) -> None:
+    """Answers are scored by question id, so one that returns would hide another."""
+    if name in seen:
+        raise ValueError(f"question id {name!r} appears a second time")
+    seen.add(name)
+
+
+def _convert(task: TaskSpec, row: Row, part: Part) -> Example | None:
+    """The row as an example that holds against the task; what is wrong as a `ValueError`."""
+    try:
+        example = task.to_example(row)
+    except KeyError as error:
+        missing = part.renamed.get(error.args[0], error.args[0])
+        there = ", ".join(part.renamed.get(name, name) for name in row)
+        raise ValueError(f"no column '{missing}' (the columns are {there})") from error
+    except (TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"a value of another type than expected ({error})") from error
+    if example is not None:
+        check_example(task, example)
+    return example

@@ -1,0 +1,65 @@
+"""What `adstilts tasks` shows of a task's data: whether it is there, and where. No network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from adapter_stilts.data.folders import FilePart
+from adapter_stilts.data.hub import HubPart, in_cache
+from adapter_stilts.data.load import find_all, fingerprint_of, resolve_where
+from adapter_stilts.errors import UserError
+from adapter_stilts.paths import cache_dir
+from adapter_stilts.tasks.spec import Split, TaskSpec
+
+SPLITS: tuple[Split, Split] = ("train", "dev")
+
+
+@dataclass(frozen=True)
+class DataStatus:
+    """Whether both splits can be read without the network, and one line on where they are."""
+
+    found: bool
+    origin: str
+    detail: str
+
+
+def data_status(task: TaskSpec, where: str | None = None) -> DataStatus:
+    """Whether the task's data is here; `where` as in `load_examples`. Nothing is downloaded."""
+    origin = resolve_where(where)
+    try:
+        parts = {split: find_all(task, split, origin) for split in SPLITS}
+    except UserError as error:
+        return DataStatus(False, origin, str(error))
+    if origin == "hub":
+        return _hub_status(task, {split: cast(list[HubPart], parts[split]) for split in SPLITS})
+    files = {split: cast(list[FilePart], parts[split]) for split in SPLITS}
+    if origin == "sample":
+        try:
+            counts = (f"{_count(files[split])} {split}" for split in SPLITS)
+            return DataStatus(True, origin, f"bundled samples: {', '.join(counts)}")
+        except UserError as error:
+            return DataStatus(False, origin, str(error))
+    return DataStatus(True, origin, "; ".join(_folder(files, i) for i in range(len(task.sources))))
+
+
+def _count(parts: Sequence[FilePart]) -> int:
+    return sum(1 for part in parts for _ in part.rows())
+
+
+def _folder(parts: dict[Split, list[FilePart]], index: int) -> str:
+    """One source's folder and its files, or their number where they are many."""
+    files = [path for split in SPLITS for path in parts[split][index].files]
+    names = ", ".join(path.name for path in files) if len(files) <= 6 else f"{len(files)} files"
+    return f"{files[0].parent}: {names}"
+
+
+def _hub_status(task: TaskSpec, parts: dict[Split, list[HubPart]]) -> DataStatus:
+    ids = ", ".join(part.hub.id for part in parts["train"])
+    folders = (cache_dir() / "examples" / fingerprint_of(task, each, parts[each]) for each in parts)
+    if all((folder / "examples.json").is_file() for folder in folders):
+        return DataStatus(True, "hub", f"{ids}, converted in the cache")
+    if all(in_cache(part.hub) for part in parts["train"]):
+        return DataStatus(True, "hub", f"{ids}, downloaded")
+    return DataStatus(False, "hub", f"{ids}, not downloaded yet")

@@ -1,0 +1,40 @@
+"""What a user sees when something goes wrong: one line, naming the place and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The command line prints the message and exits with code 2."""
+
+    exit_code = 2
+
+
+class FailureError(Exception):
+    """Something the user did not cause, such as a full disk. Printed likewise; exit code 1."""
+
+    exit_code = 1
+
+
+def suggest(given: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
+    """The known names closest to what was given, best first; empty when none is near."""
+    lowered = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(given.lower(), list(lowered), n=limit, cutoff=0.6)
+    return [lowered[name] for name in near]
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
+    """The error for a name outside a closed set.
+
+    >>> str(unknown("task", "sqad", ["squad", "mnli"]))
+    "no task 'sqad': did you mean 'squad'?"
+    """
+    names = sorted(known)
+    near = suggest(given, names)
+    if near:
+        return UserError(
+            f"no {what} '{given}': did you mean {' or '.join(repr(name) for name in near)}?"
+        )
+    return UserError(f"no {what} '{given}': choose from {', '.join(names)}")

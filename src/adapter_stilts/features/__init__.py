@@ -1,0 +1,1 @@
+"""From examples to tensors: one pure module per head kind."""

@@ -1,0 +1,88 @@
+"""From feature rows to batches of padded tensors, for every head kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adapter_stilts.features.tagging import IGNORED
+
+PAD_TO = 8
+"""Lengths are padded to a multiple of this, which suits both AVX-512/AMX tiles and tensor cores."""
+
+
+def padded_length(length: int) -> int:
+    """The length a sequence has once padded to a multiple of `PAD_TO`."""
+    return -(-length // PAD_TO) * PAD_TO
+
+
+def token_budget_batches(
+    order: Sequence[int] | npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    *,
+    batch_tokens: int,
+    batch_examples: int,
+) -> list[list[int]]:
+    """Cuts an order of rows into consecutive batches.
+
+    A batch holds as many rows as keep rows x longest padded row within `batch_tokens`, at most
+    `batch_examples`, at least one.
+    """
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    longest = 0
+    for row in order:
+        length = max(longest, padded_length(int(lengths[row])))
+        full = len(batch) >= batch_examples or length * (len(batch) + 1) > batch_tokens
+        if batch and full:
+            batches.append(batch)
+            batch, length = [], padded_length(int(lengths[row]))
+        batch.append(int(row))
+        longest = length
+    if batch:
+        batches.append(batch)
+    return batches
+
+
+def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Pads the rows' sequences to the longest and stacks them.
+
+    Args:
+        rows: feature rows; `input_ids` is a list of ints (shape (L,)) or, for multiple choice,
+            a list of such lists (shape (C, L)).
+        pad_id: the tokenizer's padding id.
+
+    Returns:
+        `input_ids` and `attention_mask`, int64, of shape (B, L) or (B, C, L), and whatever of
+        `labels`, `start_positions`, `end_positions` the rows have: (B,), or (B, L) for tags.
+    """
+    nested = isinstance(rows[0]["input_ids"][0], (list, np.ndarray))
+    flat = [ids for row in rows for ids in (row["input_ids"] if nested else [row["input_ids"]])]
+    longest = padded_length(max(map(len, flat)))
+    input_ids = np.full((len(flat), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(flat), longest), dtype=np.int64)
+    for number, ids in enumerate(flat):
+        input_ids[number, : len(ids)] = ids
+        mask[number, : len(ids)] = 1
+    shape = (len(rows), -1, longest) if nested else (len(rows), longest)
+    batch = {
+        "input_ids": torch.from_numpy(input_ids.reshape(shape)),
+        "attention_mask": torch.from_numpy(mask.reshape(shape)),
+    }
+    for key in ("labels", "start_positions", "end_positions"):
+        if key in rows[0]:
+            batch[key] = _labels([row[key] for row in rows], longest)
+    return batch
+
+
+def _labels(values: Sequence[Any], longest: int) -> torch.Tensor:
+    if isinstance(values[0], (list, np.ndarray)):
+        padded = np.full((len(values), longest), IGNORED, dtype=np.int64)
+        for number, tags in enumerate(values):
+            padded[number, : len(tags)] = tags
+        return torch.from_numpy(padded)
+    return torch.tensor(values, dtype=torch.int64)

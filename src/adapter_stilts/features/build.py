@@ -1,0 +1,142 @@
+"""Features of a whole example set, made once and cached as Arrow under a key of content."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import pyarrow as pa
+from filelock import FileLock
+
+from adapter_stilts.features import choice, classification, span, tagging
+from adapter_stilts.paths import atomic_folder, cache_dir
+from adapter_stilts.tasks.spec import HeadKind
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+logger = logging.getLogger(__name__)
+
+ENCODERS: dict[HeadKind, ModuleType] = {
+    "classification": classification,
+    "choice": choice,
+    "span": span,
+    "tagging": tagging,
+}
+
+_BATCH = 512
+
+
+def encoder(
+    kind: HeadKind,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    max_length: int,
+    stride: int,
+    tags: Sequence[str] | None = None,
+) -> Callable[[Any], dict[str, list[Any]]]:
+    """The pure function from example columns to feature columns for a head kind."""
+    options: dict[str, Any] = {"max_length": max_length}
+    if kind == "span":
+        options["stride"] = stride
+    if kind == "tagging" and tags is not None:
+        options["tag_ids"] = {tag: number for number, tag in enumerate(tags)}
+    encode = ENCODERS[kind].encode
+    return lambda examples: encode(examples, tokenizer, **options)
+
+
+def build_features(
+    kind: HeadKind,
+    examples: datasets.Dataset,
+    fingerprint: str,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    max_length: int,
+    stride: int = 128,
+    tags: Sequence[str] | None = None,
+) -> datasets.Dataset:
+    """The features of an example set, from the cache or made anew.
+
+    Args:
+        examples: columns of the head kind's example type.
+        fingerprint: the example set's content hash.
+        tags: tag names by number, for tagging with labels.
+
+    Returns:
+        A memory-mapped data set with the head kind's feature columns; `example` numbers rows of
+        `examples`.
+    """
+    key = _key(kind, fingerprint, tokenizer, max_length, stride, tags)
+    folder = cache_dir() / "features" / key
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        found = _read(folder)
+        if found is not None:
+            return found
+        encode = encoder(kind, tokenizer, max_length=max_length, stride=stride, tags=tags)
+        with atomic_folder(folder) as work:
+            _write(work / "features.arrow", examples, encode)
+        made = _read(folder)
+    assert made is not None
+    return made
+
+
+def _key(
+    kind: HeadKind,
+    fingerprint: str,
+    tokenizer: PreTrainedTokenizerFast,
+    max_length: int,
+    stride: int,
+    tags: Sequence[str] | None,
+) -> str:
+    """A hash of everything that decides the features, the encoding code among it."""
+    parts = [
+        inspect.getsource(ENCODERS[kind]),
+        fingerprint,
+        tokenizer.backend_tokenizer.to_str(),
+        json.dumps([kind, max_length, stride, tags]),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def _batches(
+    examples: datasets.Dataset, encode: Callable[[Any], dict[str, list[Any]]]
+) -> Iterator[pa.Table]:
+    for start in range(0, len(examples), _BATCH):
+        features = encode(examples[start : start + _BATCH])
+        features["example"] = [start + row for row in features["example"]]
+        yield pa.table(features)
+
+
+def _write(
+    path: Any, examples: datasets.Dataset, encode: Callable[[Any], dict[str, list[Any]]]
+) -> None:
+    writer: pa.ipc.RecordBatchStreamWriter | None = None
+    try:
+        for table in _batches(examples, encode):
+            if writer is None:
+                writer = pa.ipc.new_stream(str(path), table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _read(folder: Any) -> datasets.Dataset | None:
+    """The cached features; None where there are none or the file is damaged (then removed)."""
+    path = folder / "features.arrow"
+    if not path.is_file():
+        return None
+    try:
+        return datasets.Dataset.from_file(str(path))
+    except (pa.ArrowInvalid, OSError):
+        logger.warning("cached features in %s are damaged: made again", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None

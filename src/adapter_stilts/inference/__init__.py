@@ -1,0 +1,1 @@
+"""Runs modules over features and turns logits into predictions and official scores."""

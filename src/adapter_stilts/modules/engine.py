@@ -1,0 +1,202 @@
+"""The frozen trunk with modules in it: everything that talks to `adapters` while running."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from adapters import AutoAdapterModel
+from safetensors import SafetensorError
+
+from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.methods import Method, MethodOptions
+from adapter_stilts.tasks.spec import HeadKind
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass
+class Engine:
+    """A backbone in memory, frozen, to which modules and heads are added.
+
+    `fingerprint` identifies the trunk's weights whatever the precision they run in; `dtype` is
+    that precision.
+    """
+
+    model: PreTrainedModel
+    backbone: Backbone
+    fingerprint: str
+    dtype: torch.dtype
+    modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trunk lies."""
+        return torch.device(self.model.device)
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer layers in the trunk."""
+        return int(self.model.config.num_hidden_layers)
+
+
+def load_engine(
+    backbone: Backbone,
+    *,
+    precision: str = "auto",
+    device: torch.device,
+    trunk_dropout: bool = False,
+) -> Engine:
+    """Loads the trunk, frozen, in the precision asked for.
+
+    Dropout is off in the trunk unless `trunk_dropout`: its weights do not change, so dropout only
+    adds noise and, on a CPU, doubles the time of a step.
+
+    Raises:
+        UserError: weights that cannot be read, or an architecture that `adapters` lacks.
+    """
+    dtype = resolve_precision(precision, device)
+    # Heads are kept in the configuration: every model gets its own copy (never shared).
+    config = copy.deepcopy(backbone.config)
+    if not trunk_dropout:
+        config.hidden_dropout_prob = 0.0
+        config.attention_probs_dropout_prob = 0.0
+    logging.getLogger("transformers.modeling_utils").addFilter(_no_pooler_warning)
+    try:
+        model = AutoAdapterModel.from_pretrained(
+            backbone.path, config=config, dtype=torch.float32, use_safetensors=True
+        )
+    except SafetensorError as error:
+        raise UserError(
+            f"backbone '{backbone.name}': the weights in {backbone.path} are damaged ({error})"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"backbone '{backbone.name}': no safetensors weights in {backbone.path} "
+            "(pickles are not loaded)"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            f"backbone '{backbone.name}': `adapters` has no model for "
+            f"'{config.model_type}' ({type(error).__name__})"
+        ) from error
+    identity = fingerprint(model.base_model)
+    model.to(device=device, dtype=dtype)
+    model.requires_grad_(False)
+    model.eval()
+    return Engine(model, backbone, identity, dtype)
+
+
+def _no_pooler_warning(record: logging.LogRecord) -> bool:
+    """The pooler may be newly initialised: no head here reads it."""
+    message = record.getMessage()
+    return not ("newly initialized" in message and "pooler" in message)
+
+
+def add_module(
+    engine: Engine,
+    name: str,
+    method: Method,
+    options: MethodOptions,
+    *,
+    head: HeadKind,
+    labels: Sequence[str] = (),
+    choices: int = 0,
+    head_dropout: float = 0.0,
+) -> None:
+    """Adds a new module with its head and makes both trainable; everything else stays frozen.
+
+    Module and head are float32 whatever the trunk's precision.
+
+    Raises:
+        UserError: the method does not fit this backbone (leave-out of a layer it does not have).
+    """
+    wrong = [layer for layer in options.leave_out if not 0 <= layer < engine.layers]
+    if wrong:
+        raise UserError(
+            f"cannot leave out layer {wrong[0]}: backbone '{engine.backbone.name}' has layers "
+            f"0 to {engine.layers - 1}"
+        )
+    model = engine.model
+    model.add_adapter(name, config=method.config(options))
+    add_head(engine, name, head, labels=labels, choices=choices, dropout=head_dropout)
+    model.train_adapter(name)
+    model.set_active_adapters(name)
+    model.active_head = name
+    trainable = tuple(n for n, p in model.named_parameters() if p.requires_grad)
+    engine.modules[name] = trainable
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name in set(trainable):
+            parameter.data = parameter.data.float()
+
+
+def add_head(
+    engine: Engine,
+    name: str,
+    kind: HeadKind,
+    *,
+    labels: Sequence[str] = (),
+    choices: int = 0,
+    dropout: float = 0.0,
+) -> None:
+    """Adds a prediction head of `adapters`, shaped like the one in the backbone's own class.
+
+    The shapes are those of `XLMRobertaForSequenceClassification` and the like, so that a LoRA can
+    be handed on to peft together with its head.
+    """
+    model = engine.model
+    if kind == "classification":
+        model.add_classification_head(
+            name, num_labels=len(labels), layers=2, id2label=dict(enumerate(labels))
+        )
+    elif kind == "choice":
+        model.add_multiple_choice_head(name, num_choices=choices, layers=2)
+    elif kind == "span":
+        model.add_qa_head(name, num_labels=2, layers=1)
+    else:
+        model.add_tagging_head(
+            name, num_labels=len(labels), layers=1, id2label=dict(enumerate(labels))
+        )
+    for module in model.heads[name].modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    model.heads[name].to(device=engine.device, dtype=torch.float32)
+
+
+def module_parameters(engine: Engine, name: str) -> dict[str, torch.nn.Parameter]:
+    """The module's and its head's parameters by their full names in the model."""
+    wanted = set(engine.modules[name])
+    return {n: p for n, p in engine.model.named_parameters() if n in wanted}
+
+
+def layer_of(engine: Engine, parameter: str) -> int | None:
+    """The number of the trunk layer a parameter belongs to; None for heads and shared parts."""
+    _, found, rest = parameter.partition(".layer.")
+    return int(rest.split(".", 1)[0]) if found else None
+
+
+def forward(engine: Engine, batch: dict[str, torch.Tensor]) -> Any:
+    """One pass without gradients in the trunk's precision; logits come back as float32."""
+    batch = {key: value.to(engine.device, non_blocking=True) for key, value in batch.items()}
+    autocast = torch.autocast(
+        engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
+    )
+    with torch.inference_mode(), autocast:
+        return engine.model(**batch)
+
+
+__all__ = [
+    "Engine",
+    "add_head",
+    "add_module",
+    "forward",
+    "layer_of",
+    "load_engine",
+    "module_parameters",
+]

@@ -1,0 +1,145 @@
+"""The kinds of module that can be trained, by the names users type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from adapters import (
+    AdapterConfig,
+    DoRAConfig,
+    DoubleSeqBnConfig,
+    IA3Config,
+    LoRAConfig,
+    ParBnConfig,
+    SeqBnConfig,
+)
+
+from adapter_stilts.errors import unknown
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What a recipe says about the module's shape.
+
+    `reduction_factor` is hidden size over bottleneck size; `rank` and `alpha` are LoRA's r and
+    alpha (None: the method's default); `leave_out` numbers layers, from 0 at the bottom, that
+    get no module.
+    """
+
+    reduction_factor: int | None = None
+    rank: int | None = None
+    alpha: int | None = None
+    leave_out: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of adapting the trunk, its configuration in `adapters`, and where it comes from."""
+
+    name: str
+    summary: str
+    config: Callable[[MethodOptions], AdapterConfig]
+    peft: bool = False
+    learning_rate: float = 1e-3
+
+
+def _bottleneck(
+    kind: type[SeqBnConfig], reduction: int
+) -> Callable[[MethodOptions], AdapterConfig]:
+    def build(options: MethodOptions) -> AdapterConfig:
+        return kind(
+            reduction_factor=options.reduction_factor or reduction,
+            leave_out=list(options.leave_out),
+        )
+
+    return build
+
+
+def _lora(
+    kind: type[LoRAConfig], matrices: Sequence[str], rank: int, alpha: int
+) -> Callable[[MethodOptions], AdapterConfig]:
+    def build(options: MethodOptions) -> AdapterConfig:
+        return kind(
+            r=options.rank or rank,
+            alpha=options.alpha or alpha,
+            attn_matrices=list(matrices),
+            leave_out=list(options.leave_out),
+        )
+
+    return build
+
+
+def _lora_all(options: MethodOptions) -> AdapterConfig:
+    return LoRAConfig(
+        r=options.rank or 8,
+        alpha=options.alpha or 16,
+        attn_matrices=["q", "k", "v"],
+        intermediate_lora=True,
+        output_lora=True,
+        leave_out=list(options.leave_out),
+    )
+
+
+def _ia3(options: MethodOptions) -> AdapterConfig:
+    return IA3Config(leave_out=list(options.leave_out))
+
+
+_METHODS = (
+    Method(
+        "bottleneck",
+        "one bottleneck adapter after the feed-forward block (Pfeiffer et al. 2021)",
+        _bottleneck(SeqBnConfig, 16),
+    ),
+    Method(
+        "double-bottleneck",
+        "bottleneck adapters after attention and after feed-forward (Houlsby et al. 2019)",
+        _bottleneck(DoubleSeqBnConfig, 16),
+    ),
+    Method(
+        "parallel-bottleneck",
+        "a scaled bottleneck adapter beside the feed-forward block (He et al. 2022)",
+        _bottleneck(ParBnConfig, 2),
+    ),
+    Method(
+        "lora",
+        "low-rank updates of the query and value projections (Hu et al. 2022)",
+        _lora(LoRAConfig, ("q", "v"), 8, 16),
+        peft=True,
+        learning_rate=2e-3,
+    ),
+    Method(
+        "lora-all",
+        "low-rank updates of query, key, value and both feed-forward projections",
+        _lora_all,
+        peft=True,
+    ),
+    Method(
+        "dora",
+        "LoRA with the magnitude of the weights learnt apart (Liu et al. 2024)",
+        _lora(DoRAConfig, ("q", "v"), 8, 16),
+        learning_rate=2e-3,
+    ),
+    Method(
+        "ia3",
+        "learnt scalings of keys, values and feed-forward activations (Liu et al. 2022)",
+        _ia3,
+        learning_rate=1e-2,
+    ),
+)
+
+METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _METHODS})
+DEFAULT_METHOD = "bottleneck"
+
+
+def get_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        UserError: no method has that name.
+    """
+    method = METHODS.get(name.lower().replace("_", "-"))
+    if method is None:
+        raise unknown("method", name, METHODS)
+    return method

@@ -1,0 +1,91 @@
+"""Modules in the native format of `adapters`, as safetensors only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.engine import Engine
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter.safetensors"
+HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", "model_head.safetensors"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
+
+
+def save_native(engine: Engine, name: str, folder: Path) -> None:
+    """Writes the module and its head; plain `model.load_adapter(folder)` reads them."""
+    engine.model.save_adapter(str(folder), name, with_head=True, use_safetensors=True)
+
+
+def load_native(engine: Engine, folder: Path, name: str) -> None:
+    """Adds a saved module and its head to the engine under `name` and makes them active.
+
+    Raises:
+        UserError: a file is missing or damaged, a pickle stands in place of safetensors, or the
+            weights do not fit the backbone.
+    """
+    check_files(folder)
+    report: dict[str, Any] = {}
+    before = {key for key, _ in engine.model.named_parameters()}
+    try:
+        engine.model.load_adapter(
+            str(folder),
+            load_as=name,
+            with_head=True,
+            use_safetensors=True,
+            set_active=True,
+            loading_info=report,
+        )
+    except (RuntimeError, OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder}: the weights do not fit backbone '{engine.backbone.name}' "
+            f"({str(error).strip().splitlines()[-1].strip()[:160]})"
+        ) from error
+    if report.get("missing_keys"):
+        raise UserError(f"{folder}: weights lack {report['missing_keys'][0]}")
+    engine.model.active_head = name
+    engine.model.to(device=engine.device)
+    added = tuple(key for key, _ in engine.model.named_parameters() if key not in before)
+    engine.modules[name] = added
+    for key, parameter in engine.model.named_parameters():
+        if key in set(added):
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(False)
+    engine.model.eval()
+
+
+def check_files(folder: Path) -> None:
+    """Refuses a folder without readable safetensors before anything is loaded from it.
+
+    Raises:
+        UserError: says which file is at fault.
+    """
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    for weights, config in ((WEIGHTS, CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG)):
+        path = folder / weights
+        if not path.is_file():
+            if pickles:
+                raise UserError(
+                    f"{folder / pickles[0]} is a pickle, which can run code when loaded: only "
+                    "safetensors are accepted (ask its author to save with use_safetensors=True)"
+                )
+            raise UserError(f"{folder} has no {weights}: not a module, or not completely copied")
+        try:
+            with safe_open(path, framework="pt") as file:
+                file.keys()
+        except SafetensorError as error:
+            raise UserError(f"{path}: damaged or truncated weights file ({error})") from error
+        try:
+            json.loads((folder / config).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{folder / config}: not readable as JSON") from error
+
+
+def head_labels(engine: Engine, name: str) -> tuple[str, ...]:
+    """The label names of a head by number; empty where it has none."""
+    label2id = engine.model.heads[name].config.get("label2id") or {}
+    return tuple(sorted(label2id, key=lambda label: int(label2id[label])))

@@ -1,0 +1,95 @@
+"""LoRA in peft's own format: what is written opens with plain `PeftModel.from_pretrained`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, TaskType
+from safetensors.torch import save_file
+
+from adapter_stilts.modules.engine import Engine, module_parameters
+from adapter_stilts.tasks.spec import HeadKind
+
+AUTO_CLASSES: Mapping[HeadKind, str] = {
+    "classification": "AutoModelForSequenceClassification",
+    "choice": "AutoModelForMultipleChoice",
+    "span": "AutoModelForQuestionAnswering",
+    "tagging": "AutoModelForTokenClassification",
+}
+
+# peft has no task type for multiple choice; without one, only `modules_to_save` keeps the head.
+_TASK_TYPES: Mapping[HeadKind, TaskType | None] = {
+    "classification": TaskType.SEQ_CLS,
+    "choice": None,
+    "span": TaskType.QUESTION_ANS,
+    "tagging": TaskType.TOKEN_CLS,
+}
+
+# Where the head's linear layers (numbers in the head of `adapters`) lie in the static class.
+_POOLED = {"1": "pooler.dense", "4": "classifier"}
+_HEADS: Mapping[tuple[str, HeadKind], Mapping[str, str]] = {
+    ("bert", "classification"): _POOLED,
+    ("bert", "choice"): _POOLED,
+    ("bert", "span"): {"1": "qa_outputs"},
+    ("bert", "tagging"): {"1": "classifier"},
+    ("xlm-roberta", "classification"): {"1": "classifier.dense", "4": "classifier.out_proj"},
+    ("xlm-roberta", "choice"): _POOLED,
+    ("xlm-roberta", "span"): {"1": "qa_outputs"},
+    ("xlm-roberta", "tagging"): {"1": "classifier"},
+}
+
+
+def has_peft_format(model_type: str) -> bool:
+    """Whether modules on this architecture can be written for peft."""
+    return any(known == model_type for known, _ in _HEADS)
+
+
+def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
+    """Writes a LoRA module and its head as `adapter_config.json` and `adapter_model.safetensors`.
+
+    The static classes with the same logits are `AUTO_CLASSES`; the head's layers become
+    `modules_to_save`.
+    """
+    config = engine.model.adapters_config.get(name)
+    prefix = engine.model.base_model_prefix
+    places = _HEADS[engine.model.config.model_type, kind]
+    tensors: dict[str, torch.Tensor] = {}
+    for key, parameter in module_parameters(engine, name).items():
+        value = parameter.detach().float().cpu().contiguous()
+        if lora := re.fullmatch(rf"(.+)\.loras\.{re.escape(name)}\.lora_([AB])", key):
+            tensors[f"base_model.model.{lora[1]}.lora_{lora[2]}.weight"] = value
+        elif head := re.fullmatch(rf"heads\.{re.escape(name)}\.(\d+)\.(weight|bias)", key):
+            place = places[head[1]]
+            inside = f"{prefix}.{place}" if place.startswith("pooler") else place
+            tensors[f"base_model.model.{inside}.{head[2]}"] = value
+        else:
+            raise ValueError(f"no place for {key} in peft's format")
+    saved = sorted({place.split(".")[0] for place in places.values()})
+    folder.mkdir(parents=True, exist_ok=True)
+    LoraConfig(
+        task_type=_TASK_TYPES[kind],
+        r=config.r,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=_pattern(tensors),
+        modules_to_save=saved,
+        base_model_name_or_path=engine.backbone.name,
+        inference_mode=True,
+    ).save_pretrained(str(folder))
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def _pattern(tensors: Mapping[str, torch.Tensor]) -> str:
+    """A regular expression that matches exactly the adapted linear layers."""
+    found: dict[str, set[str]] = {}
+    for key in tensors:
+        match = re.fullmatch(r"base_model\.model\.(.+\.layer)\.(\d+)\.(.+)\.lora_A\.weight", key)
+        if match:
+            found.setdefault(match[3], set()).add(match[2])
+            stem = match[1]
+    layers = sorted({number for numbers in found.values() for number in numbers}, key=int)
+    parts = "|".join(re.escape(part) for part in sorted(found))
+    return rf"{re.escape(stem)}\.({'|'.join(layers)})\.({parts})"

@@ -1,0 +1,50 @@
+"""Cosmos QA: reading between the lines of everyday stories, four answers to choose from."""
+
+from __future__ import annotations
+
+from adapter_stilts.tasks.rows import label_index, text
+from adapter_stilts.tasks.spec import ChoiceExample, FileData, HubData, Row, Source, TaskSpec
+
+
+def example(row: Row) -> ChoiceExample:
+    """One question. It stands before every answer, so that a long story never pushes it out."""
+    question = text(row, "question")
+    return {
+        "id": text(row, "id"),
+        "prompt": text(row, "context"),
+        "options": [f"{question} {text(row, f'answer{number}')}" for number in range(4)],
+        "label": label_index(row["label"], "0123"),
+    }
+
+
+TASK = TaskSpec(
+    name="cosmos-qa",
+    title="Cosmos QA, commonsense reading comprehension",
+    head="choice",
+    metric="accuracy",
+    sources=(
+        Source(
+            name="cosmos_qa",
+            folders=("cosmos_qa", "cosmosqa", "cosmosqa/data", "CosmosQA"),
+            hub=HubData(
+                id="allenai/cosmos_qa",
+                revision="refs/convert/parquet",
+                splits={"train": ({"split": "train"},), "dev": ({"split": "validation"},)},
+            ),
+            files=(
+                FileData("csv", {"train": ("train.csv",), "dev": ("valid.csv",)}),
+                FileData("jsonl", {"train": ("train.jsonl",), "dev": ("valid.jsonl",)}),
+            ),
+        ),
+    ),
+    to_example=example,
+    choices=4,
+    sizes={"train": 25_262, "dev": 2_985},
+    licence="not stated (CC BY 4.0 on the Hub)",
+    citation=(
+        "Lifu Huang, Ronan Le Bras, Chandra Bhagavatula and Yejin Choi. Cosmos QA: Machine "
+        "Reading Comprehension with Contextual Commonsense Reasoning. EMNLP 2019. "
+        "arXiv:1909.00277"
+    ),
+    aliases=("cosmosqa", "cosmos"),
+)

@@ -1,0 +1,66 @@
+"""What the `to_example` functions share: reading one value of a row, with a clear complaint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from adapter_stilts.tasks.spec import Row
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """The value as Python writes it, on one line and cut to `limit` characters."""
+    written = repr(value)
+    return written if len(written) <= limit else f"{written[: limit - 1]}…"
+
+
+def text(row: Row, column: str) -> str:
+    """The text in that column.
+
+    Raises:
+        KeyError: the row has no such column.
+        ValueError: what stands there is not a text.
+    """
+    value = row[column]
+    if value is None:
+        raise ValueError(f"column '{column}' has no value")
+    if not isinstance(value, str):
+        raise ValueError(f"column '{column}' is {shown(value)} where a text was expected")
+    return value
+
+
+def texts(row: Row, column: str) -> list[str]:
+    """The list of texts in that column.
+
+    Raises:
+        KeyError: the row has no such column.
+        ValueError: what stands there is not a list of texts.
+    """
+    value = row[column]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"column '{column}' is {shown(value)} where a list of texts was expected")
+    return value
+
+
+def label_index(value: Any, labels: Sequence[str]) -> int:
+    """The index of a label given as its name, or as a number (which may be written as text).
+
+    >>> label_index("neutral", ("entailment", "neutral", "contradiction"))
+    1
+    >>> label_index("2", ("entailment", "neutral", "contradiction"))
+    2
+
+    Raises:
+        ValueError: the value is none of the labels.
+    """
+    labels = tuple(labels)  # a string of letters would find "" and "12" in itself
+    if isinstance(value, str):
+        if value in labels:
+            return labels.index(value)
+        value = int(value) if value.isascii() and value.isdigit() else value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(labels):
+        return value
+    known = ", ".join(f"{index} {name}" for index, name in enumerate(labels))
+    if all(str(index) == name for index, name in enumerate(labels)):
+        known = f"0 to {len(labels) - 1}"
+    raise ValueError(f"label {shown(value)} is outside the set ({known})")

@@ -1,0 +1,144 @@
+"""What a task is: a frozen declaration and, at most, one short pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NotRequired, TypedDict
+
+HeadKind = Literal["classification", "choice", "span", "tagging"]
+Split = Literal["train", "dev"]
+FileFormat = Literal["jsonl", "csv", "tsv", "squad", "auto", "pipe"]
+
+Row = Mapping[str, Any]
+"""One row as its source has it: a Hub row, a CSV line, a SQuAD question, a tagged sentence."""
+
+
+class PairExample(TypedDict):
+    """Classification of a text or of a pair of texts (`text_b` empty for a single text)."""
+
+    id: str
+    text_a: str
+    text_b: str
+    label: int
+
+
+class ChoiceExample(TypedDict):
+    """Multiple choice: every option is read after the prompt, as a pair."""
+
+    id: str
+    prompt: str
+    options: list[str]
+    label: int
+
+
+class SpanExample(TypedDict):
+    """Extractive question answering. No answers means: the context does not answer it."""
+
+    id: str
+    question: str
+    context: str
+    answers: list[str]
+    answer_starts: list[int]
+
+
+class TaggingExample(TypedDict):
+    """One tag a word."""
+
+    id: str
+    words: list[str]
+    tags: list[str]
+
+
+Example = PairExample | ChoiceExample | SpanExample | TaggingExample
+
+
+class HubSplit(TypedDict):
+    """Where one split lies on the Hub: a configuration name and a split name.
+
+    `files` is a glob inside the repository, for one that declares no such split itself (the
+    automatic Parquet branch of a data set with unusual split names).
+    """
+
+    split: str
+    config: NotRequired[str]
+    files: NotRequired[str]
+
+
+@dataclass(frozen=True)
+class HubData:
+    """A data set on the Hub that loads without a script.
+
+    `revision` is a commit or a ref that does not move; `splits` names, for our `train` and
+    `dev`, the Hub's own splits (several are read one after the other).
+    """
+
+    id: str
+    revision: str
+    splits: Mapping[Split, tuple[HubSplit, ...]]
+
+
+@dataclass(frozen=True)
+class FileData:
+    """One way the official release lies in a folder.
+
+    `paths` are globs relative to the source's folder; several are read one after the other, the
+    files of one glob in alphabetical order. The first layout of a source of which every glob of
+    every split matches is read; with `any_of`, one glob of every split is enough. `columns`
+    renames the file's columns to the names that `to_example` expects (the Hub's).
+    """
+
+    format: FileFormat
+    paths: Mapping[Split, tuple[str, ...]]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    any_of: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set of a task: on the Hub, as official files, or both.
+
+    `folders` are the names its folder goes by inside a folder of data sets; the user may also
+    point at the data set's folder itself. `obtain` says how to get data that is not on the Hub.
+    """
+
+    name: str
+    files: tuple[FileData, ...]
+    hub: HubData | None = None
+    folders: tuple[str, ...] = ()
+    obtain: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.folders:
+            object.__setattr__(self, "folders", (self.name,))
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A data set (or several read as one), its head, its metric, and where it comes from.
+
+    `to_example` maps one row to one example, or to None for a row that the task leaves out
+    (SNLI's "-" labels). It raises `KeyError` for a column that is not there and `ValueError`
+    for a value that cannot be right; the reader adds file and line.
+
+    `labels` is the closed label set of a classification task; empty for the other heads, and
+    for tagging tasks, which learn their tags from the training data. `choices` is the number of
+    options of a multiple-choice task. `sizes` are the official numbers of examples.
+    `published` is a full-size figure to compare with, and where it stands.
+    """
+
+    name: str
+    title: str
+    head: HeadKind
+    metric: str
+    sources: tuple[Source, ...]
+    to_example: Callable[[Row], Example | None]
+    licence: str
+    citation: str
+    sizes: Mapping[Split, int]
+    aliases: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    choices: int = 0
+    unanswerable: bool = False
+    max_length: int = 256
+    published: Mapping[str, float | str] = field(default_factory=dict)

@@ -1,0 +1,81 @@
+"""Batches of a bounded number of padded tokens, of examples of similar length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+from adapter_stilts.features.batch import token_budget_batches
+
+
+def epoch_batches(
+    lengths: npt.NDArray[np.int64],
+    *,
+    batch_tokens: int,
+    batch_examples: int,
+    seed: int,
+    epoch: int,
+    pool: int = 4096,
+) -> list[list[int]]:
+    """One pass over the data: rows shuffled, sorted by length within pools, batches shuffled.
+
+    Sorting within a pool of rows keeps padding to a few percent; the pools and the final shuffle
+    keep the order random. Deterministic in `seed` and `epoch`.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    order = rng.permutation(len(lengths))
+    batches: list[list[int]] = []
+    for start in range(0, len(order), pool):
+        part = order[start : start + pool]
+        part = part[np.argsort(-lengths[part], kind="stable")]
+        batches += token_budget_batches(
+            part, lengths, batch_tokens=batch_tokens, batch_examples=batch_examples
+        )
+    return [batches[place] for place in rng.permutation(len(batches))]
+
+
+class BatchPlan(Sampler[list[int]]):
+    """All batches of a training, epoch after epoch, for one of `world` processes.
+
+    The whole training is laid out before it starts, so its number of steps is known and a resumed
+    run finds its place by counting. With several processes, step `i` takes batches
+    `i * world ... i * world + world - 1`, one each; the last few are dropped where they do not
+    fill a step.
+    """
+
+    def __init__(
+        self,
+        lengths: npt.NDArray[np.int64],
+        *,
+        batch_tokens: int,
+        batch_examples: int,
+        epochs: float,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        whole, part = divmod(epochs, 1)
+        batches: list[list[int]] = []
+        for epoch in range(int(whole) + (part > 0)):
+            found = epoch_batches(
+                lengths,
+                batch_tokens=batch_tokens,
+                batch_examples=batch_examples,
+                seed=seed,
+                epoch=epoch,
+            )
+            if epoch == int(whole):
+                found = found[: max(1, round(part * len(found)))]
+            batches += found
+        steps = max(1, len(batches) // world)
+        mine = [batches[(step * world + rank) % len(batches)] for step in range(steps)]
+        self.batches = mine
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)

@@ -1,0 +1,69 @@
+"""One progress bar: loss, tokens a second, time left; dev scores on lines of their own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class Progress(TrainerCallback):
+    """Draws the bar on standard error, in the first process only."""
+
+    def __init__(self, tokens: list[int], *, metric: str) -> None:
+        """Takes the number of tokens of every step, in order, and the name of the dev score."""
+        self._tokens = tokens
+        self._metric = metric
+        self._bar: tqdm[Any] | None = None
+        self._started = 0.0
+        self._from_step = 0
+        self._evaluating = 0.0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Opens the bar, at the step a resumed run continues from."""
+        if state.is_world_process_zero:
+            self._started, self._from_step = time.monotonic(), state.global_step
+            self._bar = tqdm(
+                total=state.max_steps,
+                initial=state.global_step,
+                unit="step",
+                dynamic_ncols=True,
+                file=sys.stderr,
+                mininterval=0.5,
+            )
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Moves the bar and renews tokens a second."""
+        if self._bar is None:
+            return
+        seconds = time.monotonic() - self._started - self._evaluating
+        done = sum(self._tokens[self._from_step : state.global_step])
+        rate = f"{done / max(seconds, 1e-9):,.0f}"
+        losses = [entry["loss"] for entry in state.log_history[-3:] if "loss" in entry]
+        loss = f"loss {losses[-1]:.3f}, " if losses else ""
+        self._bar.set_postfix_str(f"{loss}{rate} tokens/s", refresh=False)
+        self._bar.update(state.global_step - self._bar.n)
+
+    def evaluated(self, state: TrainerState, scores: dict[str, float], seconds: float) -> None:
+        """Prints the dev scores above the bar."""
+        self._evaluating += seconds
+        if self._bar is not None:
+            shown = ", ".join(f"{name} {value:.1f}" for name, value in scores.items())
+            self._bar.write(
+                f"step {state.global_step}/{state.max_steps}: dev {shown}", file=sys.stderr
+            )
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Closes the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -1,0 +1,181 @@
+"""The hyper-parameters of a training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, get_type_hints
+
+import yaml
+
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.modules.methods import DEFAULT_METHOD, MethodOptions, get_method
+
+Unfreeze = Literal["top-down", "none"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training besides task, data, backbone and seed.
+
+    Attributes:
+        method: kind of module (`modules.methods`).
+        epochs: passes over the training data; may be a fraction.
+        lr: peak learning rate; 0 takes the method's own.
+        batch_tokens: padded tokens a batch at most.
+        batch_examples: examples a batch at most (short texts would make too few steps).
+        accumulate: batches per optimizer step.
+        max_length: tokens a sequence at most; 0 takes the task's own.
+        stride: tokens by which windows over long contexts overlap.
+        warmup: fraction of the steps with a rising learning rate; it decays linearly after.
+        weight_decay: AdamW's, on matrices of module and head.
+        max_grad_norm: gradients are clipped to this norm.
+        unfreeze: `top-down` frees the modules' layers from the top one down.
+        unfreeze_fraction: part of the steps after which all layers learn.
+        leave_out: layers without a module, counted from 0 at the bottom.
+        reduction_factor, rank, alpha: shape of the module; 0 takes the method's own.
+        head_dropout: dropout before the head's linear layers.
+        evaluations: how often dev is scored during a training; the last time is at its end.
+        patience: evaluations without a better score before stopping early; 0 never stops.
+        precision: of the frozen trunk, `fp32`, `bf16` or `auto`.
+    """
+
+    method: str = DEFAULT_METHOD
+    epochs: float = 3.0
+    lr: float = 0.0
+    batch_tokens: int = 4096
+    batch_examples: int = 32
+    accumulate: int = 1
+    max_length: int = 0
+    stride: int = 128
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    unfreeze: Unfreeze = "none"
+    unfreeze_fraction: float = 0.5
+    leave_out: tuple[int, ...] = ()
+    reduction_factor: int = 0
+    rank: int = 0
+    alpha: int = 0
+    head_dropout: float = 0.0
+    evaluations: int = 8
+    patience: int = 3
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        get_method(self.method)
+        for name in ("epochs", "batch_tokens", "batch_examples", "accumulate", "evaluations"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"{_flag(name)} must be above 0, not {getattr(self, name)}")
+        for name in ("lr", "max_length", "stride", "weight_decay", "patience", "rank", "alpha"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{_flag(name)} cannot be below 0, not {getattr(self, name)}")
+        for name in ("warmup", "unfreeze_fraction", "head_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{_flag(name)} must lie between 0 and 1")
+        if self.unfreeze not in ("top-down", "none"):
+            raise unknown("unfreezing", self.unfreeze, ("top-down", "none"))
+        if self.precision not in ("fp32", "bf16", "auto"):
+            raise unknown("precision", self.precision, ("fp32", "bf16", "auto"))
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak learning rate, the method's own unless one is given."""
+        return self.lr or get_method(self.method).learning_rate
+
+    @property
+    def shape(self) -> MethodOptions:
+        """The module's shape as the method takes it."""
+        return MethodOptions(
+            reduction_factor=self.reduction_factor or None,
+            rank=self.rank or None,
+            alpha=self.alpha or None,
+            leave_out=self.leave_out,
+        )
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with some values changed; None leaves a value as it is."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return dataclasses.replace(self, **given)
+
+
+def _flag(name: str) -> str:
+    return f"recipe: {name.replace('_', '-')}"
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "default": Recipe(),
+        "plain": Recipe(unfreeze="none"),
+        "top-down": Recipe(unfreeze="top-down"),
+        "demo": Recipe(epochs=12, batch_tokens=2048, evaluations=4, patience=0),
+    }
+)
+
+
+def get_recipe(name: str) -> Recipe:
+    """A named recipe, or one read from a YAML file of recipe fields (`base` names a start).
+
+    Raises:
+        UserError: no such recipe or file, a field that recipes do not have, or a wrong type.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        raise unknown("recipe", name, RECIPES)
+    if not path.is_file():
+        raise UserError(f"recipe file {name} is not there")
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {name}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(fields, dict):
+        raise UserError(f"recipe {name}: expected lines such as `epochs: 3`")
+    base = RECIPES.get(str(fields.pop("base", "default")))
+    if base is None:
+        raise UserError(f"recipe {name}: base must be one of {', '.join(RECIPES)}")
+    return recipe_from_fields(fields, base=base, where=f"recipe {name}")
+
+
+def recipe_from_fields(fields: Mapping[str, Any], *, base: Recipe, where: str) -> Recipe:
+    """A recipe from untrusted fields: names and types are checked."""
+    types = get_type_hints(Recipe)
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    changes: dict[str, Any] = {}
+    for key, value in fields.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            raise UserError(f"{where}: {unknown('field', name, known)}")
+        if name == "leave_out":
+            value = parse_layers(str(value) if not isinstance(value, list) else value)
+        elif types[name] is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        elif types[name] in (int, float, str) and (
+            not isinstance(value, types[name]) or isinstance(value, bool)
+        ):
+            raise UserError(
+                f"{where}: {name} must be {types[name].__name__}, not {value!r}"
+                + (" (YAML reads 1e-3 as text: write 1.0e-3)" if types[name] is float else "")
+            )
+        changes[name] = value
+    return dataclasses.replace(base, **changes)
+
+
+def parse_layers(text: str | list[Any]) -> tuple[int, ...]:
+    """Layer numbers from `0-5,11` or a list.
+
+    Raises:
+        UserError: something else than numbers and ranges.
+    """
+    parts = [str(part) for part in text] if isinstance(text, list) else text.split(",")
+    layers: set[int] = set()
+    for part in filter(None, (p.strip() for p in parts)):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise UserError(f"leave-out: '{part}' is not a layer number or a range such as 0-5")
+        layers.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(layers))

@@ -1,0 +1,173 @@
+"""`AdapterTrainer` with batches by token budget and checkpoints that resume to the bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from adapters import AdapterTrainer
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+from transformers import TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+
+from adapter_stilts.features.batch import collate
+from adapter_stilts.modules.engine import Engine, module_parameters
+from adapter_stilts.paths import atomic_folder
+from adapter_stilts.training import checkpoint as files
+from adapter_stilts.training.batching import BatchPlan
+
+Scorer = Callable[[], dict[str, float]]
+
+
+class ModuleTrainer(AdapterTrainer):
+    """Trains one module and its head.
+
+    What it changes in `AdapterTrainer`: the batches (a `BatchPlan` over the whole training, seen
+    by transformers as one epoch), the evaluation (ours, by the official metrics), the parameter
+    groups, and the checkpoints (safetensors; the head is kept with the best step as well).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        args: TrainingArguments,
+        *,
+        features: datasets.Dataset,
+        plan: BatchPlan,
+        score: Scorer,
+        callbacks: list[Any],
+        on_scores: Callable[[Any, dict[str, float], float], None],
+    ) -> None:
+        self.engine = engine
+        self.name = name
+        self.plan = plan
+        self.best: files.Tensors | None = None
+        self._score = score
+        self._on_scores = on_scores
+        pad_id = engine.backbone.tokenizer.pad_token_id
+        super().__init__(
+            engine.model,
+            args,
+            data_collator=lambda rows: collate(rows, pad_id),
+            train_dataset=features,
+            eval_dataset=features.select(range(0)),
+            callbacks=callbacks,
+        )
+        # With it, transformers leaves the division by accumulated batches to the model's loss,
+        # which the heads of `adapters` do not do.
+        self.model_accepts_loss_kwargs = False
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches in the plan's order; the plan has dealt them to the processes already."""
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=self.plan,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
+        )
+
+    def create_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW over module and head; weight decay on matrices only."""
+        if self.optimizer is None:
+            parameters = module_parameters(self.engine, self.name).values()
+            groups = [
+                {
+                    "params": [p for p in parameters if p.ndim >= 2],
+                    "weight_decay": self.args.weight_decay,
+                },
+                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            ]
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args)
+            self.optimizer = kind([group for group in groups if group["params"]], **options)
+        return self.optimizer
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted: the estimate walks over all parameters at every step."""
+        return 0
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Dev scores by the task's metric, named `eval_...` as transformers expects."""
+        started = time.monotonic()
+        self.model.eval()
+        scores = self._score()
+        self._on_scores(self.state, scores, time.monotonic() - started)
+        metrics = {f"eval_{key}": value for key, value in scores.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def weights(self) -> files.Tensors:
+        """The module's and its head's weights as they are now, on the CPU."""
+        parameters = module_parameters(self.engine, self.name)
+        return {
+            key: parameter.detach().to("cpu", copy=True) for key, parameter in parameters.items()
+        }
+
+    def restore(self, tensors: files.Tensors) -> None:
+        """Sets the module's and its head's weights."""
+        with torch.no_grad():
+            for key, parameter in module_parameters(self.engine, self.name).items():
+                parameter.copy_(tensors[key])
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        better: bool = super()._determine_best_metric(metrics, trial)
+        if better:
+            self.best = self.weights()
+        return better
+
+    def _load_best_model(self) -> None:
+        if self.best is not None:
+            self.restore(self.best)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        run = Path(self.args.output_dir)
+        target = run / f"checkpoint-{self.state.global_step}"
+        self.state.best_model_checkpoint = str(target)
+        for callback in self._stateful_callbacks():
+            self.state.stateful_callbacks[type(callback).__name__] = callback.state()
+        rng = run / f".rng-{self.args.process_index}.safetensors"
+        files.save_rng(rng)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            with atomic_folder(target) as folder:
+                save_file(self.weights(), folder / files.MODULE)
+                if self.best is not None:
+                    save_file(self.best, folder / files.BEST)
+                files.save_optimizer(folder / files.OPTIMIZER, self.optimizer, self.lr_scheduler)
+                for other in run.glob(".rng-*.safetensors"):
+                    other.rename(folder / other.name[1:])
+                self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+            files.drop_older_checkpoints(run, keep=target)
+        self.accelerator.wait_for_everyone()
+
+    def _stateful_callbacks(self) -> list[Any]:
+        from transformers.trainer_callback import ExportableState
+
+        every = [*self.callback_handler.callbacks, self.control]
+        return [callback for callback in every if isinstance(callback, ExportableState)]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        self.restore(files.read_tensors(folder / files.MODULE))
+        if (folder / files.BEST).exists():
+            self.best = files.read_tensors(folder / files.BEST)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            path = Path(checkpoint) / files.OPTIMIZER
+            files.load_optimizer(path, self.optimizer, self.lr_scheduler)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            path = Path(checkpoint) / f"rng-{self.args.process_index}.safetensors"
+            if path.exists():
+                files.load_rng(path)

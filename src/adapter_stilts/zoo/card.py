@@ -1,0 +1,122 @@
+"""The model card: written from the record, so that it says what happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adapter_stilts.modules.methods import get_method
+from adapter_stilts.modules.peft_format import AUTO_CLASSES
+from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.zoo.record import ModuleRecord
+
+_PIPELINES = {
+    "classification": "text-classification",
+    "choice": "multiple-choice",
+    "span": "question-answering",
+    "tagging": "token-classification",
+}
+
+
+def write_card(record: ModuleRecord, folder: Path, *, peft: bool) -> None:
+    """Writes README.md with the Hub's metadata block."""
+    task = get_task(record.task)
+    header = yaml.safe_dump(_metadata(record, task), sort_keys=False, allow_unicode=True)
+    text = f"---\n{header}---\n\n{_text(record, task, peft=peft)}"
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _metadata(record: ModuleRecord, task: TaskSpec) -> dict[str, Any]:
+    metric, value = next(iter(record.scores.items()))
+    hub_ids = [source.hub.id for source in task.sources if source.hub]
+    model = record.backbone["name"]
+    return {
+        "language": "multilingual",
+        "library_name": "adapters",
+        **({"base_model": model} if "/" in model and not Path(model).exists() else {}),
+        "tags": ["adapters", "adapter-stilts", record.backbone["model_type"], record.method],
+        "pipeline_tag": _PIPELINES[record.head],
+        **({"datasets": hub_ids} if hub_ids else {}),
+        "model-index": [
+            {
+                "name": record.name,
+                "results": [
+                    {
+                        "task": {"type": _PIPELINES[record.head]},
+                        "dataset": {"name": task.title, "type": hub_ids[0] if hub_ids else task.name},
+                        "metrics": [{"type": metric, "value": round(value, 2)}],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _text(record: ModuleRecord, task: TaskSpec, *, peft: bool) -> str:
+    scores = "\n".join(f"| {key} | {value:.2f} |" for key, value in record.scores.items())
+    train, dev = record.data["train"], record.data["dev"]
+    shown = {key: value for key, value in record.recipe.items() if value not in ((), [], None)}
+    recipe = "\n".join(f"| {key} | {value} |" for key, value in shown.items())
+    return f"""# {record.name}
+
+A {record.method} module ({get_method(record.method).summary}) trained on {task.title} over the
+frozen backbone `{record.backbone["name"]}` with adapter-stilts. {record.parameters:,} parameters,
+head included; the backbone is unchanged.
+
+## Use
+
+```python
+from adapter_stilts import load
+
+module = load("PATH_OF_THIS_FOLDER")
+```
+
+With plain `adapters`:
+
+```python
+from adapters import AutoAdapterModel
+
+model = AutoAdapterModel.from_pretrained("{record.backbone["name"]}")
+model.load_adapter("PATH_OF_THIS_FOLDER", set_active=True, use_safetensors=True)
+```
+{_peft_text(record) if peft else ""}
+## Scores on {dev["examples"]:,} dev examples (source: {dev["origin"]})
+
+| metric | value |
+|---|---|
+{scores}
+
+## Training
+
+{train["examples"]:,} examples (source: {train["origin"]}), {record.steps:,} steps, the best one
+({record.best_step:,}) kept; {record.seconds:,.0f} seconds on {record.machine}; peak memory
+{record.peak_memory_mb:,.0f} MB.
+
+| setting | value |
+|---|---|
+{recipe}
+
+Data licence: {task.licence}. Whether it binds weights trained on the data differs by country;
+respect it when you share them.
+
+{task.citation}
+"""
+
+
+def _peft_text(record: ModuleRecord) -> str:
+    auto = AUTO_CLASSES[record.head]  # type: ignore[index]
+    labels = f", num_labels={record.data['labels']}" if record.head in ("classification", "tagging") else ""
+    return f"""
+With plain `peft`:
+
+```python
+from peft import PeftModel
+from transformers import {auto}
+
+base = {auto}.from_pretrained("{record.backbone["name"]}"{labels})
+model = PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER/peft")
+```
+"""

@@ -1,0 +1,69 @@
+"""Modules as folders: finding, writing and loading them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.modules.engine import Engine
+from adapter_stilts.modules.methods import get_method
+from adapter_stilts.modules.native import load_native, save_native
+from adapter_stilts.modules.peft_format import has_peft_format, save_peft
+from adapter_stilts.paths import atomic_folder, zoo_dir
+from adapter_stilts.zoo.card import write_card
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
+
+
+def save_module(engine: Engine, record: ModuleRecord, head: str, folder: Path) -> ModuleRecord:
+    """Writes weights, head, record and card; the folder appears whole or not at all."""
+    with atomic_folder(folder) as work:
+        save_native(engine, record.name, work)
+        peft = get_method(record.method).peft and has_peft_format(engine.model.config.model_type)
+        if peft:
+            save_peft(engine, record.name, head, work / "peft")
+        write_card(record, work, peft=peft)
+        return record.write(work)
+
+
+def load_module(engine: Engine, folder: Path, *, name: str | None = None) -> ModuleRecord:
+    """Adds a module from its folder to an engine and activates it with its head.
+
+    Raises:
+        UserError: no module there, made for another backbone, or damaged.
+    """
+    record = ModuleRecord.read(folder)
+    if record.backbone.get("fingerprint") != engine.fingerprint:
+        raise UserError(
+            f"module {folder} was made for backbone '{record.backbone.get('name')}' (fingerprint "
+            f"{record.backbone.get('fingerprint')}), not for '{engine.backbone.name}' "
+            f"({engine.fingerprint}): load it with --backbone {record.backbone.get('name')}"
+        )
+    record.verify(folder)
+    load_native(engine, folder, name or record.name)
+    return record
+
+
+def find_module(name: str) -> Path:
+    """The folder of a module: a path, or a name in the zoo (`squad`, `embedded/squad`).
+
+    Raises:
+        UserError: there is none, or several backbones have one of that name.
+    """
+    if (Path(name) / RECORD).is_file():
+        return Path(name)
+    zoo = zoo_dir()
+    found = [path.parent for path in sorted(zoo.glob(f"*/*/{RECORD}"))]
+    by_name = [path for path in found if path.name == name or f"{path.parent.name}/{path.name}" == name]
+    if len(by_name) == 1:
+        return by_name[0]
+    if by_name:
+        options = ", ".join(f"{path.parent.name}/{path.name}" for path in by_name)
+        raise UserError(f"module '{name}' exists for several backbones: choose from {options}")
+    near = suggest(name, [path.name for path in found])
+    if near:
+        raise UserError(f"no module '{name}': did you mean '{near[0]}'?")
+    if Path(name).is_dir():
+        raise UserError(f"folder {name} has no {RECORD}: not a module")
+    raise UserError(
+        f"no module '{name}' in {zoo} and no such folder: train it with `adstilts train-adapter`"
+    )

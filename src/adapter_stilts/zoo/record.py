@@ -1,0 +1,125 @@
+"""What a module says of itself: `module.json`, from which the card is written too."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.errors import UserError
+
+RECORD = "module.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModuleRecord:
+    """The record of a trained module.
+
+    Attributes:
+        name: the module's name in compositions.
+        run: hash of everything that decided the training.
+        task, head, method: what it does and how.
+        composition: the expression that activates it.
+        backbone: name, revision, model_type and fingerprint of the trunk.
+        recipe: every field of the recipe, `seed` and `limit`.
+        data: for `train` and `dev`: origin, fingerprint, number of examples, parts.
+        scores: dev scores in percent, the one that selected the model first.
+        parameters: trained parameters of module and head.
+        steps, best_step: optimizer steps done, and where the kept weights come from.
+        seconds, peak_memory_mb: of the training, evaluations included.
+        versions: of Python and the libraries; `machine` names the processor.
+        no_answer_threshold: for tasks with unanswerable questions.
+        files: SHA-256 of every other file of the folder.
+    """
+
+    name: str
+    run: str
+    task: str
+    head: str
+    method: str
+    composition: str
+    backbone: dict[str, str]
+    recipe: dict[str, Any]
+    data: dict[str, Any]
+    scores: dict[str, float]
+    parameters: int
+    steps: int
+    best_step: int
+    seconds: float
+    peak_memory_mb: float
+    versions: dict[str, str]
+    machine: str
+    created: str
+    no_answer_threshold: float | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def write(self, folder: Path) -> ModuleRecord:
+        """Hashes the folder's files and writes `module.json`; returns the completed record."""
+        files = {
+            path.relative_to(folder).as_posix(): sha256(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != RECORD
+        }
+        complete = dataclasses.replace(self, files=files)
+        text = json.dumps(dataclasses.asdict(complete), indent=1, ensure_ascii=False)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+        return complete
+
+    @classmethod
+    def read(cls, folder: Path) -> ModuleRecord:
+        """Reads `module.json`.
+
+        Raises:
+            UserError: there is none, or it is not one of ours.
+        """
+        path = folder / RECORD
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            where = "is not there" if not folder.exists() else f"has no {RECORD}: not a module"
+            raise UserError(f"module {folder} {where}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: not readable as JSON ({error})") from error
+        known = {item.name for item in dataclasses.fields(cls)}
+        needed = {
+            item.name
+            for item in dataclasses.fields(cls)
+            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        }
+        if not isinstance(fields, dict) or (missing := needed - fields.keys()):
+            lacking = f" (lacks '{min(missing)}')" if isinstance(fields, dict) else ""
+            raise UserError(f"{path}: not a module record{lacking}")
+        if fields.get("format", 0) != FORMAT:
+            raise UserError(
+                f"{path}: written in format {fields.get('format')}, this version reads {FORMAT}"
+            )
+        return cls(**{key: value for key, value in fields.items() if key in known})
+
+    def verify(self, folder: Path) -> None:
+        """Compares every file with its recorded hash.
+
+        Raises:
+            UserError: names the first file that is missing or altered.
+        """
+        for name, expected in self.files.items():
+            path = folder / name
+            if not path.resolve().is_relative_to(folder.resolve()):
+                raise UserError(f"{folder / RECORD}: file name '{name}' leaves the folder")
+            if not path.is_file():
+                raise UserError(f"{path} is missing: copy the module again")
+            if sha256(path) != expected:
+                raise UserError(
+                    f"{path} is damaged: its content is not what {RECORD} recorded; "
+                    "copy or train the module again"
+                )
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,195 @@
+"""Finding metrics, and what every metric has in common."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import evaluate
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.metrics import get_metric, metric_names, primary
+
+LABELS = ([1, 0, 1, 1], [1, 0, 0, 1])
+TAGS = ([["NOUN", "VERB"], ["DET"]], [["NOUN", "NOUN"], ["DET"]])
+ANSWERS = (
+    [
+        {"id": "q1", "prediction_text": "Rome", "no_answer_score": 0.25},
+        {"id": "q2", "prediction_text": "Paris", "no_answer_score": 0.5},
+    ],
+    [
+        {"id": "q1", "answers": {"text": ["Rome", "in Rome"], "answer_start": [4, 1]}},
+        {"id": "q2", "answers": {"text": ["Lyon"], "answer_start": [0]}},
+    ],
+)
+INPUTS: dict[str, tuple[list[Any], list[Any]]] = {
+    "accuracy": LABELS,
+    "f1": LABELS,
+    "squad": ANSWERS,
+    "squad_v2": ANSWERS,
+    "tag_accuracy": TAGS,
+}
+
+
+def test_the_names_are_the_modules() -> None:
+    assert metric_names() == ("accuracy", "f1", "squad", "squad_v2", "tag_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("accuracy", "accuracy"),
+        ("f1", "f1"),
+        ("squad", "f1"),
+        ("squad_v2", "best_f1"),
+        ("tag_accuracy", "tag_accuracy"),
+    ],
+)
+def test_primary_is_a_key_of_the_result(name: str, key: str) -> None:
+    predictions, references = INPUTS[name]
+    assert primary(name) == key
+    assert key in get_metric(name).compute(predictions=predictions, references=references)
+
+
+@pytest.mark.parametrize("function", [get_metric, primary])
+def test_unknown_names_are_answered_with_near_ones(function: Any) -> None:
+    with pytest.raises(UserError, match="no metric 'squadv2': did you mean 'squad_v2'"):
+        function("squadv2")
+    with pytest.raises(UserError, match="no metric '_base': choose from accuracy, f1"):
+        function("_base")
+
+
+@pytest.mark.parametrize("name", INPUTS)
+class TestEveryMetric:
+    def test_is_an_evaluate_metric(self, name: str) -> None:
+        metric = get_metric(name)
+        assert isinstance(metric, evaluate.Metric)
+        assert "percent" in metric.description
+
+    def test_features_hold_its_rows(self, name: str) -> None:
+        """The declared features encode the rows and give them back: nested sequences too."""
+        predictions, references = INPUTS[name]
+        features = get_metric(name).features
+        rows = {"predictions": predictions, "references": references}
+        if name == "squad":  # knows no no_answer_score
+            plain = [{k: v for k, v in p.items() if k != "no_answer_score"} for p in predictions]
+            rows["predictions"] = plain
+        data = Dataset.from_dict(rows, features=features)
+        assert data["predictions"][:] == rows["predictions"]
+        assert data["references"][:] == references
+
+    def test_rows_may_come_as_columns_of_a_data_set(self, name: str) -> None:
+        predictions, references = INPUTS[name]
+        data = Dataset.from_dict({"predictions": predictions, "references": references})
+        assert get_metric(name).compute(
+            predictions=data["predictions"], references=data["references"]
+        ) == get_metric(name).compute(predictions=predictions, references=references)
+
+    def test_adding_in_parts_is_the_same(self, name: str) -> None:
+        predictions, references = INPUTS[name]
+        whole = get_metric(name).compute(predictions=predictions, references=references)
+        parts = get_metric(name)
+        for prediction, reference in zip(predictions, references, strict=True):
+            parts.add(prediction=prediction, reference=reference)
+        assert len(parts) == len(references)
+        assert parts.compute() == whole
+        parts.add_batch(predictions=predictions[:1], references=references[:1])
+        assert parts.compute(predictions=predictions[1:], references=references[1:]) == whole
+
+    def test_forgets_after_computing(self, name: str) -> None:
+        predictions, references = INPUTS[name]
+        metric = get_metric(name)
+        first = metric.compute(predictions=predictions, references=references)
+        assert len(metric) == 0
+        assert metric.compute(predictions=predictions, references=references) == first
+
+    def test_forgets_after_an_error(self, name: str) -> None:
+        metric = get_metric(name)
+        with pytest.raises(ValueError):
+            metric.compute(predictions=[object()], references=[object()])
+        assert len(metric) == 0
+
+    def test_nothing_to_score(self, name: str) -> None:
+        with pytest.raises(ValueError, match="there are no references to score"):
+            get_metric(name).compute(predictions=[], references=[])
+
+    def test_combines(self, name: str) -> None:
+        predictions, references = INPUTS[name]
+        alone = get_metric(name).compute(predictions=predictions, references=references)
+        both = evaluate.combine({"x": get_metric(name), "y": get_metric(name)})
+        result = both.compute(predictions=predictions, references=references)
+        assert result == {f"{p}_{key}": score for p in "xy" for key, score in alone.items()}
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "tag_accuracy"])
+def test_paired_metrics_want_equal_numbers(name: str) -> None:
+    predictions, references = INPUTS[name]
+    with pytest.raises(ValueError, match=r"\d predictions, \d references"):
+        get_metric(name).compute(predictions=predictions[1:], references=references)
+
+
+def test_arrays_are_rows() -> None:
+    metric = get_metric("accuracy")
+    metric.add_batch(predictions=np.array([1, 0]), references=np.array([1, 1]))
+    assert metric.compute() == {"accuracy": 50.0}
+
+
+def test_makes_no_file(tmp_path: Path) -> None:
+    metric = type(get_metric("accuracy"))(cache_dir=str(tmp_path / "cache"), keep_in_memory=False)
+    assert metric.compute(predictions=[1], references=[1]) == {"accuracy": 100.0}
+    assert list(tmp_path.iterdir()) == []
+
+
+PROGRAM = """
+import sys
+from adapter_stilts.metrics import get_metric
+metric = get_metric("accuracy")
+metric.add_batch(predictions=[1, 0], references=[1, 1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(metric.compute())
+"""
+
+
+def test_two_processes_compute_at_once_without_a_cache(tmp_path: Path) -> None:
+    """Both hold rows at the same time, and their cache can be neither made nor written.
+
+    The cache lies below a plain file, which stops even a user whom permissions do not.
+    """
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "file" / "cache"), "HF_HUB_OFFLINE": "1"}
+    for name in ("HF_METRICS_CACHE", "HF_EVALUATE_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE"):
+        environment.pop(name, None)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        out, error = process.communicate("go\n", timeout=120)
+        assert process.returncode == 0, error
+        assert out == "{'accuracy': 50.0}\n"
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_listing_metrics_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, adapter_stilts.metrics as m; m.metric_names();"
+        "sys.exit('torch' in sys.modules or 'evaluate' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
