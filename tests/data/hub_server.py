@@ -1,98 +1,98 @@
-"""As much of the Hub as `datasets.load_dataset` asks for, on the loopback interface.
-
-Run as a script it serves the folder given (`<namespace>/<name>/<files>`) at one commit, and
-prints its port. What it was asked stands in its standard error.
-"""
+"""As much of the Hub as `datasets.load_dataset` asks for, on the loopback interface."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = {COMMIT, "main", "refs/convert/parquet"}
 
 
 class HubHandler(BaseHTTPRequestHandler):
-    """Data set information, trees and files of the repositories below `root`."""
+    """The repositories `<namespace>/<name>` below `root`, all at one commit.
+
+    One with a file `GATED` hands out what it is, but no files. `asked` gathers the requests.
+    """
 
     root: Path
+    asked: list[str]
     protocol_version = "HTTP/1.1"
 
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        self.asked.append(f"{self.command} {self.path}")
+
     def do_HEAD(self) -> None:
-        self._answer(body=False)
+        self._answer()
 
     def do_GET(self) -> None:
-        self._answer(body=True)
+        self._answer()
 
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        asked = self.rfile.read(length).decode()
-        paths = [unquote(part.split("=", 1)[1]) for part in asked.split("&") if "paths" in part]
-        if self.headers.get("Content-Type", "").startswith("application/json"):
-            paths = json.loads(asked)["paths"]
-        repo = self.path.split("/api/datasets/")[1].split("/paths-info/")[0]
-        entries = [entry for entry in self._tree(repo) if entry["path"] in paths]
-        self._send(200, json.dumps(entries).encode(), {}, body=True)
+    def _answer(self) -> None:
+        parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
+        if parts[0] == "api":
+            self._about("/".join(parts[2:4]), parts[4:])
+        else:
+            self._file("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
+
+    def _about(self, repo: str, asked: list[str]) -> None:
+        if not (self.root / repo).is_dir():
+            self._missing("RepoNotFound")
+        elif asked and asked[1] not in REVISIONS:
+            self._missing("RevisionNotFound")
+        elif asked and asked[0] == "tree":
+            below = "".join(f"{part}/" for part in asked[2:])
+            entries = [each for each in self._tree(repo) if str(each["path"]).startswith(below)]
+            self._send(200, json.dumps(entries).encode(), {})
+        else:
+            about = {"id": repo, "sha": COMMIT, "siblings": []}
+            self._send(200, json.dumps(about).encode(), {})
 
     def _tree(self, repo: str) -> list[dict[str, object]]:
         top = self.root / repo
-        entries: list[dict[str, object]] = []
-        for path in sorted(top.rglob("*")):
-            name = path.relative_to(top).as_posix()
-            if path.is_dir():
-                entries.append({"type": "directory", "path": name, "oid": "0" * 40, "size": 0})
-            else:
-                oid = hashlib.sha1(path.read_bytes()).hexdigest()
-                size = path.stat().st_size
-                entries.append({"type": "file", "path": name, "oid": oid, "size": size})
-        return entries
+        return [
+            {
+                "type": "directory" if path.is_dir() else "file",
+                "path": path.relative_to(top).as_posix(),
+                "oid": "0" * 40 if path.is_dir() else _sha1(path),
+                "size": 0 if path.is_dir() else path.stat().st_size,
+            }
+            for path in sorted(top.rglob("*"))
+        ]
 
-    def _answer(self, *, body: bool) -> None:
-        path = unquote(urlsplit(self.path).path)
-        if path.startswith("/api/datasets/"):
-            parts = path.removeprefix("/api/datasets/").split("/")
-            repo, rest = "/".join(parts[:2]), parts[2:]
-            if not (self.root / repo).is_dir():
-                return self._missing("RepoNotFound", body=body)
-            if len(rest) > 1 and rest[1] != COMMIT:
-                return self._missing("RevisionNotFound", body=body)
-            value: object = {"id": repo, "sha": COMMIT, "siblings": []}
-            if rest and rest[0] == "tree":
-                below = "".join(f"{part}/" for part in rest[2:])
-                value = [each for each in self._tree(repo) if str(each["path"]).startswith(below)]
-            return self._send(200, json.dumps(value).encode(), {}, body=body)
-        repo, _, rest_of_path = path.removeprefix("/datasets/").partition("/resolve/")
-        file = self.root / repo / rest_of_path.partition("/")[2]
-        if not file.is_file():
-            return self._missing("EntryNotFound", body=body)
-        content = file.read_bytes()
-        etag = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
-        return self._send(200, content, etag, body=body)
+    def _file(self, repo: str, revision: str, name: str) -> None:
+        path = self.root / repo / name
+        if (self.root / repo / "GATED").is_file():
+            self._send(403, b"{}", {"X-Error-Code": "GatedRepo"})
+        elif revision not in REVISIONS:
+            self._missing("RevisionNotFound")
+        elif not path.is_file():
+            self._missing("EntryNotFound")
+        else:
+            self._send(200, path.read_bytes(), {"ETag": f'"{_sha1(path)}"'})
 
-    def _missing(self, code: str, *, body: bool) -> None:
-        self._send(404, b"{}", {"X-Error-Code": code}, body=body)
+    def _missing(self, code: str) -> None:
+        self._send(404, b"{}", {"X-Error-Code": code})
 
-    def _send(self, status: int, content: bytes, headers: dict[str, str], *, body: bool) -> None:
+    def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in {"X-Repo-Commit": COMMIT, **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if body:
+        if self.command == "GET":
             self.wfile.write(content)
 
 
-def serve(root: Path) -> ThreadingHTTPServer:
-    """A server for `root` on a free loopback port; the caller runs and closes it."""
-    handler = type("Handler", (HubHandler,), {"root": root})
-    return ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def _sha1(path: Path) -> str:
+    return hashlib.sha1(path.read_bytes()).hexdigest()
 
 
-if __name__ == "__main__":
-    server = serve(Path(sys.argv[1]))
-    print(server.server_port, flush=True)
-    server.serve_forever()
+def serve(root: Path) -> tuple[ThreadingHTTPServer, list[str]]:
+    """A server on a free port, which the caller runs and closes, and what it has been asked."""
+    asked: list[str] = []
+    handler = type("Handler", (HubHandler,), {"root": root, "asked": asked})
+    return ThreadingHTTPServer(("127.0.0.1", 0), handler), asked

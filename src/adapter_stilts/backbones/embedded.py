@@ -107,7 +107,6 @@ def is_intact(folder: Path) -> bool:
         return (
             record["converter"] == CONVERTER
             and record["source_sha256"] == WEIGHTS_SHA256
-            and set(files) == set(FILES)
             and all(_is_as_recorded(folder / name, files[name]) for name in FILES)
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -118,12 +117,14 @@ def _is_as_recorded(path: Path, entry: dict[str, Any]) -> bool:
     stat = path.stat()
     if stat.st_size != entry["size"]:
         return False
-    if path.name == MODEL and stat.st_mtime_ns == entry["mtime_ns"]:
+    same_time = stat.st_mtime_ns == entry["mtime_ns"]
+    if path.name == MODEL and same_time:
         return True
     if sha256_of(path) != entry["sha256"]:
         return False
-    with contextlib.suppress(OSError):  # a copied folder: do not hash it at every call
-        os.utime(path, ns=(stat.st_atime_ns, entry["mtime_ns"]))
+    if not same_time:  # a copied folder: with the recorded time it is not hashed at every call
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(stat.st_atime_ns, entry["mtime_ns"]))
     return True
 
 

@@ -53,19 +53,19 @@ def _check_choice(task: TaskSpec, example: ChoiceExample) -> None:
 
 
 def _check_span(task: TaskSpec, example: SpanExample) -> None:
-    name, context = example["id"], example["context"]
-    if not name or not example["question"] or not context:
-        raise ValueError(f"question {name!r}: its id, its text or its context is empty")
+    context = example["context"]
+    if not example["id"] or not example["question"] or not context:
+        raise ValueError("the id, the question or the context is empty")
     if len(example["answers"]) != len(example["answer_starts"]):
-        raise ValueError(f"question {name!r}: as many answers as answer_starts were expected")
+        raise ValueError("as many answers as answer_starts were expected")
     if not example["answers"] and not task.unanswerable:
-        raise ValueError(f"question {name!r} has no answer (squad-v2 is the task for these)")
+        raise ValueError("the question has no answer (squad-v2 is the task for these)")
     for answer, start in zip(example["answers"], example["answer_starts"], strict=True):
         there = context[start : start + len(answer)] if start >= 0 else ""
         if not answer or there != answer:
             raise ValueError(
-                f"question {name!r}: the answer {shown(answer)} is not at its offset {start}, "
-                f"{shown(there)} stands there"
+                f"the answer {shown(answer)} is not at its offset {start}, {shown(there)} stands "
+                "there"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -44,24 +44,21 @@ class FilePart:
         return {"name": self.source.name, "files": [str(path) for path in self.files]}
 
     @property
-    def renamed(self) -> dict[str, str]:
-        """The file's own name of every column that the layout renames."""
-        return {new: old for old, new in self.layout.columns.items()}
+    def columns(self) -> Mapping[str, str]:
+        """The names that the task has for the files' columns, where they differ."""
+        return self.layout.columns
 
     def rows(self) -> Iterator[Located]:
-        """Every row of every file, its columns renamed as the layout says.
+        """Every row of every file, as the file has it.
 
         Raises:
             UserError: a file is malformed or has no rows.
         """
-        columns = self.layout.columns
         some = False
         for path in self.files:
             here = False
             for place, row in read_rows(path, self.layout.format):
                 here = some = True
-                if columns:
-                    row = {columns.get(name, name): value for name, value in row.items()}
                 yield str(path), place, row
             # CCGbank has a file for every article, and may have found no derivation in one.
             if not here and (self.layout.format != "auto" or (path == self.files[-1] and not some)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,8 @@ class HubPart:
     split: Split
 
     @property
-    def renamed(self) -> dict[str, str]:
-        """The Hub's columns have the names that tasks expect."""
+    def columns(self) -> Mapping[str, str]:
+        """The task has the Hub's names for the columns."""
         return {}
 
     def identity(self) -> dict[str, Any]:
@@ -76,18 +77,17 @@ def hub_parts(task: TaskSpec, split: Split) -> list[HubPart]:
     return parts
 
 
-def in_cache(hub: HubData) -> bool:
-    """Whether files of the data set, at its revision, were downloaded before."""
+def in_cache(hub: HubData, split: Split) -> bool:
+    """Whether `datasets` has the split, at its revision, from an earlier time."""
     from huggingface_hub import constants
 
-    folder = Path(constants.HF_HUB_CACHE) / f"datasets--{hub.id.replace('/', '--')}"
-    ref = folder / "refs" / hub.revision
-    try:
-        commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else hub.revision
-        files = (folder / "snapshots" / commit).rglob("*")
-        return any(path.is_file() and path.name != "README.md" for path in files)
-    except OSError:
-        return False
+    home = os.environ.get("HF_DATASETS_CACHE") or f"{constants.HF_HOME}/datasets"
+    folder = Path(home) / hub.id.replace("/", "___")
+    commit = hub.revision if _is_commit(hub.revision) else "*"
+    return all(
+        any(folder.glob(f"{each.get('config', '*')}/*/{commit}/dataset_info.json"))
+        for each in hub.splits[split]
+    )
 
 
 def _ask(hub: HubData) -> UserError | None:
@@ -163,7 +163,9 @@ def _explain(hub: HubData, error: Exception) -> UserError | FailureError:
 
     chain = list(_causes(error))
     said = " ".join(str(error).split())[:200]
-    if "gated" in said or any(isinstance(each, errors.GatedRepoError) for each in chain):
+    if "is a gated dataset" in said or any(
+        isinstance(each, errors.GatedRepoError) for each in chain
+    ):
         page = f"{constants.ENDPOINT}/datasets/{hub.id}"
         what = f"'{hub.id}' is gated: ask for access at {page} and log in with 'hf auth login'"
     elif any(isinstance(each, errors.RevisionNotFoundError) for each in chain):

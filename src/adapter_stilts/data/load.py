@@ -69,6 +69,8 @@ def load_examples(
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit {limit}: at least one example is needed")
+    if seed < 0:
+        raise UserError(f"seed {seed}: a seed is not negative")
     origin = resolve_where(where)
     parts = find_all(task, split, origin)
     fingerprint = fingerprint_of(task, split, parts)
@@ -100,7 +102,9 @@ def find_all(task: TaskSpec, split: Split, origin: str) -> Sequence[Part]:
     """
     if origin == "hub":
         return hub_parts(task, split)
-    return find_parts(task, split, samples_folder() if origin == "sample" else Path(origin))
+    return find_parts(
+        task, split, samples_folder() if origin == "sample" else Path(origin).expanduser()
+    )
 
 
 def fingerprint_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
@@ -154,17 +158,20 @@ def _examples(
 def _unique(name: str, seen: set[str]) -> None:
     """Answers are scored by question id, so one that returns would hide another."""
     if name in seen:
-        raise ValueError(f"question id {name!r} appears a second time")
+        raise ValueError("this id appears a second time")
     seen.add(name)
 
 
 def _convert(task: TaskSpec, row: Row, part: Part) -> Example | None:
     """The row as an example that holds against the task; what is wrong as a `ValueError`."""
+    columns = part.columns
     try:
-        example = task.to_example(row)
+        example = task.to_example(
+            {columns.get(name, name): value for name, value in row.items()} if columns else row
+        )
     except KeyError as error:
-        missing = part.renamed.get(error.args[0], error.args[0])
-        there = ", ".join(part.renamed.get(name, name) for name in row)
+        missing = next((old for old, new in columns.items() if new == error.args[0]), error.args[0])
+        there = ", ".join(row)
         raise ValueError(f"no column '{missing}' (the columns are {there})") from error
     except (TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"a value of another type than expected ({error})") from error

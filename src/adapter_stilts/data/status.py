@@ -60,6 +60,6 @@ def _hub_status(task: TaskSpec, parts: dict[Split, list[HubPart]]) -> DataStatus
     folders = (cache_dir() / "examples" / fingerprint_of(task, each, parts[each]) for each in parts)
     if all((folder / "examples.json").is_file() for folder in folders):
         return DataStatus(True, "hub", f"{ids}, converted in the cache")
-    if all(in_cache(part.hub) for part in parts["train"]):
+    if all(in_cache(part.hub, split) for split in SPLITS for part in parts[split]):
         return DataStatus(True, "hub", f"{ids}, downloaded")
     return DataStatus(False, "hub", f"{ids}, not downloaded yet")

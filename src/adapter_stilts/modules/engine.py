@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
 from adapter_stilts.errors import UserError
+from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.methods import Method, MethodOptions
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -187,7 +188,7 @@ def forward(engine: Engine, batch: dict[str, torch.Tensor]) -> Any:
     autocast = torch.autocast(
         engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
     )
-    with torch.inference_mode(), autocast:
+    with torch.inference_mode(), autocast, FastAttention():
         return engine.model(**batch)
 
 

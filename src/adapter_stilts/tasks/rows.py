@@ -9,7 +9,9 @@ from adapter_stilts.tasks.spec import Row
 
 
 def shown(value: Any, limit: int = 60) -> str:
-    """The value as Python writes it, on one line and cut to `limit` characters."""
+    """The value as Python writes it, on one line and cut to about `limit` characters."""
+    if isinstance(value, str) and len(value) > limit:
+        return repr(f"{value[:limit]}…")
     written = repr(value)
     return written if len(written) <= limit else f"{written[: limit - 1]}…"
 

@@ -16,6 +16,7 @@ from transformers import TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.features.batch import collate
+from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.engine import Engine, module_parameters
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
@@ -87,6 +88,11 @@ class ModuleTrainer(AdapterTrainer):
             kind, options = self.get_optimizer_cls_and_kwargs(self.args)
             self.optimizer = kind([group for group in groups if group["params"]], **options)
         return self.optimizer
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The head's loss, with attention that suits short sequences on a CPU."""
+        with FastAttention():
+            return super().compute_loss(*args, **kwargs)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: the estimate walks over all parameters at every step."""

@@ -70,5 +70,5 @@ TASK = TaskSpec(
         "Manning. A large annotated corpus for learning natural language inference. EMNLP 2015. "
         "arXiv:1508.05326; and MultiNLI"
     ),
-    aliases=("anli", "anli+", "anliplus"),
+    aliases=("anli", "anli+"),
 )

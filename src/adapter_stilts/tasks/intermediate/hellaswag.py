@@ -51,5 +51,4 @@ TASK = TaskSpec(
         "model": "BERT Large, every weight trained",
         "source": "Zellers et al. 2019 (test)",
     },
-    aliases=("hella-swag",),
 )

@@ -69,5 +69,5 @@ TASK = TaskSpec(
         "model": "RoBERTa Large, every weight trained",
         "source": "fairseq, examples/roberta/README.md (dev)",
     },
-    aliases=("multinli", "multi-nli"),
+    aliases=("multinli",),
 )

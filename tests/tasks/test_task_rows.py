@@ -42,4 +42,5 @@ def test_texts_must_be_a_list_of_texts(value: Any) -> None:
 
 def test_shown_is_one_short_line() -> None:
     assert "\n" not in shown("a\nb")
-    assert len(shown("x" * 1000)) == 60
+    assert shown("x" * 1000, 3) == "'xxx…'"
+    assert shown([1] * 1000, 5) == "[1, …"

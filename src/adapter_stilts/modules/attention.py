@@ -1,0 +1,134 @@
+"""Attention for short sequences on a CPU, where torch's own kernel is slow backwards.
+
+torch's flash attention for CPUs works in blocks that do not fill up on short sequences: its
+backward pass takes most of a training step on sentence pairs. Whole-matrix products are several
+times faster there, at the price of keeping the attention weights (B x H x L x L) for the backward
+pass. `benchmarks/train_speed.py` shows what it brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+LONGEST = 320
+"""Above this length the blocks of torch's kernel are full, and it needs less memory."""
+
+
+class _MatrixAttention(torch.autograd.Function):
+    """softmax(scale * q k' + bias) v for q, k, v of shape (B*H, L, D) and bias (B*H, 1, L)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        bias: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
+        weights = torch.softmax(scores, -1)
+        ctx.save_for_backward(query, key, value, weights)
+        ctx.scale = scale
+        return torch.bmm(weights, value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        query, key, value, weights = ctx.saved_tensors
+        (upstream,) = gradients
+        of_value = torch.bmm(weights.transpose(1, 2), upstream)
+        of_weights = torch.bmm(upstream, value.transpose(1, 2))
+        of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+        of_query = torch.bmm(of_scores, key).mul_(ctx.scale)
+        of_key = torch.bmm(of_scores.transpose(1, 2), query).mul_(ctx.scale)
+        return of_query, of_key, of_value, None, None
+
+
+def matrix_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Scaled dot-product attention by whole-matrix products.
+
+    Args:
+        query, key, value: (B, H, L, D).
+        mask: (B, 1, 1 or L, L) with equal rows: bool (True: attend) or added to the scores.
+
+    Returns:
+        (B, H, L, D)
+    """
+    batch, heads, length, width = query.shape
+    with torch.autocast("cpu", enabled=False):
+        bias = query.new_zeros(batch, 1, length)
+        if mask is not None and mask.dtype == torch.bool:
+            bias.masked_fill_(~mask[:, 0, :1], torch.finfo(query.dtype).min)
+        elif mask is not None:
+            # torch's masks hold the smallest number of float32, infinite in bfloat16
+            bias = mask[:, 0, :1].clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
+        flat = (part.reshape(batch * heads, length, width) for part in (query, key, value))
+        attended = _MatrixAttention.apply(
+            *flat, bias.repeat_interleave(heads, 0), width**-0.5
+        )
+    return attended.view(batch, heads, length, width)
+
+
+class FastAttention(TorchFunctionMode):
+    """Inside this context short attention on the CPU goes through `matrix_attention`.
+
+    Everything else, including masks that differ from row to row, goes to torch as before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # All layers get the same mask: it is examined once.
+        self._mask: torch.Tensor | None = None
+        self._is_padding = True
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Called in place of every torch function."""
+        kwargs = kwargs or {}
+        if func is functional.scaled_dot_product_attention and _suits(*args, **kwargs):
+            mask = kwargs.get("attn_mask")
+            if mask is not self._mask:
+                self._mask, self._is_padding = mask, _has_equal_rows(mask)
+            if self._is_padding:
+                return matrix_attention(args[0], args[1], args[2], mask)
+        return func(*args, **kwargs)
+
+
+def _has_equal_rows(mask: torch.Tensor | None) -> bool:
+    """Whether every query may attend to the same keys, as with padding."""
+    return mask is None or (
+        mask.ndim == 4 and mask.shape[1] == 1 and bool((mask == mask[:, :, :1]).all())
+    )
+
+
+def _suits(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> bool:
+    plain = not dropout_p and not is_causal and scale is None and not enable_gqa
+    return (
+        plain
+        and query.device.type == "cpu"
+        and query.ndim == 4
+        and query.shape == key.shape == value.shape
+        and query.dtype == key.dtype == value.dtype
+        and query.shape[2] <= LONGEST
+    )

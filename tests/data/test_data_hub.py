@@ -1,0 +1,173 @@
+"""Data from the Hub, spoken to over HTTP: a server of our own plays its part."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hub_server import COMMIT, serve  # type: ignore[import-not-found]
+
+Client = Callable[..., list[dict[str, Any]]]
+
+README = """---
+configs:
+- config_name: plain
+  data_files:
+  - split: train
+    path: data/train-*
+  - split: validation
+    path: data/validation-*
+---
+"""
+OTHER = COMMIT[::-1]
+WAY_OUT = "; use --data PATH for a folder of official files, or --data sample"
+PLAIN = {"id": "tiny/nli", "revision": COMMIT, "split": {"split": "train", "config": "plain"}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Hub's repositories."""
+    root = tmp_path_factory.mktemp("hub")
+    rows = [{"premise": f"p{i}", "hypothesis": "h", "label": i % 4 - 1} for i in range(8)]
+    names = ["nli/data/train-0", "nli/data/validation-0", "rounds/plain/train_r1/0"]
+    for name in [*names, "rounds/plain/train_r2/0"]:
+        path = root / "tiny" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    (root / "tiny/nli/README.md").write_text(README)
+    for name, row in {"gated": rows[1], "columns": {"text": "x", "label": 1}}.items():
+        (root / "tiny" / name).mkdir()
+        (root / "tiny" / name / "train.jsonl").write_text(json.dumps(row) + "\n")
+    (root / "tiny/gated/GATED").write_text("")
+    (root / "tiny/scripted").mkdir()
+    (root / "tiny/scripted/scripted.py").write_text("")
+    return root
+
+
+@pytest.fixture
+def hub(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """The Hub's address, and what it has been asked."""
+    server, asked = serve(root)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def client(tmp_path: Path, cache: Path) -> Client:
+    """Asks for cases in a new process; the library's cache lasts for the test."""
+
+    def ask(cases: list[dict[str, Any]], endpoint: str, **more: str) -> list[dict[str, Any]]:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+            "ADSTILTS_CACHE": str(cache),
+            "NO_PROXY": "127.0.0.1",
+            **more,
+        }
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).parent / "hub_client.py")],
+            input=json.dumps(cases),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        answers: list[dict[str, Any]] = json.loads(done.stdout)
+        return answers
+
+    return ask
+
+
+def test_hub_data_loads_and_is_not_asked_for_again(
+    hub: tuple[str, list[str]], client: Client
+) -> None:
+    endpoint, asked = hub
+    branch = {"id": "tiny/rounds", "revision": "refs/convert/parquet"}
+    rounds = {**branch, "split": {"split": "train_r2", "files": "plain/train_r2/*.parquet"}}
+    plain, second = client([PLAIN, rounds], endpoint)
+    assert [row["label"] for row in plain["examples"]] == [0, 1, 2, 0, 1, 2]
+    assert plain["examples"][0] == {"id": "tiny-1", "text_a": "p1", "text_b": "h", "label": 0}
+    assert plain["parts"] == [
+        {
+            "name": "tiny",
+            "hub": "tiny/nli",
+            "revision": COMMIT,
+            "splits": [{"split": "train", "config": "plain"}],
+            "rows_kept": 6,
+            "rows_left_out": 2,
+        }
+    ]
+    assert plain["found"] and plain["detail"] == "tiny/nli, downloaded"
+    assert len(second["examples"]) == 6
+    assert any("train_r2" in each for each in asked)
+    assert not any("train_r1/0.parquet" in each for each in asked)
+    asked.clear()
+    assert client([PLAIN], endpoint) == [plain]
+    assert asked == []
+
+
+def test_what_the_hub_refuses(hub: tuple[str, list[str]], client: Client) -> None:
+    endpoint, _ = hub
+    split = {"split": "train"}
+    cases = [
+        {**PLAIN, "revision": OTHER},
+        {"id": "tiny/nothing", "revision": COMMIT, "split": split},
+        {"id": "tiny/gated", "revision": COMMIT, "split": split},
+        {"id": "tiny/columns", "revision": COMMIT, "split": split},
+        {**PLAIN, "split": {"split": "test", "config": "plain"}},
+        {"id": "tiny/scripted", "revision": COMMIT, "split": split},
+    ]
+    said = [answer["error"] for answer in client(cases, endpoint)]
+    assert said[:4] == [
+        f"the Hub has 'tiny/nli', but not its revision {OTHER}{WAY_OUT}",
+        f"the Hub has no data set 'tiny/nothing', or it needs 'hf auth login'{WAY_OUT}",
+        f"'tiny/gated' is gated: ask for access at {endpoint}/datasets/tiny/gated and log in with "
+        f"'hf auth login'{WAY_OUT}",
+        "tiny/columns, split train, row 0: no column 'premise' (the columns are text, label)",
+    ]
+    assert said[4].startswith("cannot load 'tiny/nli' from the Hub (ValueError: Unknown split")
+    assert said[5].startswith("cannot load 'tiny/scripted' from the Hub (RuntimeError: Dataset scr")
+    assert all("\n" not in each for each in said)
+
+
+def test_without_the_hub(hub: tuple[str, list[str]], client: Client, cache: Path) -> None:
+    endpoint, _ = hub
+    nowhere = "http://127.0.0.1:9"
+    off = {"HF_HUB_OFFLINE": "1"}
+    unreachable = (
+        f"the Hugging Face Hub cannot be reached for 'tiny/nli' (ConnectionError){WAY_OUT}"
+    )
+    switched_off = (
+        f"'tiny/nli' is not in the cache, and HF_HUB_OFFLINE switches the Hub off{WAY_OUT}"
+    )
+    started = time.monotonic()
+    assert client([PLAIN], nowhere) == [{"error": unreachable}]
+    assert client([PLAIN], nowhere, **off) == [{"error": switched_off}]
+    assert time.monotonic() - started < 20  # `datasets` alone would try for longer
+
+    (loaded,) = client([PLAIN], endpoint)
+    # What `datasets` has serves when our own cache is gone, but only at the same revision.
+    for environment, complaint in (({}, unreachable), (off, switched_off)):
+        (cache / "examples" / loaded["fingerprint"]).rename(cache / f"away{len(environment)}")
+        again, other = client([PLAIN, {**PLAIN, "revision": OTHER}], nowhere, **environment)
+        assert again == loaded
+        assert other["error"].startswith(complaint)
+        assert other["error"].endswith("(the cache has it at another revision than this one needs)")
