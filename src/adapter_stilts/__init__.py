@@ -1,3 +1,38 @@
-"""Modular cross-lingual transfer on a frozen multilingual encoder."""
+"""Modular cross-lingual transfer: train a task once, in English, on a frozen encoder.
+
+    from adapter_stilts import train_adapter, load
+
+    trained = train_adapter("squad", backbone="embedded", data="sample", recipe="demo")
+    load(trained.path).answer("Wo liegt Uppsala?", "Uppsala liegt nördlich von Stockholm.")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["Module", "Recipe", "Trained", "get_task", "load", "train_adapter"]
+
+if TYPE_CHECKING:
+    from adapter_stilts.tasks.registry import get_task
+    from adapter_stilts.training.recipe import Recipe
+    from adapter_stilts.training.run import Trained, train_adapter
+    from adapter_stilts.zoo.module import Module, load
+
+_HOMES = {
+    "Module": "adapter_stilts.zoo.module",
+    "load": "adapter_stilts.zoo.module",
+    "Recipe": "adapter_stilts.training.recipe",
+    "Trained": "adapter_stilts.training.run",
+    "train_adapter": "adapter_stilts.training.run",
+    "get_task": "adapter_stilts.tasks.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use: torch and transformers take seconds."""
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'adapter_stilts' has no attribute '{name}'")

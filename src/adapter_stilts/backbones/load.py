@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +24,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from adapter_stilts.backbones.embedded import embedded_backbone
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.quiet import quieten
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
@@ -65,7 +65,7 @@ class Backbone:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The fast tokenizer; a slow one has no offsets and is refused."""
-        logging.getLogger("transformers.tokenization_utils_base").addFilter(_no_mistral_warning)
+        quieten()
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.path, use_fast=True)
         except (OSError, ValueError, KeyError, ImportError) as error:
@@ -94,11 +94,6 @@ class Backbone:
     def slug(self) -> str:
         """The name as part of a path."""
         return Path(self.name).name if Path(self.name).exists() else self.name.replace("/", "--")
-
-
-def _no_mistral_warning(record: logging.LogRecord) -> bool:
-    """transformers 4.57 takes every local tokenizer for a Mistral one with a wrong pattern."""
-    return "fix_mistral_regex" not in record.getMessage()
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.methods import Method, MethodOptions
+from adapter_stilts.quiet import quieten
 from adapter_stilts.tasks.spec import HeadKind
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def load_engine(
     if not trunk_dropout:
         config.hidden_dropout_prob = 0.0
         config.attention_probs_dropout_prob = 0.0
-    logging.getLogger("transformers.modeling_utils").addFilter(_no_pooler_warning)
+    quieten()
     try:
         model = AutoAdapterModel.from_pretrained(
             backbone.path, config=config, dtype=torch.float32, use_safetensors=True
@@ -92,12 +92,6 @@ def load_engine(
     model.requires_grad_(False)
     model.eval()
     return Engine(model, backbone, identity, dtype)
-
-
-def _no_pooler_warning(record: logging.LogRecord) -> bool:
-    """The pooler may be newly initialised: no head here reads it."""
-    message = record.getMessage()
-    return not ("newly initialized" in message and "pooler" in message)
 
 
 def add_module(

@@ -148,7 +148,7 @@ def train_adapter(
         dev = load_examples(spec, "dev", data, limit=dev_limit, seed=seed)
         set_seed(seed)
         engine = load_engine(found, precision=chosen.precision, device=default_device())
-        job = _prepare(spec, chosen, seed, folder.name, engine, train, dev)
+        job = _prepare(spec, chosen, seed, name, engine, train, dev)
         _claim(work, job, resume=resume, overwrite=overwrite)
         trainer, pace = _run(job, work, report_to=report_to, quiet=quiet)
         record = _finish(job, trainer, pace, folder, work)

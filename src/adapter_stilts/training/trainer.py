@@ -12,7 +12,7 @@ import torch
 from adapters import AdapterTrainer
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
-from transformers import TrainingArguments
+from transformers import PrinterCallback, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.features.batch import collate
@@ -60,6 +60,7 @@ class ModuleTrainer(AdapterTrainer):
             eval_dataset=features.select(range(0)),
             callbacks=callbacks,
         )
+        self.remove_callback(PrinterCallback)  # the progress bar shows what it would print
         # With it, transformers leaves the division by accumulated batches to the model's loss,
         # which the heads of `adapters` do not do.
         self.model_accepts_loss_kwargs = False

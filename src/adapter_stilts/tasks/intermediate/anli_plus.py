@@ -28,7 +28,7 @@ ANLI = Source(
     folders=("anli", "anli_v1.0"),
     hub=HubData(
         id="facebook/anli",
-        revision="refs/convert/parquet",
+        revision="8e4813d81f46d313dac7892e1c28076917cfcdf9",
         splits={
             "train": tuple({"split": f"train_r{number}"} for number in (1, 2, 3)),
             "dev": tuple({"split": f"dev_r{number}"} for number in (1, 2, 3)),

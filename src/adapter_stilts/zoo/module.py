@@ -1,0 +1,148 @@
+"""A module in memory, ready to use: the object behind `adapter_stilts.load`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import datasets
+
+from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.errors import UserError
+from adapter_stilts.features import span
+from adapter_stilts.features.build import encoder
+from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
+from adapter_stilts.modules.engine import Engine, load_engine
+from adapter_stilts.modules.native import head_labels
+from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.tasks.spec import Example, HeadKind, TaskSpec
+from adapter_stilts.zoo.local import find_module, load_module
+from adapter_stilts.zoo.record import ModuleRecord
+
+
+@dataclass(frozen=True)
+class Module:
+    """A trained module on its frozen backbone.
+
+    `predict` takes examples of the task's head kind; `answer`, `classify`, `choose` and `tag`
+    are the same for single inputs.
+    """
+
+    engine: Engine
+    record: ModuleRecord
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task it was trained on."""
+        return get_task(self.record.task)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label or tag names by number."""
+        return head_labels(self.engine, self.record.name)
+
+    def predict(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> Predictions:
+        """Predictions for examples with or without labels, in their order."""
+        kind = cast(HeadKind, self.record.head)
+        columns = {key: [row[key] for row in examples] for key in _INPUTS[kind]}  # type: ignore[literal-required]
+        data = datasets.Dataset.from_dict(columns)
+        encode = encoder(
+            kind,
+            self.engine.backbone.tokenizer,
+            max_length=int(self.record.recipe["max_length"]),
+            stride=int(self.record.recipe["stride"]),
+        )
+        features = datasets.Dataset.from_dict(encode(columns))
+        return predict_features(
+            self.engine, features, data, kind, tags=self.labels, batch_tokens=batch_tokens
+        )
+
+    def score(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> dict[str, float]:
+        """The task's official scores, in percent, on labelled examples."""
+        predictions = self.predict(examples, batch_tokens=batch_tokens)
+        rows = [dict(example) for example in examples]
+        return score_predictions(self.task, predictions, datasets.Dataset.from_list(rows))
+
+    def answer(self, question: str, context: str) -> dict[str, Any]:
+        """The span of `context` that answers `question`.
+
+        Returns:
+            `answer` (empty where the module says that there is none), `start` (its first
+            character), `score` (sum of two logits).
+        """
+        self._needs("span")
+        example = {"question": question, "context": context}
+        (found,) = self.predict([cast(Example, example)]).values
+        threshold = self.record.no_answer_threshold
+        if not found.spans or (threshold is not None and found.no_answer > threshold):
+            return {"answer": "", "start": -1, "score": found.null_score}
+        best = found.spans[0]
+        return {
+            "answer": span.answer_text(context, best),
+            "start": best.begin,
+            "score": best.score,
+        }
+
+    def classify(self, text_a: str, text_b: str = "") -> dict[str, float]:
+        """The probability of each label, most likely first."""
+        self._needs("classification")
+        found = self.predict([cast(Example, {"text_a": text_a, "text_b": text_b})])
+        assert found.scores is not None
+        pairs = zip(self.labels, found.scores[0], strict=True)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
+    def choose(self, prompt: str, options: Sequence[str]) -> dict[str, Any]:
+        """The best option after `prompt`: its number, its text, and all probabilities.
+
+        Raises:
+            UserError: not as many options as the module was trained with.
+        """
+        self._needs("choice")
+        wanted = self.task.choices
+        if len(options) != wanted:
+            raise UserError(
+                f"module '{self.record.name}' chooses among {wanted} options, not {len(options)}"
+            )
+        found = self.predict([cast(Example, {"prompt": prompt, "options": list(options)})])
+        assert found.scores is not None
+        best = found.values[0]
+        return {"choice": best, "option": options[best], "probabilities": found.scores[0]}
+
+    def tag(self, words: Sequence[str]) -> list[tuple[str, str]]:
+        """Every word with its tag."""
+        self._needs("tagging")
+        (tags,) = self.predict([cast(Example, {"words": list(words)})]).values
+        return list(zip(words, tags, strict=True))
+
+    def _needs(self, kind: HeadKind) -> None:
+        if self.record.head != kind:
+            raise UserError(
+                f"module '{self.record.name}' has a {self.record.head} head, not a {kind} one"
+            )
+
+
+_INPUTS: dict[HeadKind, tuple[str, ...]] = {
+    "classification": ("text_a", "text_b"),
+    "choice": ("prompt", "options"),
+    "span": ("question", "context"),
+    "tagging": ("words",),
+}
+
+
+def load(name: str | Path, *, backbone: str | None = None, precision: str = "auto") -> Module:
+    """Loads a module, by folder or name in the zoo, onto its backbone.
+
+    Args:
+        backbone: where the backbone lies, if not where it lay when the module was trained.
+        precision: of the trunk: `fp32`, `bf16` or `auto`.
+
+    Raises:
+        UserError: no such module, a damaged one, or one for another backbone.
+    """
+    folder = find_module(str(name))
+    record = ModuleRecord.read(folder)
+    found = find_backbone(backbone or record.backbone["name"])
+    engine = load_engine(found, precision=precision, device=default_device())
+    return Module(engine, load_module(engine, folder))
