@@ -72,10 +72,10 @@ def score_predictions(
         found, gold = predictions.values, list(examples["tags"])
     else:
         found, gold = predictions.values, list(examples["label"])
-    scores = {
-        key: float(value)
-        for key, value in metric.compute(predictions=found, references=gold).items()
-    }
+    # A no-answer score is a difference of logits: above 0, no answer is the likelier one.
+    options = {"no_answer_threshold": 0.0} if task.unanswerable else {}
+    computed = metric.compute(predictions=found, references=gold, **options)
+    scores = {key: float(value) for key, value in computed.items()}
     first = primary(task.metric)
     return {first: scores.pop(first), **scores}
 

