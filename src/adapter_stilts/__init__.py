@@ -1,9 +1,9 @@
 """Modular cross-lingual transfer: train a task once, in English, on a frozen encoder.
 
-    from adapter_stilts import train_adapter, load
+from adapter_stilts import train_adapter, load
 
-    trained = train_adapter("squad", backbone="embedded", data="sample", recipe="demo")
-    load(trained.path).answer("Wo liegt Uppsala?", "Uppsala liegt nördlich von Stockholm.")
+trained = train_adapter("squad", backbone="embedded", data="sample", recipe="demo")
+load(trained.path).answer("Wo liegt Uppsala?", "Uppsala liegt nördlich von Stockholm.")
 """
 
 from __future__ import annotations

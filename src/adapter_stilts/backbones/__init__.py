@@ -6,6 +6,7 @@ from adapter_stilts.backbones.load import (
     Backbone,
     find_backbone,
     fingerprint,
+    hub_id,
 )
 from adapter_stilts.backbones.precision import bf16_available, default_device, resolve_precision
 
@@ -17,5 +18,6 @@ __all__ = [
     "default_device",
     "find_backbone",
     "fingerprint",
+    "hub_id",
     "resolve_precision",
 ]

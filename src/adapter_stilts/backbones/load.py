@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 from transformers import AutoConfig, AutoTokenizer
 
@@ -93,11 +94,18 @@ class Backbone:
     @property
     def slug(self) -> str:
         """The name as part of a path."""
-        return Path(self.name).name if Path(self.name).exists() else self.name.replace("/", "--")
+        local = Path(self.name).expanduser()
+        return local.resolve().name if local.exists() else self.name.replace("/", "--")
 
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n", 1)[0][:200]
+
+
+def hub_id(name: str) -> str:
+    """The id on the Hub of a backbone given by such an id, or by one of the short names."""
+    repo = name.partition("@")[0]
+    return _HUB_IDS.get(repo, repo)
 
 
 def find_backbone(name: str) -> Backbone:
@@ -118,38 +126,31 @@ def find_backbone(name: str) -> Backbone:
     return _from_hub(name)
 
 
-_HUB_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "sentencepiece.bpe.model",
-    "vocab.txt",
-)
+_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
+_TOKENIZER_FILES = (*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json")
 
 
 def _from_hub(name: str) -> Backbone:
-    repo, _, revision = name.partition("@")
-    repo = _HUB_IDS.get(repo, repo)
-    remedy = "or use --backbone embedded or --backbone PATH"
+    repo, revision = hub_id(name), name.partition("@")[2]
+    remedy = "or use --backbone embedded|PATH (and --data sample|PATH)"
     try:
         config = Path(hf_hub_download(repo, "config.json", revision=revision or None))
         # The commit that was resolved is the name of the snapshot folder.
         commit = config.parent.name
-        for file in _HUB_FILES:
-            try:
-                hf_hub_download(repo, file, revision=commit)
-            except LocalEntryNotFoundError:
-                raise
-            except EntryNotFoundError:
-                continue
+        _download_tokenizer(repo, commit)
         _download_weights(repo, commit)
     except GatedRepoError as error:
         raise UserError(
-            f"backbone '{repo}' is gated: ask for access on its page, then `hf auth login`, {remedy}"
+            f"backbone '{repo}' is gated: ask for access on its page, then `hf auth login`, "
+            f"{remedy}"
         ) from error
     except RepositoryNotFoundError as error:
         raise UserError(
             f"no backbone '{repo}' on the Hub (misspelt, or private without a token), {remedy}"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"backbone '{repo}' has no revision '{revision}' on the Hub; {remedy}"
         ) from error
     except (HFValidationError, EntryNotFoundError) as error:
         if isinstance(error, LocalEntryNotFoundError):
@@ -169,24 +170,45 @@ def _unreachable(repo: str, remedy: str) -> UserError:
     )
 
 
-def _download_weights(repo: str, commit: str) -> None:
-    """Downloads safetensors, in one file or in shards; a pickle is not accepted."""
+def _fetch(repo: str, file: str, commit: str) -> Path | None:
+    """A file of the repository, downloaded if need be; None where the repository has none.
+
+    The local cache knows of absent files too: a backbone that is in it loads without the Hub.
+    """
+    known = try_to_load_from_cache(repo, file, revision=commit)
+    if known is not None:
+        return Path(known) if isinstance(known, str) else None
     try:
-        hf_hub_download(repo, "model.safetensors", revision=commit)
+        return Path(hf_hub_download(repo, file, revision=commit))
     except LocalEntryNotFoundError:
         raise
     except EntryNotFoundError:
+        return None
+
+
+def _download_tokenizer(repo: str, commit: str) -> None:
+    found, unreachable = set(), None
+    for file in _TOKENIZER_FILES:
         try:
-            index = hf_hub_download(repo, "model.safetensors.index.json", revision=commit)
-        except LocalEntryNotFoundError:
-            raise
-        except EntryNotFoundError as error:
-            raise UserError(
-                f"backbone '{repo}' has no safetensors weights, and pickles are not loaded"
-            ) from error
-        weight_map = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"]
-        for shard in sorted(set(weight_map.values())):
-            hf_hub_download(repo, shard, revision=commit)
+            if _fetch(repo, file, commit):
+                found.add(file)
+        except LocalEntryNotFoundError as error:
+            unreachable = error
+    if unreachable and found.isdisjoint(_VOCABULARIES):
+        raise unreachable
+
+
+def _download_weights(repo: str, commit: str) -> None:
+    """Downloads safetensors, in one file or in shards; a pickle is not accepted."""
+    if _fetch(repo, "model.safetensors", commit):
+        return
+    index = _fetch(repo, "model.safetensors.index.json", commit)
+    if index is None:
+        raise UserError(f"backbone '{repo}' has no safetensors weights, and pickles are not loaded")
+    weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    for shard in sorted(set(weight_map.values())):
+        if _fetch(repo, shard, commit) is None:
+            raise UserError(f"backbone '{repo}' lacks {shard}, which its index names")
 
 
 def fingerprint(model: torch.nn.Module) -> str:

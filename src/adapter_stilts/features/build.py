@@ -15,7 +15,7 @@ import datasets
 import pyarrow as pa
 from filelock import FileLock
 
-from adapter_stilts.features import choice, classification, span, tagging
+from adapter_stilts.features import choice, classification, span, special, tagging
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -31,6 +31,11 @@ ENCODERS: dict[HeadKind, ModuleType] = {
     "tagging": tagging,
 }
 
+# As imported: the files may be edited while a process runs the old code.
+_SOURCES = {
+    kind: inspect.getsource(special) + inspect.getsource(module)
+    for kind, module in ENCODERS.items()
+}
 _BATCH = 512
 
 
@@ -97,10 +102,14 @@ def _key(
     tags: Sequence[str] | None,
 ) -> str:
     """A hash of everything that decides the features, the encoding code among it."""
+    backend = tokenizer.backend_tokenizer
+    # What the last call cut and padded is kept in the tokenizer, and is no part of it.
+    backend.no_truncation()
+    backend.no_padding()
     parts = [
-        inspect.getsource(ENCODERS[kind]),
+        _SOURCES[kind],
         fingerprint,
-        tokenizer.backend_tokenizer.to_str(),
+        backend.to_str(),
         json.dumps([kind, max_length, stride, tags]),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
+
+from adapter_stilts.features.batch import padded_length
+from adapter_stilts.features.special import template
 
 
 def encode(
@@ -23,8 +26,8 @@ def encode(
     stay; an option longer than half the room is cut to that half.
 
     Returns:
-        Columns `input_ids` (list of lists of ints), `length` (tokens of the longest option times
-        the number of options: what the padded example costs), `example` and `labels`.
+        Columns `input_ids` (list of lists of ints), `length` (the longest option's, padded, times
+        the number of options: what the example costs), `example` and `labels`.
     """
     options = examples["options"]
     prompts = list(
@@ -32,10 +35,10 @@ def encode(
     )
     flat = _pairs(prompts, list(chain.from_iterable(options)), tokenizer, max_length)
     ends = np.cumsum([0, *(len(o) for o in options)])
-    grouped = [flat[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    grouped = [flat[a:b] for a, b in pairwise(ends)]
     features: dict[str, list[Any]] = {
         "input_ids": grouped,
-        "length": [max(map(len, group)) * len(group) for group in grouped],
+        "length": [padded_length(max(map(len, group))) * len(group) for group in grouped],
         "example": list(range(len(grouped))),
     }
     if "label" in examples:
@@ -46,16 +49,19 @@ def encode(
 def _pairs(
     prompts: list[str], options: list[str], tokenizer: PreTrainedTokenizerFast, max_length: int
 ) -> list[list[int]]:
-    prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    option_ids = tokenizer(options, add_special_tokens=False)["input_ids"]
-    room = max_length - tokenizer.num_special_tokens_to_add(pair=True)
+    prompt_ids, option_ids = (
+        tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        for texts in (prompts, options)
+    )
+    special = template(tokenizer, pair=True)
+    room = max_length - special.size
     built = []
     for prompt, option in zip(prompt_ids, option_ids, strict=True):
         if len(prompt) + len(option) > room:
             option = option[: max(room // 2, room - len(prompt))]
             keep = room - len(option)
             prompt = prompt[-keep:]
-        built.append(tokenizer.build_inputs_with_special_tokens(prompt, option))
+        built.append(special.around(prompt, option))
     return built
 
 

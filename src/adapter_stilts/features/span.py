@@ -28,7 +28,8 @@ def encode(
         token), `offsets` (begin and end in characters of every context token, flat), and, where
         answers are given, `start_positions`, `end_positions`.
     """
-    stride = min(stride, max_length // 3)
+    # Some room is left beside question and overlap, or windows would never move on.
+    stride = max(0, min(stride, max_length // 3, max_length - max_length // 3 - 8))
     questions = _cut([q.strip() for q in examples["question"]], tokenizer, max_length // 3)
     encoded = tokenizer(
         questions,
@@ -144,9 +145,10 @@ def best_spans(
     scores = start[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width)
     flat = scores.ravel()
     count = min(n_best, flat.size)
-    top = np.argpartition(-flat, count - 1)[:count]
-    # Ties go to the earlier, then shorter span, whatever order argpartition left.
-    top = top[np.lexsort((top, -flat[top]))]
+    lowest = np.partition(flat, -count)[-count]
+    top = np.flatnonzero(flat >= lowest)
+    # Ties go to the earlier, then shorter span, at the cut too.
+    top = top[np.lexsort((top, -flat[top]))][:count]
     return [
         (int(place // width), int(place // width + place % width), float(flat[place]))
         for place in top

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
+
+from adapter_stilts.features.special import template
 
 IGNORED = -100
 """The label that the loss leaves out: special tokens and all but a word's first piece."""
@@ -33,8 +34,9 @@ def encode(
         and, where tags are given, `labels` (one a piece).
     """
     words = [list(sentence) for sentence in examples["words"]]
-    encoded = tokenizer(words, is_split_into_words=True, add_special_tokens=False)
-    room = max_length - tokenizer.num_special_tokens_to_add(pair=False)
+    encoded = tokenizer(words, is_split_into_words=True, add_special_tokens=False, verbose=False)
+    special = template(tokenizer, pair=False)
+    room = max_length - special.size
     features: dict[str, list[Any]] = {
         key: [] for key in ("input_ids", "length", "example", "word_starts", "first_word")
     }
@@ -44,8 +46,10 @@ def encode(
         pieces = _pieces_by_word(encoded, row, len(sentence), tokenizer.unk_token_id, room)
         for first, last in _windows([len(p) for p in pieces], room):
             flat = [piece for word in pieces[first:last] for piece in word]
-            input_ids = tokenizer.build_inputs_with_special_tokens(flat)
-            offsets = np.cumsum([1, *(len(word) for word in pieces[first:last])])[:-1].tolist()
+            input_ids = special.around(flat)
+            offsets = np.cumsum([len(special.before), *(len(word) for word in pieces[first:last])])[
+                :-1
+            ].tolist()
             features["input_ids"].append(input_ids)
             features["length"].append(len(input_ids))
             features["example"].append(row)
@@ -59,9 +63,7 @@ def encode(
     return features
 
 
-def _pieces_by_word(
-    encoded: Any, row: int, words: int, unknown: int, room: int
-) -> list[list[int]]:
+def _pieces_by_word(encoded: Any, row: int, words: int, unknown: int, room: int) -> list[list[int]]:
     pieces: list[list[int]] = [[] for _ in range(words)]
     for piece, word in zip(encoded["input_ids"][row], encoded.word_ids(row), strict=True):
         pieces[word].append(piece)

@@ -10,8 +10,8 @@ import datasets
 import numpy as np
 from accelerate.utils import gather_object
 
-from adapter_stilts.inference.run import run_features
 from adapter_stilts.features import span, tagging
+from adapter_stilts.inference.run import run_features
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
@@ -43,9 +43,7 @@ def predict_features(
 ) -> Predictions:
     """Predictions of the active module for all examples; several processes share the work."""
     found = list(
-        run_features(
-            engine, features, kind, batch_tokens=batch_tokens, rank=rank, world=world
-        )
+        run_features(engine, features, kind, batch_tokens=batch_tokens, rank=rank, world=world)
     )
     if world > 1:
         found = gather_object(found)

@@ -69,10 +69,9 @@ def matrix_attention(
         elif mask is not None:
             # torch's masks hold the smallest number of float32, infinite in bfloat16
             bias = mask[:, 0, :1].clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
+            bias = bias.expand(batch, 1, length)
         flat = (part.reshape(batch * heads, length, width) for part in (query, key, value))
-        attended = _MatrixAttention.apply(
-            *flat, bias.repeat_interleave(heads, 0), width**-0.5
-        )
+        attended = _MatrixAttention.apply(*flat, bias.repeat_interleave(heads, 0), width**-0.5)
     return attended.view(batch, heads, length, width)
 
 
@@ -98,12 +97,23 @@ class FastAttention(TorchFunctionMode):
         """Called in place of every torch function."""
         kwargs = kwargs or {}
         if func is functional.scaled_dot_product_attention and _suits(*args, **kwargs):
-            mask = kwargs.get("attn_mask")
+            query, key, value, mask = _tensors(*args, **kwargs)
             if mask is not self._mask:
                 self._mask, self._is_padding = mask, _has_equal_rows(mask)
             if self._is_padding:
-                return matrix_attention(args[0], args[1], args[2], mask)
+                return matrix_attention(query, key, value, mask)
         return func(*args, **kwargs)
+
+
+def _tensors(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    *_: Any,
+    **__: Any,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    return query, key, value, attn_mask
 
 
 def _has_equal_rows(mask: torch.Tensor | None) -> bool:

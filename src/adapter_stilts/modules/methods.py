@@ -34,6 +34,10 @@ class MethodOptions:
     leave_out: Sequence[int] = ()
 
 
+ALL_LAYERS = tuple(range(1000))
+"""More layers than any trunk has: leaving them all out leaves the head alone."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A way of adapting the trunk, its configuration in `adapters`, and where it comes from."""
@@ -86,6 +90,10 @@ def _ia3(options: MethodOptions) -> AdapterConfig:
     return IA3Config(leave_out=list(options.leave_out))
 
 
+def _head_only(options: MethodOptions) -> AdapterConfig:
+    return SeqBnConfig(leave_out=list(ALL_LAYERS))
+
+
 _METHODS = (
     Method(
         "bottleneck",
@@ -126,6 +134,11 @@ _METHODS = (
         "learnt scalings of keys, values and feed-forward activations (Liu et al. 2022)",
         _ia3,
         learning_rate=1e-2,
+    ),
+    Method(
+        "head",
+        "nothing but the prediction head: the probe that a module has to beat",
+        _head_only,
     ),
 )
 

@@ -40,10 +40,10 @@ def load_native(engine: Engine, folder: Path, name: str) -> None:
             set_active=True,
             loading_info=report,
         )
-    except (RuntimeError, OSError, KeyError, ValueError, TypeError) as error:
+    except (RuntimeError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{folder}: the weights do not fit backbone '{engine.backbone.name}' "
-            f"({str(error).strip().splitlines()[-1].strip()[:160]})"
+            f"({_last_line(error)})"
         ) from error
     if report.get("missing_keys"):
         raise UserError(f"{folder}: weights lack {report['missing_keys'][0]}")
@@ -56,6 +56,11 @@ def load_native(engine: Engine, folder: Path, name: str) -> None:
             parameter.data = parameter.data.float()
             parameter.requires_grad_(False)
     engine.model.eval()
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip()[:160] if lines else type(error).__name__
 
 
 def check_files(folder: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from adapter_stilts.training.processes import any_process
+
 
 class StopOnSignal(TrainerCallback):
     """Catches SIGINT and SIGTERM while it is entered; a second Ctrl-C stops at once."""
@@ -37,6 +39,7 @@ class StopOnSignal(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Asks for a checkpoint and the end of the training."""
+        self.caught = any_process(self.caught)
         if self.caught:
             control.should_save = True
             control.should_training_stop = True

@@ -8,8 +8,10 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from adapter_stilts.training.processes import any_process
 
-class Pace(TrainerCallback, ExportableState):  # type: ignore[misc]
+
+class Pace(TrainerCallback, ExportableState):
     """Scores dev `evaluations` times at even distances, the last time at the end.
 
     Saves after every evaluation and at least every `save_seconds`. Stops after `patience`
@@ -21,21 +23,34 @@ class Pace(TrainerCallback, ExportableState):  # type: ignore[misc]
         self._patience = patience
         self._save_seconds = save_seconds
         self._saved = time.monotonic()
-        self.seconds = 0.0
+        self._seconds = 0.0
         self._resumed_at = time.monotonic()
         self.stopped_early = False
 
+    @property
+    def total_seconds(self) -> float:
+        """Seconds trained so far, over all interruptions."""
+        return self._seconds + time.monotonic() - self._resumed_at
+
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: seconds trained so far, over all interruptions."""
-        seconds = self.seconds + time.monotonic() - self._resumed_at
-        return {"args": {}, "attributes": {"seconds": seconds}}
+        """What a checkpoint keeps."""
+        return {"args": {}, "attributes": {"seconds": self.total_seconds}}
+
+    def is_over(self, args: TrainingArguments, state: TrainerState) -> bool:
+        """Whether nothing is left to train: all steps done, or stopped early."""
+        self._start_clock(state)
+        return state.global_step >= state.max_steps or self._is_worn_out(args, state)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Starts the clock, from where a resumed run left it."""
-        kept = state.stateful_callbacks.get(type(self).__name__, {})
-        self.seconds = float(kept.get("attributes", {}).get("seconds", 0.0))
+        self._start_clock(state)
+
+    def _start_clock(self, state: TrainerState) -> None:
+        kept: Any = state.stateful_callbacks  # annotated as a list, but kept by name
+        mine = kept.get(type(self).__name__, {})
+        self._seconds = float(mine.get("attributes", {}).get("seconds", 0.0))
         self._resumed_at = self._saved = time.monotonic()
 
     def on_step_end(
@@ -44,7 +59,8 @@ class Pace(TrainerCallback, ExportableState):  # type: ignore[misc]
         """Asks for evaluation and checkpoint where they are due."""
         due = self._is_due(state.global_step, state.max_steps)
         control.should_evaluate = due
-        control.should_save = due or time.monotonic() - self._saved > self._save_seconds
+        late = time.monotonic() - self._saved > self._save_seconds
+        control.should_save = any_process(due or late)
         return control
 
     def _is_due(self, step: int, steps: int) -> bool:
@@ -54,15 +70,15 @@ class Pace(TrainerCallback, ExportableState):  # type: ignore[misc]
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Counts evaluations without a better score.
+        """Counts evaluations without a better score."""
+        self.stopped_early = self._is_worn_out(args, state)
 
-        The evaluation at hand is not in `best_metric` yet, so the log is read instead.
-        """
+    def _is_worn_out(self, args: TrainingArguments, state: TrainerState) -> bool:
+        # The evaluation at hand is not in `best_metric` yet, so the log is read instead.
         key = str(args.metric_for_best_model)
         scores = [entry[key] for entry in state.log_history if key in entry]
-        best = max(range(len(scores)), key=lambda place: scores[place])
-        if self._patience and len(scores) - 1 - best >= self._patience:
-            self.stopped_early = True
+        best = max(range(len(scores)), key=lambda place: scores[place], default=0)
+        return bool(self._patience) and len(scores) - 1 - best >= self._patience
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

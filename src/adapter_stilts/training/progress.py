@@ -64,6 +64,10 @@ class Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Closes the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the bar, also after a failure."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

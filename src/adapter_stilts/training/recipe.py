@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +68,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         get_method(self.method)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{_flag(field.name)} must be a finite number, not {value}")
         for name in ("epochs", "batch_tokens", "batch_examples", "accumulate", "evaluations"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{_flag(name)} must be above 0, not {getattr(self, name)}")
-        for name in ("lr", "max_length", "stride", "weight_decay", "patience", "rank", "alpha"):
+        for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise UserError(f"{_flag(name)} cannot be below 0, not {getattr(self, name)}")
         for name in ("warmup", "unfreeze_fraction", "head_dropout"):
@@ -100,6 +105,19 @@ class Recipe:
         """A copy with some values changed; None leaves a value as it is."""
         given = {name: value for name, value in changes.items() if value is not None}
         return dataclasses.replace(self, **given)
+
+
+_NOT_NEGATIVE = (
+    "lr",
+    "max_length",
+    "stride",
+    "weight_decay",
+    "max_grad_norm",
+    "patience",
+    "reduction_factor",
+    "rank",
+    "alpha",
+)
 
 
 def _flag(name: str) -> str:
@@ -154,15 +172,17 @@ def recipe_from_fields(fields: Mapping[str, Any], *, base: Recipe, where: str) -
             value = parse_layers(str(value) if not isinstance(value, list) else value)
         elif types[name] is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        elif types[name] in (int, float, str) and (
-            not isinstance(value, types[name]) or isinstance(value, bool)
-        ):
-            raise UserError(
-                f"{where}: {name} must be {types[name].__name__}, not {value!r}"
-                + (" (YAML reads 1e-3 as text: write 1.0e-3)" if types[name] is float else "")
-            )
+        else:
+            _check_type(value, types[name], f"{where}: {name}")
         changes[name] = value
     return dataclasses.replace(base, **changes)
+
+
+def _check_type(value: Any, wanted: Any, what: str) -> None:
+    kind = wanted if wanted in (int, float) else str
+    if not isinstance(value, kind) or isinstance(value, bool):
+        note = " (YAML reads 1e-3 as text: write 1.0e-3)" if kind is float else ""
+        raise UserError(f"{what} must be {kind.__name__}, not {value!r}{note}")
 
 
 def parse_layers(text: str | list[Any]) -> tuple[int, ...]:
@@ -175,7 +195,8 @@ def parse_layers(text: str | list[Any]) -> tuple[int, ...]:
     layers: set[int] = set()
     for part in filter(None, (p.strip() for p in parts)):
         first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        ends = (first, last) if dash else (first, first)
+        if not all(end.isdecimal() and len(end) <= 3 for end in ends) or int(ends[1]) < int(first):
             raise UserError(f"leave-out: '{part}' is not a layer number or a range such as 0-5")
-        layers.update(range(int(first), int(last or first) + 1))
+        layers.update(range(int(first), int(ends[1]) + 1))
     return tuple(sorted(layers))

@@ -12,8 +12,9 @@ import torch
 from adapters import AdapterTrainer
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import ExportableState
 
 from adapter_stilts.features.batch import collate
 from adapter_stilts.modules.attention import FastAttention
@@ -21,17 +22,21 @@ from adapter_stilts.modules.engine import Engine, module_parameters
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
 from adapter_stilts.training.batching import BatchPlan
+from adapter_stilts.training.failures import stop_if_diverged
 
 Scorer = Callable[[], dict[str, float]]
 
 
-class ModuleTrainer(AdapterTrainer):
+class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
     """Trains one module and its head.
 
     What it changes in `AdapterTrainer`: the batches (a `BatchPlan` over the whole training, seen
     by transformers as one epoch), the evaluation (ours, by the official metrics), the parameter
     groups, and the checkpoints (safetensors; the head is kept with the best step as well).
     """
+
+    control: Any
+    optimizer: Any
 
     def __init__(
         self,
@@ -75,7 +80,7 @@ class ModuleTrainer(AdapterTrainer):
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
         )
 
-    def create_optimizer(self) -> torch.optim.Optimizer:
+    def create_optimizer(self) -> Any:
         """AdamW over module and head; weight decay on matrices only."""
         if self.optimizer is None:
             parameters = module_parameters(self.engine, self.name).values()
@@ -125,6 +130,21 @@ class ModuleTrainer(AdapterTrainer):
             for key, parameter in module_parameters(self.engine, self.name).items():
                 parameter.copy_(tensors[key])
 
+    def _maybe_log_save_evaluate(
+        self, loss: torch.Tensor, grad_norm: torch.Tensor | float | None, *rest: Any, **named: Any
+    ) -> None:
+        # Reading the loss makes a GPU wait, so there it is done only where it is read anyway.
+        control = self.control
+        if not loss.is_cuda or control.should_log or control.should_evaluate or control.should_save:
+            stop_if_diverged(
+                self.state.global_step,
+                loss.item(),
+                float(grad_norm or 0.0),
+                lr=self.args.learning_rate,
+                work=Path(self.args.output_dir),
+            )
+        super()._maybe_log_save_evaluate(loss, grad_norm, *rest, **named)
+
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         better: bool = super()._determine_best_metric(metrics, trial)
         if better:
@@ -139,8 +159,9 @@ class ModuleTrainer(AdapterTrainer):
         run = Path(self.args.output_dir)
         target = run / f"checkpoint-{self.state.global_step}"
         self.state.best_model_checkpoint = str(target)
+        kept: Any = self.state.stateful_callbacks  # annotated as a list, but kept by name
         for callback in self._stateful_callbacks():
-            self.state.stateful_callbacks[type(callback).__name__] = callback.state()
+            kept[type(callback).__name__] = callback.state()
         rng = run / f".rng-{self.args.process_index}.safetensors"
         files.save_rng(rng)
         self.accelerator.wait_for_everyone()
@@ -157,10 +178,14 @@ class ModuleTrainer(AdapterTrainer):
         self.accelerator.wait_for_everyone()
 
     def _stateful_callbacks(self) -> list[Any]:
-        from transformers.trainer_callback import ExportableState
-
         every = [*self.callback_handler.callbacks, self.control]
         return [callback for callback in every if isinstance(callback, ExportableState)]
+
+    def take_best(self, checkpoint: Path, state: TrainerState) -> None:
+        """Ends a run that had nothing left to train: only the best weights are read."""
+        self.state = state
+        self._load_from_checkpoint(str(checkpoint))
+        self._load_best_model()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)

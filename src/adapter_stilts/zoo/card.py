@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.modules.methods import get_method
 from adapter_stilts.modules.peft_format import AUTO_CLASSES
 from adapter_stilts.tasks.registry import get_task
@@ -32,7 +33,7 @@ def write_card(record: ModuleRecord, folder: Path, *, peft: bool) -> None:
 def _metadata(record: ModuleRecord, task: TaskSpec) -> dict[str, Any]:
     metric, value = next(iter(record.scores.items()))
     hub_ids = [source.hub.id for source in task.sources if source.hub]
-    model = record.backbone["name"]
+    model = hub_id(record.backbone["name"])
     return {
         "language": "multilingual",
         "library_name": "adapters",
@@ -46,7 +47,10 @@ def _metadata(record: ModuleRecord, task: TaskSpec) -> dict[str, Any]:
                 "results": [
                     {
                         "task": {"type": _PIPELINES[record.head]},
-                        "dataset": {"name": task.title, "type": hub_ids[0] if hub_ids else task.name},
+                        "dataset": {
+                            "name": task.title,
+                            "type": hub_ids[0] if hub_ids else task.name,
+                        },
                         "metrics": [{"type": metric, "value": round(value, 2)}],
                     }
                 ],
@@ -79,7 +83,7 @@ With plain `adapters`:
 ```python
 from adapters import AutoAdapterModel
 
-model = AutoAdapterModel.from_pretrained("{record.backbone["name"]}")
+model = AutoAdapterModel.from_pretrained({_place(record)})
 model.load_adapter("PATH_OF_THIS_FOLDER", set_active=True, use_safetensors=True)
 ```
 {_peft_text(record) if peft else ""}
@@ -106,9 +110,23 @@ respect it when you share them.
 """
 
 
+def _place(record: ModuleRecord) -> str:
+    """The backbone as the libraries' `from_pretrained` takes it."""
+    name = record.backbone["name"]
+    if name == EMBEDDED:
+        # adapter-stilts made that folder: `find_backbone("embedded").path`.
+        return '"FOLDER_OF_THE_EMBEDDED_BACKBONE"'
+    revision = record.backbone.get("revision")
+    return f'"{hub_id(name)}"' + (f', revision="{revision}"' if revision else "")
+
+
 def _peft_text(record: ModuleRecord) -> str:
     auto = AUTO_CLASSES[record.head]  # type: ignore[index]
-    labels = f", num_labels={record.data['labels']}" if record.head in ("classification", "tagging") else ""
+    labels = (
+        f", num_labels={record.data['labels']}"
+        if record.head in ("classification", "tagging")
+        else ""
+    )
     return f"""
 With plain `peft`:
 
@@ -116,7 +134,7 @@ With plain `peft`:
 from peft import PeftModel
 from transformers import {auto}
 
-base = {auto}.from_pretrained("{record.backbone["name"]}"{labels})
+base = {auto}.from_pretrained({_place(record)}{labels})
 model = PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER/peft")
 ```
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.methods import get_method
-from adapter_stilts.modules.native import load_native, save_native
+from adapter_stilts.modules.native import check_files, load_native, save_native
 from adapter_stilts.modules.peft_format import has_peft_format, save_peft
 from adapter_stilts.paths import atomic_folder, zoo_dir
 from adapter_stilts.zoo.card import write_card
@@ -38,6 +38,7 @@ def load_module(engine: Engine, folder: Path, *, name: str | None = None) -> Mod
             f"{record.backbone.get('fingerprint')}), not for '{engine.backbone.name}' "
             f"({engine.fingerprint}): load it with --backbone {record.backbone.get('name')}"
         )
+    check_files(folder)
     record.verify(folder)
     load_native(engine, folder, name or record.name)
     return record
@@ -53,7 +54,9 @@ def find_module(name: str) -> Path:
         return Path(name)
     zoo = zoo_dir()
     found = [path.parent for path in sorted(zoo.glob(f"*/*/{RECORD}"))]
-    by_name = [path for path in found if path.name == name or f"{path.parent.name}/{path.name}" == name]
+    by_name = [
+        path for path in found if path.name == name or f"{path.parent.name}/{path.name}" == name
+    ]
     if len(by_name) == 1:
         return by_name[0]
     if by_name:

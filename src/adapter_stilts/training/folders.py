@@ -1,0 +1,104 @@
+"""Where a run's files lie while it lasts, and what may be replaced."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+from accelerate import PartialState
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.training.checkpoint import latest_checkpoint
+from adapter_stilts.training.job import Job
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
+
+NOTE = "run.json"
+
+
+def unfinished(folder: Path) -> Path:
+    """The folder of the checkpoints of a run whose module will lie at `folder`."""
+    return folder.with_name(f"{folder.name}.unfinished")
+
+
+def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuses to replace what was not meant to be replaced.
+
+    Raises:
+        UserError: a module, an unfinished run or something else lies there.
+    """
+    if overwrite or resume:
+        return
+    if (folder / RECORD).exists():
+        raise _occupied(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty: choose another --out")
+    work = unfinished(folder)
+    if latest_checkpoint(work):
+        raise UserError(
+            f"an unfinished run lies at {work}: add --resume to continue it, or --overwrite to "
+            "begin anew"
+        )
+
+
+def finished(folder: Path, job: Job, *, resume: bool, overwrite: bool) -> ModuleRecord | None:
+    """The record of the module at `folder` if a run to be resumed has ended already.
+
+    Raises:
+        UserError: the module there is another run's.
+    """
+    lies_there = (folder / RECORD).exists() and not latest_checkpoint(unfinished(folder))
+    if not resume or overwrite or not lies_there:
+        return None
+    record = ModuleRecord.read(folder)
+    if record.run != job.run:
+        raise _occupied(folder)
+    return record
+
+
+def _occupied(folder: Path) -> UserError:
+    return UserError(f"a module lies at {folder} already: choose --out or add --overwrite")
+
+
+def claim(work: Path, job: Job, *, resume: bool, overwrite: bool) -> None:
+    """Makes the folder of the unfinished run, or checks that it is of the same run.
+
+    Raises:
+        UserError: it is of another run.
+    """
+    state = PartialState()
+    if state.is_main_process:
+        if overwrite and not resume:
+            discard(work)
+        if latest_checkpoint(work):
+            _check_same(work, job)
+        else:
+            work.mkdir(parents=True, exist_ok=True)
+            recipe = dataclasses.asdict(job.recipe)
+            fields = {"run": job.run, "task": job.task.name, "recipe": recipe}
+            (work / NOTE).write_text(json.dumps(fields, indent=1), encoding="utf-8")
+    state.wait_for_everyone()
+
+
+def _check_same(work: Path, job: Job) -> None:
+    try:
+        began = json.loads((work / NOTE).read_text(encoding="utf-8"))["run"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{work / NOTE} is damaged or missing: add --overwrite to begin anew"
+        ) from error
+    if began != job.run:
+        raise UserError(
+            f"the unfinished run at {work} has other settings or data: give the same ones, or "
+            "--overwrite to begin anew"
+        )
+
+
+def discard(work: Path) -> None:
+    """Removes a run's folder; killed half-way, it leaves nothing that looks like a run."""
+    gone = work.with_name(f".{work.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    if work.exists():
+        work.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

@@ -1,0 +1,41 @@
+"""One engine and one plain model of `adapters` for each backbone, shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from made_modules import make_engine, remove_module  # type: ignore[import-not-found]
+
+from adapter_stilts.backbones import find_backbone
+from adapter_stilts.modules.engine import Engine
+
+
+@pytest.fixture(scope="session")
+def engine_for() -> Callable[[str], Engine]:
+    """The engine of a backbone, in float32."""
+    return cache(make_engine)
+
+
+@pytest.fixture
+def engine(backbone: str, engine_for: Callable[[str], Engine]) -> Iterator[Engine]:
+    """The engine of each backbone in turn, without modules before and after."""
+    engine = engine_for(backbone)
+    yield engine
+    for name in list(engine.modules):
+        remove_module(engine, name)
+
+
+@pytest.fixture(scope="session")
+def plain_for() -> Callable[[str], Any]:
+    """The backbone as a user of plain `adapters` loads it."""
+
+    @cache
+    def load(backbone: str) -> Any:
+        from adapters import AutoAdapterModel
+
+        return AutoAdapterModel.from_pretrained(str(find_backbone(backbone).path)).eval()
+
+    return load

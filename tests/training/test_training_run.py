@@ -1,0 +1,326 @@
+"""A training from its arguments to the module on disk: what is kept, scored and recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_kit import Spy, Train, Weights  # type: ignore[import-not-found]
+from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import integration_utils
+
+from adapter_stilts.backbones import find_backbone
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.engine import load_engine, module_parameters
+from adapter_stilts.training import run
+from adapter_stilts.training.job import Job
+from adapter_stilts.training.pace import Pace
+from adapter_stilts.training.run import InterruptedTrainingError
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
+
+Script = Callable[[list[float]], list[Weights]]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Sets the dev scores to come; returns the weights that each of them was given to."""
+
+    def prepare(scores: list[float]) -> list[Weights]:
+        scored: list[Weights] = []
+        coming: Iterator[float] = iter(scores)
+
+        def score(job: Job) -> dict[str, float]:
+            found = module_parameters(job.engine, job.name)
+            scored.append({name: value.detach().clone() for name, value in found.items()})
+            return {"accuracy": next(coming)}
+
+        monkeypatch.setattr(Job, "dev_scores", score)
+        return scored
+
+    return prepare
+
+
+def same(one: Weights, other: Weights) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_best_module_and_its_head_are_kept(
+    train: Train, script: Script, weights: Callable[[Path], Weights]
+) -> None:
+    scored = script([10.0, 50.0, 20.0])
+    trained = train(evaluations=3, lr=1e-2)
+    kept = weights(trained.path)
+    assert any(name.startswith("heads.") for name in kept)
+    assert same(kept, scored[1])
+    changed = [key for key in kept if not torch.equal(kept[key], scored[2][key])]
+    assert any(key.startswith("heads.") for key in changed)
+    assert any("adapters." in key for key in changed)
+    record = trained.record
+    assert (record.steps, record.best_step, record.scores) == (6, 4, {"accuracy": 50.0})
+
+
+def test_the_best_weights_survive_an_interruption(
+    train: Train, script: Script, spy: Spy, weights: Callable[[Path], Weights]
+) -> None:
+    scored = script([50.0, 10.0, 20.0])
+    spy.stop_at(3)
+    with pytest.raises(InterruptedTrainingError):
+        train(evaluations=3, report_to="spy")
+    spy.on_step = None
+    trained = train(evaluations=3, report_to="spy", resume=True)
+    assert len(scored) == 3
+    assert same(weights(trained.path), scored[0])
+    assert trained.record.best_step == 2
+
+
+def test_it_stops_early_when_patience_is_over(
+    train: Train, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is killed after its last checkpoint: it is not trained on when resumed."""
+    scored = script([10.0, 20.0, 20.0, 15.0, 99.0, 99.0])
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(evaluations=6, patience=2)
+    assert len(scored) == 4
+    record = train(evaluations=6, patience=2, resume=True).record
+    assert len(scored) == 4
+    assert (record.steps, record.best_step, record.scores) == (4, 2, {"accuracy": 20.0})
+
+
+def test_without_patience_it_never_stops_early(train: Train, script: Script) -> None:
+    scored = script([5.0] * 6)
+    record = train(evaluations=6, patience=0).record
+    assert (len(scored), record.steps, record.best_step) == (6, 6, 1)
+
+
+@pytest.mark.parametrize(("steps", "evaluations"), [(6, 1), (6, 3), (7, 3), (100, 8), (5, 5)])
+def test_dev_is_scored_as_often_as_asked_and_last_at_the_end(steps: int, evaluations: int) -> None:
+    pace = Pace(evaluations=evaluations, patience=0, save_seconds=1e9)
+    due = []
+    for step in range(1, steps + 1):
+        state = TrainerState(global_step=step, max_steps=steps)
+        control = pace.on_step_end(TrainingArguments(report_to="none"), state, TrainerControl())
+        assert control.should_save == control.should_evaluate
+        due += [step] if control.should_evaluate else []
+    assert len(due) == evaluations
+    assert due[-1] == steps
+    gaps = [after - before for before, after in zip([0, *due], due, strict=False)]
+    assert max(gaps) - min(gaps) <= 1
+
+
+def test_more_evaluations_than_steps_are_one_a_step(train: Train, script: Script) -> None:
+    scored = script([float(n) for n in range(6)])
+    train(evaluations=50)
+    assert len(scored) == 6
+
+
+def test_two_accumulated_batches_are_one_of_twice_the_size(train: Train, spy: Spy) -> None:
+    both: dict[str, Any] = {"limit": 8, "max_grad_norm": 0.0, "report_to": "spy"}
+    train(**both, batch_examples=4, accumulate=2, overwrite=True)
+    train(**both, batch_examples=8, overwrite=True)
+    accumulated, whole = spy.gradients
+    assert accumulated.keys() == whole.keys() != set()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(accumulated[name], gradient, rtol=1e-3, atol=1e-6)
+    assert max(float(gradient.abs().max()) for gradient in whole.values()) > 1e-3
+
+
+def test_only_matrices_decay_and_the_trunk_stays_as_it_was(
+    train: Train, spy: Spy, tiny_xlmr: Path
+) -> None:
+    train(report_to="spy", weight_decay=0.3)
+    model, optimizer = spy.seen["model"], spy.seen["optimizer"]
+    decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {names[key] for key in decay} == set(spy.layers[0])
+    for name, parameter in model.named_parameters():
+        if id(parameter) in decay:
+            assert decay[id(parameter)] == (0.3 if parameter.ndim >= 2 else 0.0), name
+    assert set(decay.values()) == {0.0, 0.3}
+    backbone = find_backbone(str(tiny_xlmr))
+    fresh = load_engine(backbone, precision="fp32", device=torch.device("cpu"))
+    trunk = dict(model.named_parameters())
+    for name, parameter in fresh.model.base_model.named_parameters():
+        if "pooler" not in name:  # not in the checkpoint of an encoder with heads: random
+            full = f"{model.base_model_prefix}.{name}"
+            full = full if full in trunk else full.replace(".weight", ".base_layer.weight")
+            assert torch.equal(trunk[full], parameter), name
+
+
+def test_a_tracker_gets_losses_scores_and_a_folder_that_stays(
+    train: Train, spy: Spy, tmp_path: Path
+) -> None:
+    train(report_to="spy", epochs=2)
+    losses = [entry["loss"] for entry in spy.logs if "loss" in entry]
+    assert len(losses) == 1  # twelve steps, one line every ten
+    assert 0.5 < losses[0] < 5
+    assert [entry["eval_accuracy"] for entry in spy.logs if "eval_accuracy" in entry] != []
+    assert Path(spy.seen["args"].logging_dir) == tmp_path / "module.logs"
+
+
+def test_an_unknown_tracker_or_one_not_installed_gets_one_line(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="no tracker 'tensorbord': did you mean 'tensorboard'"):
+        train(report_to="tensorbord")
+
+    def absent() -> None:
+        raise RuntimeError("FooCallback requires foo to be installed.\nRun `pip install foo`.")
+
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "foo", absent)
+    with pytest.raises(UserError, match=r"^report-to foo: .*installed\. Run `pip install foo`\.$"):
+        train(report_to="foo")
+
+
+def test_the_record_tells_what_was_done(train: Train, tiny_xlmr: Path) -> None:
+    trained = train(method="lora", rank=4, seed=3, epochs=1.5)
+    record = ModuleRecord.read(trained.path)
+    assert record == trained.record
+    assert (record.name, record.task, record.method) == ("mnli-lora", "mnli", "lora")
+    assert (record.head, record.composition) == ("classification", "mnli-lora")
+    assert record.backbone["name"] == str(tiny_xlmr)
+    assert record.backbone["model_type"] == "xlm-roberta"
+    assert record.recipe["lr"] == 2e-3 and record.recipe["rank"] == 4
+    assert record.recipe["seed"] == 3 and record.recipe["max_length"] == 64
+    assert record.data["train"]["examples"] == 24 and record.data["dev"]["examples"] == 8
+    assert record.data["labels"] == 3
+    assert record.data["train"]["fingerprint"] != record.data["dev"]["fingerprint"]
+    assert record.steps == record.best_step == 9
+    # three layers, two matrices each with two factors; a head of two linear layers
+    assert record.parameters == 3 * 2 * 2 * (4 * 32) + (32 * 32 + 32) + (32 * 3 + 3)
+    assert 0 < record.seconds < 300
+    assert 100 < record.peak_memory_mb < 64_000
+    assert record.files and not (trained.path.parent / "module.unfinished").exists()
+    record.verify(trained.path)
+
+
+def test_seconds_add_up_over_interruptions(train: Train, spy: Spy, tmp_path: Path) -> None:
+    spy.stop_at(2)
+    with pytest.raises(InterruptedTrainingError):
+        train(report_to="spy")
+    path = tmp_path / "module.unfinished" / "checkpoint-2" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    assert 0 < state["stateful_callbacks"]["Pace"]["attributes"]["seconds"] < 300
+    state["stateful_callbacks"]["Pace"]["attributes"]["seconds"] = 5000.0
+    path.write_text(json.dumps(state))
+    spy.on_step = None
+    assert 5000 < train(report_to="spy", resume=True).record.seconds < 5300
+
+
+def test_an_unfinished_run_holds_no_pickle(train: Train, spy: Spy, tmp_path: Path) -> None:
+    spy.stop_at(3)
+    with pytest.raises(InterruptedTrainingError):
+        train(report_to="spy", evaluations=6)
+    files = [path for path in (tmp_path / "module.unfinished").rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {
+        "run.json",
+        "module.safetensors",
+        "best.safetensors",
+        "optimizer.safetensors",
+        "rng-0.safetensors",
+        "trainer_state.json",
+    }
+    for path in files:
+        assert not path.read_bytes().startswith((b"\x80", b"PK")), path
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+
+
+def test_nothing_is_replaced_unless_asked(train: Train, tmp_path: Path) -> None:
+    first = train().record
+    with pytest.raises(UserError, match=r"a module lies at .*--overwrite"):
+        train()
+    with pytest.raises(UserError, match=r"a module lies at .*--overwrite"):
+        train(resume=True, seed=5)
+    assert train(resume=True).record == first  # finished: nothing to do
+    again = train(overwrite=True, seed=5).record
+    assert again.run != first.run
+    assert ModuleRecord.read(tmp_path / "module").run == again.run
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("keep")
+    with pytest.raises(UserError, match="mine is not empty"):
+        train(out=tmp_path / "mine")
+
+
+def test_an_unfinished_run_is_neither_lost_nor_mixed_up(
+    train: Train, spy: Spy, tmp_path: Path
+) -> None:
+    spy.stop_at(2)
+    with pytest.raises(InterruptedTrainingError):
+        train(report_to="spy")
+    spy.on_step = None
+    with pytest.raises(UserError, match=r"an unfinished run lies at .*--resume .*--overwrite"):
+        train()
+    for change in ({"lr": 5e-4}, {"seed": 1}, {"limit": 23}, {"method": "lora"}):
+        with pytest.raises(UserError, match=r"other settings or data: .*--overwrite"):
+            train(resume=True, **change)
+    work = tmp_path / "module.unfinished"
+    assert (work / "checkpoint-2").is_dir()
+    note = (work / "run.json").read_text()
+    (work / "run.json").write_text(note[:10])
+    with pytest.raises(UserError, match=r"run\.json is damaged or missing"):
+        train(resume=True)
+    (work / "run.json").write_text(note)
+    weights = work / "checkpoint-2" / "module.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"module\.safetensors: damaged or missing"):
+        train(resume=True)
+    train(overwrite=True)
+    assert not work.exists()
+
+
+def test_a_failed_training_leaves_the_old_module_whole(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train()
+    before = {p.name: p.read_bytes() for p in (tmp_path / "module").iterdir() if p.is_file()}
+
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("broken card")
+
+    monkeypatch.setattr("adapter_stilts.zoo.local.write_card", broken)
+    with pytest.raises(ValueError, match="broken card"):
+        train(overwrite=True, seed=9)
+    module = tmp_path / "module"
+    assert {p.name: p.read_bytes() for p in module.iterdir() if p.is_file()} == before
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    monkeypatch.undo()
+    ModuleRecord.read(module).verify(module)
+    assert RECORD in before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_length": 4000}, r"max-length 4000 is over the 128 tokens"),
+        ({"seed": -1}, r"seed must lie between 0 and"),
+        ({"limit": 0}, r"limit must be above 0"),
+        ({"dev_limit": -3}, r"dev-limit must be above 0"),
+        ({"leave_out": (3,)}, r"cannot leave out layer 3: .* has layers 0 to 2"),
+        ({"task": "mnly"}, r"no task 'mnly': did you mean 'mnli'"),
+        ({"method": "lorra"}, r"no method 'lorra': did you mean 'lora'"),
+    ],
+)
+def test_mistakes_get_one_line_and_leave_nothing(
+    train: Train, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        train(**change)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "module").exists()
+
+
+def test_a_methods_other_spellings_are_the_same_run(train: Train, tmp_path: Path) -> None:
+    one = train(method="double-bottleneck", out=tmp_path / "one").record
+    other = train(method="Double_Bottleneck", out=tmp_path / "other").record
+    assert one.run == other.run
+    assert other.name == "mnli-double-bottleneck"

@@ -1,0 +1,125 @@
+"""What the tests of training share: short settings, a watching tracker, killable processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from adapter_stilts.training.run import Trained
+
+Train = Callable[..., Trained]
+Weights = dict[str, torch.Tensor]
+
+SHORT: Mapping[str, Any] = {
+    "task": "mnli",
+    "data": "sample",
+    "limit": 24,
+    "dev_limit": 8,
+    "epochs": 1,
+    "max_length": 64,
+    "batch_examples": 4,
+    "evaluations": 1,
+    "precision": "fp32",
+    "quiet": True,
+}
+"""Six steps of four examples, scored once, at the end."""
+
+
+@dataclass
+class Spy(TrainerCallback):
+    """A tracker that keeps what it is told; `on_step` is called before every step."""
+
+    logs: list[dict[str, float]] = field(default_factory=list)
+    layers: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    seen: dict[str, Any] = field(default_factory=dict)
+    gradients: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    on_step: Callable[[int], None] | None = None
+
+    def stop_at(self, step: int) -> None:
+        """Sends this process a Ctrl-C at the beginning of a step."""
+
+        def interrupt(now: int) -> None:
+            if now == step:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        self.on_step = interrupt
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Keeps model and optimizer, and the weights before the first step."""
+        self.seen = {**kwargs, "args": args}
+        self.layers.append(self._trainable())
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Calls the test back."""
+        if self.on_step is not None:
+            self.on_step(state.global_step + 1)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Keeps the gradients."""
+        found = self.seen["model"].named_parameters()
+        self.gradients.append({n: p.grad.clone() for n, p in found if p.grad is not None})
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Keeps the weights after every step."""
+        self.layers.append(self._trainable())
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Keeps what is logged."""
+        self.logs.append(dict(logs))
+
+    def _trainable(self) -> dict[str, torch.Tensor]:
+        return {
+            name: parameter.detach().clone()
+            for name, parameter in self.seen["model"].named_parameters()
+            if "adapters." in name or name.startswith("heads.")
+        }
+
+
+class Worker:
+    """Trains in processes of their own (`training_worker.py`)."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        with log.open("w") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("training_worker.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+
+    def __call__(
+        self,
+        settings: dict[str, Any],
+        *,
+        stop: Mapping[str, Any] | None = None,
+        ranks: int = 1,
+        **more: Any,
+    ) -> list[int]:
+        """Exit codes of the processes of one training; `-9` where one was killed."""
+        request = {"settings": settings, "stop": stop or {}, "ranks": ranks, **more}
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, self._log.read_text()
+        codes: list[int] = json.loads(answer)
+        return codes
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
