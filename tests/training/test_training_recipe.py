@@ -115,6 +115,12 @@ def test_the_learning_rate_is_the_methods_own_unless_given() -> None:
     assert Recipe(method="lora", lr=3e-5).learning_rate == 3e-5
 
 
+def test_equal_values_are_spelt_alike() -> None:
+    """A run's identity is a hash of its recipe: `epochs=1` in Python is `--epochs 1.0`."""
+    fields: dict[str, Any] = {"epochs": 1, "lr": 0, "leave_out": [1, 2]}
+    assert repr(Recipe(**fields)) == repr(Recipe(epochs=1.0, lr=0.0, leave_out=(1, 2)))
+
+
 def test_replace_leaves_what_is_not_given() -> None:
     assert Recipe().replace(lr=None, epochs=7) == Recipe(epochs=7)
 

@@ -184,7 +184,7 @@ def test_an_unknown_tracker_or_one_not_installed_gets_one_line(
 def test_the_record_tells_what_was_done(train: Train, tiny_xlmr: Path) -> None:
     trained = train(method="lora", rank=4, seed=3, epochs=1.5)
     record = ModuleRecord.read(trained.path)
-    assert record == trained.record
+    assert record == trained.record  # as JSON reads it
     assert (record.name, record.task, record.method) == ("mnli-lora", "mnli", "lora")
     assert (record.head, record.composition) == ("classification", "mnli-lora")
     assert record.backbone["name"] == str(tiny_xlmr)

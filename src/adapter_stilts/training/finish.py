@@ -55,7 +55,11 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
             "model_type": str(engine.model.config.model_type),
             "fingerprint": engine.fingerprint,
         },
-        recipe={**dataclasses.asdict(job.recipe), "seed": job.seed},
+        recipe={
+            **dataclasses.asdict(job.recipe),
+            "leave_out": list(job.recipe.leave_out),
+            "seed": job.seed,
+        },
         data={
             "train": _data_entry(job.train),
             "dev": _data_entry(job.dev),

@@ -68,10 +68,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         get_method(self.method)
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"{_flag(field.name)} must be a finite number, not {value}")
+        # One spelling of equal values: a run's identity is a hash of the recipe.
+        object.__setattr__(self, "leave_out", tuple(self.leave_out))
+        for name in _FRACTIONS:
+            value = float(getattr(self, name))
+            if not math.isfinite(value):
+                raise UserError(f"{_flag(name)} must be a finite number, not {value}")
+            object.__setattr__(self, name, value)
         for name in ("epochs", "batch_tokens", "batch_examples", "accumulate", "evaluations"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{_flag(name)} must be above 0, not {getattr(self, name)}")
@@ -107,6 +110,7 @@ class Recipe:
         return dataclasses.replace(self, **given)
 
 
+_FRACTIONS = tuple(name for name, kind in get_type_hints(Recipe).items() if kind is float)
 _NOT_NEGATIVE = (
     "lr",
     "max_length",

@@ -1,0 +1,191 @@
+"""The commands as a person types them: output, exit codes, one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapter_stilts import cli
+
+Result = tuple[int, str, str]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], zoo: Path
+) -> Callable[..., Result]:
+    """Calls `adstilts` in this process; returns exit code, standard output, standard error."""
+    monkeypatch.delenv("ADSTILTS_DATA", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["adstilts", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def assert_one_line(result: Result, code: int, *words: str) -> None:
+    assert result[0] == code, result
+    lines = [line for line in result[2].splitlines() if line.startswith("adstilts:")]
+    assert len(lines) == 1, result[2]
+    assert "Traceback" not in result[2]
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def test_tasks_lists_the_nine_with_their_data(run: Callable[..., Result]) -> None:
+    code, out, _ = run("tasks", "--data", "sample")
+    assert code == 0
+    rows = {line.split()[0]: line for line in out.splitlines()[1:] if line.strip()}
+    assert set(rows) == {
+        "anli-plus",
+        "ccg",
+        "commonsense-qa",
+        "cosmos-qa",
+        "hellaswag",
+        "mnli",
+        "qqp",
+        "squad",
+        "squad-v2",
+    }
+    assert "found: bundled samples: 360 train, 48 dev" in rows["squad"]
+    assert "CC BY-SA 4.0" in rows["squad"]
+
+
+def test_tasks_json_says_where_data_is_missing(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    code, out, _ = run("tasks", "--data", str(tmp_path), "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert [row["found"] for row in rows] == [False] * 9
+    assert "train-v1.1.json" in next(row["data"] for row in rows if row["name"] == "squad")
+
+
+def test_doctor_reports_versions_device_hub_and_disk(run: Callable[..., Result]) -> None:
+    code, out, _ = run("doctor", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert "adapters 1.3" in found["versions"]
+    assert found["hub"].startswith("switched off")
+    assert "GB" in found["disk free"]
+    assert run("doctor")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train-adapter", "sqad"), ("no task 'sqad'", "did you mean 'squad'")),
+        (("train-adapter", "squad", "--method", "lroa"), ("no method 'lroa'", "'lora'")),
+        (("train-adapter", "squad", "--recipe", "defualt"), ("no recipe", "'default'")),
+        (("train-adapter", "squad", "--backbone", "./nowhere"), ("./nowhere", "not there")),
+        (("train-adapter", "squad", "--backbone", "someone/nothing"), ("--backbone embedded",)),
+        (("train-adapter", "squad", "--epochs", "0"), ("epochs must be above 0",)),
+        (("train-adapter", "squad", "--precision", "fp8"), ("no precision 'fp8'", "fp32")),
+        (("train-adapter", "squad", "--leave-out", "a-b"), ("leave-out", "'a-b'")),
+        (("predict", "--with", "nothing", "--words", "a"), ("no module 'nothing'",)),
+        (("predict", "--with", "nothing"), ("nothing to predict",)),
+    ],
+)
+def test_a_mistake_gets_one_line_and_exit_code_2(
+    run: Callable[..., Result], arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    assert_one_line(run(*arguments), 2, *words)
+
+
+def test_mistakes_that_need_a_backbone(
+    run: Callable[..., Result], tiny_xlmr: Path, tmp_path: Path, zoo: Path
+) -> None:
+    base = ("train-adapter", "squad", "--backbone", str(tiny_xlmr))
+    assert_one_line(run(*base), 2, "Hub", "--data PATH", "sample")
+    assert_one_line(run(*base, "--data", str(tmp_path / "no")), 2, str(tmp_path / "no"))
+    assert_one_line(run(*base, "--data", "sample", "--limit", "0"), 2, "limit must be above 0")
+    long = run(*base, "--data", "sample", "--max-length", "999")
+    assert_one_line(long, 2, "max-length 999", "128")
+    layer = run(*base, "--data", "sample", "--limit", "4", "--leave-out", "7")
+    assert_one_line(layer, 2, "layer 7", "0 to 2")
+    assert not zoo.exists() or not list(zoo.rglob("module.json"))
+
+
+def test_a_broken_data_file_is_named_with_its_line(
+    run: Callable[..., Result], tiny_xlmr: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mnli"
+    folder.mkdir()
+    good = '{"premise": "a", "hypothesis": "b", "label": 0}\n'
+    (folder / "train.jsonl").write_text(good + '{"premise": "a", "hypothesis": "b", "label": 9}\n')
+    (folder / "validation_matched.jsonl").write_text(good)
+    result = run("train-adapter", "mnli", "--backbone", str(tiny_xlmr), "--data", str(tmp_path))
+    assert_one_line(result, 2, "train.jsonl, line 2", "9")
+
+
+def test_train_then_predict_for_every_head(
+    run: Callable[..., Result], tiny_xlmr: Path, zoo: Path, tmp_path: Path
+) -> None:
+    common = ("--backbone", str(tiny_xlmr), "--data", "sample", "--limit", "16", "--dev-limit", "8")
+    quick = ("--epochs", "1", "--evaluations", "1", "--max-length", "64")
+    inputs = {
+        "squad_v2": ("--question", "Where?", "--context", "It is in Rome."),
+        "mnli": ("--premise", "It rains.", "--hypothesis", "It is wet."),
+        "csqa": ("--prompt", "Where?", *(f"--option={word}" for word in "abcde")),
+        "ccg": ("--words", "She reads letters ."),
+    }
+    for task, given in inputs.items():
+        out = zoo / "tiny" / task
+        code, printed, _ = run(
+            "train-adapter", task, *common, *quick, "--method", "lora", "--out", str(out), "--json"
+        )
+        assert code == 0, printed
+        record = json.loads(printed)
+        assert record["path"] == str(out)
+        assert record["data"]["train"]["examples"] == 16
+        code, printed, err = run("predict", "--with", task, *given)
+        assert code == 0, err
+        assert printed.strip()
+        wrong = ("--words", "a b") if task != "ccg" else ("--question", "?", "--context", "b")
+        assert_one_line(run("predict", "--with", task, *wrong), 2, "head", "is missing")
+    again = run("train-adapter", "ccg", *common, "--out", str(zoo / "tiny" / "ccg"))
+    assert_one_line(again, 2, "already", "--overwrite")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"words": ["a", "b"]}\n{"words": ["c"]}\n')
+    code, printed, _ = run("predict", "--with", "ccg", "--file", str(rows), "--json")
+    assert code == 0
+    assert [len(json.loads(line)["tags"]) for line in printed.splitlines()] == [2, 1]
+
+
+def test_a_module_of_another_backbone_is_refused(
+    run: Callable[..., Result], tiny_xlmr: Path, embedded: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "ccg"
+    base = ("train-adapter", "ccg", "--backbone", str(tiny_xlmr), "--data", "sample")
+    code, _, err = run(*base, "--limit", "4", "--dev-limit", "4", "--epochs", "1", "--out", str(out))
+    assert code == 0, err
+    result = run("predict", "--with", str(out), "--words", "a b", "--backbone", embedded)
+    assert_one_line(result, 2, "was made for backbone", str(tiny_xlmr), "embedded")
+
+
+def test_help_names_every_command(run: Callable[..., Result]) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("tasks", "doctor", "train-adapter", "predict"):
+        assert command in out
+
+
+def test_debug_shows_where_a_mistake_was_found(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADSTILTS_DEBUG", "")
+    code, _, err = run("--debug", "train-adapter", "sqad")
+    assert code == 2
+    assert "Traceback" in err
