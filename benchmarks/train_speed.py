@@ -47,7 +47,10 @@ CAREFUL = replace(GROUPED, name="+ bf16 autocast (configured with care)", bf16=T
 NO_DROPOUT = replace(CAREFUL, name="+ no dropout in the frozen trunk", dropout=False)
 BF16_WEIGHTS = replace(NO_DROPOUT, name="+ frozen weights in bf16", bf16_weights=True)
 OURS = replace(
-    BF16_WEIGHTS, name="+ attention by matrix products (ours, plain)", trainer="ours", attention=True
+    BF16_WEIGHTS,
+    name="+ attention by matrix products (ours, plain)",
+    trainer="ours",
+    attention=True,
 )
 OURS_TOP_DOWN = replace(OURS, name="+ top-down gradual unfreezing (ours)", unfreeze=True)
 PEFT = Contender("peft + Trainer as configured there", "lora", "peft")
@@ -327,16 +330,14 @@ def _dev_f1(args: argparse.Namespace, engine: Any, task: Any) -> float:
         "span", data.examples, data.fingerprint, tokenizer, max_length=LENGTH, stride=STRIDE
     )
     found = predict_features(engine, features, data.examples, "span")
-    return score_predictions(task, found, data.examples)["f1"]
+    return float(score_predictions(task, found, data.examples)["f1"])
 
 
-def page(
-    args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[str, Any]
-) -> str:
+def page(args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[str, Any]) -> str:
     """Medians, ratios to both baselines, and scores where there are any."""
 
     def rate(contender: Contender) -> float:
-        return median(each[contender.name]["examples_per_second"] for each in rounds)
+        return float(median(each[contender.name]["examples_per_second"] for each in rounds))
 
     def ratio(contender: Contender, base: Contender) -> str:
         found = median(

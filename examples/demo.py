@@ -1,6 +1,6 @@
 """Trains a SQuAD adapter on the bundled samples and asks it a question in two languages.
 
-    python examples/demo.py
+python examples/demo.py
 """
 
 from __future__ import annotations

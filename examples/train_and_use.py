@@ -1,12 +1,13 @@
 """The same from Python as from the command line, for each head kind, on the bundled samples.
 
-    python examples/train_and_use.py
+python examples/train_and_use.py
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from adapter_stilts import load, train_adapter
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Trains four small modules and uses each."""
     with TemporaryDirectory() as folder:
         out = Path(folder)
-        common = {"backbone": "embedded", "data": "sample", "epochs": 2, "evaluations": 1}
+        common: dict[str, Any] = {"backbone": "embedded", "data": "sample", "epochs": 2, "evaluations": 1}
 
         trained = train_adapter("squad", out=out / "squad", **common)
         print(load(trained.path).answer("Where is the museum?", "The museum is in Lagos."))

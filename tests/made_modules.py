@@ -56,7 +56,7 @@ def make_module(
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module_parameters(engine, name).values():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
     engine.model.eval()
 
 

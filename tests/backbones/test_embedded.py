@@ -58,7 +58,7 @@ def use_tiny_wheel(source: Path, setattr_: Callable[[Any, str, Any], None]) -> N
 
 
 def load_tokenizer(folder: Path) -> Any:
-    return AutoTokenizer.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    return AutoTokenizer.from_pretrained(folder)
 
 
 def mean_pooled(folder: Path, texts: list[str]) -> torch.Tensor:

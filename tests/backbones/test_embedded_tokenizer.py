@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer  # type: ignore[import-untyped]
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer, XLMRobertaTokenizerFast
 
 from adapter_stilts.backbones.embedded_tokenizer import (
@@ -111,9 +111,9 @@ def test_loaded_by_transformers(
 
     And without the warning that a large vocabulary has Mistral's "incorrect regex pattern".
     """
-    ours = AutoTokenizer.from_pretrained(backbone_folder)  # type: ignore[no-untyped-call]
+    ours = AutoTokenizer.from_pretrained(backbone_folder)
     assert caplog.text + capfd.readouterr().err == ""
-    theirs = XLMRobertaTokenizerFast(  # type: ignore[no-untyped-call]
+    theirs = XLMRobertaTokenizerFast(
         tokenizer_file=str(reference_tokenizer_file)
     )
     for text in [*SENTENCES, *AWKWARD, "Paris is the <mask> of France. a<mask> <mask><mask>"]:

@@ -63,9 +63,7 @@ def test_tasks_lists_the_nine_with_their_data(run: Callable[..., Result]) -> Non
     assert "CC BY-SA 4.0" in rows["squad"]
 
 
-def test_tasks_json_says_where_data_is_missing(
-    run: Callable[..., Result], tmp_path: Path
-) -> None:
+def test_tasks_json_says_where_data_is_missing(run: Callable[..., Result], tmp_path: Path) -> None:
     code, out, _ = run("tasks", "--data", str(tmp_path), "--json")
     assert code == 0
     rows = json.loads(out)
@@ -169,7 +167,9 @@ def test_a_module_of_another_backbone_is_refused(
 ) -> None:
     out = tmp_path / "ccg"
     base = ("train-adapter", "ccg", "--backbone", str(tiny_xlmr), "--data", "sample")
-    code, _, err = run(*base, "--limit", "4", "--dev-limit", "4", "--epochs", "1", "--out", str(out))
+    code, _, err = run(
+        *base, "--limit", "4", "--dev-limit", "4", "--epochs", "1", "--out", str(out)
+    )
     assert code == 0, err
     result = run("predict", "--with", str(out), "--words", "a b", "--backbone", embedded)
     assert_one_line(result, 2, "was made for backbone", str(tiny_xlmr), "embedded")

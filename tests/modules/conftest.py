@@ -7,10 +7,20 @@ from functools import cache
 from typing import Any
 
 import pytest
+import torch
 from made_modules import make_engine, remove_module  # type: ignore[import-not-found]
 
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.modules.engine import Engine
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from more, and lose much where processors are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import unicodedata
 from collections import defaultdict
 from typing import Any
 
-from tokenizers import (  # type: ignore[import-untyped]
+from tokenizers import (
     AddedToken,
     Regex,
     Tokenizer,

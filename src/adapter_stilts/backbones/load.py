@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
@@ -56,19 +56,22 @@ class Backbone:
     def config(self) -> PretrainedConfig:
         """The model's configuration, read anew for every backbone object."""
         try:
-            return AutoConfig.from_pretrained(self.path)
+            config: PretrainedConfig = AutoConfig.from_pretrained(self.path)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"backbone '{self.name}': {self.path}/config.json is not the configuration of a "
                 f"known encoder ({_first_line(error)})"
             ) from error
+        return config
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The fast tokenizer; a slow one has no offsets and is refused."""
         quieten()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.path, use_fast=True)
+            tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
+                self.path, use_fast=True
+            )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise UserError(
                 f"backbone '{self.name}': no tokenizer could be read from {self.path} "
@@ -84,7 +87,7 @@ class Backbone:
     @property
     def max_length(self) -> int:
         """The longest sequence, in tokens, that the position embeddings hold."""
-        config = self.config
+        config: Any = self.config
         positions = int(config.max_position_embeddings)
         # RoBERTa numbers positions from padding_idx + 1.
         if config.model_type in {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert"}:

@@ -67,4 +67,5 @@ def _pairs(
 
 def decode(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """The most likely option of each example; logits are (examples, options)."""
-    return logits.argmax(axis=-1)
+    best: npt.NDArray[np.int64] = logits.argmax(axis=-1)
+    return best

@@ -41,4 +41,5 @@ def encode(
 
 def decode(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """The most likely label of each example; logits are (examples, labels)."""
-    return logits.argmax(axis=-1)
+    best: npt.NDArray[np.int64] = logits.argmax(axis=-1)
+    return best

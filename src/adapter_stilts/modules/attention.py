@@ -71,7 +71,9 @@ def matrix_attention(
             bias = mask[:, 0, :1].clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
             bias = bias.expand(batch, 1, length)
         flat = (part.reshape(batch * heads, length, width) for part in (query, key, value))
-        attended = _MatrixAttention.apply(*flat, bias.repeat_interleave(heads, 0), width**-0.5)
+        attended: torch.Tensor = _MatrixAttention.apply(  # type: ignore[no-untyped-call]
+            *flat, bias.repeat_interleave(heads, 0), width**-0.5
+        )
     return attended.view(batch, heads, length, width)
 
 

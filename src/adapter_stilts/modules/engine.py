@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from adapters import AutoAdapterModel
@@ -18,9 +18,6 @@ from adapter_stilts.modules.methods import Method, MethodOptions
 from adapter_stilts.quiet import quieten
 from adapter_stilts.tasks.spec import HeadKind
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 
 @dataclass
 class Engine:
@@ -30,7 +27,7 @@ class Engine:
     that precision.
     """
 
-    model: PreTrainedModel
+    model: Any  # a transformers model with what `adapters` mixes in at run time
     backbone: Backbone
     fingerprint: str
     dtype: torch.dtype

@@ -10,11 +10,12 @@ from adapter_stilts.modules.methods import get_method
 from adapter_stilts.modules.native import check_files, load_native, save_native
 from adapter_stilts.modules.peft_format import has_peft_format, save_peft
 from adapter_stilts.paths import atomic_folder, zoo_dir
+from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 
-def save_module(engine: Engine, record: ModuleRecord, head: str, folder: Path) -> ModuleRecord:
+def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Path) -> ModuleRecord:
     """Writes weights, head, record and card; the folder appears whole or not at all."""
     with atomic_folder(folder) as work:
         save_native(engine, record.name, work)
