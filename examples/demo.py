@@ -6,6 +6,7 @@ python examples/demo.py
 from __future__ import annotations
 
 from adapter_stilts import load, train_adapter
+from adapter_stilts.paths import zoo_dir
 
 CONTEXTS = {
     "English": (
@@ -25,7 +26,12 @@ def main() -> None:
     """Trains, answers, and says where the module lies."""
     print("Training a SQuAD adapter on the frozen embedded backbone (360 bundled questions) ...")
     trained = train_adapter(
-        "squad", backbone="embedded", data="sample", recipe="demo", overwrite=True
+        "squad",
+        backbone="embedded",
+        data="sample",
+        recipe="demo",
+        out=zoo_dir() / "embedded" / "squad-demo",
+        overwrite=True,
     )
     scores = ", ".join(f"{name} {value:.1f}" for name, value in trained.record.scores.items())
     print(f"\nDev scores on {trained.record.data['dev']['examples']} bundled questions: {scores}")

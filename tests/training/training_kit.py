@@ -43,6 +43,7 @@ class Spy(TrainerCallback):
     layers: list[dict[str, torch.Tensor]] = field(default_factory=list)
     seen: dict[str, Any] = field(default_factory=dict)
     gradients: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
     on_step: Callable[[int], None] | None = None
 
     def stop_at(self, step: int) -> None:
@@ -57,6 +58,7 @@ class Spy(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Keeps model and optimizer, and the weights before the first step."""
         self.seen = {**kwargs, "args": args}
+        self.names = {n for n, p in kwargs["model"].named_parameters() if p.requires_grad}
         self.layers.append(self._trainable())
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -81,7 +83,7 @@ class Spy(TrainerCallback):
         return {
             name: parameter.detach().clone()
             for name, parameter in self.seen["model"].named_parameters()
-            if "adapters." in name or name.startswith("heads.")
+            if name in self.names
         }
 
 

@@ -20,7 +20,9 @@ def predict(
     module: str = typer.Option(
         ..., "--with", help="A module: its folder, or its name in the zoo.", metavar="MODULE"
     ),
-    question: str | None = typer.Option(None, help="For question answering."),
+    question: str | None = typer.Option(
+        None, help="For question answering, and for choices that answer one."
+    ),
     context: str | None = typer.Option(None, help="The text that holds the answer."),
     text_a: str | None = typer.Option(
         None, "--text-a", "--premise", help="For classification: the first text."

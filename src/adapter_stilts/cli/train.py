@@ -42,7 +42,7 @@ def train_adapter(
     backbone: str = BACKBONE,
     data: str | None = DATA,
     recipe: str = typer.Option(
-        "default", "--recipe", help="default, plain, top-down, demo, or a YAML file."
+        "default", "--recipe", help="default, top-down, demo, or a YAML file."
     ),
     epochs: float | None = typer.Option(None, help="Passes over the training data."),
     lr: float | None = typer.Option(None, help="Peak learning rate."),

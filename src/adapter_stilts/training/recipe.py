@@ -131,9 +131,8 @@ def _flag(name: str) -> str:
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "default": Recipe(),
-        "plain": Recipe(unfreeze="none"),
         "top-down": Recipe(unfreeze="top-down"),
-        "demo": Recipe(epochs=12, batch_tokens=2048, evaluations=4, patience=0),
+        "demo": Recipe(epochs=4, batch_tokens=2048, evaluations=4, patience=0),
     }
 )
 

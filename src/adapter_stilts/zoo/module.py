@@ -96,14 +96,19 @@ class Module:
         pairs = zip(self.labels, found.scores[0], strict=True)
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
-    def choose(self, prompt: str, options: Sequence[str]) -> dict[str, Any]:
+    def choose(
+        self, prompt: str, options: Sequence[str], *, question: str = ""
+    ) -> dict[str, Any]:
         """The best option after `prompt`: its number, its text, and all probabilities.
+
+        A `question` is read before every option, as Cosmos QA has it after its story.
 
         Raises:
             UserError: not as many options as the module was trained with.
         """
         self._needs("choice")
-        found = self.predict([cast(Example, {"prompt": prompt, "options": list(options)})])
+        texts = [f"{question} {option}".strip() for option in options]
+        found = self.predict([cast(Example, {"prompt": prompt, "options": texts})])
         assert found.scores is not None
         best = found.values[0]
         return {"choice": best, "option": options[best], "probabilities": found.scores[0]}
@@ -121,7 +126,8 @@ class Module:
         if self.record.head == "classification":
             return {"labels": self.classify(fields["text_a"], fields.get("text_b", ""))}
         if self.record.head == "choice":
-            return self.choose(fields["prompt"], fields["options"])
+            question = fields.get("question", "")
+            return self.choose(fields["prompt"], fields["options"], question=question)
         return {"tags": self.tag(fields["words"])}
 
     def _check_choices(self, examples: Sequence[Example]) -> None:
