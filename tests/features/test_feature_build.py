@@ -14,7 +14,7 @@ import pytest
 from adapter_stilts.features import build, classification
 from adapter_stilts.features.build import build_features
 
-ROWS = {
+ROWS: dict[str, list[Any]] = {
     "id": [str(n) for n in range(700)],
     "text_a": [f"Sentence {n} is here." for n in range(700)],
     "text_b": [f"So is {n}." for n in range(700)],

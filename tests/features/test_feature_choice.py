@@ -18,7 +18,7 @@ def pieces(tokenizer: Any, text: str) -> list[int]:
 
 
 def test_options_are_grouped_by_example(tokenizer: Any) -> None:
-    examples = {
+    examples: dict[str, list[Any]] = {
         "prompt": ["The cat", "A dog"],
         "options": [["sat.", "flew away."], ["barked.", "read.", "sang."]],
         "label": [0, 2],
@@ -70,13 +70,14 @@ def test_no_prompt_at_all(tokenizer: Any) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    prompt=st.integers(0, 40), option=st.integers(0, 40), max_length=st.integers(6, 40)
-)
+@given(prompt=st.integers(0, 40), option=st.integers(0, 40), max_length=st.integers(6, 40))
 def test_never_too_long_and_never_shorter_than_needed(
     tiny_tokenizer: Any, prompt: int, option: int, max_length: int
 ) -> None:
-    examples = {"prompt": [" ".join(["of"] * prompt)], "options": [[" ".join(["the"] * option)]]}
+    examples: dict[str, list[Any]] = {
+        "prompt": [" ".join(["of"] * prompt)],
+        "options": [[" ".join(["the"] * option)]],
+    }
     (ids,) = encode(examples, tiny_tokenizer, max_length=max_length)["input_ids"][0]
     whole = tiny_tokenizer(examples["prompt"][0], examples["options"][0][0])["input_ids"]
     assert len(ids) == min(max_length, len(whole))

@@ -10,7 +10,11 @@ from adapter_stilts.features.classification import decode, encode
 
 
 def test_pair_and_single(tokenizer: Any) -> None:
-    examples = {"text_a": ["A cat sat.", "Alone."], "text_b": ["It moved.", ""], "label": [2, 0]}
+    examples: dict[str, list[Any]] = {
+        "text_a": ["A cat sat.", "Alone."],
+        "text_b": ["It moved.", ""],
+        "label": [2, 0],
+    }
     features = encode(examples, tokenizer, max_length=64)
     a, b, c = (
         tokenizer(text, add_special_tokens=False)["input_ids"]

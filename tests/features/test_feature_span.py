@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -73,9 +72,7 @@ def test_answer_is_marked_only_in_the_windows_that_hold_it(tokenizer: Any) -> No
     features = encode(examples, tokenizer, max_length=40, stride=7)
     marked = []
     for window, flat in enumerate(features["offsets"]):
-        offsets = list(itertools.batched(flat, 2)) if hasattr(itertools, "batched") else [
-            (flat[i], flat[i + 1]) for i in range(0, len(flat), 2)
-        ]
+        offsets = [(flat[n], flat[n + 1]) for n in range(0, len(flat), 2)]
         start, end = features["start_positions"][window], features["end_positions"][window]
         at = CONTEXT.index("word50")
         holds = offsets[0][0] <= at and offsets[-1][1] >= at + len("word50 word51")
@@ -102,7 +99,7 @@ def test_gold_positions_of_the_samples_decode_to_their_answers(
     task: str, max_length: int, embedded_tokenizer: Any
 ) -> None:
     for split in ("train", "dev"):
-        rows = load_examples(get_task(task), split, "sample").examples  # type: ignore[arg-type]
+        rows = load_examples(get_task(task), split, "sample").examples
         features = encode(rows[:], embedded_tokenizer, max_length=max_length, stride=24)
         logits = [peaked(features, window) for window in range(len(features["input_ids"]))]
         answers = decode(logits, features, len(rows), max_answer_tokens=60)
@@ -165,7 +162,7 @@ def test_question_longer_than_the_window_is_cut(tokenizer: Any, max_length: int)
 
 def test_windows_of_several_questions_are_decoded_together() -> None:
     # Question 0: windows 0 and 2; question 1: window 1. Three context tokens from position 2.
-    windows = {
+    windows: dict[str, list[Any]] = {
         "example": [0, 1, 0],
         "context_start": [2, 2, 2],
         "offsets": [[0, 3, 4, 7, 8, 11], [0, 3, 4, 7, 8, 11], [8, 11, 12, 15, 16, 19]],
@@ -195,7 +192,11 @@ def test_windows_of_several_questions_are_decoded_together() -> None:
 
 
 def test_same_span_in_two_windows_counts_once_at_its_best() -> None:
-    windows = {"example": [0, 0], "context_start": [1, 1], "offsets": [[0, 2], [0, 2]]}
+    windows: dict[str, list[Any]] = {
+        "example": [0, 0],
+        "context_start": [1, 1],
+        "offsets": [[0, 2], [0, 2]],
+    }
     low = SpanLogits(np.array([0, 1], np.float32), np.array([0, 1], np.float32))
     high = SpanLogits(np.array([0, 2], np.float32), np.array([0, 3], np.float32))
     (answer,) = decode([high, low], windows, 1)
@@ -215,9 +216,7 @@ def brute_force(
 
 @settings(max_examples=300, deadline=None)
 @given(
-    logits=st.lists(
-        st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=0, max_size=12
-    ),
+    logits=st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=0, max_size=12),
     n_best=st.integers(1, 25),
     width=st.integers(1, 14),
 )

@@ -103,9 +103,7 @@ def test_word_longer_than_a_window_keeps_its_first_pieces(tokenizer: Any) -> Non
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=12), max_length=st.integers(4, 20)
-)
+@given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=12), max_length=st.integers(4, 20))
 def test_every_word_is_in_exactly_one_window(
     tiny_tokenizer: Any, lengths: list[int], max_length: int
 ) -> None:

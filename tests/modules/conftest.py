@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from made_modules import make_engine, remove_module  # type: ignore[import-not-found]
 
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.modules.engine import Engine
+from made_modules import make_engine, remove_module
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -8,12 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from made_modules import (  # type: ignore[import-not-found]
-    LABELS,
-    make_engine,
-    make_module,
-    token_batch,
-)
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import (
@@ -25,6 +19,12 @@ from adapter_stilts.modules.engine import (
     module_parameters,
 )
 from adapter_stilts.modules.methods import METHODS, MethodOptions, get_method
+from made_modules import (
+    LABELS,
+    make_engine,
+    make_module,
+    token_batch,
+)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -12,13 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from made_modules import (  # type: ignore[import-not-found]
-    LABELS,
-    logits_of,
-    make_module,
-    remove_module,
-    token_batch,
-)
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -29,10 +22,17 @@ from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.modules.native import head_labels, load_native, save_native
 from adapter_stilts.modules.peft_format import AUTO_CLASSES, has_peft_format, save_peft
 from adapter_stilts.tasks.spec import HeadKind
+from made_modules import (
+    LABELS,
+    logits_of,
+    make_module,
+    remove_module,
+    token_batch,
+)
 
 HEADS: tuple[HeadKind, ...] = ("classification", "choice", "span", "tagging")
-EVERY_METHOD = [(method, "classification") for method in METHODS]
-EVERY_HEAD = [("bottleneck", head) for head in HEADS[1:]]
+EVERY_METHOD: list[tuple[str, HeadKind]] = [(method, "classification") for method in METHODS]
+EVERY_HEAD: list[tuple[str, HeadKind]] = [("bottleneck", head) for head in HEADS[1:]]
 LORAS = [(method, head) for method in ("lora", "lora-all") for head in HEADS]
 
 

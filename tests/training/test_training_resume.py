@@ -27,7 +27,7 @@ def contents(module: Path) -> dict[str, bytes]:
 def moments(seconds: float) -> Iterator[dict[str, Any]]:
     """Moments to kill at: after so many changes of files, amid a checkpoint, at any time."""
     rng = random.Random(0)
-    yield from ({"event": number} for number in (1, 2, 4, 5, 6, 7, 8, 9))
+    yield from ({"event": number} for number in (1, 3, 5, 6, 8, 9))
     while True:
         yield {"writing": True}
         yield {"seconds": rng.uniform(0.3, 1.0) * seconds}
@@ -62,8 +62,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(
     (tmp_path / "calm").mkdir()
     (tmp_path / "killed").mkdir()
     assert worker(calm) == [0]
-    kills, half_written = kill_until_finished(worker, killed, seconds=1.5, at_most=20)
-    assert kills >= 8
+    kills, half_written = kill_until_finished(worker, killed, seconds=1.5, at_most=12)
+    assert kills >= 7
     assert half_written >= 2
     assert contents(Path(killed["out"])) == contents(Path(calm["out"]))
     left = {path.name for path in (tmp_path / "killed").iterdir() if path.is_dir()}

@@ -14,7 +14,7 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.metrics import primary
 from adapter_stilts.modules.engine import module_parameters
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
-from adapter_stilts.training.folders import discard
+from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import ModuleRecord
@@ -26,6 +26,7 @@ def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Pa
     if PartialState().is_main_process:
         record = save_module(job.engine, record, job.task.head, folder)
         discard(work)
+        sweep(folder)
     PartialState().wait_for_everyone()
     return record
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def finished(folder: Path, job: Job, *, resume: bool, overwrite: bool) -> Module
     record = ModuleRecord.read(folder)
     if record.run != job.run:
         raise _occupied(folder)
+    sweep(folder)
     return record
 
 
@@ -102,3 +104,12 @@ def discard(work: Path) -> None:
     if work.exists():
         work.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes left beside a module while they wrote or replaced it."""
+    name = re.escape(folder.name)
+    left_over = re.compile(rf"\.{name}\.((old\.)?[a-z0-9_]{{8}}|unfinished\.gone)")
+    for path in folder.parent.glob(".*"):
+        if left_over.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,151 @@
+"""A loaded module answers, classifies, chooses and tags single inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter_stilts import load
+from adapter_stilts.data.load import load_examples
+from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.zoo.local import load_module
+from adapter_stilts.zoo.module import Module
+from made_modules import LABELS, make_engine, save_made
+
+CONTEXT = "Ann went to Rome in May. Bob stayed at home and read a book about sailing. " * 6
+
+
+def test_answer_is_a_piece_of_the_context(folders: Mapping[str, Path]) -> None:
+    module = load(folders["span"])
+    found = module.answer("Who went to Rome?", CONTEXT)
+    assert set(found) == {"answer", "start", "score"}
+    assert found["answer"]
+    stripped = CONTEXT[found["start"] :].lstrip()
+    assert stripped.startswith(found["answer"])
+
+
+def test_threshold_for_no_answer(folders: Mapping[str, Path]) -> None:
+    module = load(folders["span"], precision="fp32")
+    rows: Any = [{"question": "Who?", "context": CONTEXT}]
+    (answer,) = module.predict(rows).values
+
+    def given(threshold: float | None) -> dict[str, Any]:
+        record = dataclasses.replace(module.record, task="squad-v2", no_answer_threshold=threshold)
+        return Module(module.engine, record).answer("Who?", CONTEXT)
+
+    best = given(None)
+    assert best["answer"]
+    assert given(answer.no_answer + 1e-3) == best
+    assert given(answer.no_answer - 1e-3) == {
+        "answer": "",
+        "start": -1,
+        "score": answer.null_score,
+    }
+
+
+def test_no_answer_in_nothing(folders: Mapping[str, Path]) -> None:
+    assert load(folders["span"]).answer("Who?", "")["answer"] == ""
+
+
+def test_classify_sorts_labels_by_probability(folders: Mapping[str, Path]) -> None:
+    module = load(folders["classification"])
+    found = module.classify("A cat sat.", "An animal sat.")
+    assert set(found) == set(LABELS["classification"]) == set(module.labels)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert sum(found.values()) == pytest.approx(1, abs=1e-5)
+    assert set(module.classify("Alone.")) == set(found)
+
+
+def test_choose(folders: Mapping[str, Path]) -> None:
+    options = ["swims.", "reads a book.", "eats.", "explodes loudly in the night."]
+    found = load(folders["choice"]).choose("The cat", options)
+    assert found["option"] == options[found["choice"]]
+    assert found["choice"] == found["probabilities"].index(max(found["probabilities"]))
+    assert sum(found["probabilities"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("given", [0, 3, 5])
+def test_wrong_number_of_options(folders: Mapping[str, Path], given: int) -> None:
+    module = load(folders["choice"])
+    with pytest.raises(UserError, match=f"'hellaswag' chooses among 4 options, not {given}"):
+        module.choose("The cat", ["a"] * given)
+    rows: Any = [{"prompt": "p", "options": ["a"] * n} for n in (8 - given, given)]
+    with pytest.raises(UserError, match="chooses among 4 options"):
+        module.predict(rows)
+
+
+def test_tag_gives_every_word_a_tag(folders: Mapping[str, Path]) -> None:
+    module = load(folders["tagging"])
+    words = [f"word{n}" for n in range(80)]  # more than one window
+    found = module.tag(words)
+    assert [word for word, _ in found] == words
+    assert {tag for _, tag in found} <= set(LABELS["tagging"])
+    assert module.tag([]) == []
+
+
+@pytest.mark.parametrize("head", ["classification", "choice", "span", "tagging"])
+def test_wrong_head(folders: Mapping[str, Path], head: str) -> None:
+    module = load(folders[head])
+    calls: dict[str, Callable[[], Any]] = {
+        "span": lambda: module.answer("q", "c"),
+        "classification": lambda: module.classify("a"),
+        "choice": lambda: module.choose("p", ["a"] * 4),
+        "tagging": lambda: module.tag(["a"]),
+    }
+    for kind, call in calls.items():
+        if kind == head:
+            call()
+        else:
+            with pytest.raises(UserError, match=rf"has a {head} head, not a {kind} one"):
+                call()
+
+
+def test_nothing_to_predict(folders: Mapping[str, Path]) -> None:
+    for folder in folders.values():
+        assert load(folder).predict([]).values == []
+
+
+@pytest.mark.parametrize("task", ["mnli", "squad"])
+def test_score_is_the_official_one(folders: Mapping[str, Path], task: str) -> None:
+    head = get_task(task).head
+    module = load(folders[head], precision="fp32")
+    rows: Any = load_examples(get_task(task), "dev", "sample").examples.to_list()
+    scores = module.score(rows)
+    assert all(0 <= value <= 100 for value in scores.values())
+    if task == "mnli":
+        values = module.predict(rows).values
+        right = sum(row["label"] == value for row, value in zip(rows, values, strict=True))
+        assert scores["accuracy"] == pytest.approx(100 * right / len(rows))
+    else:
+        assert set(scores) >= {"f1", "exact_match"}
+
+
+def test_found_by_name_and_loaded_on_a_moved_backbone(
+    zoo: Path, folders: Mapping[str, Path], tiny_xlmr: Path, tmp_path: Path
+) -> None:
+    (zoo / "tiny").mkdir(parents=True)
+    (zoo / "tiny" / "mnli").symlink_to(folders["classification"])
+    moved = tmp_path / "moved"
+    moved.symlink_to(tiny_xlmr)
+    module = load("mnli", backbone=str(moved))
+    assert module.engine.backbone.name == str(moved)
+    assert module.record.task == "mnli"
+
+
+def test_module_on_the_embedded_backbone(embedded: str, tmp_path: Path) -> None:
+    engine = make_engine(embedded)
+    save_made(engine, "squad-lora", "lora", "span", tmp_path / "m")
+    expected = Module(engine, load_module(engine, tmp_path / "m", name="again"))
+    engine.model.set_active_adapters("squad-lora")
+    engine.model.active_head = "squad-lora"
+    first = expected.answer("Who went to Rome?", CONTEXT)
+    engine.model.set_active_adapters("again")
+    engine.model.active_head = "again"
+    second = expected.answer("Who went to Rome?", CONTEXT)
+    assert first["answer"] == second["answer"]
+    assert first["score"] == pytest.approx(second["score"], abs=1e-4)

@@ -1,0 +1,103 @@
+"""The model card: metadata that the Hub reads, and text that tells the truth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub.repocard import metadata_load
+from huggingface_hub.repocard_data import model_index_to_eval_results
+
+from adapter_stilts.modules.engine import Engine
+from adapter_stilts.modules.peft_format import AUTO_CLASSES
+from adapter_stilts.zoo.card import write_card
+from made_modules import TASKS, make_record
+
+HUB_BACKBONE = {
+    "name": "xlm-roberta-large",
+    "revision": "c" * 40,
+    "model_type": "xlm-roberta",
+    "fingerprint": "f" * 16,
+}
+
+
+def card(engine: Engine, folder: Path, head: Any, *, peft: bool = True, **changes: Any) -> str:
+    write_card(make_record(engine, "mnli-lora", "lora", head, **changes), folder, peft=peft)
+    return (folder / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("head", "pipeline"),
+    [
+        ("classification", "text-classification"),
+        ("choice", "multiple-choice"),
+        ("span", "question-answering"),
+        ("tagging", "token-classification"),
+    ],
+)
+def test_metadata(
+    tiny_engine: Engine, saved: Path, tmp_path: Path, head: Any, pipeline: str
+) -> None:
+    card(tiny_engine, tmp_path, head, backbone=HUB_BACKBONE)
+    found = metadata_load(tmp_path / "README.md")
+    assert found is not None
+    assert found["library_name"] == "adapters"
+    assert found["base_model"] == "FacebookAI/xlm-roberta-large"
+    assert found["pipeline_tag"] == pipeline
+    assert found["language"] == "multilingual"
+    assert {"adapters", "adapter-stilts", "xlm-roberta", "lora"} <= set(found["tags"])
+    if TASKS[head] == "ccg":
+        assert "datasets" not in found  # it is not on the Hub
+    else:
+        assert all("/" in each for each in found["datasets"])
+    name, (result,) = model_index_to_eval_results(found["model-index"])
+    assert name == "mnli-lora"
+    assert (result.task_type, result.metric_type, result.metric_value) == (
+        pipeline,
+        "accuracy",
+        61.23,
+    )
+    data = ModelCard.load(tmp_path / "README.md").data
+    assert isinstance(data, ModelCardData)
+    assert data.eval_results is not None
+
+
+def test_text(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:
+    text = card(tiny_engine, tmp_path, "classification", backbone=HUB_BACKBONE)
+    assert "| accuracy | 61.23 |" in text
+    assert "| f1 | 59.50 |" in text
+    assert "Scores on 24 dev examples (source: sample)" in text
+    place = f'"FacebookAI/xlm-roberta-large", revision="{"c" * 40}"'
+    assert f"AutoAdapterModel.from_pretrained({place})" in text
+    assert 'load_adapter("PATH_OF_THIS_FOLDER", set_active=True, use_safetensors=True)' in text
+    assert f"AutoModelForSequenceClassification.from_pretrained({place}, num_labels=3)" in text
+    assert 'PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER/peft")' in text
+    assert "Data licence:" in text
+
+
+@pytest.mark.parametrize("head", AUTO_CLASSES)
+def test_snippets_are_python(tiny_engine: Engine, saved: Path, tmp_path: Path, head: Any) -> None:
+    for backbone in (HUB_BACKBONE, {**HUB_BACKBONE, "name": "embedded", "revision": ""}):
+        text = card(tiny_engine, tmp_path, head, backbone=backbone)
+        snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        assert len(snippets) == 3
+        for snippet in snippets:
+            compile(snippet, "card", "exec")
+        assert ("num_labels=" in text) == (head in ("classification", "tagging"))
+
+
+def test_no_peft_snippet_without_peft(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:
+    assert "PeftModel" not in card(tiny_engine, tmp_path, "span", peft=False)
+
+
+def test_embedded_and_local_backbones_are_no_hub_ids(
+    tiny_engine: Engine, saved: Path, tmp_path: Path
+) -> None:
+    embedded = {**HUB_BACKBONE, "name": "embedded", "revision": ""}
+    text = card(tiny_engine, tmp_path, "span", backbone=embedded)
+    assert "base_model" not in text
+    assert 'from_pretrained("embedded")' not in text  # neither library knows that name
+    assert "base_model" not in card(tiny_engine, tmp_path, "span")  # the tiny one: a folder

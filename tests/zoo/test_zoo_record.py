@@ -1,0 +1,146 @@
+"""`module.json`: written, read, compared with the files; and all that can be wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.engine import Engine
+from adapter_stilts.zoo.record import FORMAT, RECORD, ModuleRecord, sha256
+from made_modules import make_record
+
+
+def fails(folder: Path) -> str:
+    """The one line that a user gets."""
+    with pytest.raises(UserError) as caught:
+        ModuleRecord.read(folder).verify(folder)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert str(folder) in line
+    return line
+
+
+def change(folder: Path, **fields: Any) -> None:
+    path = folder / RECORD
+    record = {**json.loads(path.read_text("utf-8")), **fields}
+    path.write_text(json.dumps({k: v for k, v in record.items() if v is not ...}), "utf-8")
+
+
+def test_round_trip(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:
+    record = make_record(tiny_engine, "mnli-lora", "lora", "classification")
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    (tmp_path / "deeper" / "b.txt").write_bytes(b"")
+    written = record.write(tmp_path)
+    assert written.files == {
+        "a.txt": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "deeper/b.txt": hashlib.sha256().hexdigest(),
+    }
+    read = ModuleRecord.read(tmp_path)
+    assert read == written
+    assert read.format == FORMAT
+    read.verify(tmp_path)
+
+
+def test_every_file_of_a_saved_module_is_recorded(saved: Path) -> None:
+    record = ModuleRecord.read(saved)
+    assert set(record.files) == {
+        "README.md",
+        "adapter.safetensors",
+        "adapter_config.json",
+        "head_config.json",
+        "model_head.safetensors",
+        "peft/README.md",
+        "peft/adapter_config.json",
+        "peft/adapter_model.safetensors",
+    } - ({"peft/README.md"} if not (saved / "peft/README.md").exists() else set())
+    assert all(sha256(saved / name) == value for name, value in record.files.items())
+    record.verify(saved)
+
+
+def test_fields_of_a_later_version_are_passed_over(module: Path) -> None:
+    change(module, novelty=1)
+    assert ModuleRecord.read(module).name == "mnli-lora"
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    assert fails(tmp_path / "nowhere").endswith("nowhere is not there")
+
+
+def test_folder_without_record(tmp_path: Path) -> None:
+    assert "has no module.json: not a module" in fails(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "", "\x00", "[" * 100_000, "{'a': 1}"])
+def test_broken_json(module: Path, text: str) -> None:
+    (module / RECORD).write_text(text, "utf-8")
+    assert "not readable as JSON" in fails(module)
+
+
+def test_not_text_at_all(module: Path) -> None:
+    (module / RECORD).write_bytes(b"\xff\xfe\x00{")
+    assert "not readable as JSON" in fails(module)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", '"x"'])
+def test_json_of_something_else(module: Path, text: str) -> None:
+    (module / RECORD).write_text(text, "utf-8")
+    assert fails(module).endswith("not a module record")
+
+
+def test_lacking_field(module: Path) -> None:
+    change(module, backbone=...)
+    assert fails(module).endswith("not a module record (lacks 'backbone')")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("backbone", "xlm-roberta-large"),
+        ("backbone", {"name": 3}),
+        ("files", ["adapter.safetensors"]),
+        ("files", {"adapter.safetensors": None}),
+        ("name", 7),
+        ("recipe", None),
+    ],
+)
+def test_field_of_another_kind(module: Path, field: str, value: Any) -> None:
+    change(module, **{field: value})
+    assert f"'{field}' is not what a module record has there" in fails(module)
+
+
+def test_another_format(module: Path) -> None:
+    change(module, format=99)
+    assert "written in format 99, this version reads 1" in fails(module)
+
+
+def test_altered_file(module: Path) -> None:
+    path = module / "head_config.json"
+    path.write_text(path.read_text("utf-8") + " ", "utf-8")
+    assert "head_config.json is damaged" in fails(module)
+
+
+def test_lost_file(module: Path) -> None:
+    (module / "peft" / "adapter_model.safetensors").unlink()
+    assert "adapter_model.safetensors is missing" in fails(module)
+
+
+@pytest.mark.parametrize("name", ["../x", "peft/../../x", "/etc/hostname"])
+def test_file_names_stay_in_the_folder(module: Path, name: str) -> None:
+    outside = module.parent / "x"
+    outside.write_bytes(b"abc")
+    change(module, files={name: sha256(outside)})
+    assert f"file name '{name}' leaves the folder" in fails(module)
+
+
+def test_links_into_a_store_are_files(module: Path, tmp_path: Path) -> None:
+    """A download of the Hub's client is a folder of links to files elsewhere."""
+    store = tmp_path / "blob"
+    (module / "README.md").rename(store)
+    (module / "README.md").symlink_to(store)
+    ModuleRecord.read(module).verify(module)
