@@ -16,7 +16,7 @@ def main() -> None:
     """Trains four small modules and uses each."""
     with TemporaryDirectory() as folder:
         out = Path(folder)
-        common: dict[str, Any] = {"backbone": "embedded", "data": "sample", "epochs": 2, "evaluations": 1}
+        common: dict[str, Any] = {"backbone": "embedded", "data": "sample", "epochs": 2}
 
         trained = train_adapter("squad", out=out / "squad", **common)
         print(load(trained.path).answer("Where is the museum?", "The museum is in Lagos."))

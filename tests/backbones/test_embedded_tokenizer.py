@@ -113,9 +113,7 @@ def test_loaded_by_transformers(
     """
     ours = AutoTokenizer.from_pretrained(backbone_folder)
     assert caplog.text + capfd.readouterr().err == ""
-    theirs = XLMRobertaTokenizerFast(
-        tokenizer_file=str(reference_tokenizer_file)
-    )
+    theirs = XLMRobertaTokenizerFast(tokenizer_file=str(reference_tokenizer_file))
     for text in [*SENTENCES, *AWKWARD, "Paris is the <mask> of France. a<mask> <mask><mask>"]:
         assert ours(text)["input_ids"] == theirs(text)["input_ids"]
     assert isinstance(ours, XLMRobertaTokenizerFast)

@@ -10,9 +10,9 @@ import pytest
 from adapter_stilts.backbones import find_backbone
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def features_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of cached features."""
+    """The folder of cached features, in a cache of the test's own."""
     monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "features"
 

@@ -22,6 +22,9 @@ ROWS: dict[str, list[Any]] = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("features_cache")
+
+
 @pytest.fixture
 def examples() -> Any:
     """More examples than are encoded at a time."""

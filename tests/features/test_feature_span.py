@@ -93,6 +93,7 @@ def test_first_annotated_answer_counts(tokenizer: Any) -> None:
     assert answer_text(context, answer.spans[0]) in ("Cy", "Cy.")
 
 
+@pytest.mark.usefixtures("features_cache")
 @pytest.mark.parametrize("task", ["squad", "squad-v2"])
 @pytest.mark.parametrize("max_length", [64, 256])
 def test_gold_positions_of_the_samples_decode_to_their_answers(
@@ -118,7 +119,8 @@ def test_gold_positions_of_the_samples_decode_to_their_answers(
             assert exact or row["context"][begin : begin + len(found) + 1].strip().startswith(found)
 
 
-def test_samples_nearly_always_align_exactly(embedded_tokenizer: Any) -> None:
+@pytest.mark.usefixtures("features_cache")
+def test_samples_align_exactly(embedded_tokenizer: Any) -> None:
     rows = load_examples(get_task("squad"), "train", "sample").examples
     features = encode(rows[:], embedded_tokenizer, max_length=384)
     logits = [peaked(features, window) for window in range(len(features["input_ids"]))]

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
@@ -37,6 +38,8 @@ _SOURCES = {
     for kind, module in ENCODERS.items()
 }
 _BATCH = 512
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+"""What ends an Arrow stream; one cut off between two batches would read as if it were whole."""
 
 
 def encoder(
@@ -144,6 +147,10 @@ def _read(folder: Any) -> datasets.Dataset | None:
     if not path.is_file():
         return None
     try:
+        with path.open("rb") as file:
+            file.seek(-len(_END), os.SEEK_END)
+            if file.read() != _END:
+                raise pa.ArrowInvalid("the stream does not end")
         return datasets.Dataset.from_file(str(path))
     except (pa.ArrowInvalid, OSError):
         logger.warning("cached features in %s are damaged: made again", folder)

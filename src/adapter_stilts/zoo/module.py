@@ -96,9 +96,7 @@ class Module:
         pairs = zip(self.labels, found.scores[0], strict=True)
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
-    def choose(
-        self, prompt: str, options: Sequence[str], *, question: str = ""
-    ) -> dict[str, Any]:
+    def choose(self, prompt: str, options: Sequence[str], *, question: str = "") -> dict[str, Any]:
         """The best option after `prompt`: its number, its text, and all probabilities.
 
         A `question` is read before every option, as Cosmos QA has it after its story.
