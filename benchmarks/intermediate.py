@@ -133,8 +133,8 @@ def page(args: argparse.Namespace) -> str:
         f"Backbone `{args.backbone}` (multilingual-e5-small, 12 layers, 384 wide, frozen), "
         f"{args.epochs:g} epoch(s) over the training examples named in the table, seed "
         f"{args.seed}, default recipe. Machine: {machines}. Data: samples of the official "
-        "releases (see the table), so scores are not comparable with published ones digit for digit. Made by "
-        "`python benchmarks/intermediate.py --data DATA`.",
+        "releases (see the table), so scores do not compare digit for digit with published ones. "
+        "Made by `python benchmarks/intermediate.py --data DATA`.",
         "",
         "Dev scores in percent. *Majority*: the most frequent training label throughout. *Probe*: "
         "a head alone on the frozen trunk, trained likewise. *Published*: a full-size model with "

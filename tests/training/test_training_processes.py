@@ -75,7 +75,8 @@ def said(out: Path) -> str:
 def torchrun(request: dict[str, Any]) -> None:
     script = Path(__file__).with_name("training_worker.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--master_addr", "127.0.0.1", "--master_port", "0", str(script)]
+    command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0"]
+    command += ["--local_addr", "127.0.0.1", str(script)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [*command, json.dumps(request)],
