@@ -36,7 +36,9 @@ class HubHandler(BaseHTTPRequestHandler):
         if parts[0] == "api":
             self._about("/".join(parts[2:4]), parts[4:])
         else:
-            self._file("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
+            # Data sets lie below /datasets, models at the top.
+            parts = parts[1:] if parts[0] == "datasets" else parts
+            self._file("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
 
     def _about(self, repo: str, asked: list[str]) -> None:
         if not (self.root / repo).is_dir():
@@ -65,7 +67,9 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def _file(self, repo: str, revision: str, name: str) -> None:
         path = self.root / repo / name
-        if (self.root / repo / "GATED").is_file():
+        if not (self.root / repo).is_dir():
+            self._missing("RepoNotFound")
+        elif (self.root / repo / "GATED").is_file():
             self._send(403, b"{}", {"X-Error-Code": "GatedRepo"})
         elif revision not in REVISIONS:
             self._missing("RevisionNotFound")

@@ -9,24 +9,24 @@ import json
 import sys
 
 import torch
+from transformers import AutoModel
 
-from adapter_stilts.backbones import find_backbone
+from adapter_stilts.backbones import find_backbone, fingerprint
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import load_engine
 
 
 def found(name: str) -> dict[str, object]:
     """What there is, or the complaint."""
     try:
         backbone = find_backbone(name)
-        engine = load_engine(backbone, precision="fp32", device=torch.device("cpu"))
         ids = backbone.tokenizer("Ann and Bob")["input_ids"]
     except UserError as error:
         return {"error": str(error)}
+    model = AutoModel.from_pretrained(backbone.path, dtype=torch.float32, use_safetensors=True)
     return {
         "revision": backbone.revision,
         "slug": backbone.slug,
-        "fingerprint": engine.fingerprint,
+        "fingerprint": fingerprint(model),
         "ids": ids,
     }
 

@@ -137,6 +137,6 @@ def test_two_processes_at_once(tiny_xlmr: Path, features_cache: Path) -> None:
         for _ in range(2)
     ]
     for process in both:
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=280)
         assert process.returncode == 0, said[-2000:]
     assert len(folders(features_cache)) == 1  # and no unfinished ones beside it

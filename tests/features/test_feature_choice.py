@@ -70,7 +70,7 @@ def test_no_prompt_at_all(tokenizer: Any) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(prompt=st.integers(0, 40), option=st.integers(0, 40), max_length=st.integers(6, 40))
+@given(prompt=st.integers(0, 40), option=st.integers(1, 40), max_length=st.integers(6, 40))
 def test_never_too_long_and_never_shorter_than_needed(
     tiny_tokenizer: Any, prompt: int, option: int, max_length: int
 ) -> None:

@@ -152,7 +152,7 @@ def test_native_loads_in_a_process_without_this_package(
         env=dict(os.environ),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -72,7 +72,7 @@ class Backbone:
             tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
                 self.path, use_fast=True
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
             raise UserError(
                 f"backbone '{self.name}': no tokenizer could be read from {self.path} "
                 f"({_first_line(error)})"
@@ -153,7 +153,7 @@ def _from_hub(name: str) -> Backbone:
         ) from error
     except RevisionNotFoundError as error:
         raise UserError(
-            f"backbone '{repo}' has no revision '{revision}' on the Hub; {remedy}"
+            f"backbone '{repo}' has no revision '{revision or 'main'}' on the Hub; {remedy}"
         ) from error
     except (HFValidationError, EntryNotFoundError) as error:
         if isinstance(error, LocalEntryNotFoundError):

@@ -33,14 +33,7 @@ def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Pa
 
 def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
     """What the module says of itself."""
-    key = f"eval_{primary(job.task.metric)}"
-    logs = [entry for entry in state.log_history if key in entry]
-    best = max(logs, key=lambda entry: entry[key])
-    scores = {
-        name.removeprefix("eval_"): value
-        for name, value in best.items()
-        if name.startswith("eval_")
-    }
+    best_step, scores = _best(state, f"eval_{primary(job.task.metric)}")
     threshold = scores.pop("best_f1_threshold", None)
     engine = job.engine
     return ModuleRecord(
@@ -69,7 +62,7 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         scores=scores,
         parameters=sum(p.numel() for p in module_parameters(engine, job.name).values()),
         steps=state.global_step,
-        best_step=int(best["step"]),
+        best_step=best_step,
         seconds=seconds,
         peak_memory_mb=peak_memory_mb(),
         versions=versions(),
@@ -77,6 +70,17 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         no_answer_threshold=threshold,
     )
+
+
+def _best(state: TrainerState, key: str) -> tuple[int, dict[str, float]]:
+    """The step with the best dev score, and all its scores; the first of equals."""
+    best = max((entry for entry in state.log_history if key in entry), key=lambda entry: entry[key])
+    scores = {
+        name.removeprefix("eval_"): value
+        for name, value in best.items()
+        if name.startswith("eval_")
+    }
+    return int(best["step"]), scores
 
 
 def _data_entry(part: ExampleSet) -> dict[str, Any]:

@@ -125,16 +125,7 @@ def _run(
 ) -> tuple[TrainerState, float]:
     """Trains, or goes on from the last checkpoint; the engine then holds the best weights."""
     recipe = job.recipe
-    add_module(
-        job.engine,
-        job.name,
-        get_method(recipe.method),
-        recipe.shape,
-        head=job.task.head,
-        labels=job.labels,
-        choices=job.task.choices,
-        head_dropout=recipe.head_dropout,
-    )
+    _add_module(job)
     plan, tokens = _plan(job)
     pace = Pace(
         evaluations=min(recipe.evaluations, len(tokens)),
@@ -164,6 +155,19 @@ def _run(
             f"saved in {work}: add --resume to the same command to go on"
         )
     return trainer.state, pace.total_seconds
+
+
+def _add_module(job: Job) -> None:
+    add_module(
+        job.engine,
+        job.name,
+        get_method(job.recipe.method),
+        job.recipe.shape,
+        head=job.task.head,
+        labels=job.labels,
+        choices=job.task.choices,
+        head_dropout=job.recipe.head_dropout,
+    )
 
 
 def _train(trainer: ModuleTrainer, pace: Pace, checkpoint: Path | None) -> None:
