@@ -111,6 +111,8 @@ def test_mistakes_that_need_a_backbone(
     assert_one_line(run(*base, "--data", "sample", "--limit", "0"), 2, "limit must be above 0")
     long = run(*base, "--data", "sample", "--max-length", "999")
     assert_one_line(long, 2, "max-length 999", "128")
+    short = run(*base, "--data", "sample", "--max-length", "8")
+    assert_one_line(short, 2, "max-length", "at least 16")
     layer = run(*base, "--data", "sample", "--limit", "4", "--leave-out", "7")
     assert_one_line(layer, 2, "layer 7", "0 to 2")
     assert not zoo.exists() or not list(zoo.rglob("module.json"))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.features.choice import decode, encode
+from adapter_stilts.features.choice import encode
 from adapter_stilts.features.special import template
 
 
@@ -97,8 +96,3 @@ def test_template_of_the_generic_fast_tokenizer(tiny_tokenizer: Any) -> None:
     generic = PreTrainedTokenizerFast(tokenizer_object=tiny_tokenizer.backend_tokenizer)
     assert generic.build_inputs_with_special_tokens([7]) == [7]
     assert template(generic, pair=True).around([7], [8]) == [0, 7, 2, 2, 8, 2]
-
-
-def test_decode() -> None:
-    logits = np.array([[0.1, 0.3, 0.2], [2, 1, 0]], np.float32)
-    assert decode(logits).tolist() == [1, 0]

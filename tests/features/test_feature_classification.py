@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from adapter_stilts.features.classification import decode, encode
+from adapter_stilts.features.classification import encode
 
 
 def test_pair_and_single(tokenizer: Any) -> None:
@@ -41,7 +39,3 @@ def test_the_longer_text_is_cut_first(tokenizer: Any) -> None:
         [0, *b, 2, 2, *a[:kept], 2],
     ]
     assert features["length"] == [20, 20]
-
-
-def test_decode() -> None:
-    assert decode(np.array([[0, 1, 0], [3, 1, 2]], np.float32)).tolist() == [1, 0]

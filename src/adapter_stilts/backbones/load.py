@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import get_session, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -137,7 +137,7 @@ def _from_hub(name: str) -> Backbone:
     repo, revision = hub_id(name), name.partition("@")[2]
     remedy = "or use --backbone embedded|PATH (and --data sample|PATH)"
     try:
-        config = Path(hf_hub_download(repo, "config.json", revision=revision or None))
+        config = _download_config(repo, revision or None)
         # The commit that was resolved is the name of the snapshot folder.
         commit = config.parent.name
         _download_tokenizer(repo, commit)
@@ -170,6 +170,19 @@ def _unreachable(repo: str, remedy: str) -> UserError:
     return UserError(
         f"backbone '{repo}' is not in the local cache and the Hub cannot be reached: "
         f"connect, {remedy}"
+    )
+
+
+def _download_config(repo: str, revision: str | None) -> Path:
+    """The configuration at the revision; from the cache at once where the Hub does not answer."""
+    answers = True
+    try:
+        # The library would ask six times, with waits of 23 seconds in all.
+        get_session().head(hf_hub_url(repo, "config.json", revision=revision), timeout=10)
+    except OSError:
+        answers = False
+    return Path(
+        hf_hub_download(repo, "config.json", revision=revision, local_files_only=not answers)
     )
 
 
@@ -218,11 +231,12 @@ def fingerprint(model: torch.nn.Module) -> str:
     """SHA-256 (first 16 hex digits) over names, shapes and float32 values of the trunk's weights.
 
     The pooler is left out: it is absent from many checkpoints, newly initialised then, and no
-    head here reads it. Call it before adding modules or changing precision.
+    head here reads it; so is `prompt_tuning`, an alias of the word embeddings that `adapters`
+    adds. Call it before adding modules or changing precision.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        if name.startswith("pooler.") or not tensor.is_floating_point():
+        if name.startswith(("pooler.", "prompt_tuning.")) or not tensor.is_floating_point():
             continue
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().contiguous().numpy().data)

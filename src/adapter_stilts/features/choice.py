@@ -7,7 +7,6 @@ from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
 from adapter_stilts.features.batch import padded_length
@@ -63,9 +62,3 @@ def _pairs(
             prompt = prompt[-keep:]
         built.append(special.around(prompt, option))
     return built
-
-
-def decode(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """The most likely option of each example; logits are (examples, options)."""
-    best: npt.NDArray[np.int64] = logits.argmax(axis=-1)
-    return best

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
 
@@ -37,9 +35,3 @@ def encode(
     if "label" in examples:
         features["labels"] = list(examples["label"])
     return features
-
-
-def decode(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """The most likely label of each example; logits are (examples, labels)."""
-    best: npt.NDArray[np.int64] = logits.argmax(axis=-1)
-    return best

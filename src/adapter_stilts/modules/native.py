@@ -91,6 +91,6 @@ def check_files(folder: Path) -> None:
 
 
 def head_labels(engine: Engine, name: str) -> tuple[str, ...]:
-    """The label names of a head by number; empty where it has none."""
+    """The label names of a head by number (`LABEL_0` ... where it was given none)."""
     label2id = engine.model.heads[name].config.get("label2id") or {}
     return tuple(sorted(label2id, key=lambda label: int(label2id[label])))

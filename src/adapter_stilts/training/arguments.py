@@ -17,6 +17,9 @@ from adapter_stilts.training.folders import unfinished
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import Recipe
 
+SHORTEST = 16
+"""Tokens a sequence must hold at least: special tokens and a few of each text."""
+
 
 def check_numbers(*, seed: int, limit: int | None, dev_limit: int | None) -> None:
     """Refuses a seed or a number of examples that cannot be.
@@ -51,9 +54,11 @@ def completed(recipe: Recipe, task: TaskSpec, backbone: Backbone) -> Recipe:
     """The recipe with the defaults of task, method and backbone written out.
 
     Raises:
-        UserError: longer sequences than the backbone has positions for.
+        UserError: sequences too short, or longer than the backbone has positions for.
     """
     length = recipe.max_length or min(task.max_length, backbone.max_length)
+    if length < SHORTEST:
+        raise UserError(f"max-length must be at least {SHORTEST} tokens, not {length}")
     if length > backbone.max_length:
         raise UserError(
             f"max-length {length} is over the {backbone.max_length} tokens that backbone "
