@@ -123,6 +123,15 @@ def test_more_evaluations_than_steps_are_one_a_step(train: Train, script: Script
     assert len(scored) == 6
 
 
+def test_the_precision_of_one_training_does_not_reach_the_next(
+    train: Train, weights: Callable[[Path], Weights]
+) -> None:
+    first = weights(train(precision="fp32").path)
+    train(precision="bf16", overwrite=True)
+    again = weights(train(precision="fp32", overwrite=True).path)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
 def test_two_accumulated_batches_are_one_of_twice_the_size(train: Train, spy: Spy) -> None:
     both: dict[str, Any] = {"limit": 8, "max_grad_norm": 0.0, "report_to": "spy"}
     train(**both, batch_examples=4, accumulate=2, overwrite=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -71,6 +72,10 @@ def completed(recipe: Recipe, task: TaskSpec, backbone: Backbone) -> Recipe:
 def trainer_arguments(job: Job, folder: Path, report_to: str) -> TrainingArguments:
     """The recipe in the words of transformers."""
     recipe = job.recipe
+    bf16 = job.engine.dtype == torch.bfloat16
+    # transformers leaves the precision of one training in the environment, where the next one
+    # in this process would find it.
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if bf16 else "no"
     return TrainingArguments(
         output_dir=str(unfinished(folder)),
         logging_dir=str(folder.with_name(f"{folder.name}.logs")),
@@ -82,7 +87,7 @@ def trainer_arguments(job: Job, folder: Path, report_to: str) -> TrainingArgumen
         warmup_ratio=recipe.warmup,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
-        bf16=job.engine.dtype == torch.bfloat16,
+        bf16=bf16,
         use_cpu=job.engine.device.type == "cpu",
         eval_strategy="steps",
         eval_steps=10**9,  # `Pace` decides
