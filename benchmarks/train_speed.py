@@ -208,7 +208,7 @@ class _Clock:
         self.seconds = 0.0
         self.steps = 0
 
-    def tick(self, callback: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def tick(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called at the end of every step."""
         now = time.monotonic()
         if state.global_step == self._skip:

@@ -39,7 +39,9 @@ def main() -> None:
         for method in args.methods
         for fraction in args.fractions
     ]
-    args.out.write_text(page(args, rows), encoding="utf-8")
+    notes = Path(__file__).with_name("unfreezing_notes.md")
+    closing = "\n" + notes.read_text(encoding="utf-8") if notes.exists() else ""
+    args.out.write_text(page(args, rows) + closing, encoding="utf-8")
 
 
 def run(args: argparse.Namespace, method: str, seed: int, fraction: float) -> dict[str, object]:
