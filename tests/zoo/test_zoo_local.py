@@ -195,3 +195,8 @@ def test_not_found(stocked: Path, name: str, line: str) -> None:
 def test_folder_that_is_no_module(zoo: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=re.escape(f"folder {tmp_path} has no module.json")):
         find_module(str(tmp_path))
+
+
+def test_everybody_may_read_a_module(module: Path) -> None:
+    modes = {path.name: path.stat().st_mode & 0o444 for path in module.rglob("*.safetensors")}
+    assert modes and set(modes.values()) == {0o444}

@@ -22,6 +22,8 @@ def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Pa
         peft = get_method(record.method).peft and has_peft_format(engine.model.config.model_type)
         if peft:
             save_peft(engine, record.name, head, work / "peft")
+        for path in work.rglob("*.safetensors"):
+            path.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
         write_card(record, work, peft=peft)
         return record.write(work)
 
