@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -100,3 +103,17 @@ def serve(root: Path) -> tuple[ThreadingHTTPServer, list[str]]:
     asked: list[str] = []
     handler = type("Handler", (HubHandler,), {"root": root, "asked": asked})
     return ThreadingHTTPServer(("127.0.0.1", 0), handler), asked
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """A running server: its address, and what it has been asked."""
+    server, asked = serve(root)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

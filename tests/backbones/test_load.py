@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from transformers import XLMRobertaModel
 
 from adapter_stilts.backbones import find_backbone, fingerprint, hub_id
 from adapter_stilts.errors import UserError
-from hub_server import COMMIT, serve
+from hub_server import COMMIT, serving
 from made_modules import make_engine
 
 Client = Callable[..., list[dict[str, Any]]]
@@ -169,13 +168,8 @@ def root(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hub(root: Path) -> Iterator[tuple[str, list[str]]]:
     """The Hub's address, and what it has been asked."""
-    server, asked = serve(root)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(root) as served:
+        yield served
 
 
 @pytest.fixture

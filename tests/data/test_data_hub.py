@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hub_server import COMMIT, serve
+from hub_server import COMMIT, serving
 
 Client = Callable[..., list[dict[str, Any]]]
 
@@ -58,13 +57,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hub(root: Path) -> Iterator[tuple[str, list[str]]]:
     """The Hub's address, and what it has been asked."""
-    server, asked = serve(root)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(root) as served:
+        yield served
 
 
 @pytest.fixture
