@@ -31,12 +31,12 @@ LIMITS = {
     "anli-plus": 6000,
     "ccg": 7745,
     "commonsense-qa": 2000,
-    "cosmos-qa": 400,
-    "hellaswag": 400,
+    "cosmos-qa": 1500,
+    "hellaswag": 2000,
     "mnli": 3000,
     "qqp": 3000,
     "squad": 1200,
-    "squad-v2": 1200,
+    "squad-v2": 4000,
 }
 
 
