@@ -31,7 +31,7 @@ LIMITS = {
     "anli-plus": 6000,
     "ccg": 7745,
     "commonsense-qa": 2000,
-    "cosmos-qa": 1500,
+    "cosmos-qa": 400,
     "hellaswag": 2000,
     "mnli": 3000,
     "qqp": 3000,
