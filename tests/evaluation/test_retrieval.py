@@ -25,6 +25,7 @@ from retrieval_kit import (
     composed,
     sentence,
     vectors,
+    write,
     write_bucc,
     write_entities,
     write_lareqa,
@@ -117,6 +118,20 @@ def test_a_limit_draws_queries_and_leaves_the_candidates(engine: Engine, tmp_pat
     assert some.predictions == [whole.predictions[row] for row in rows]
     right = sum(whole.predictions[row] == str(row) for row in rows)
     assert some.scores == {"accuracy": pytest.approx(100 * right / 8)}
+
+
+def test_sorted_translations_are_found_but_not_scored(engine: Engine, tmp_path: Path) -> None:
+    """XTREME's own copies: German in the order of the corpus, English in that of the alphabet."""
+    pairs = tatoeba(tmp_path / "aligned")
+    english = sorted(each for each, _ in pairs)
+    write(tmp_path / "sorted/tatoeba/de-en.de", "".join(f"{german}\n" for _, german in pairs))
+    write(tmp_path / "sorted/tatoeba/de-en.en", "".join(f"{each}\n" for each in english))
+    aligned = found(engine, "tatoeba", ["de"], tmp_path / "aligned", layer=1)["de"]
+    blind = found(engine, "tatoeba", ["de"], tmp_path / "sorted", layer=1)["de"]
+    place = {each: number for number, (each, _) in enumerate(pairs)}
+    assert blind.predictions == [aligned.predictions[place[each]] for each in english]
+    assert blind.predictions != aligned.predictions
+    assert aligned.labelled and not blind.labelled and blind.scores == {}
 
 
 def test_files_that_do_not_belong_together(engine: Engine, tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ LAYOUTS: list[tuple[str, str, Split, str, str]] = [
     ("xcopa", "en", "dev", "xcopa/val.en.jsonl", LABELLED),
     ("bucc2018", "de", "dev", "bucc2018/de-en/de-en.sample.de", "de-1\tJa.\n"),
     ("bucc2018", "de", "test", "bucc2018/de-en.test.de", "de-1\tJa.\n"),
+    ("tatoeba", "de", "test", "tatoeba/de-en.en", "Yes.\n"),
     ("tatoeba", "de", "test", "LASER/data/tatoeba/v1/tatoeba.deu-eng.eng", "Yes.\n"),
 ]
 

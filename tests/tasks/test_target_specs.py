@@ -238,7 +238,7 @@ def test_no_two_languages_are_read_from_the_same_place(target: TargetSpec) -> No
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [
-        ("tatoeba", r"(v1/)?tatoeba\.[a-z]{3}-eng\.eng|.*'[a-z]{3}-eng'.*"),
+        ("tatoeba", r"(v1/)?tatoeba\.[a-z]{3}-eng\.eng|[a-z]{2}-en\.en|.*'[a-z]{3}-eng'.*"),
         ("udpos", r".*\b[a-z]{2}\b.*|.*'udpos\.[A-Z][a-z]+'.*"),
         ("mlqa", r".*context-[a-z]{2}-question-[a-z]{2}\.json|.*'MLQA\.[a-z]{2}\.[a-z]{2}'.*"),
         ("tydiqa", r".*(\.[a-z]{2}\.dev|-dev-[a-z]{6,})\.json|.*'[a-z]{6,}-'.*"),

@@ -108,7 +108,9 @@ class Searcher:
 
     def _nearest(self, language: str) -> LanguageResult:
         """Tatoeba: each line names the candidate that translates a query, counted from 0."""
-        queries = load_examples(self.target.at(language), self.split, self.where)
+        task = self.target.at(language)
+        queries = load_examples(task, self.split, self.where)
+        aligned = has_labels(task, self.split, self.where, queries)
         candidates = load_examples(self.target.candidates(language), self.split, self.where)
         if len(queries.examples) != len(candidates.examples):
             raise UserError(
@@ -117,7 +119,7 @@ class Searcher:
             )
         drawn, rows = drawn_from(queries, self.limit)
         found = nearest(self.vectors.of(drawn), self.vectors.of(candidates)).tolist()
-        scores = self._scores(found, rows.tolist())
+        scores = self._scores(found, rows.tolist()) if aligned else {}
         return self._result(scores, [str(place) for place in found])
 
     def _mining(self, language: str) -> LanguageResult:

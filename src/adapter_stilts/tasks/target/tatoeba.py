@@ -1,9 +1,9 @@
 """Tatoeba: find the translation of a sentence. 36 languages with English, in XTREME-R 41.
 
 As in XTREME's code, the English sentences are the queries and those of the other language are
-searched. There is one set and no training data. LASER's files are read, where line i translates
-line i. XTREME's own copies are not: they have the English lines sorted, and their submission
-counts in that order (Python's `sorted` of the stripped lines).
+searched. There is one set and no training data. In LASER's files line i translates line i. In
+XTREME's own copies the English lines are sorted: with them the predictions are what XTREME takes as
+a submission, and there is no score.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ ADDED = {"az": "aze", "lt": "lit", "pl": "pol", "ro": "ron", "uk": "ukr"}
 
 
 def example(row: Row) -> EmbeddingExample:
-    """The English sentence of one pair (`sentence2` on the Hub)."""
+    """The English sentence of one pair (`sentence2` on the Hub).
+
+    Its translation is known by standing in the same row, unless the rows are sorted.
+    """
     query = text(row, "sentence2" if "sentence2" in row else "text").strip()
-    return {"id": str(row.get("line", "")), "query": query, "text": "", "context": "", "gold": []}
+    gold = [] if "sorted" in row else ["the same row"]
+    return {"id": str(row.get("line", "")), "query": query, "text": "", "context": "", "gold": gold}
 
 
 def candidate_example(row: Row) -> EmbeddingExample:
@@ -35,7 +39,7 @@ def candidate_example(row: Row) -> EmbeddingExample:
     return {"id": str(row.get("line", "")), "query": "", "text": found, "context": "", "gold": []}
 
 
-def _source(name: str, side: str) -> Source:
+def _source(name: str, side: str, xtreme: str) -> Source:
     return Source(
         name=name,
         folders=("tatoeba", "LASER/data/tatoeba"),
@@ -47,6 +51,7 @@ def _source(name: str, side: str) -> Source:
         files=(
             FileData("lines", {"test": (f"v1/tatoeba.{{code}}-eng.{side}",)}),
             FileData("lines", {"test": (f"tatoeba.{{code}}-eng.{side}",)}),
+            FileData("lines", {"test": (f"{{lang}}-en.{xtreme}",)}, columns={"line": "sorted"}),
         ),
         obtain="LASER's files, of github.com/facebookresearch/LASER, data/tatoeba/v1",
     )
@@ -59,7 +64,7 @@ TASK = TargetSpec(
     head="embedding",
     metric="accuracy",
     suites={"xtreme": tuple(CODES), "xtreme-r": tuple(sorted({**CODES, **ADDED}))},
-    sources=(_source("tatoeba", "eng"),),
+    sources=(_source("tatoeba", "eng", "en"),),
     to_example=example,
     training=(),
     licence="CC BY 2.0 FR",
@@ -72,7 +77,7 @@ TASK = TargetSpec(
     fields={"code": {**CODES, **ADDED}},
     retrieval=Retrieval(
         search="nearest",
-        candidates=(_source("tatoeba_candidates", "{code}"),),
+        candidates=(_source("tatoeba_candidates", "{code}", "{lang}"),),
         candidate_example=candidate_example,
     ),
     published={

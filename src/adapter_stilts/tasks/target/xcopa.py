@@ -148,8 +148,8 @@ TASK = TargetSpec(
     ),
     near="cosmos-qa",
     others=("en",),
-    # COPA's own files are English: in another language this names files that nobody has.
-    fields={"copa": {"en": ""}},
+    # COPA's own files are English; those of another language would lie in a folder of that name.
+    fields={"copa": {"en": "", **{language: f"{language}/" for language in LANGUAGES}}},
     choices=2,
     max_length=128,
     aliases=("copa",),
