@@ -44,6 +44,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/intermediate.py --data "$(DATA)"
 	$(BIN)/python benchmarks/zero_shot_squad.py --data "$(DATA)"
 	$(BIN)/python benchmarks/unfreezing.py --data "$(DATA)"
+	$(BIN)/python benchmarks/zero_shot.py --data "$(DATA)"
+	$(BIN)/python benchmarks/eval_speed.py --data "$(DATA)"
+	$(BIN)/python benchmarks/search_memory.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
