@@ -32,7 +32,7 @@ LIMITS = {
     "ccg": 7745,
     "commonsense-qa": 2000,
     "cosmos-qa": 400,
-    "hellaswag": 2000,
+    "hellaswag": 1000,
     "mnli": 3000,
     "qqp": 3000,
     "squad": 1200,
