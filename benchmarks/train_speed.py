@@ -278,12 +278,11 @@ def _ours(
     contender: Contender, backbone: Any, features: Any, steps: int, callback: Any
 ) -> tuple[Any, Any]:
     """Our trainer on the same features, batch size and number of steps."""
-    import numpy as np
-
     from adapter_stilts.backbones import default_device
     from adapter_stilts.modules.engine import add_module, load_engine
     from adapter_stilts.modules.methods import MethodOptions, get_method
-    from adapter_stilts.training.batching import BatchPlan
+    from adapter_stilts.training.batching import BatchPlan, planned_batches
+    from adapter_stilts.training.sources import Source
     from adapter_stilts.training.trainer import ModuleTrainer
     from adapter_stilts.training.unfreezing import GradualUnfreezing
 
@@ -291,8 +290,9 @@ def _ours(
     method = get_method(contender.method)
     left_out = range(engine.layers // 2) if contender.upper_half else ()
     add_module(engine, "squad", method, MethodOptions(leave_out=tuple(left_out)), head="span")
-    plan = BatchPlan(
-        np.asarray(features["length"]),
+    source = Source("squad", features, len(features))
+    drawn = planned_batches(
+        source.lengths,
         batch_tokens=LENGTH * BATCH,
         batch_examples=BATCH,
         epochs=-(-steps * BATCH // len(features)),
@@ -309,8 +309,8 @@ def _ours(
             engine,
             "squad",
             arguments,
-            features=features,
-            plan=plan,
+            sources=[source],
+            plan=BatchPlan(drawn),
             score=dict,
             callbacks=callbacks,
             on_scores=lambda *_: None,

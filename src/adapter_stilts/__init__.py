@@ -23,6 +23,7 @@ __all__ = [
     "get_task",
     "load",
     "train_adapter",
+    "train_multitask",
     "train_target",
 ]
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.summary import Evaluation
     from adapter_stilts.tasks.registry import get_target, get_task
     from adapter_stilts.training.fuse import fuse
+    from adapter_stilts.training.multitask import train_multitask
     from adapter_stilts.training.recipe import Recipe
     from adapter_stilts.training.run import Trained, train_adapter
     from adapter_stilts.training.target import train_target
@@ -43,6 +45,7 @@ _HOMES = {
     "Recipe": "adapter_stilts.training.recipe",
     "Trained": "adapter_stilts.training.run",
     "train_adapter": "adapter_stilts.training.run",
+    "train_multitask": "adapter_stilts.training.multitask",
     "train_target": "adapter_stilts.training.target",
     "get_target": "adapter_stilts.tasks.registry",
     "get_task": "adapter_stilts.tasks.registry",

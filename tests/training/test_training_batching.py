@@ -9,14 +9,16 @@ import numpy.typing as npt
 import pytest
 
 from adapter_stilts.features.batch import padded_length
-from adapter_stilts.training.batching import BatchPlan, epoch_batches
+from adapter_stilts.training.batching import BatchPlan, epoch_batches, planned_batches
 
 LENGTHS = np.random.default_rng(0).integers(4, 120, size=500)
 
 
 def plan(**changes: Any) -> list[list[int]]:
     settings: dict[str, Any] = {"batch_tokens": 512, "batch_examples": 16, "epochs": 1, "seed": 0}
-    return BatchPlan(LENGTHS, **{**settings, **changes}).batches
+    share = {name: changes.pop(name) for name in ("rank", "world") if name in changes}
+    drawn = planned_batches(LENGTHS, **{**settings, **changes})
+    return [batch.rows for batch in BatchPlan(drawn, **share)]
 
 
 def rows(batches: list[list[int]]) -> list[int]:
@@ -43,7 +45,8 @@ def test_no_batch_exceeds_the_budget(tokens: int, examples: int) -> None:
 
 def test_a_row_longer_than_the_budget_is_a_batch_of_its_own() -> None:
     lengths = np.array([10, 300, 10, 10])
-    made = BatchPlan(lengths, batch_tokens=64, batch_examples=8, epochs=1, seed=0).batches
+    drawn = planned_batches(lengths, batch_tokens=64, batch_examples=8, epochs=1, seed=0)
+    made = [batch.rows for batch in drawn]
     assert [1] in made
     assert sorted(rows(made)) == [0, 1, 2, 3]
 
@@ -94,9 +97,7 @@ def test_processes_share_the_batches_without_overlap(world: int) -> None:
 
 def test_more_processes_than_batches_still_make_a_step() -> None:
     lengths: npt.NDArray[np.int64] = np.array([5, 6])
+    drawn = planned_batches(lengths, batch_tokens=64, batch_examples=8, epochs=1, seed=0)
     for rank in range(4):
-        made = BatchPlan(
-            lengths, batch_tokens=64, batch_examples=8, epochs=1, seed=0, rank=rank, world=4
-        )
-        assert len(made) == 1
-        assert sorted(rows(list(made))) == [0, 1]
+        (made,) = BatchPlan(drawn, rank=rank, world=4)
+        assert sorted(made.rows) == [0, 1]

@@ -20,6 +20,9 @@ def predict(
     module: str = typer.Option(
         ..., "--with", help="A module: its folder, or its name in the zoo.", metavar="MODULE"
     ),
+    task: str | None = typer.Option(
+        None, "--task", help="Whose head to use, of a module of several tasks."
+    ),
     question: str | None = typer.Option(
         None, help="For question answering, and for choices that answer one."
     ),
@@ -62,21 +65,21 @@ def predict(
             "--words, or --text, as the module's head needs, or --file"
         )
     rows = _rows(file) if file else [("", row)]
-    loaded = load(module, backbone=backbone)
-    needed = FIELDS[loaded.record.head]
+    loaded = load(module, task=task, backbone=backbone)
+    needed = FIELDS[loaded.kind]
     for place, fields in rows:
         missing = [name for name in needed if name not in fields]
         if missing:
             where = f"{place}: " if place else ""
             raise UserError(
-                f"{where}module '{loaded.record.name}' has a {loaded.record.head} head and needs "
+                f"{where}module '{loaded.record.name}' has a {loaded.kind} head and needs "
                 f"{' and '.join(needed)}: '{missing[0]}' is missing"
             )
         result = loaded.predict_one(fields)
         if as_json:
             typer.echo(json.dumps(result, ensure_ascii=False))
         else:
-            typer.echo(_line(loaded.record.head, result))
+            typer.echo(_line(loaded.kind, result))
 
 
 def _rows(file: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""`adstilts train-adapter`, `train-target` and `fuse`."""
+"""`adstilts train-adapter`, `train-multitask`, `train-target` and `fuse`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _BACKBONES = "embedded (needs no Hub), xlm-roberta-large, xlm-roberta-base, a Hu
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("train-adapter")(training_options(train_adapter))
+    app.command("train-multitask")(training_options(train_multitask))
     app.command("train-target")(training_options(train_target))
     app.command("fuse")(training_options(fuse))
 
@@ -31,6 +32,37 @@ def train_adapter(
     from adapter_stilts.training import run
 
     return run.train_adapter(task, backbone=backbone, **options)
+
+
+def train_multitask(
+    tasks: str = typer.Option(
+        "all", "--tasks", help="all nine, or some with commas between, such as squad,mnli."
+    ),
+    temperature: float = typer.Option(
+        2.0, help="Of the mixing: 1 goes by size, a high one makes all tasks alike."
+    ),
+    normalise_losses: bool = typer.Option(
+        False, "--normalise-losses", help="Divide every loss by that of a guess."
+    ),
+    mlm_text: Path | None = typer.Option(
+        None, help="Folder of .txt files, one a language: masked language modelling between tasks."
+    ),
+    mlm_share: float = typer.Option(0.2, help="Part of all batches that are of that text."),
+    backbone: str = typer.Option("xlm-roberta-large", "--backbone", help=_BACKBONES),
+    **options: Any,
+) -> Any:
+    """Train one module for several tasks, with a head for each."""
+    from adapter_stilts.training import multitask
+
+    return multitask.train_multitask(
+        tasks,
+        temperature=temperature,
+        normalise_losses=normalise_losses,
+        mlm_text=mlm_text,
+        mlm_share=mlm_share,
+        backbone=backbone,
+        **options,
+    )
 
 
 def train_target(

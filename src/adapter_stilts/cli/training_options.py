@@ -56,8 +56,10 @@ def _options(
     ),
     precision: str | None = typer.Option(None, help="Of the frozen trunk: auto, bf16 or fp32."),
     seed: int = typer.Option(0, help="Of initial weights and order of examples."),
-    limit: int | None = typer.Option(None, help="Train on this many examples, drawn at random."),
-    dev_limit: int | None = typer.Option(None, help="Score on this many dev examples."),
+    limit: int | None = typer.Option(
+        None, help="Train on this many examples (of each task), drawn at random."
+    ),
+    dev_limit: int | None = typer.Option(None, help="Score on this many dev examples (of each)."),
     out: Path | None = typer.Option(
         None, "--out", help="Folder of the module [zoo/BACKBONE/NAME]."
     ),
@@ -112,4 +114,9 @@ def show(trained: Trained, *, as_json: bool) -> None:
         f"{record.steps}; {record.parameters:,} parameters; {record.seconds:,.0f} s; peak memory "
         f"{record.peak_memory_mb:,.0f} MB"
     )
+    if record.heads:
+        typer.echo(
+            f"one module with {len(record.heads)} heads: {record.parameters:,} parameters; "
+            f"{len(record.heads)} modules of one task each would have {record.parameters_apart:,}"
+        )
     typer.echo(f"module: {trained.path}")

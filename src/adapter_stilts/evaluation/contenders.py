@@ -10,7 +10,7 @@ from adapter_stilts.backbones import Backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.heads import check_kind
-from adapter_stilts.modules.composition import NONE, canonical
+from adapter_stilts.modules.composition import NONE
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import (
@@ -34,7 +34,7 @@ class Contender:
     @property
     def expression(self) -> str:
         """The composition, canonically written."""
-        return NONE if self.resolved is None else canonical(self.resolved.expression)
+        return NONE if self.resolved is None else self.resolved.text
 
     @property
     def identity(self) -> str:
@@ -72,7 +72,9 @@ def find_contenders(target: TargetSpec, compositions: Sequence[str]) -> list[Con
     """
     found: dict[str, Contender] = {}
     for text in compositions:
-        resolved = None if text.strip() == NONE else resolve(text)
+        resolved = None
+        if text.strip() != NONE:
+            resolved = resolve(text).suiting(target.head, target.labels)
         contender = Contender(target, resolved)
         check_kind(target, contender.expression, contender.record)
         found.setdefault(contender.identity, contender)

@@ -10,14 +10,22 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
 import datasets
 import pyarrow as pa
 from filelock import FileLock
 
-from adapter_stilts.features import choice, classification, embedding, span, special, tagging
+from adapter_stilts.features import (
+    choice,
+    classification,
+    embedding,
+    span,
+    special,
+    tagging,
+    text,
+)
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -26,12 +34,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ENCODERS: dict[HeadKind, ModuleType] = {
+Kind = HeadKind | Literal["text"]
+"""What features are for: a kind of head, or masked language modelling."""
+
+ENCODERS: dict[Kind, ModuleType] = {
     "classification": classification,
     "choice": choice,
     "span": span,
     "tagging": tagging,
     "embedding": embedding,
+    "text": text,
 }
 
 # As imported: the files may be edited while a process runs the old code.
@@ -45,7 +57,7 @@ _END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def encoder(
-    kind: HeadKind,
+    kind: Kind,
     tokenizer: PreTrainedTokenizerFast,
     *,
     max_length: int,
@@ -63,7 +75,7 @@ def encoder(
 
 
 def build_features(
-    kind: HeadKind,
+    kind: Kind,
     examples: datasets.Dataset,
     fingerprint: str,
     tokenizer: PreTrainedTokenizerFast,
@@ -101,7 +113,7 @@ def build_features(
 
 
 def features_key(
-    kind: HeadKind,
+    kind: Kind,
     fingerprint: str,
     tokenizer: PreTrainedTokenizerFast,
     *,

@@ -105,7 +105,7 @@ def add_module(
     method: Method,
     options: MethodOptions,
     *,
-    head: HeadKind,
+    head: HeadKind = "embedding",
     labels: Sequence[str] = (),
     choices: int = 0,
     head_dropout: float = 0.0,

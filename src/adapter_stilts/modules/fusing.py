@@ -57,7 +57,7 @@ def add_fusion(
     sources: Sequence[str],
     shape: FusionShape,
     *,
-    head: HeadKind,
+    head: HeadKind = "embedding",
     labels: Sequence[str] = (),
     choices: int = 0,
     head_dropout: float = 0.0,

@@ -21,20 +21,21 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
 def save_native(engine: Engine, name: str, folder: Path) -> None:
     """Writes the module and its head; plain `model.load_adapter(folder)` reads them."""
     engine.model.save_adapter(str(folder), name, with_head=True, use_safetensors=True)
-    _drop_other_heads(folder / HEAD_WEIGHTS, name)
+    drop_other_heads(folder / HEAD_WEIGHTS, name)
 
 
-def _drop_other_heads(path: Path, name: str) -> None:
+def drop_other_heads(path: Path, name: str) -> None:
     """Saving the head of `squad`, `adapters` writes that of `squad-v2` as well, if it is there."""
     if not path.is_file():
         return
     tensors = load_file(path)
-    own = {key: value for key, value in tensors.items() if _is_in_head(key, name)}
+    own = {key: value for key, value in tensors.items() if is_in_head(key, name)}
     if len(own) < len(tensors):
         save_file(own, path, metadata={"format": "pt"})
 
 
-def _is_in_head(key: str, name: str) -> bool:
+def is_in_head(key: str, name: str) -> bool:
+    """Whether a parameter belongs to the head of that name."""
     return key.startswith(f"heads.{name}.")
 
 
@@ -69,7 +70,7 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
     missing = [
         key
         for key in report.get("missing_keys", ())
-        if not key.startswith("heads.") or _is_in_head(key, name)
+        if not key.startswith("heads.") or is_in_head(key, name)
     ]
     if missing:
         raise UserError(f"{folder}: weights lack {missing[0]}")
@@ -89,7 +90,8 @@ def _last_line(error: Exception) -> str:
     return lines[-1].strip()[:160] if lines else type(error).__name__
 
 
-FILES = ((WEIGHTS, CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG))
+HEAD_FILES = ((HEAD_WEIGHTS, HEAD_CONFIG),)
+FILES = ((WEIGHTS, CONFIG), *HEAD_FILES)
 """A module's weights and their configuration, and its head's."""
 
 

@@ -55,7 +55,8 @@ def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
     """Writes a LoRA module and its head as `adapter_config.json` and `adapter_model.safetensors`.
 
     The static classes with the same logits (for sentence vectors: hidden states) are
-    `AUTO_CLASSES`; the head's layers become `modules_to_save`.
+    `AUTO_CLASSES`; the head's layers become `modules_to_save`. Of the kind `embedding` there is
+    the module alone, whatever heads it has.
     """
     config = engine.model.adapters_config.get(name)
     prefix = engine.model.base_model_prefix
@@ -71,7 +72,7 @@ def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
             place = places[head[1]]
             inside = f"{prefix}.{place}" if place.startswith("pooler") else place
             tensors[f"base_model.model.{inside}.{head[2]}"] = value
-        else:
+        elif places or not key.startswith("heads."):
             raise ValueError(f"no place for {key} in peft's format")
     saved = sorted({place.split(".")[0] for place in places.values()})
     folder.mkdir(parents=True, exist_ok=True)

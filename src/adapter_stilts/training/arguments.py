@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +13,6 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.features.batch import padded_length
-from adapter_stilts.metrics import primary
 from adapter_stilts.modules.methods import get_method
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.folders import unfinished
@@ -52,17 +52,18 @@ def check_tracker(name: str) -> None:
         raise UserError(f"report-to {name}: {' '.join(str(error).split())}") from error
 
 
-def completed(recipe: Recipe, task: TaskSpec, backbone: Backbone) -> Recipe:
+def completed(recipe: Recipe, tasks: Sequence[TaskSpec], backbone: Backbone) -> Recipe:
     """The recipe with the defaults of task, method and backbone written out.
 
-    The batches of a dual encoder hold `batch_examples` examples, however long: what else is in
-    its batch is all that a query is told apart from.
+    Several tasks keep their own lengths, where none is given. The batches of a dual encoder hold
+    `batch_examples` examples, however long: what else is in its batch is all that a query is told
+    apart from.
 
     Raises:
         UserError: sequences too short, or longer than the backbone has positions for; or nothing
             to train.
     """
-    length = recipe.max_length or min(task.max_length, backbone.max_length)
+    length = recipe.max_length or min(tasks[0].max_length, backbone.max_length)
     if length < SHORTEST:
         raise UserError(f"max-length must be at least {SHORTEST} tokens, not {length}")
     if length > backbone.max_length:
@@ -71,10 +72,12 @@ def completed(recipe: Recipe, task: TaskSpec, backbone: Backbone) -> Recipe:
             f"'{backbone.name}' has positions for"
         )
     method, tokens = get_method(recipe.method).name, recipe.batch_tokens
-    if task.head == "embedding":
+    if tasks[0].head == "embedding":
         if method == "head":
-            raise UserError(f"task {task.name} has no head to train: choose another --method")
+            raise UserError(f"task {tasks[0].name} has no head to train: choose another --method")
         tokens = max(tokens, recipe.batch_examples * 2 * padded_length(length))
+    if len(tasks) > 1:
+        length = recipe.max_length
     return recipe.replace(
         method=method, max_length=length, lr=recipe.learning_rate, batch_tokens=tokens
     )
@@ -107,12 +110,12 @@ def trainer_arguments(job: Job, folder: Path, report_to: str) -> TrainingArgumen
         logging_steps=10,
         logging_nan_inf_filter=False,
         load_best_model_at_end=True,
-        metric_for_best_model=f"eval_{primary(job.task.metric)}",
+        metric_for_best_model=f"eval_{job.metric}",
         greater_is_better=True,
         disable_tqdm=True,
         report_to=report_to,
         seed=job.seed,
         remove_unused_columns=False,
-        ddp_find_unused_parameters=recipe.unfreeze != "none",
+        ddp_find_unused_parameters=recipe.unfreeze != "none" or len(job.sources) > 1,
         dataloader_num_workers=0 if job.engine.device.type == "cpu" else 2,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +38,41 @@ def epoch_batches(
     return [batches[place] for place in rng.permutation(len(batches))]
 
 
-class BatchPlan(Sampler[list[int]]):
-    """All batches of a training, epoch after epoch, for one of `world` processes.
+class Drawn(NamedTuple):
+    """A batch as it is planned: which rows of which source, and in which pass over it."""
+
+    source: int
+    epoch: int
+    rows: list[int]
+
+
+def planned_batches(
+    lengths: npt.NDArray[np.int64],
+    *,
+    batch_tokens: int,
+    batch_examples: int,
+    epochs: float,
+    seed: int,
+) -> list[Drawn]:
+    """All batches of a training on one source, epoch after epoch."""
+    whole, part = divmod(epochs, 1)
+    batches: list[Drawn] = []
+    for epoch in range(int(whole) + (part > 0)):
+        found = epoch_batches(
+            lengths,
+            batch_tokens=batch_tokens,
+            batch_examples=batch_examples,
+            seed=seed,
+            epoch=epoch,
+        )
+        if epoch == int(whole):
+            found = found[: max(1, round(part * len(found)))]
+        batches += [Drawn(0, epoch, rows) for rows in found]
+    return batches
+
+
+class BatchPlan(Sampler[Drawn]):
+    """All batches of a training, in order, for one of `world` processes.
 
     The whole training is laid out before it starts, so its number of steps is known and a resumed
     run finds its place by counting. With several processes, step `i` takes batches
@@ -46,35 +80,11 @@ class BatchPlan(Sampler[list[int]]):
     fill a step.
     """
 
-    def __init__(
-        self,
-        lengths: npt.NDArray[np.int64],
-        *,
-        batch_tokens: int,
-        batch_examples: int,
-        epochs: float,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        whole, part = divmod(epochs, 1)
-        batches: list[list[int]] = []
-        for epoch in range(int(whole) + (part > 0)):
-            found = epoch_batches(
-                lengths,
-                batch_tokens=batch_tokens,
-                batch_examples=batch_examples,
-                seed=seed,
-                epoch=epoch,
-            )
-            if epoch == int(whole):
-                found = found[: max(1, round(part * len(found)))]
-            batches += found
+    def __init__(self, batches: Sequence[Drawn], *, rank: int = 0, world: int = 1) -> None:
         steps = max(1, len(batches) // world)
-        mine = [batches[(step * world + rank) % len(batches)] for step in range(steps)]
-        self.batches = mine
+        self.batches = [batches[(step * world + rank) % len(batches)] for step in range(steps)]
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Drawn]:
         return iter(self.batches)
 
     def __len__(self) -> int:

@@ -6,6 +6,8 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Call, leaves
 from adapter_stilts.modules.engine import add_module, copy_weights
 from adapter_stilts.modules.fusing import FusionShape, add_fusion
+from adapter_stilts.modules.heads import add_learning_head, head_name
+from adapter_stilts.modules.masked_words import add_masked_words_head
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.modules.stacking import check_stackable
@@ -28,38 +30,60 @@ def check_method(lesson: Lesson, method: str, name: str) -> None:
 
 
 def add_module_of(job: Job) -> None:
-    """The new module on top of those of the lesson, and what its weights start from."""
+    """The new module with its heads on top of those of the lesson, and what they start from."""
     engine, lesson = job.engine, job.lesson
+    below = None
     if lesson.fuses:
         _add_fusion(job)
-        return
-    below = load_resolved(engine, lesson.on) if lesson.on else None
-    if job.name in engine.modules:
-        raise UserError(f"'{job.name}' cannot stand on top of itself")
-    add_module(
-        engine,
-        job.name,
-        get_method(job.recipe.method),
-        job.recipe.shape,
-        head=job.task.head,
-        labels=job.labels,
-        choices=job.task.choices,
-        head_dropout=job.recipe.head_dropout,
-        on=below.inside if below else None,
-    )
+    else:
+        below = load_resolved(engine, lesson.on) if lesson.on else None
+        if job.name in engine.modules:
+            raise UserError(f"'{job.name}' cannot stand on top of itself")
+        add_module(
+            engine,
+            job.name,
+            get_method(job.recipe.method),
+            job.recipe.shape,
+            on=below.inside if below else None,
+        )
+    _add_heads(job)
     if lesson.start:
         start_from(engine, job.name, lesson.start)
-    elif below and not lesson.fresh_head and _same_head(job, below):
-        copy_weights(engine, below.name, job.name, head_only=True)
+    elif below and not lesson.fresh_head:
+        _start_head(job, below)
 
 
-def _same_head(job: Job, below: Composed) -> bool:
-    """Whether the head below is of the same kind, with the same labels in the same order."""
-    if below.record is None or below.record.head != job.task.head:
-        return False
-    if job.task.head in ("classification", "tagging"):
-        return head_labels(job.engine, below.name) == job.labels
-    return job.task.head != "embedding"
+def _add_heads(job: Job) -> None:
+    for subject in job.subjects:
+        add_learning_head(
+            job.engine,
+            job.name,
+            subject.head,
+            subject.task.head,
+            labels=subject.labels,
+            choices=subject.task.choices,
+            dropout=job.recipe.head_dropout,
+        )
+    if job.text:
+        add_masked_words_head(job.engine, job.name, job.text[0].head)
+
+
+def _start_head(job: Job, below: Composed) -> None:
+    """The head starts from the one below, if that is of the same kind with the same labels.
+
+    Of a multi-task module it is the head that suits the task best.
+    """
+    (subject,) = job.subjects
+    task = subject.task
+    if below.record is None:
+        return
+    chosen = below.record.suited(task.head, subject.labels)
+    if chosen is None or task.head == "embedding":
+        return
+    source = below.name if chosen == below.record.task else head_name(below.name, chosen)
+    named = task.head in ("classification", "tagging")
+    if not named or head_labels(job.engine, source) == subject.labels:  # in the same order
+        copy_weights(job.engine, source, job.name, head_only=True)
 
 
 def _add_fusion(job: Job) -> None:
@@ -68,13 +92,5 @@ def _add_fusion(job: Job) -> None:
     assert on
     expression = load_leaves(engine, on)
     assert isinstance(expression, Call)
-    add_fusion(
-        engine,
-        job.name,
-        leaves(expression),
-        FusionShape.of(job.recipe.method, job.recipe.rank),
-        head=job.task.head,
-        labels=job.labels,
-        choices=job.task.choices,
-        head_dropout=job.recipe.head_dropout,
-    )
+    shape = FusionShape.of(job.recipe.method, job.recipe.rank)
+    add_fusion(engine, job.name, leaves(expression), shape)

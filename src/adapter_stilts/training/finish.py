@@ -10,22 +10,26 @@ from typing import Any
 from accelerate import PartialState
 from transformers import TrainerState
 
-from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.metrics import primary
 from adapter_stilts.modules.composition import canonical, stacked
-from adapter_stilts.modules.engine import module_parameters
+from adapter_stilts.training.entries import (
+    THRESHOLD,
+    data_entry,
+    heads_entry,
+    mixture_entry,
+    saved_size,
+)
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.zoo.local import save_module
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
 
 
 def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Path) -> ModuleRecord:
     """Writes the module with its record and removes the checkpoints, in the first process."""
     record = make_record(job, state, seconds)
     if PartialState().is_main_process:
-        record = save_module(job.engine, record, job.task.head, folder)
+        record = save_module(job.engine, record, job.subjects[0].task.head, folder)
         discard(work)
         sweep(folder)
     PartialState().wait_for_everyone()
@@ -34,14 +38,14 @@ def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Pa
 
 def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
     """What the module says of itself."""
-    best_step, scores = _best(state, f"eval_{primary(job.task.metric)}")
-    threshold = scores.pop("best_f1_threshold", None)
-    engine, on = job.engine, job.lesson.on
+    best_step, scores = _best(state, f"eval_{job.metric}")
+    engine, on, mixture = job.engine, job.lesson.on, job.lesson.mixture
+    threshold = None if mixture else scores.pop(THRESHOLD, None)
     return ModuleRecord(
         name=job.name,
         run=job.run,
-        task=job.task.name,
-        head=job.task.head,
+        task=job.lesson.name,
+        head=MULTITASK if mixture else job.subjects[0].task.head,
         method=job.recipe.method,
         composition=_composition(job),
         bases=on.bases if on else {},
@@ -55,15 +59,11 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
             **dataclasses.asdict(job.recipe),
             "leave_out": list(job.recipe.leave_out),
             "seed": job.seed,
+            **(mixture_entry(mixture) if mixture else {}),
         },
-        data={
-            "train": _data_entry(job.train),
-            "dev": _data_entry(job.dev),
-            "labels": len(job.labels),
-            "language": job.task.language,
-        },
-        scores=scores,
-        parameters=sum(p.numel() for p in module_parameters(engine, job.name).values()),
+        data=_data(job),
+        scores=job.headline(scores),
+        parameters=saved_size(job),
         steps=state.global_step,
         best_step=best_step,
         seconds=seconds,
@@ -72,6 +72,7 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         machine=machine(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         no_answer_threshold=threshold,
+        heads=heads_entry(job, scores) if mixture else {},
     )
 
 
@@ -93,10 +94,17 @@ def _best(state: TrainerState, key: str) -> tuple[int, dict[str, float]]:
     return int(best["step"]), scores
 
 
-def _data_entry(part: ExampleSet) -> dict[str, Any]:
+def _data(job: Job) -> dict[str, Any]:
+    """What it was trained and scored on; of several tasks, `heads_entry` has each one's."""
+    first = job.subjects[0]
+    if job.lesson.mixture is None:
+        parts = {"train": data_entry(first.train), "dev": data_entry(first.dev)}
+        return {**parts, "labels": len(first.labels), "language": first.task.language}
+    train = sum(len(each.train.examples) for each in job.subjects)
+    dev = sum(len(each.dev.examples) for each in job.subjects)
     return {
-        "origin": part.origin,
-        "fingerprint": part.fingerprint,
-        "examples": len(part.examples),
-        "parts": list(part.parts),
+        "train": {"origin": first.train.origin, "examples": train},
+        "dev": {"origin": first.dev.origin, "examples": dev},
+        "labels": 0,
+        "language": first.task.language,
     }

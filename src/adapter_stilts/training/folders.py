@@ -78,7 +78,7 @@ def claim(work: Path, job: Job, *, resume: bool, overwrite: bool) -> None:
         else:
             work.mkdir(parents=True, exist_ok=True)
             recipe = dataclasses.asdict(job.recipe)
-            fields = {"run": job.run, "task": job.task.name, "recipe": recipe}
+            fields = {"run": job.run, "task": job.lesson.name, "recipe": recipe}
             (work / NOTE).write_text(json.dumps(fields, indent=1), encoding="utf-8")
     state.wait_for_everyone()
 

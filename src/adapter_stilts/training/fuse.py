@@ -70,4 +70,4 @@ def fuse(
     }
     given["method"] = f"fusion-{kind}"
     given["backbone"] = backbone or on.backbone
-    return train_adapter(Lesson(stages[-1], on, fuses=True), **given)
+    return train_adapter(Lesson((stages[-1],), on, fuses=True), **given)

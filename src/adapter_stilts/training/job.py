@@ -5,41 +5,69 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import datasets
 from accelerate import PartialState
 
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.features.build import build_features
-from adapter_stilts.inference.pairs import score_pairs
-from adapter_stilts.inference.predictions import predict_features, score_predictions
 from adapter_stilts.modules.engine import Engine
+from adapter_stilts.modules.heads import head_name
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.sources import Source
+from adapter_stilts.training.subject import Subject, make_subject
+from adapter_stilts.training.text import Text, text_sources
 from adapter_stilts.zoo.composed import Resolved
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
+
+Data = Sequence[tuple[ExampleSet, ExampleSet]]
+"""Training and dev data of every task of a lesson."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How several tasks are learnt at once, each with a head of its own.
+
+    `temperature` is that of `mixing.task_shares`; with `normalise_losses`, a guess has the same
+    loss in every task (`Source.scaled`); `text` is read for masked language modelling.
+    """
+
+    temperature: float = 2.0
+    normalise_losses: bool = False
+    text: Text | None = None
+
+    def decides(self) -> dict[str, Any]:
+        """What of it decides the weights."""
+        text = {"text": self.text.decides()} if self.text else {}
+        return {"temperature": self.temperature, "normalise": self.normalise_losses, **text}
 
 
 @dataclass(frozen=True)
 class Lesson:
     """What is learnt, and on top of what.
 
-    `on` is the composition below the new module; with `fuses`, the modules that it fuses. The head
-    starts from that composition's, where both are of one kind with the same labels, unless
-    `fresh_head`. `start` is a module of an earlier stage, from whose weights this one goes on.
-    `train_file` replaces the task's training data.
+    There is one task, or with a `mixture` several. `on` is the composition below the new module;
+    with `fuses`, the modules that it fuses. The head starts from that composition's, where both
+    are of one kind with the same labels, unless `fresh_head`. `start` is a module of an earlier
+    stage, from whose weights this one goes on. `train_file` replaces the task's training data.
     """
 
-    task: TaskSpec
+    tasks: tuple[TaskSpec, ...]
     on: Resolved | None = None
     fresh_head: bool = False
     start: Path | None = None
     train_file: Path | None = None
     fuses: bool = False
+    mixture: Mixture | None = None
+
+    @property
+    def name(self) -> str:
+        """What is learnt, in a word."""
+        return MULTITASK if self.mixture else self.tasks[0].name
 
     def decides(self) -> dict[str, Any]:
         """What of it decides the weights, besides the data."""
@@ -47,104 +75,89 @@ class Lesson:
             "on": self.on.identity if self.on else "",
             "fresh_head": self.fresh_head,
             "start": ModuleRecord.read(self.start).run if self.start else "",
+            "tasks": [task.name for task in self.tasks] if self.mixture else [],
+            "mixture": self.mixture.decides() if self.mixture else {},
         }
-        return {"task": self.task.name, **{key: value for key, value in below.items() if value}}
+        return {"task": self.name, **{key: value for key, value in below.items() if value}}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what is learnt from what, on which trunk, and the hash of all that.
-
-    `tags` are the tags of the training data, most frequent first, where the task is tagging.
-    """
+    """One training: what is learnt from what, on which trunk, and the hash of all that."""
 
     lesson: Lesson
     recipe: Recipe
     seed: int
     name: str
     engine: Engine
-    train: ExampleSet
-    dev: ExampleSet
-    tags: list[str]
-    train_features: datasets.Dataset
-    dev_features: datasets.Dataset
+    subjects: tuple[Subject, ...]
+    text: tuple[Source, ...]
     run: str
 
     @property
-    def task(self) -> TaskSpec:
-        """The task that is learnt."""
-        return self.lesson.task
+    def metric(self) -> str:
+        """The dev score that chooses the step to keep."""
+        return "mean" if self.lesson.mixture else self.subjects[0].metric
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of labels or tags by number; empty where the head has none."""
-        return self.task.labels or tuple(self.tags)
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """What batches are drawn from: the tasks, then the text of each language."""
+        mixture = self.lesson.mixture
+        normalise = mixture is not None and mixture.normalise_losses
+        return (*(each.source(normalise=normalise) for each in self.subjects), *self.text)
 
     def dev_scores(self) -> dict[str, float]:
-        """Scores of the module as it is now; several processes share the work."""
-        state = PartialState()
-        if self.task.head == "embedding":
-            return score_pairs(
-                self.engine,
-                self.dev_features,
-                self.task.metric,
-                rank=state.process_index,
-                world=state.num_processes,
+        """Scores of the module as it is now; of several tasks, the mean of what counts in each."""
+        found = {
+            subject.task.name: subject.dev_scores(
+                self.engine, batch_tokens=2 * self.recipe.batch_tokens
             )
-        predictions = predict_features(
-            self.engine,
-            self.dev_features,
-            self.dev.examples,
-            self.task.head,
-            tags=self.tags,
-            batch_tokens=2 * self.recipe.batch_tokens,
-            rank=state.process_index,
-            world=state.num_processes,
-        )
-        return score_predictions(self.task, predictions, self.dev.examples)
+            for subject in self.subjects
+        }
+        if self.lesson.mixture is None:
+            return found[self.subjects[0].task.name]
+        counting = [found[subject.task.name][subject.metric] for subject in self.subjects]
+        named = {f"{task}.{key}": x for task, scores in found.items() for key, x in scores.items()}
+        return {self.metric: sum(counting) / len(counting), **named}
+
+    def headline(self, scores: dict[str, float]) -> dict[str, float]:
+        """The scores worth a line: of several tasks, one each."""
+        if self.lesson.mixture is None:
+            return scores
+        shown = [self.metric, *(f"{each.task.name}.{each.metric}" for each in self.subjects)]
+        return {name: scores[name] for name in shown if name in scores}
 
 
 def prepare(
-    lesson: Lesson,
-    recipe: Recipe,
-    seed: int,
-    name: str,
-    engine: Engine,
-    train: ExampleSet,
-    dev: ExampleSet,
+    lesson: Lesson, recipe: Recipe, seed: int, name: str, engine: Engine, data: Data
 ) -> Job:
     """Turns examples into features and names the run."""
-    task = lesson.task
-    tags: list[str] = []
-    if task.head == "tagging":
-        counts = Counter(tag for row in train.examples["tags"] for tag in row)
-        tags = sorted(counts, key=lambda tag: (-counts[tag], tag))
-    train_features, dev_features = (
-        build_features(
-            task.head,
-            part.examples,
-            part.fingerprint,
-            engine.backbone.tokenizer,
-            max_length=recipe.max_length,
-            stride=recipe.stride,
-            tags=tags,
+    subjects = tuple(
+        make_subject(
+            task,
+            head_name(name, task.name) if lesson.mixture else name,
+            train,
+            dev,
+            recipe,
+            engine,
         )
-        for part in (train, dev)
+        for task, (train, dev) in zip(lesson.tasks, data, strict=True)
     )
-    run = run_id(lesson, recipe, seed, engine, train, dev)
-    return Job(
-        lesson, recipe, seed, name, engine, train, dev, tags, train_features, dev_features, run
-    )
+    text: tuple[Source, ...] = ()
+    if lesson.mixture and lesson.mixture.text:
+        text = text_sources(
+            lesson.mixture.text,
+            head_name(name, "text"),
+            engine.backbone,
+            max_length=recipe.max_length,
+            seed=seed,
+            normalise=lesson.mixture.normalise_losses,
+        )
+    run = run_id(lesson, recipe, seed, engine, data)
+    return Job(lesson, recipe, seed, name, engine, subjects, text, run)
 
 
-def run_id(
-    lesson: Lesson,
-    recipe: Recipe,
-    seed: int,
-    engine: Engine,
-    train: ExampleSet,
-    dev: ExampleSet,
-) -> str:
+def run_id(lesson: Lesson, recipe: Recipe, seed: int, engine: Engine, data: Data) -> str:
     """A hash of everything that decides the module's weights."""
     decides = {
         **lesson.decides(),
@@ -152,7 +165,7 @@ def run_id(
         "dtype": str(engine.dtype),
         "seed": seed,
         "backbone": engine.fingerprint,
-        "data": [train.fingerprint, dev.fingerprint],
+        "data": [part.fingerprint for parts in data for part in parts],
         "world": PartialState().num_processes,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

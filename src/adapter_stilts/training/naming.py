@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone, find_backbone
-from adapter_stilts.modules.composition import canonical
 from adapter_stilts.modules.methods import DEFAULT_METHOD
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.training.job import Lesson
@@ -38,7 +37,7 @@ def module_folder(
     """Where `train_adapter` writes the module, given the same options."""
     if out:
         return Path(out)
-    name = module_name(lesson.task.name, chosen_recipe(recipe, {"method": method}).method)
+    name = module_name(lesson.name, chosen_recipe(recipe, {"method": method}).method)
     return default_folder(find_backbone(backbone), name, lesson.on)
 
 
@@ -51,5 +50,5 @@ def folder_name(name: str, on: Resolved | None) -> str:
     """The folder of a module in the zoo: `tydiqa-on-squad` for `stack(squad, tydiqa)`."""
     if on is None:
         return name
-    below = re.sub(r"[^A-Za-z0-9_.+-]+", "-", canonical(on.expression)).strip("-")
+    below = re.sub(r"[^A-Za-z0-9_.+-]+", "-", on.text).strip("-")
     return f"{name}-on-{below}"

@@ -13,10 +13,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 class Progress(TrainerCallback):
     """Draws the bar on standard error, in the first process only."""
 
-    def __init__(self, tokens: list[int], *, metric: str) -> None:
-        """Takes the number of tokens of every step, in order, and the name of the dev score."""
+    def __init__(self, tokens: list[int]) -> None:
+        """Takes the number of tokens of every step, in order."""
         self._tokens = tokens
-        self._metric = metric
         self._bar: tqdm[Any] | None = None
         self._started = 0.0
         self._from_step = 0

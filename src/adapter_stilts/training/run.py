@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import transformers
-from accelerate import PartialState
 from transformers import TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, default_device, find_backbone
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
-from adapter_stilts.features.batch import padded_length
 from adapter_stilts.modules.engine import load_engine
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.training.arguments import (
@@ -27,7 +24,6 @@ from adapter_stilts.training.arguments import (
     completed,
     trainer_arguments,
 )
-from adapter_stilts.training.batching import BatchPlan
 from adapter_stilts.training.begin import add_module_of, check_method
 from adapter_stilts.training.checkpoint import latest_checkpoint
 from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
@@ -37,6 +33,7 @@ from adapter_stilts.training.interrupt import StopOnSignal
 from adapter_stilts.training.job import Job, Lesson, prepare
 from adapter_stilts.training.naming import chosen_recipe, default_folder, module_name
 from adapter_stilts.training.pace import Pace
+from adapter_stilts.training.planning import make_plan
 from adapter_stilts.training.progress import Progress
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.trainer import ModuleTrainer
@@ -73,8 +70,8 @@ def train_adapter(
     """Trains one module for one task on a frozen backbone and writes it to disk.
 
     Args:
-        task: name of an intermediate task, such as `squad` (or what `train_target` and `fuse`
-            make of a target).
+        task: name of an intermediate task, such as `squad` (or what `train_target`, `fuse` and
+            `train_multitask` make of theirs).
         backbone: `embedded`, a local folder, or a Hub id.
         data: `hub`, `sample`, or a folder with official files; None: `ADSTILTS_DATA` or the Hub.
         recipe: a recipe, its name, or a YAML file.
@@ -96,24 +93,28 @@ def train_adapter(
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    lesson = Lesson(get_task(task)) if isinstance(task, str) else task
-    spec = lesson.task
+    lesson = Lesson((get_task(task),)) if isinstance(task, str) else task
     chosen = chosen_recipe(recipe, changes)
     check_numbers(seed=seed, limit=limit, dev_limit=dev_limit)
     check_tracker(report_to)
     found = find_backbone(backbone)
-    chosen = completed(chosen, spec, found)
-    name = module_name(spec.name, chosen.method)
+    chosen = completed(chosen, lesson.tasks, found)
+    name = module_name(lesson.name, chosen.method)
     check_method(lesson, chosen.method, name)
     folder = Path(out) if out else default_folder(found, name, lesson.on)
     work = unfinished(folder)
     check_free(folder, resume=resume, overwrite=overwrite)
     with clear_failures(chosen, folder):
-        train = load_examples(spec, "train", data, limit=limit, seed=seed, file=lesson.train_file)
-        dev = load_examples(spec, "dev", data, limit=dev_limit, seed=seed)
+        parts = [
+            (
+                load_examples(each, "train", data, limit=limit, seed=seed, file=lesson.train_file),
+                load_examples(each, "dev", data, limit=dev_limit, seed=seed),
+            )
+            for each in lesson.tasks
+        ]
         set_seed(seed)
         engine = load_engine(found, precision=chosen.precision, device=default_device())
-        job = prepare(lesson, chosen, seed, name, engine, train, dev)
+        job = prepare(lesson, chosen, seed, name, engine, parts)
         done = finished(folder, job, resume=resume, overwrite=overwrite)
         if done is not None:
             return Trained(folder, done)
@@ -129,13 +130,13 @@ def _run(
     """Trains, or goes on from the last checkpoint; the engine then holds the best weights."""
     recipe = job.recipe
     add_module_of(job)
-    plan, tokens = _plan(job)
+    plan, tokens = make_plan(job)
     pace = Pace(
         evaluations=min(recipe.evaluations, len(tokens)),
         patience=recipe.patience,
         save_seconds=SAVE_SECONDS,
     )
-    bar, stop = Progress(tokens, metric=job.task.metric), StopOnSignal()
+    bar, stop = Progress(tokens), StopOnSignal()
     callbacks: list[Any] = [pace, stop] if quiet else [pace, stop, bar]
     if recipe.unfreeze == "top-down":
         unfreeze_steps = round(recipe.unfreeze_fraction * len(tokens))
@@ -145,11 +146,13 @@ def _run(
             job.engine,
             job.name,
             args,
-            features=job.train_features,
+            sources=job.sources,
             plan=plan,
             score=job.dev_scores,
             callbacks=callbacks,
-            on_scores=bar.evaluated,
+            on_scores=lambda state, scores, seconds: bar.evaluated(
+                state, job.headline(scores), seconds
+            ),
         )
         _train(trainer, pace, latest_checkpoint(work))
     if stop.caught and trainer.state.global_step < trainer.state.max_steps:
@@ -174,24 +177,6 @@ def _train(trainer: ModuleTrainer, pace: Pace, checkpoint: Path | None) -> None:
         trainer.take_best(checkpoint, state)
     else:
         trainer.train(resume_from_checkpoint=str(checkpoint))
-
-
-def _plan(job: Job) -> tuple[BatchPlan, list[int]]:
-    """The batches of this process, and the tokens of every optimizer step."""
-    recipe, state = job.recipe, PartialState()
-    lengths = np.asarray(job.train_features["length"])
-    plan = BatchPlan(
-        lengths,
-        batch_tokens=recipe.batch_tokens,
-        batch_examples=recipe.batch_examples,
-        epochs=recipe.epochs,
-        seed=job.seed,
-        rank=state.process_index,
-        world=state.num_processes,
-    )
-    tokens = [sum(padded_length(int(lengths[row])) for row in batch) for batch in plan.batches]
-    starts = range(0, len(tokens), recipe.accumulate)
-    return plan, [sum(tokens[start : start + recipe.accumulate]) for start in starts]
 
 
 @contextlib.contextmanager

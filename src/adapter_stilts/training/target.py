@@ -49,10 +49,12 @@ def train_target(
     stages = target.trained_in(source_lang)
     below = resolve(on) if on.strip() != NONE else None
     options["backbone"] = backbone or (below.backbone if below else DEFAULT_BACKBONE)
-    lesson = Lesson(stages[-1], below, fresh_head, None, Path(train_file) if train_file else None)
+    lesson = Lesson(
+        (stages[-1],), below, fresh_head, None, Path(train_file) if train_file else None
+    )
     folder = module_folder(lesson, **options)
     for stage in stages[:-1]:
-        earlier = dataclasses.replace(lesson, task=stage, train_file=None)
+        earlier = dataclasses.replace(lesson, tasks=(stage,), train_file=None)
         place = folder.with_name(f"{folder.name}.{stage.name}")
         # Of the same settings it is kept, as an interrupted one is continued.
         kept = {"resume": not options.get("overwrite", False)}

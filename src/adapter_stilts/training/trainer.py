@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from adapters import AdapterTrainer
 from safetensors.torch import save_file
@@ -25,12 +24,13 @@ from adapter_stilts.training import checkpoint as files
 from adapter_stilts.training.batching import BatchPlan
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.failures import stop_if_diverged
+from adapter_stilts.training.sources import Source, Sources
 
 Scorer = Callable[[], dict[str, float]]
 
 
 class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
-    """Trains one module and its head.
+    """Trains one module and its heads; every batch is of one source, through that one's head.
 
     What it changes in `AdapterTrainer`: the batches (a `BatchPlan` over the whole training, seen
     by transformers as one epoch), the evaluation (ours, by the official metrics), the parameter
@@ -46,7 +46,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         name: str,
         args: TrainingArguments,
         *,
-        features: datasets.Dataset,
+        sources: Sequence[Source],
         plan: BatchPlan,
         score: Scorer,
         callbacks: list[Any],
@@ -58,13 +58,14 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         self.best: files.Tensors | None = None
         self._score = score
         self._on_scores = on_scores
+        self._sources = tuple(sources)
         pad_id = engine.backbone.tokenizer.pad_token_id
         super().__init__(
             engine.model,
             args,
-            data_collator=lambda rows: collate(rows, pad_id),
-            train_dataset=features,
-            eval_dataset=features.select(range(0)),
+            data_collator=lambda rows: {**collate(rows, pad_id), "source": rows[0]["source"]},
+            train_dataset=Sources(sources),
+            eval_dataset=sources[0].features.select(range(0)),
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)  # the progress bar shows what it would print
@@ -99,10 +100,13 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The head's loss, with attention that suits short sequences on a CPU."""
+        source = self._sources[inputs.pop("source")]
+        self.engine.model.active_head = source.head or None
         with FastAttention():
             if "query_ids" in inputs:
                 return dual_encoder_loss(model, inputs)
             loss = super().compute_loss(model, inputs, *args, **kwargs)
+        loss = source.scaled(loss, inputs["attention_mask"])
         # The library adds it between two steps, where no checkpoint could hold it.
         penalty = value_penalty(self.engine, self.name)
         return loss if penalty is None else loss + penalty

@@ -25,49 +25,60 @@ _PIPELINES = {
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool) -> None:
     """Writes README.md with the Hub's metadata block."""
-    task = get_trained(record.task)
-    header = yaml.safe_dump(_metadata(record, task), sort_keys=False, allow_unicode=True)
-    text = f"---\n{header}---\n\n{_text(record, task, peft=peft)}"
+    header = yaml.safe_dump(_metadata(record), sort_keys=False, allow_unicode=True)
+    text = f"---\n{header}---\n\n{_text(record, peft=peft)}"
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def _metadata(record: ModuleRecord, task: TaskSpec) -> dict[str, Any]:
-    metric, value = next(iter(record.scores.items()))
-    hub_ids = [source.hub.id for source in task.sources if source.hub]
+def _of_one_task(record: ModuleRecord) -> list[ModuleRecord]:
+    """The record, or if it is of several tasks, the part of each."""
+    return [record.at(task) for task in record.heads] or [record]
+
+
+def _tasks(record: ModuleRecord) -> list[TaskSpec]:
+    return [get_trained(each.task) for each in _of_one_task(record)]
+
+
+def _metadata(record: ModuleRecord) -> dict[str, Any]:
+    hub_ids = list(dict.fromkeys(name for task in _tasks(record) for name in _hub_ids(task)))
     model = hub_id(record.backbone["name"])
+    single = {} if record.heads else {"pipeline_tag": _PIPELINES[record.head]}
+    results = [_result(each) for each in _of_one_task(record)]
     return {
         "language": "multilingual",
         "library_name": "adapters",
         **({"base_model": model} if "/" in model and not Path(model).exists() else {}),
         "tags": ["adapters", "adapter-stilts", record.backbone["model_type"], record.method],
-        "pipeline_tag": _PIPELINES[record.head],
+        **single,
         **({"datasets": hub_ids} if hub_ids else {}),
-        "model-index": [
-            {
-                "name": record.name,
-                "results": [
-                    {
-                        "task": {"type": _PIPELINES[record.head]},
-                        "dataset": {
-                            "name": task.title,
-                            "type": hub_ids[0] if hub_ids else task.name,
-                        },
-                        "metrics": [{"type": metric, "value": round(value, 2)}],
-                    }
-                ],
-            }
-        ],
+        "model-index": [{"name": record.name, "results": results}],
     }
 
 
-def _text(record: ModuleRecord, task: TaskSpec, *, peft: bool) -> str:
+def _hub_ids(task: TaskSpec) -> list[str]:
+    return [source.hub.id for source in task.sources if source.hub]
+
+
+def _result(record: ModuleRecord) -> dict[str, Any]:
+    """The score of one task, as the Hub has it."""
+    task = get_trained(record.task)
+    metric, value = next(iter(record.scores.items()))
+    return {
+        "task": {"type": _PIPELINES[record.head]},
+        "dataset": {"name": task.title, "type": next(iter(_hub_ids(task)), task.name)},
+        "metrics": [{"type": metric, "value": round(value, 2)}],
+    }
+
+
+def _text(record: ModuleRecord, *, peft: bool) -> str:
+    tasks = _tasks(record)
     scores = "\n".join(f"| {key} | {value:.2f} |" for key, value in record.scores.items())
     train, dev = record.data["train"], record.data["dev"]
     shown = {key: value for key, value in record.recipe.items() if value not in ((), [], None)}
     recipe = "\n".join(f"| {key} | {value} |" for key, value in shown.items())
     return f"""# {record.name}
 
-A {record.method} module ({get_method(record.method).summary}) trained on {task.title} over the
+A {record.method} module ({get_method(record.method).summary}) trained on {_titles(tasks)} over the
 frozen backbone `{record.backbone["name"]}` with adapter-stilts. {record.parameters:,} parameters,
 {_head_text(record)}; the backbone is unchanged.
 {_bases_text(record)}
@@ -76,7 +87,7 @@ frozen backbone `{record.backbone["name"]}` with adapter-stilts. {record.paramet
 ```python
 from adapter_stilts import load
 
-module = load("PATH_OF_THIS_FOLDER")
+module = load("PATH_OF_THIS_FOLDER"{_choice(record)})
 ```
 
 {_plain_text(record)}{_peft_text(record) if peft and not record.bases else ""}
@@ -96,11 +107,30 @@ module = load("PATH_OF_THIS_FOLDER")
 |---|---|
 {recipe}
 
-Data licence: {task.licence}. Whether it binds weights trained on the data differs by country;
+Data licence: {_licences(tasks)}. Whether it binds weights trained on the data differs by country;
 respect it when you share them.
 
-{task.citation}
+{_citations(tasks)}
 """
+
+
+def _choice(record: ModuleRecord) -> str:
+    """How `load` is told which of several heads is wanted."""
+    return f', task="{next(iter(record.heads))}"' if record.heads else ""
+
+
+def _titles(tasks: list[TaskSpec]) -> str:
+    return "; ".join(task.title for task in tasks)
+
+
+def _licences(tasks: list[TaskSpec]) -> str:
+    if len(tasks) == 1:
+        return tasks[0].licence
+    return "; ".join(f"{task.licence} ({task.name})" for task in tasks)
+
+
+def _citations(tasks: list[TaskSpec]) -> str:
+    return "\n\n".join(dict.fromkeys(task.citation for task in tasks))
 
 
 def _bases_text(record: ModuleRecord) -> str:
@@ -122,11 +152,21 @@ from adapters import AutoAdapterModel
 
 model = AutoAdapterModel.from_pretrained({_place(record)})
 model.load_adapter("PATH_OF_THIS_FOLDER", set_active=True, use_safetensors=True)
-```
+{_plain_head(record)}```
 """
 
 
+def _plain_head(record: ModuleRecord) -> str:
+    """A module of several tasks has its heads in folders of their own."""
+    if not record.heads:
+        return ""
+    place = f"PATH_OF_THIS_FOLDER/heads/{next(iter(record.heads))}"
+    return f'model.load_head("{place}", use_safetensors=True)\n'
+
+
 def _head_text(record: ModuleRecord) -> str:
+    if record.heads:
+        return f"with a head for each of {len(record.heads)} tasks ({', '.join(record.heads)})"
     if record.head != "embedding":
         return "head included"
     return (
@@ -146,7 +186,8 @@ def _place(record: ModuleRecord) -> str:
 
 
 def _peft_text(record: ModuleRecord) -> str:
-    auto = AUTO_CLASSES[record.head]  # type: ignore[index]
+    # Of several heads that format has none: it is the module for the plain trunk.
+    auto = AUTO_CLASSES["embedding" if record.heads else record.head]  # type: ignore[index]
     labels = (
         f", num_labels={record.data['labels']}"
         if record.head in ("classification", "tagging")

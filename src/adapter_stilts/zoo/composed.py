@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +26,11 @@ from adapter_stilts.modules.composition import (
     top,
 )
 from adapter_stilts.modules.engine import Engine, activate_block, block_of
+from adapter_stilts.modules.heads import head_name
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.stacking import check_fusable, check_stackable
 from adapter_stilts.paths import zoo_dir
+from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.local import find_module, load_module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -43,16 +47,39 @@ class Leaf:
 class Resolved:
     """A composition whose modules have been found; no weights are loaded yet.
 
-    `expression` is over names that are unique within it, `leaves` has each of them.
+    `expression` is over names that are unique within it, `leaves` has each of them. `task` chooses
+    a head of the topmost module, where that has one for each of several tasks.
     """
 
     expression: Expression
     leaves: Mapping[str, Leaf]
+    task: str = ""
 
     @property
     def record(self) -> ModuleRecord:
-        """The record of the module whose head is used."""
-        return self.leaves[top(self.expression)].record
+        """The record of the module whose head is used, with that head's task if one is chosen."""
+        record = self.leaves[top(self.expression)].record
+        return record.at(self.task) if self.task else record
+
+    @property
+    def text(self) -> str:
+        """The composition, canonically written, with the task that is chosen."""
+        return head_name(canonical(self.expression), self.task)
+
+    def choosing(self, task: str | None) -> Resolved:
+        """With the head for a task; None leaves open which.
+
+        Raises:
+            UserError: no such task, or the topmost module has no head for it.
+        """
+        if task is None or (name := get_trained(task).name) == self.record.task:
+            return self
+        self.record.at(name)
+        return dataclasses.replace(self, task=name)
+
+    def suiting(self, head: str, labels: Sequence[str] = ()) -> Resolved:
+        """With the head that suits, where the topmost module has several and none is chosen."""
+        return self.choosing(self.record.suited(head, labels)) if self.record.heads else self
 
     @property
     def methods(self) -> dict[str, str]:
@@ -70,6 +97,7 @@ class Resolved:
     def identity(self) -> str:
         """A hash of the modules' runs and how they are composed."""
         tree = _tree(renamed(self.expression, lambda name: self.leaves[name].record.run))
+        tree = [tree, self.task] if self.task else tree
         return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
 
     @property
@@ -89,9 +117,9 @@ class Resolved:
 class Composed:
     """A composition in an engine's memory.
 
-    `expression` is its canonical text, `inside` the same over names inside the engine, `name` the
-    topmost module's there, `block` what the engine activates. The composition `none` has no
-    record, no name and no block.
+    `expression` is its canonical text, `inside` the same over names inside the engine, `name` what
+    the topmost module's head is called there, `block` what the engine activates. The composition
+    `none` has no record, no name and no block.
     """
 
     expression: str
@@ -113,7 +141,8 @@ def resolve(text: str) -> Resolved:
 
     A name alone stands for the module's whole composition: `tydiqa-on-squad` for
     `stack(squad, tydiqa)`. A composition that a module of the zoo was trained in stands for that
-    module; otherwise every name is looked up for itself.
+    module; otherwise every name is looked up for itself. After a colon, `multitask:squad` chooses
+    a head of a module of several tasks.
 
     Raises:
         UserError: a syntax error, an unknown module, a base that is not there, or modules of
@@ -121,6 +150,8 @@ def resolve(text: str) -> Resolved:
     """
     if Path(text, RECORD).is_file():
         return resolve_folder(Path(text))
+    if chosen := re.fullmatch(r"(.*\S):([\w+-]+)\s*", text):
+        return resolve(chosen[1]).choosing(chosen[2])
     expression = parse(text)
     if isinstance(expression, str):
         return resolve_folder(find_module(expression))
@@ -287,10 +318,10 @@ def load_resolved(engine: Engine, resolved: Resolved) -> Composed:
     """
     expression = load_leaves(engine, resolved)
     composed = Composed(
-        expression=canonical(resolved.expression),
+        expression=resolved.text,
         identity=resolved.identity,
         record=resolved.record,
-        name=top(expression),
+        name=head_name(top(expression), resolved.task),
         inside=expression,
         block=block_of(expression),
     )
@@ -335,7 +366,7 @@ def load_composition(engine: Engine, text: str) -> Composed:
 
 
 def activate(engine: Engine, composed: Composed) -> None:
-    """Makes the engine run this composition, with its topmost module's head."""
+    """Makes the engine run this composition, with its topmost module's head if that is chosen."""
     activate_block(engine, composed.block, composed.name)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.modules.engine import Engine, activate_block, copy_weights
 from adapter_stilts.modules.fusing import FUSION_FILES, load_fusion, save_fusion
+from adapter_stilts.modules.heads import load_heads, save_heads
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import FILES, check_files, load_native, save_native
 from adapter_stilts.modules.peft_format import has_peft_format, save_peft
@@ -18,15 +19,21 @@ from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 
 def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Path) -> ModuleRecord:
-    """Writes weights, head, record and card; the folder appears whole or not at all."""
+    """Writes weights, head, record and card; the folder appears whole or not at all.
+
+    A module of several tasks has the heads of its record, whatever `head`.
+    """
     with atomic_folder(folder) as work:
         if is_fusion(record.method):
             save_fusion(engine, record.name, work)
         else:
             save_native(engine, record.name, work)
+            save_heads(engine, record.name, record.heads, work)
         peft = get_method(record.method).peft and has_peft_format(engine.model.config.model_type)
         if peft:
-            save_peft(engine, record.name, head, work / "peft")
+            # Of several heads peft's format can hold none: it has the LoRA for the plain trunk.
+            kind: HeadKind = "embedding" if record.heads else head
+            save_peft(engine, record.name, kind, work / "peft")
         for path in work.rglob("*.safetensors"):
             path.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
         write_card(record, work, peft=peft)
@@ -50,13 +57,15 @@ def load_module(
             f"{record.backbone.get('fingerprint')}), not for '{engine.backbone.name}' "
             f"({engine.fingerprint}): load it with --backbone {record.backbone.get('name')}"
         )
-    fusion = is_fusion(record.method)
-    check_files(folder, FUSION_FILES if fusion else FILES[: 1 + (record.head != "embedding")])
+    fusion, name = is_fusion(record.method), name or record.name
+    own_head = record.head != "embedding" and not record.heads
+    check_files(folder, FUSION_FILES if fusion else FILES[: 1 + own_head])
     record.verify(folder)
     if fusion:
-        load_fusion(engine, folder, name or record.name, sources)
+        load_fusion(engine, folder, name, sources)
     else:
-        load_native(engine, folder, name or record.name, head=record.head != "embedding")
+        load_native(engine, folder, name, head=own_head)
+        load_heads(engine, name, record.heads, folder)
     return record
 
 

@@ -45,13 +45,27 @@ class Module:
         return get_trained(self.record.task)
 
     @property
+    def kind(self) -> HeadKind:
+        """The kind of its head.
+
+        Raises:
+            UserError: it has one for each of several tasks, and none has been chosen.
+        """
+        if self.record.heads:
+            raise UserError(
+                f"module '{self.record.name}' has a head for each of its tasks: choose --task from "
+                f"{', '.join(self.record.heads)}"
+            )
+        return cast(HeadKind, self.record.head)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Label or tag names by number."""
         return head_labels(self.engine, self.name)
 
     def predict(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> Predictions:
         """Predictions for examples with or without labels, in their order."""
-        kind = cast(HeadKind, self.record.head)
+        kind = self.kind
         if not examples:
             return Predictions(kind, [])
         if kind == "embedding":
@@ -62,7 +76,7 @@ class Module:
         encode = encoder(
             kind,
             self.engine.backbone.tokenizer,
-            max_length=int(self.record.recipe["max_length"]),
+            max_length=self._max_length,
             stride=int(self.record.recipe["stride"]),
         )
         features = datasets.Dataset.from_dict(encode(columns))
@@ -73,7 +87,7 @@ class Module:
     def score(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> dict[str, float]:
         """The task's official scores, in percent, on labelled examples."""
         rows: list[dict[str, Any]] = [dict(example) for example in examples]
-        if self.record.head == "embedding":
+        if self.kind == "embedding":
             features = self._encoded({key: [row[key] for row in rows] for key in _SIDES})
             return score_pairs(self.engine, features, self.task.metric, batch_tokens=batch_tokens)
         predictions = self.predict(examples, batch_tokens=batch_tokens)
@@ -121,10 +135,15 @@ class Module:
         encode = encoder(
             "embedding",
             self.engine.backbone.tokenizer,
-            max_length=int(self.record.recipe["max_length"]),
+            max_length=self._max_length,
             stride=0,
         )
         return datasets.Dataset.from_dict(encode(columns))
+
+    @property
+    def _max_length(self) -> int:
+        """Tokens a sequence at most; a module of several tasks has none of its own."""
+        return int(self.record.recipe["max_length"]) or self.engine.backbone.max_length
 
     def answer(self, question: str, context: str) -> dict[str, Any]:
         """The span of `context` that answers `question`.
@@ -177,20 +196,20 @@ class Module:
 
     def predict_one(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What the module says of one input, given by the field names of `FIELDS`."""
-        if self.record.head == "span":
+        if self.kind == "span":
             return self.answer(fields["question"], fields["context"])
-        if self.record.head == "classification":
+        if self.kind == "classification":
             return {"labels": self.classify(fields["text_a"], fields.get("text_b", ""))}
-        if self.record.head == "choice":
+        if self.kind == "choice":
             question = fields.get("question", "")
             return self.choose(fields["prompt"], fields["options"], question=question)
-        if self.record.head == "embedding":
+        if self.kind == "embedding":
             (vector,) = self.embed([(fields["text"], fields.get("context", ""))])
             return {"vector": [float(value) for value in vector]}
         return {"tags": self.tag(fields["words"])}
 
     def _check_choices(self, examples: Sequence[Example]) -> None:
-        if self.record.head != "choice":
+        if self.kind != "choice":
             return
         wanted = self.task.choices
         for row in examples:
@@ -201,10 +220,8 @@ class Module:
                 )
 
     def _needs(self, kind: HeadKind) -> None:
-        if self.record.head != kind:
-            raise UserError(
-                f"module '{self.record.name}' has a {self.record.head} head, not a {kind} one"
-            )
+        if self.kind != kind:
+            raise UserError(f"module '{self.record.name}' has a {self.kind} head, not a {kind} one")
 
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -232,19 +249,27 @@ def _side(example: Example) -> tuple[str, str]:
     return row.get("text") or row.get("query") or "", row.get("context") or ""
 
 
-def load(name: str | Path, *, backbone: str | None = None, precision: str = "auto") -> Module:
+def load(
+    name: str | Path,
+    *,
+    task: str | None = None,
+    backbone: str | None = None,
+    precision: str = "auto",
+) -> Module:
     """Loads a module or a composition onto its backbone.
 
     Args:
         name: a folder, a name in the zoo, or an expression such as `stack(squad, tydiqa)`. A
             module trained on top of others brings these with it.
+        task: whose head is used, of a module of several tasks.
         backbone: where the backbone lies, if not where it lay when the module was trained.
         precision: of the trunk: `fp32`, `bf16` or `auto`.
 
     Raises:
-        UserError: no such module, a damaged one, or one for another backbone.
+        UserError: no such module, a damaged one, one for another backbone, or one that has no
+            head for the task.
     """
-    resolved = resolve(name) if isinstance(name, str) else resolve_folder(name)
+    resolved = (resolve(name) if isinstance(name, str) else resolve_folder(name)).choosing(task)
     found = find_backbone(backbone or resolved.backbone)
     engine = load_engine(found, precision=precision, device=default_device())
     composed = load_resolved(engine, resolved)

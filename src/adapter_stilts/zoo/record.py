@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, unknown
 
 RECORD = "module.json"
 FORMAT = 1
+MULTITASK = "multitask"
+"""What stands in the record of a module of several tasks where others name their task or head."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class ModuleRecord:
         seconds, peak_memory_mb: of the training, evaluations included.
         versions: of Python and the libraries; `machine` names the processor.
         no_answer_threshold: for tasks with unanswerable questions.
+        heads: of a module of several tasks, by task: kind, labels and choices of its head,
+            max_length, scores, no_answer_threshold, parameters, batches, train and dev data.
         files: SHA-256 of every other file of the folder.
     """
 
@@ -58,7 +63,54 @@ class ModuleRecord:
     no_answer_threshold: float | None = None
     files: dict[str, str] = field(default_factory=dict)
     bases: dict[str, dict[str, str]] = field(default_factory=dict)
+    heads: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def parameters_apart(self) -> int:
+        """What a module for each of its tasks would have together, of the same kind and shape."""
+        heads = sum(int(head["parameters"]) for head in self.heads.values())
+        return (self.parameters - heads) * max(1, len(self.heads)) + heads
+
+    def at(self, task: str) -> ModuleRecord:
+        """The record of one task of a module of several, as if it had no other.
+
+        Raises:
+            UserError: it has no head for that task.
+        """
+        if task not in self.heads:
+            if not self.heads:
+                raise UserError(f"module '{self.name}' has one head, for {self.task}, and no other")
+            raise unknown(f"head in module '{self.name}' for the task", task, self.heads)
+        about = self.heads[task]
+        data = {key: about[key] for key in ("train", "dev")}
+        return dataclasses.replace(
+            self,
+            task=task,
+            head=about["head"],
+            recipe={**self.recipe, "max_length": about["max_length"]},
+            data={**self.data, **data, "labels": len(about["labels"])},
+            scores=about["scores"],
+            no_answer_threshold=about["no_answer_threshold"],
+            heads={},
+        )
+
+    def suited(self, head: str, labels: Sequence[str] = ()) -> str | None:
+        """The task whose head is of that kind, of a module of several with these labels too.
+
+        Where several are, one that finds an answer to every question goes before others, then
+        they go by name.
+        """
+        if not self.heads:
+            return self.task if self.head == head else None
+        fit = [
+            task
+            for task, about in self.heads.items()
+            if about["head"] == head and (not labels or set(about["labels"]) == set(labels))
+        ]
+        return min(
+            fit, key=lambda task: self.heads[task]["no_answer_threshold"] is not None, default=None
+        )
 
     def write(self, folder: Path) -> ModuleRecord:
         """Hashes the folder's files and writes `module.json`; returns the completed record."""
@@ -101,6 +153,7 @@ class ModuleRecord:
                 f"{path}: written in format {fields.get('format')}, this version reads {FORMAT}"
             )
         fields.setdefault("bases", {})
+        fields.setdefault("heads", {})
         wrong = [key for key, kind in _TYPES.items() if not _is(fields.get(key), kind)]
         if wrong:
             raise UserError(f"{path}: '{wrong[0]}' is not what a module record has there")
@@ -130,7 +183,7 @@ _TYPES: dict[str, type | None] = {
     **dict.fromkeys(("name", "task", "head", "method"), None),
     **dict.fromkeys(("backbone", "files"), str),
     **dict.fromkeys(("recipe", "data", "scores"), object),
-    "bases": dict,
+    **dict.fromkeys(("bases", "heads"), dict),
 }
 """Fields that loading reads: None for a string, else the type of a mapping's values."""
 

@@ -1,0 +1,82 @@
+"""Several heads of one module: one a task, each in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.engine import Engine, add_head
+from adapter_stilts.modules.native import (
+    HEAD_CONFIG,
+    HEAD_FILES,
+    HEAD_WEIGHTS,
+    check_files,
+    drop_other_heads,
+    is_in_head,
+)
+from adapter_stilts.tasks.spec import HeadKind
+
+FOLDER = "heads"
+
+
+def head_name(module: str, task: str) -> str:
+    """What a module's head for a task is called in the engine."""
+    return f"{module}:{task}" if task else module
+
+
+def add_learning_head(
+    engine: Engine,
+    module: str,
+    head: str,
+    kind: HeadKind,
+    *,
+    labels: Sequence[str] = (),
+    choices: int = 0,
+    dropout: float = 0.0,
+) -> None:
+    """Adds a head that learns with a module, and makes it the active one."""
+    add_head(engine, head, kind, labels=labels, choices=choices, dropout=dropout)
+    claim_head(engine, module, head, trainable=True)
+
+
+def claim_head(engine: Engine, module: str, head: str, *, trainable: bool) -> None:
+    """Counts a head that is in the engine among a module's parameters."""
+    own = {key: p for key, p in engine.model.named_parameters() if is_in_head(key, head)}
+    engine.modules[module] = tuple(dict.fromkeys((*engine.modules[module], *own)))
+    for parameter in own.values():
+        parameter.data = parameter.data.to(engine.device).float()
+        parameter.requires_grad_(trainable)
+    engine.model.active_head = head if own else engine.model.active_head
+
+
+def save_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) -> None:
+    """Writes a module's heads; plain `model.load_head(folder / "heads" / task)` reads one."""
+    for task in tasks:
+        head = head_name(module, task)
+        place = folder / FOLDER / task
+        place.mkdir(parents=True)
+        engine.model.save_head(str(place), head, use_safetensors=True)
+        drop_other_heads(place / HEAD_WEIGHTS, head)
+
+
+def load_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) -> None:
+    """Adds a saved module's heads to the engine, where the module is already.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights do not fit the backbone.
+    """
+    for task in tasks:
+        place, head = folder / FOLDER / task, head_name(module, task)
+        check_files(place, HEAD_FILES)
+        try:
+            engine.model.load_head(str(place), load_as=head, use_safetensors=True)
+        except (RuntimeError, OSError, LookupError, ValueError, TypeError) as error:
+            why = " ".join(str(error).split())[-160:]
+            raise UserError(
+                f"{place}: the head does not fit backbone '{engine.backbone.name}' ({why})"
+            ) from error
+        if head not in engine.model.heads:
+            raise UserError(f"{place / HEAD_CONFIG} is not a head for this backbone")
+        claim_head(engine, module, head, trainable=False)
+    engine.model.eval()

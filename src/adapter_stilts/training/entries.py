@@ -1,0 +1,72 @@
+"""What a record says of each of several tasks, and of how they were mixed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.modules.engine import module_parameters
+from adapter_stilts.modules.native import is_in_head
+from adapter_stilts.training.job import Job, Mixture
+from adapter_stilts.training.planning import source_shares
+
+THRESHOLD = "best_f1_threshold"
+"""The dev score that is no score, but where a module of unanswerable questions had best say no."""
+
+
+def data_entry(part: ExampleSet) -> dict[str, Any]:
+    """Which examples."""
+    return {
+        "origin": part.origin,
+        "fingerprint": part.fingerprint,
+        "examples": len(part.examples),
+        "parts": list(part.parts),
+    }
+
+
+def heads_entry(job: Job, scores: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """Every task by its name: its head, its part of the batches, its data and dev scores."""
+    shares = source_shares(job)
+    entries = {}
+    for subject, share in zip(job.subjects, shares, strict=False):
+        start = f"{subject.task.name}."
+        own = {key.removeprefix(start): x for key, x in scores.items() if key.startswith(start)}
+        threshold = own.pop(THRESHOLD, None)
+        entries[subject.task.name] = {
+            "head": subject.task.head,
+            "labels": list(subject.labels),
+            "choices": subject.task.choices,
+            "max_length": subject.max_length,
+            "scores": own,
+            "no_answer_threshold": threshold,
+            "parameters": head_size(job, subject.head),
+            "share": round(float(share), 4),
+            "train": data_entry(subject.train),
+            "dev": data_entry(subject.dev),
+        }
+    return entries
+
+
+def mixture_entry(mixture: Mixture) -> dict[str, Any]:
+    """How the tasks were mixed, for the recipe of the record."""
+    entry: dict[str, Any] = {
+        "temperature": mixture.temperature,
+        "normalise_losses": mixture.normalise_losses,
+    }
+    if mixture.text:
+        entry["mlm_text"] = str(mixture.text.folder)
+        entry["mlm_languages"] = [file.language for file in mixture.text.files]
+        entry["mlm_share"] = mixture.text.share
+    return entry
+
+
+def head_size(job: Job, head: str) -> int:
+    """Parameters of one head."""
+    own = module_parameters(job.engine, job.name)
+    return sum(p.numel() for key, p in own.items() if is_in_head(key, head))
+
+
+def saved_size(job: Job) -> int:
+    """Parameters of what is saved: the module and its heads, but not that for masked words."""
+    own = sum(p.numel() for p in module_parameters(job.engine, job.name).values())
+    return own - (head_size(job, job.text[0].head) if job.text else 0)

@@ -1,0 +1,110 @@
+"""One module for several tasks: the general-purpose option that is trained once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.backbones import DEFAULT_BACKBONE
+from adapter_stilts.data.load import find_all, resolve_where
+from adapter_stilts.data.text import read_text
+from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.registry import get_task, intermediate_tasks
+from adapter_stilts.tasks.spec import Split, TaskSpec
+from adapter_stilts.training.job import Lesson, Mixture
+from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.text import Text
+
+SPLITS: tuple[Split, ...] = ("train", "dev")
+
+
+def train_multitask(
+    tasks: str | Sequence[str] = "all",
+    *,
+    temperature: float = 2.0,
+    normalise_losses: bool = False,
+    mlm_text: str | Path | None = None,
+    mlm_share: float = 0.2,
+    backbone: str = DEFAULT_BACKBONE,
+    data: str | None = None,
+    **options: Any,
+) -> Trained:
+    """Trains one module for several tasks, with a head for each, and writes it to disk.
+
+    Every batch is of one task, which is drawn in proportion to min(n, 2^17)^(1/T), n being its
+    number of examples (Raffel et al. 2020; Phang et al. 2020, section 3). The step that is kept is
+    the best by the mean of the tasks' dev scores; the scores of each are in the record.
+
+    Args:
+        tasks: `all` intermediate tasks, or their names, in a list or with commas between.
+        temperature: T; 1 goes by size, a high one makes all tasks alike.
+        normalise_losses: divide every loss by that of a guess (Aghajanyan et al. 2021).
+        mlm_text: a folder of text files, one a language and named after it: they are read for
+            masked language modelling, in batches between those of the tasks.
+        mlm_share: the part of all batches that are of text.
+        backbone, data: as for `train_adapter`.
+        options: as for `train_adapter`; `limit` and `dev_limit` are of each task.
+
+    Raises:
+        UserError: as of `train_adapter`; an unknown task, the same one twice, a task without
+            data, or a folder without text.
+    """
+    specs = parse_tasks(tasks, alone=mlm_text is not None)
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UserError(f"temperature must be above 0, not {temperature:g}")
+    if not 0 < mlm_share < 1:
+        raise UserError(f"mlm-share must lie between 0 and 1, not {mlm_share:g}")
+    _check_data(specs, data)
+    text = None
+    if mlm_text is not None:
+        text = Text(Path(mlm_text), read_text(Path(mlm_text).expanduser()), mlm_share)
+    lesson = Lesson(specs, mixture=Mixture(float(temperature), normalise_losses, text))
+    return train_adapter(lesson, backbone=backbone, data=data, **options)
+
+
+def parse_tasks(tasks: str | Sequence[str], *, alone: bool = False) -> tuple[TaskSpec, ...]:
+    """The tasks by name, in alphabetical order whatever the order given.
+
+    Raises:
+        UserError: an unknown task, the same one twice, or only one where that is not enough.
+    """
+    names = tasks.split(",") if isinstance(tasks, str) else list(tasks)
+    names = [name.strip() for name in names if name.strip()]
+    if names == ["all"]:
+        return tuple(intermediate_tasks().values())
+    found: dict[str, TaskSpec] = {}
+    for name in names:
+        task = get_task(name)
+        if task.name in found:
+            raise UserError(f"tasks: '{task.name}' is given twice")
+        found[task.name] = task
+    if not found:
+        raise UserError("no tasks given: name some, or all")
+    if len(found) == 1 and not alone:
+        (only,) = found
+        raise UserError(
+            f"tasks: '{only}' is only one: `adstilts train-adapter {only}` trains a module for it"
+        )
+    return tuple(found[name] for name in sorted(found))
+
+
+def _check_data(tasks: Sequence[TaskSpec], data: str | None) -> None:
+    """Says of all tasks at once which have no data, before hours are spent on the others.
+
+    Raises:
+        UserError: names them, and what can be trained without them.
+    """
+    lacking: dict[str, str] = {}
+    for task in tasks:
+        try:
+            for split in SPLITS:
+                find_all(task, split, resolve_where(data))
+        except UserError as error:
+            lacking[task.name] = str(error)
+    if len(lacking) == 1 == len(tasks) or not lacking:
+        return  # of a single task, reading it says the same
+    left = ",".join(task.name for task in tasks if task.name not in lacking)
+    remedy = f"; without them: --tasks {left}" if left else ""
+    raise UserError(f"no data for {', '.join(lacking)} ({next(iter(lacking.values()))}){remedy}")
