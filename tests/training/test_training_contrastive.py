@@ -140,13 +140,13 @@ def test_a_killed_run_ends_with_the_same_weights(
     calm, killed = ({**both, "out": str(tmp_path / name / "m")} for name in ("calm", "killed"))
     for each in (calm, killed):
         Path(each["out"]).parent.mkdir()
-    assert worker(calm, target=True) == [0]
+    assert worker(calm, trains="target") == [0]
     for event in (3, 6, 9):
         codes = worker(
-            {**killed, "resume": True}, stop={"event": event}, save_seconds=0.0, target=True
+            {**killed, "resume": True}, stop={"event": event}, save_seconds=0.0, trains="target"
         )
         assert codes in ([-signal.SIGKILL], [0])
-    assert worker({**killed, "resume": True}, target=True) == [0]
+    assert worker({**killed, "resume": True}, trains="target") == [0]
     weights = [(Path(each["out"]) / WEIGHTS).read_bytes() for each in (calm, killed)]
     assert weights[0] == weights[1]
 
@@ -159,7 +159,7 @@ def test_two_processes_learn_what_one_does(
     one, two = tmp_path / "one" / "m", tmp_path / "two" / "m"
     for out in (one, two):
         out.parent.mkdir()
-    options: dict[str, Any] = {"weights": True, "target": True}
+    options: dict[str, Any] = {"weights": True, "trains": "target"}
     assert worker({**both, "accumulate": 2, "out": str(one)}, **options) == [0]
     assert worker({**both, "out": str(two)}, ranks=2, **options) == [0, 0]
     alone = load_file(one.with_name("weights-0.safetensors"))

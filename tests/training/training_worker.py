@@ -5,8 +5,8 @@ for every training. It reads requests from standard input and answers on standar
 object a line. `python training_worker.py REQUEST` does a single training without forking, which
 is what torchrun starts.
 
-A request has `settings` (of `train_adapter`, or of `train_target` where it says `target`), `ranks`
-(processes that train together) and `stop`:
+A request has `settings` (of `train_adapter`, or of what it names as `trains`), `ranks` (processes
+that train together) and `stop`:
 
     {}                              nothing happens
     {"event": 7}                    SIGKILL at the 7th change of files beside the module
@@ -24,6 +24,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,15 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.modules.engine import module_parameters
 from adapter_stilts.training import run
 from adapter_stilts.training.finish import finish
+from adapter_stilts.training.multitask import train_multitask
 from adapter_stilts.training.target import train_target
 from adapter_stilts.training.trainer import ModuleTrainer
 
+TRAINS: dict[str, Callable[..., Any]] = {
+    "adapter": run.train_adapter,
+    "target": train_target,
+    "multitask": train_multitask,
+}
 _CHANGES = ("os.mkdir", "os.rename", "os.remove", "shutil.rmtree", "open")
 
 
@@ -65,8 +72,7 @@ def train(request: dict[str, Any]) -> int:
     _arm(request["stop"], out)
     code, message = 0, ""
     try:
-        learn = train_target if request.get("target") else run.train_adapter
-        learn(**request["settings"])
+        TRAINS[request.get("trains", "adapter")](**request["settings"])
     except (UserError, FailureError, run.InterruptedTrainingError) as error:
         code, message = error.exit_code, str(error)
     except BaseException:

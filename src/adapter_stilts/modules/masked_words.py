@@ -53,8 +53,8 @@ class MaskedWordsHead(PredictionHead):  # type: ignore[misc]
         asked = labels != IGNORED
         states = self.norm(functional.gelu(self.dense(outputs[0][asked])))
         (embeddings,) = self._embeddings
-        logits = functional.linear(states, embeddings.weight, self.bias)
-        loss = functional.cross_entropy(logits.float(), labels[asked])
+        logits: Any = functional.linear(states, embeddings.weight, self.bias)
+        loss: Any = functional.cross_entropy(logits.float(), labels[asked])
         return MaskedLMOutput(loss=loss, logits=logits)
 
 

@@ -76,9 +76,10 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches in the plan's order; the plan has dealt them to the processes already."""
+        plan: Any = self.plan  # of batches that know their source, where torch expects rows
         return DataLoader(
             self.train_dataset,
-            batch_sampler=self.plan,
+            batch_sampler=plan,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
