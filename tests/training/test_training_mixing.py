@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,7 @@ def test_quotas_add_up_and_leave_nobody_out() -> None:
 def test_every_source_gets_its_share_in_random_order() -> None:
     sources = [batch.source for batch in mix()]
     assert np.bincount(sources).tolist() == [30, 18, 12]
-    changes = sum(a != b for a, b in zip(sources, sources[1:], strict=False))
+    changes = sum(a != b for a, b in pairwise(sources))
     assert changes > 20
     assert mix(seed=0) == mix(seed=0) != mix(seed=1)
 
