@@ -66,6 +66,11 @@ def test_doctor_reports_versions_device_hub_and_disk(run: Callable[..., Result])
         (("train-adapter", "squad", "--epochs", "0"), ("epochs must be above 0",)),
         (("train-adapter", "squad", "--precision", "fp8"), ("no precision 'fp8'", "fp32")),
         (("train-adapter", "squad", "--leave-out", "a-b"), ("leave-out", "'a-b'")),
+        (("train-multitask", "--tasks", "squad,sqad"), ("no task 'sqad'", "'squad'")),
+        (
+            ("train-multitask", "--data", "sample", "--mlm-text", "nowhere"),
+            ("'nowhere'", "not there"),
+        ),
         (("predict", "--with", "nothing", "--words", "a"), ("no module 'nothing'",)),
         (("predict", "--with", "nothing"), ("nothing to predict",)),
     ],
@@ -138,6 +143,26 @@ def test_train_then_predict_for_every_head(
     assert [len(json.loads(line)["tags"]) for line in printed.splitlines()] == [2, 1]
 
 
+def test_one_module_for_several_tasks(
+    run: Callable[..., Result], tiny_xlmr: Path, zoo: Path
+) -> None:
+    quick = ("--limit", "4", "--dev-limit", "4", "--epochs", "1", "--evaluations", "1")
+    base = ("train-multitask", "--tasks", "mnli,ccg", "--backbone", str(tiny_xlmr))
+    code, out, err = run(*base, "--data", "sample", *quick)
+    assert code == 0, err
+    assert "multitask: dev mean" in out and "mnli.accuracy" in out
+    assert "one module with 2 heads:" in out and "2 modules of one task each would have" in out
+    assert "dev mean" in err and "ccg.tag_accuracy" in err  # while it runs
+    pair = ("--premise", "It rains.", "--hypothesis", "It is wet.")
+    assert_one_line(run("predict", "--with", "multitask", *pair), 2, "choose --task from ccg, mnli")
+    for choice in (("multitask", "--task", "mnli"), ("multitask:mnli",)):
+        code, out, err = run("predict", "--with", *choice, *pair)
+        assert code == 0, err
+        assert "entailment" in out
+    other = run("predict", "--with", "multitask", "--task", "squad", *pair)
+    assert_one_line(other, 2, "no head in module 'multitask'", "squad")
+
+
 def test_a_module_of_another_backbone_is_refused(
     run: Callable[..., Result], tiny_xlmr: Path, embedded: str, tmp_path: Path
 ) -> None:
@@ -154,7 +179,8 @@ def test_a_module_of_another_backbone_is_refused(
 def test_help_names_every_command(run: Callable[..., Result]) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("tasks", "doctor", "train-adapter", "train-target", "evaluate", "predict"):
+    training = ("train-adapter", "train-multitask", "train-target", "fuse")
+    for command in ("tasks", "doctor", *training, "evaluate", "predict"):
         assert command in out
 
 
