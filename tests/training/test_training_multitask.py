@@ -363,7 +363,8 @@ def test_damaged_heads_are_refused(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"head_config\.json is missing"):
         load(folder, task="squad")
     note = json.loads((folder / "module.json").read_text())
-    note["heads"] = ["mnli"]
-    (folder / "module.json").write_text(json.dumps(note))
-    with pytest.raises(UserError, match="'heads' is not what a module record has there"):
-        load(folder, task="squad")
+    head = note["heads"]["mnli"]
+    for wrong in (["mnli"], {"mnli": {"head": "span"}}, {"../mnli": head}):
+        (folder / "module.json").write_text(json.dumps({**note, "heads": wrong}))
+        with pytest.raises(UserError, match="'heads' is not what a module record has there"):
+            load(folder, task="squad")

@@ -34,7 +34,8 @@ def train_multitask(
     """Trains one module for several tasks, with a head for each, and writes it to disk.
 
     Every batch is of one task, which is drawn in proportion to min(n, 2^17)^(1/T), n being its
-    number of examples (Raffel et al. 2020; Phang et al. 2020, section 3). The step that is kept is
+    number of examples (Raffel et al. 2020; Phang et al. 2020, section 3). An epoch is as many
+    batches as one pass over all tasks takes, each up to 2^17 examples. The step that is kept is
     the best by the mean of the tasks' dev scores; the scores of each are in the record.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +156,8 @@ class ModuleRecord:
         fields.setdefault("bases", {})
         fields.setdefault("heads", {})
         wrong = [key for key, kind in _TYPES.items() if not _is(fields.get(key), kind)]
+        if not wrong and not all(_is_head(task, each) for task, each in fields["heads"].items()):
+            wrong = ["heads"]
         if wrong:
             raise UserError(f"{path}: '{wrong[0]}' is not what a module record has there")
         return cls(**{key: value for key, value in fields.items() if key in known})
@@ -192,6 +195,23 @@ def _is(value: Any, kind: type | None) -> bool:
     if kind is None:
         return isinstance(value, str)
     return isinstance(value, dict) and all(isinstance(item, kind) for item in value.values())
+
+
+_HEAD: dict[str, type] = {
+    "head": str,
+    "labels": list,
+    "max_length": int,
+    "scores": dict,
+    "parameters": int,
+    "train": dict,
+    "dev": dict,
+}
+
+
+def _is_head(task: str, about: dict[str, Any]) -> bool:
+    """Whether an entry of `heads` can be read, and the task's name be that of a folder."""
+    known = all(isinstance(about.get(key), kind) for key, kind in _HEAD.items())
+    return known and "no_answer_threshold" in about and bool(re.fullmatch(r"[\w+-]+", task))
 
 
 def sha256(path: Path) -> str:
