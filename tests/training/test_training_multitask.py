@@ -162,9 +162,8 @@ def test_text_comes_on_top_of_the_tasks(multi: Multi, text: Path, tmp_path: Path
 
 def test_the_settings_of_the_mixture_are_the_runs_own(multi: Multi, tmp_path: Path) -> None:
     runs = set()
-    for place, change in enumerate(
-        ({}, {"temperature": 1.0}, {"normalise_losses": True}, {"tasks": "csqa,mnli,qqp"})
-    ):
+    changes: list[dict[str, Any]] = [{}, {"temperature": 1.0}, {"normalise_losses": True}]
+    for place, change in enumerate([*changes, {"tasks": "csqa,mnli,qqp"}]):
         given: dict[str, Any] = {"tasks": "qqp,mnli", "epochs": 0.1, **change}
         runs.add(multi(**given, out=tmp_path / str(place)).record.run)
     assert len(runs) == 4

@@ -113,6 +113,8 @@ def add_module(
 ) -> None:
     """Adds a new module with its head and makes both trainable; everything else stays frozen.
 
+    Without a kind of head there is none: `heads.add_learning_head` adds some.
+
     Module and head are float32 whatever the trunk's precision. With `on`, the module stands on
     top of what is in the engine already.
 

@@ -64,6 +64,8 @@ def add_fusion(
 ) -> None:
     """Adds a fusion over modules in the engine, with its head; these two alone are trainable.
 
+    Without a kind of head there is none, as of `add_module`.
+
     Raises:
         UserError: a shared fusion of LoRAs, whose layers differ in width.
     """
