@@ -193,7 +193,7 @@ class Store:
     def _joined(self, sessions: list[dict[str, Any]]) -> int:
         """The number of this process among those that wrote here."""
         if self._session is None:
-            began = datetime.now(UTC).isoformat(timespec="seconds")
+            began = datetime.now(UTC).isoformat(timespec="microseconds")
             self._session = {"began": began, "machine": machine(), "versions": versions()}
         if self._session not in sessions:
             sessions.append(self._session)
