@@ -1,0 +1,287 @@
+"""Forward time and parameters of fusions over nine modules, against one module.
+
+Nine modules of a kind lie in one frozen trunk with every kind of fusion over them, ours and the
+library's own `Fuse`. Every round times each of them once, in turn, forwards in even rounds and
+backwards in odd ones; a ratio is taken within a round, and its median over the rounds counts.
+Weights are random: the time does not depend on them.
+
+    python benchmarks/fusion_cost.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+TRUNKS = {
+    "embedded": "the embedded backbone (12 layers, 384 wide)",
+    "large": "XLM-R Large's shape (24 layers, 1,024 wide), random weights",
+}
+PRECISIONS = ("fp32", "bf16")
+GOAL = 1.6
+"""A fused forward may take that many times as long as one with a single module."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of running the trunk: what is active, and whose code runs a fusion."""
+
+    name: str
+    family: str = ""
+    fusion: str = ""
+    library: bool = False
+
+    @property
+    def module(self) -> str:
+        """What the fusion is called in the engine; without one, the first module."""
+        return f"{self.family}-{self.fusion}" if self.fusion else f"{self.family}0"
+
+
+TRUNK = Contender("the trunk alone")
+ONE = {
+    "bottleneck": Contender("one bottleneck adapter", "bottleneck"),
+    "lora": Contender("one LoRA", "lora"),
+}
+LIBRARY = Contender("full fusion, `Fuse` of the library", "bottleneck", "full", library=True)
+FUSED = (
+    *(
+        Contender(f"{kind} fusion, ours", "bottleneck", kind)
+        for kind in ("full", "lean", "shared", "uniform")
+    ),
+    *(Contender(f"{kind} fusion of LoRAs, ours", "lora", kind) for kind in ("lean", "uniform")),
+)
+CONTENDERS = (TRUNK, *ONE.values(), LIBRARY, *FUSED)
+
+
+def main() -> None:
+    """Measures one trunk in one precision (in a child process), or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--trunks", nargs="+", default=list(TRUNKS), choices=list(TRUNKS))
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument("--modules", type=int, default=9)
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--layers", type=int, default=0, help="of the large trunk, for a trial")
+    parser.add_argument("--work", type=Path, default=Path("runs/fusion_cost"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/fusion_cost.md"))
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one is not None:
+        print(json.dumps(measure(args, *args.one)))
+        return
+    args.work.mkdir(parents=True, exist_ok=True)
+    found = {
+        (trunk, precision): child(args, trunk, precision)
+        for trunk in args.trunks
+        for precision in args.precisions
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(page(args, found), encoding="utf-8")
+
+
+def child(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, Any]:
+    """One trunk in a process of its own, or what an earlier call with these options kept of it."""
+    size = f"{args.modules}-{args.rows}x{args.length}-{args.rounds}-{args.layers}"
+    kept = args.work / f"{trunk}-{precision}-{size}.json"
+    if not kept.exists():
+        options = {key: getattr(args, key) for key in ("modules", "rows", "length", "rounds")}
+        command = [sys.executable, __file__, "--layers", str(args.layers)]
+        command += [each for key, value in options.items() for each in (f"--{key}", str(value))]
+        one = [*command, "--one", trunk, precision]
+        done = subprocess.run(one, stdout=subprocess.PIPE, check=True, text=True)
+        kept.write_text(done.stdout.splitlines()[-1], encoding="utf-8")
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    for contender, row in found["rows"].items():
+        print(f"{trunk} {precision}: {contender}: {median(row['ms']):.1f} ms", file=sys.stderr)
+    return found
+
+
+def measure(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, Any]:
+    """Milliseconds of every contender in every round, and the parameters it adds."""
+    import torch
+
+    from adapter_stilts.modules.engine import activate_block, forward
+    from adapter_stilts.quiet import quieten
+    from adapter_stilts.training.environment import machine
+
+    quieten()
+    engine = load(trunk, precision, args.layers)
+    fill(engine, args.modules)
+    generator = torch.Generator().manual_seed(0)
+    size = int(engine.model.config.vocab_size)
+    ids = torch.randint(5, size, (args.rows, args.length), generator=generator)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    rows: dict[str, dict[str, Any]] = {
+        each.name: {"ms": [], "parameters": parameters(engine, each)} for each in CONTENDERS
+    }
+    for number in range(-2, args.rounds):  # two rounds to warm up
+        for each in CONTENDERS if number % 2 == 0 else reversed(CONTENDERS):
+            activate_block(engine, block(each, args.modules), "")
+            with library_code(engine) if each.library else nullcontext():
+                spent = timed(lambda: forward(engine, batch), cuda=engine.device.type == "cuda")
+            if number >= 0:
+                rows[each.name]["ms"].append(1000 * spent)
+    return {"machine": machine(), "rows": rows}
+
+
+def timed(run: Callable[[], Any], *, cuda: bool) -> float:
+    """Seconds of one call."""
+    import torch
+
+    if cuda:
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    run()
+    if cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def load(trunk: str, precision: str, layers: int) -> Any:
+    """The trunk in memory: the embedded one, or a random one of XLM-R Large's shape."""
+    import torch
+    from adapters import AutoAdapterModel
+    from transformers import XLMRobertaConfig
+
+    from adapter_stilts.backbones import Backbone, default_device, find_backbone
+    from adapter_stilts.modules.engine import Engine, load_engine
+    from adapter_stilts.modules.stacking import add_up_stacked_loras
+
+    if trunk == "embedded":
+        return load_engine(find_backbone("embedded"), precision=precision, device=default_device())
+    config = XLMRobertaConfig(
+        vocab_size=250_002,
+        hidden_size=1024,
+        num_hidden_layers=layers or 24,
+        num_attention_heads=16,
+        intermediate_size=4096,
+        max_position_embeddings=514,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    model = AutoAdapterModel.from_config(config)
+    add_up_stacked_loras(model)
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    model.to(device=default_device(), dtype=dtype)
+    model.requires_grad_(False).eval()
+    return Engine(model, Backbone("random", Path()), "random", dtype)
+
+
+def fill(engine: Any, modules: int) -> None:
+    """So many bottleneck modules and LoRAs, and every fusion over them, none of it at zero."""
+    import torch
+
+    from adapter_stilts.modules.engine import add_module, module_parameters
+    from adapter_stilts.modules.fusing import FusionShape, add_fusion
+    from adapter_stilts.modules.methods import MethodOptions, get_method
+
+    for family in ONE:
+        for name in names(family, modules):
+            add_module(engine, name, get_method(family), MethodOptions(), head="embedding")
+    for each in FUSED:
+        sources = names(each.family, modules)
+        shape = FusionShape.of(f"fusion-{each.fusion}")
+        add_fusion(engine, each.module, sources, shape, head="embedding")
+    with torch.no_grad():
+        for name in engine.modules:
+            for parameter in module_parameters(engine, name).values():
+                parameter.add_(torch.randn_like(parameter), alpha=0.01)
+    engine.model.requires_grad_(False)
+    engine.model.eval()
+
+
+def names(family: str, modules: int) -> list[str]:
+    """What the modules are called in the engine."""
+    return [f"{family}{number}" for number in range(modules)]
+
+
+def block(contender: Contender, modules: int) -> Any:
+    """What the engine activates."""
+    from adapters.composition import Fuse
+
+    if not contender.family:
+        return None
+    if not contender.fusion:
+        return contender.module
+    return Fuse(*names(contender.family, modules), name=contender.module)
+
+
+@contextmanager
+def library_code(engine: Any) -> Any:
+    """Inside the block, the library's own code runs the fusions of bottleneck modules."""
+    from adapters.methods.bottleneck import BottleneckLayer
+
+    layers = [each for each in engine.model.modules() if isinstance(each, BottleneckLayer)]
+    ours = [
+        (each, vars(each).pop("compose_fuse")) for each in layers if "compose_fuse" in vars(each)
+    ]
+    yield
+    for each, function in ours:
+        each.compose_fuse = function
+
+
+def parameters(engine: Any, contender: Contender) -> int:
+    """What a contender adds to learn: the module, or the fusion over modules that stay."""
+    from adapter_stilts.modules.engine import module_parameters
+
+    if not contender.family:
+        return 0
+    return sum(each.numel() for each in module_parameters(engine, contender.module).values())
+
+
+def page(args: argparse.Namespace, found: dict[tuple[str, str], dict[str, Any]]) -> str:
+    """One table a trunk and precision."""
+    machine = next(iter(found.values()))["machine"]
+    lines = [
+        "# What a fusion costs",
+        "",
+        f"Forward pass in evaluation mode of {args.rows} rows of {args.length} tokens; fusions "
+        f"over {args.modules} modules (reduction factor 16; LoRA of rank 8 on query and value). "
+        f"Medians of {args.rounds} rounds in which all take turns, so that a ratio compares what "
+        "ran side by side; in brackets, the least and the greatest. Parameters are those that "
+        "are learnt: the module's, or the fusion's over modules that stay as they are. Machine: "
+        f"{machine}. Made by `python benchmarks/fusion_cost.py`.",
+        "",
+        f"The goal is {GOAL} times the forward pass of a single module.",
+    ]
+    for (trunk, precision), measured in found.items():
+        lines += ["", f"## {TRUNKS[trunk]}, {precision}", "", *table(measured["rows"])]
+    return "\n".join(lines) + "\n"
+
+
+def table(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """A row a contender; what it is compared with is one module of its kind."""
+    full = rows[LIBRARY.name]["parameters"]
+    lines = [
+        "| active | parameters | of full fusion | ms | against one module |",
+        "|---|---|---|---|---|",
+    ]
+    for each in CONTENDERS:
+        row = rows[each.name]
+        count = row["parameters"]
+        share = f"1/{full / count:.0f}" if each.fusion and 0 < count < full else ""
+        base = rows[ONE[each.family or "bottleneck"].name]["ms"]
+        ratio = spread([mine / other for mine, other in zip(row["ms"], base, strict=True)])
+        lines.append(f"| {each.name} | {count:,} | {share} | {median(row['ms']):,.1f} | {ratio} |")
+    return lines
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """The median with the least and the greatest."""
+    return f"{median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+if __name__ == "__main__":
+    main()
