@@ -56,7 +56,7 @@ def test_full_fusion_equals_the_library(backbone: str, method: str, top: bool) -
     block = Stack(fuse, "t") if top else fuse
     ours = _logits(engine, block)
     seen: list[torch.Tensor] = []
-    with watching(lambda layer, weights: seen.append(weights)):
+    with watching(lambda told: seen.append(told.weights)):
         assert torch.equal(_logits(engine, block), ours)
     assert max(float(weights.max()) for weights in seen) > 0.36  # it does attend
     for layer in engine.model.modules():
@@ -90,7 +90,7 @@ def test_lean_fusion_begins_as_the_mean(backbone: str, kind: Any, shared: bool) 
     engine = _engine(backbone, "bottleneck")
     add_bottleneck_fusion(engine.model, "f", NAMES, kind, rank=0, shared=shared)
     seen: list[torch.Tensor] = []
-    with watching(lambda layer, weights: seen.append(weights)):
+    with watching(lambda told: seen.append(told.weights)):
         fused = _logits(engine, Fuse(*NAMES, name="f"))
     assert len(seen) == engine.layers
     assert all(torch.allclose(w, torch.full_like(w, 1 / 3)) for w in seen)
@@ -134,7 +134,7 @@ def test_lora_fusion_attends(tiny_xlmr: Any) -> None:
             if "fusions" in key:
                 parameter *= 20
     seen: list[torch.Tensor] = []
-    with watching(lambda layer, weights: seen.append(weights)):
+    with watching(lambda told: seen.append(told.weights)):
         after = _logits(engine, Fuse(*NAMES, name="f"))
     assert not torch.allclose(before, after, atol=1e-4)
     assert max(float(weights.max()) for weights in seen) > 0.5

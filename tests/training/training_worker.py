@@ -37,6 +37,7 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.modules.engine import module_parameters
 from adapter_stilts.training import run
 from adapter_stilts.training.finish import finish
+from adapter_stilts.training.fuse import fuse
 from adapter_stilts.training.multitask import train_multitask
 from adapter_stilts.training.target import train_target
 from adapter_stilts.training.trainer import ModuleTrainer
@@ -45,6 +46,7 @@ TRAINS: dict[str, Callable[..., Any]] = {
     "adapter": run.train_adapter,
     "target": train_target,
     "multitask": train_multitask,
+    "fusion": fuse,
 }
 _CHANGES = ("os.mkdir", "os.rename", "os.remove", "shutil.rmtree", "open")
 

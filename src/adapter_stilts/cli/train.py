@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from adapter_stilts.cli.training_options import training_options
+from adapter_stilts.errors import UserError
 
 _BACKBONES = "embedded (needs no Hub), xlm-roberta-large, xlm-roberta-base, a Hub id, or a folder."
 
@@ -99,9 +100,14 @@ def train_target(
 
 
 def fuse(
-    sources: list[str] = typer.Argument(..., help="Two or more modules of one kind."),
-    target: str = typer.Option(
-        ..., "--target", help="The target task on whose English data the fusion is learnt."
+    sources: list[str] = typer.Argument(
+        None, help='Two or more modules of one kind, or stacks of such: "stack(sw, squad)".'
+    ),
+    every: bool = typer.Option(
+        False, "--all", help="All modules of intermediate tasks in the zoo, of --method."
+    ),
+    target: str | None = typer.Option(
+        None, "--target", help="The target task on whose English data the fusion is learnt."
     ),
     kind: str = typer.Option(
         "lean", "--kind", help="full, lean, shared (lean, one for all layers) or uniform."
@@ -115,6 +121,13 @@ def fuse(
     """Learn a fusion: attention over modules, which stay as they are."""
     from adapter_stilts.training import fuse as fusing
 
+    if every == bool(sources):
+        raise UserError("name two or more modules to fuse, or give --all")
     return fusing.fuse(
-        sources, target, kind=kind, source_lang=source_lang, backbone=backbone, **options
+        fusing.ALL if every else sources,
+        target,
+        kind=kind,
+        source_lang=source_lang,
+        backbone=backbone,
+        **options,
     )

@@ -21,7 +21,8 @@ def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None)
     """
     if target.retrieval is not None or (record is not None and record.head == target.head):
         return
-    what = f"has a {record.head} head" if record is not None else "has no head"
+    head = record.head if record is not None and record.head != "embedding" else ""
+    what = f"has a {head} head" if head else "has no head"
     raise UserError(
         f"composition '{expression}' {what}, and {target.name} needs a {target.head} one: train "
         f"it with `adstilts train-target {target.name}`"

@@ -22,8 +22,11 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
     {
         "stack": Operator(2, "one module on top of another; the last one's head is used"),
         "fuse": Operator(2, "modules side by side, weighed by attention learnt on a target"),
+        "uniform": Operator(2, "modules side by side, all weighed the same: nothing is learnt"),
     }
 )
+FUSING = ("fuse", "uniform")
+"""Operators whose parts act side by side, in whatever order they are given."""
 NONE = "none"
 """The composition without any module: the backbone as it is."""
 
@@ -70,19 +73,24 @@ def leaves(expression: Expression) -> tuple[str, ...]:
 
 
 def top(expression: Expression) -> str:
-    """The module whose head an expression uses: the last one, or the fusion's own."""
+    """The module whose head an expression uses: the last one, or the fusion's own.
+
+    What has none of its own, as modules that are weighed the same, stands for itself.
+    """
     if isinstance(expression, str):
         return expression
+    if expression.operator == "uniform":
+        return canonical(expression)
     return expression.by or top(expression.parts[-1])
 
 
-def fused(*expressions: Expression, by: str = "") -> Call:
+def fused(*expressions: Expression, by: str = "", operator: str = "fuse") -> Call:
     """Expressions side by side, in the one order of their fusion.
 
     >>> str(fused("squad", "mnli"))
     'fuse(mnli, squad)'
     """
-    return Call("fuse", tuple(sorted(expressions, key=canonical)), by)
+    return Call(operator, tuple(sorted(expressions, key=canonical)), by)
 
 
 def in_order(expression: Expression) -> Expression:
@@ -90,17 +98,22 @@ def in_order(expression: Expression) -> Expression:
     if isinstance(expression, str):
         return expression
     parts = tuple(map(in_order, expression.parts))
-    if expression.operator == "fuse":
-        return fused(*parts, by=expression.by)
+    if expression.operator in FUSING:
+        return fused(*parts, by=expression.by, operator=expression.operator)
     return Call(expression.operator, parts, expression.by)
 
 
 def fusions(expression: Expression) -> tuple[Call, ...]:
-    """The fusions in an expression, inner ones first."""
+    """The learnt fusions in an expression, inner ones first."""
+    return tuple(each for each in fusings(expression) if each.operator == "fuse")
+
+
+def fusings(expression: Expression) -> tuple[Call, ...]:
+    """The fusions in an expression, learnt or not, inner ones first."""
     if isinstance(expression, str):
         return ()
-    inner = tuple(each for part in expression.parts for each in fusions(part))
-    return (*inner, expression) if expression.operator == "fuse" else inner
+    inner = tuple(each for part in expression.parts for each in fusings(part))
+    return (*inner, expression) if expression.operator in FUSING else inner
 
 
 def learnt(expression: Expression, names: Mapping[str, str]) -> Expression:
@@ -202,7 +215,7 @@ class _Reader:
         if len(parts) < OPERATORS[token].least:
             least = OPERATORS[token].least
             raise self._error(f"{token} needs at least {least} modules, not {len(parts)}", place)
-        return stacked(*parts) if token == "stack" else fused(*parts)
+        return stacked(*parts) if token == "stack" else fused(*parts, operator=token)
 
     def _parts(self) -> tuple[Expression, ...]:
         self._next += 1  # the opening bracket

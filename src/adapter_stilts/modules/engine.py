@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.attention import FastAttention
-from adapter_stilts.modules.composition import Expression, stacked
+from adapter_stilts.modules.composition import Expression, canonical, stacked
 from adapter_stilts.modules.methods import Method, MethodOptions
 from adapter_stilts.modules.stacking import add_up_stacked_loras
 from adapter_stilts.quiet import quieten
@@ -38,7 +38,7 @@ class Engine:
     dtype: torch.dtype
     modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
-    fusions: dict[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
+    fusions: dict[str, tuple[tuple[Expression, ...], Any]] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -147,7 +147,9 @@ def block_of(expression: Expression) -> Any:
     if isinstance(expression, str):
         return expression
     parts = map(block_of, expression.parts)
-    return Stack(*parts) if expression.operator == "stack" else Fuse(*parts, name=expression.by)
+    if expression.operator == "stack":
+        return Stack(*parts)
+    return Fuse(*parts, name=expression.by or canonical(expression))
 
 
 def activate_block(engine: Engine, block: Any, name: str) -> None:

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from adapters.composition import Fuse
+from adapters import BnConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.modules.composition import Call, Expression, canonical
 from adapter_stilts.modules.engine import (
     Engine,
     activate_block,
     add_head,
+    block_of,
     module_parameters,
 )
-from adapter_stilts.modules.fusion import FusionKind, add_bottleneck_fusion, add_lora_fusion
+from adapter_stilts.modules.fusion import (
+    FusionKind,
+    add_bottleneck_fusion,
+    add_lora_fusion,
+    modules_of,
+)
 from adapter_stilts.modules.native import HEAD_CONFIG, HEAD_WEIGHTS, check_files
 from adapter_stilts.tasks.spec import HeadKind
 
 WEIGHTS, CONFIG = "fusion.safetensors", "fusion.json"
-FUSION_FILES = ((WEIGHTS, CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG))
+NATIVE_WEIGHTS, NATIVE_CONFIG = "model_adapter_fusion.safetensors", "adapter_fusion_config.json"
+"""What plain `adapters` reads, in place of `WEIGHTS` where it computes the same."""
 VALUE_PENALTY = 0.01
 """How strongly the value matrix is held near the identity (as in the library)."""
 
@@ -54,7 +63,7 @@ class FusionShape:
 def add_fusion(
     engine: Engine,
     name: str,
-    sources: Sequence[str],
+    sources: Sequence[Expression],
     shape: FusionShape,
     *,
     head: HeadKind = "embedding",
@@ -66,6 +75,9 @@ def add_fusion(
 
     Without a kind of head there is none, as of `add_module`.
 
+    Args:
+        sources: modules by their names in the engine, or stacks of such.
+
     Raises:
         UserError: a shared fusion of LoRAs, whose layers differ in width.
     """
@@ -76,11 +88,22 @@ def add_fusion(
     add_head(engine, name, head, labels=labels, choices=choices, dropout=head_dropout)
     _claim(engine, name, before, trainable=True)
     engine.fusions[name] = (tuple(sources), shape)
-    activate_block(engine, Fuse(*sources, name=name), name)
+    activate_block(engine, block_of(Call("fuse", tuple(sources), name)), name)
 
 
-def _add_layers(engine: Engine, name: str, sources: Sequence[str], shape: FusionShape) -> None:
-    if any(".loras." in key for key in engine.modules[sources[0]]):
+def add_uniform(engine: Engine, call: Call) -> None:
+    """Adds what weighs modules in the engine the same: no parameters and no head."""
+    name = canonical(call)
+    if name not in engine.fusions:
+        shape = FusionShape("uniform")
+        _add_layers(engine, name, call.parts, shape)
+        engine.fusions[name] = (call.parts, shape)
+
+
+def _add_layers(
+    engine: Engine, name: str, sources: Sequence[Expression], shape: FusionShape
+) -> None:
+    if any(".loras." in key for each in modules_of(sources) for key in engine.modules[each]):
         if shape.shared:
             raise UserError("a fusion of LoRAs cannot be shared: their layers differ")
         kind: FusionKind = "lean" if shape.kind == "full" else shape.kind
@@ -115,52 +138,88 @@ def is_value(key: str) -> bool:
     return ".adapter_fusion_layer." in key and key.endswith(".value.weight")
 
 
-def save_fusion(engine: Engine, name: str, folder: Path) -> None:
-    """Writes a fusion and its head."""
+def fusion_files(folder: Path, *, head: bool) -> tuple[tuple[str, str], ...]:
+    """A fusion's weights and their configuration, and its head's if it has one."""
+    return ((_weights_in(folder), CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG))[: 1 + head]
+
+
+def _weights_in(folder: Path) -> str:
+    return NATIVE_WEIGHTS if (folder / NATIVE_WEIGHTS).is_file() else WEIGHTS
+
+
+def save_fusion(engine: Engine, name: str, folder: Path, called: Collection[str] = ()) -> None:
+    """Writes a fusion and its head, for plain `adapters` as well where it computes the same.
+
+    Args:
+        called: what its modules are called outside the engine.
+    """
     sources, shape = engine.fusions[name]
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        _general(key, name): parameter.detach().float().cpu().contiguous()
-        for key, parameter in module_parameters(engine, name).items()
-        if not key.startswith("heads.")
-    }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    about = {**asdict(shape), "sources": list(sources)}
+    if _is_native(engine, name) and set(called) == set(modules_of(sources)):
+        engine.model.save_adapter_fusion(str(folder), name, use_safetensors=True)
+    else:
+        tensors = {
+            _general(key): parameter.detach().float().cpu().contiguous()
+            for key, parameter in module_parameters(engine, name).items()
+            if not key.startswith("heads.")
+        }
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    about = {**asdict(shape), "sources": list(map(canonical, sources))}
     (folder / CONFIG).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    engine.model.save_head(str(folder), name, use_safetensors=True)
+    if name in engine.model.heads:
+        engine.model.save_head(str(folder), name, use_safetensors=True)
 
 
-def load_fusion(engine: Engine, folder: Path, name: str, sources: Sequence[str]) -> None:
+def _is_native(engine: Engine, name: str) -> bool:
+    """Whether the library computes the same: not over LoRAs, stacks, or parallel adapters."""
+    sources, shape = engine.fusions[name]
+    config = engine.model.adapters_config
+    return shape.kind == "full" and all(
+        isinstance(each, str) and config.match(each, BnConfig) and not config.get(each).is_parallel
+        for each in sources
+    )
+
+
+def load_fusion(
+    engine: Engine, folder: Path, name: str, sources: Sequence[Expression], *, head: bool = True
+) -> None:
     """Adds a saved fusion, with its head, over modules that are in the engine.
+
+    Args:
+        head: whether it has one: fusions for sentence vectors have none.
 
     Raises:
         UserError: a file is missing or damaged, or the weights do not fit the modules.
     """
-    check_files(folder, FUSION_FILES)
+    check_files(folder, fusion_files(folder, head=head))
     about: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if len(about.get("sources", ())) != len(sources):
-        raise UserError(f"{folder / CONFIG}: fuses other modules than {', '.join(sources)}")
+        raise UserError(
+            f"{folder / CONFIG}: fuses other modules than {', '.join(map(canonical, sources))}"
+        )
     before = {key for key, _ in engine.model.named_parameters()}
     shape = FusionShape(about["kind"], int(about["rank"]), bool(about["shared"]))
     _add_layers(engine, name, sources, shape)
     _claim(engine, name, before, trainable=False)
     own = module_parameters(engine, name)
-    tensors = load_file(folder / WEIGHTS)
+    path = folder / _weights_in(folder)
+    tensors = {_general(key): tensor for key, tensor in load_file(path).items()}
     for key, parameter in own.items():
-        found = tensors.get(_general(key, name))
+        if key.startswith("heads."):
+            continue
+        found = tensors.get(_general(key))
         if found is None or found.shape != parameter.shape:
-            raise UserError(f"{folder / WEIGHTS} does not fit the modules it fuses ({key})")
+            raise UserError(f"{path} does not fit the modules it fuses ({key})")
         with torch.no_grad():
             parameter.copy_(found)
-    engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
+    if head:
+        engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
     engine.model.to(device=engine.device)
     _claim(engine, name, before, trainable=False)
     engine.fusions[name] = (tuple(sources), shape)
     engine.model.eval()
 
 
-def _general(key: str, name: str) -> str:
+def _general(key: str) -> str:
     """The parameter's name without that of the fusion."""
-    for place in (".adapter_fusion_layer.", ".fusions."):
-        key = key.replace(f"{place}{name}.", f"{place}fusion.")
-    return key
+    return re.sub(r"\.(adapter_fusion_layer|fusions)\.[^.]+\.", r".\1.fusion.", key)

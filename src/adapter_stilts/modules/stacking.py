@@ -7,7 +7,7 @@ it away. What is meant by training a LoRA on top of another is W + D1 + D2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MethodType
 from typing import Any
 
@@ -16,7 +16,7 @@ from adapters.composition import AdapterCompositionBlock, Stack
 from adapters.methods.lora import LoRALinear
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Expression, fusions, top
+from adapter_stilts.modules.composition import Expression, canonical, fusings, leaves
 from adapter_stilts.modules.methods import get_method
 
 
@@ -56,22 +56,41 @@ def check_fusable(expression: Expression, methods: Mapping[str, str]) -> None:
     Raises:
         UserError: names the two, and what would work.
     """
-    for fusion in fusions(expression):
-        first = top(fusion.parts[0])
+    for fusion in fusings(expression):
         for part in fusion.parts:
-            if not isinstance(part, str):
-                raise UserError(f"'{part}' inside a fusion: only single modules can be fused")
-            name = part
-            family = get_method(methods[name]).family
-            if family not in ("bottleneck", "lora"):
+            if fusings(part):
                 raise UserError(
-                    f"'{name}' ({methods[name]}) cannot be fused: bottleneck modules and LoRAs can"
+                    f"'{canonical(part)}' is a fusion inside a fusion, which `adapters` does not "
+                    "have: fuse its modules together with the others, or stack a module on it"
                 )
-            if family != get_method(methods[first]).family:
+            _check_source(part, [(leaf, methods[leaf]) for leaf in leaves(part)])
+        every = [leaf for part in fusion.parts for leaf in leaves(part)]
+        first = every[0]
+        for name in every[1:]:
+            if _fusable_with(methods[first]) != _fusable_with(methods[name]):
                 raise UserError(
                     f"'{first}' ({methods[first]}) and '{name}' ({methods[name]}) are of two "
-                    "kinds: fuse bottleneck modules with each other, or LoRAs with each other"
+                    "kinds: fuse bottleneck modules of one method with each other, or LoRAs with "
+                    "each other"
                 )
+
+
+def _check_source(part: Expression, modules: Sequence[tuple[str, str]]) -> None:
+    for name, method in modules:
+        if get_method(method).family not in ("bottleneck", "lora") or method == "head":
+            raise UserError(
+                f"'{name}' ({method}) cannot be fused: bottleneck modules and LoRAs can"
+            )
+    if len(modules) > 1 and modules[0][1] == "parallel-bottleneck":
+        raise UserError(
+            f"'{canonical(part)}' cannot be fused: of stacked parallel-bottleneck modules only "
+            "the last one acts; fuse single ones, or modules of method bottleneck"
+        )
+
+
+def _fusable_with(method: str) -> str:
+    """What modules have in common that can be fused: LoRAs of any shape, bottlenecks of one."""
+    return "lora" if get_method(method).family == "lora" else method
 
 
 def check_stackable(methods: dict[str, str]) -> None:

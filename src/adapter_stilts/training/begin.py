@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Call, leaves
+from adapter_stilts.modules.composition import Call
 from adapter_stilts.modules.engine import add_module, copy_weights
 from adapter_stilts.modules.fusing import FusionShape, add_fusion
 from adapter_stilts.modules.heads import add_learning_head, head_name
@@ -11,6 +11,7 @@ from adapter_stilts.modules.masked_words import add_masked_words_head
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.modules.stacking import check_stackable
+from adapter_stilts.training.caution import warn_of_small_batches
 from adapter_stilts.training.job import Job, Lesson
 from adapter_stilts.zoo.composed import Composed, load_leaves, load_resolved
 from adapter_stilts.zoo.local import start_from
@@ -88,9 +89,10 @@ def _start_head(job: Job, below: Composed) -> None:
 
 def _add_fusion(job: Job) -> None:
     """A new fusion over the modules of the lesson."""
+    warn_of_small_batches(job)
     engine, on = job.engine, job.lesson.on
     assert on
     expression = load_leaves(engine, on)
     assert isinstance(expression, Call)
     shape = FusionShape.of(job.recipe.method, job.recipe.rank)
-    add_fusion(engine, job.name, leaves(expression), shape)
+    add_fusion(engine, job.name, expression.parts, shape)

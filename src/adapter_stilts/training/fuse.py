@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.methods import METHODS, is_fusion
+from adapter_stilts.modules.composition import Call, canonical, fused
+from adapter_stilts.modules.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.job import Lesson
 from adapter_stilts.training.run import Trained, train_adapter
-from adapter_stilts.zoo.composed import resolve_sources
+from adapter_stilts.zoo.composed import Resolved
+from adapter_stilts.zoo.sources import all_sources, resolve_sources
 
-logger = logging.getLogger(__name__)
-
-LEAST_BATCH = 16
+ALL = "all"
+"""In place of names: every module of an intermediate task in the zoo, of one method."""
 KINDS = tuple(name.removeprefix("fusion-") for name in METHODS if is_fusion(name))
 
 
 def fuse(
-    sources: Sequence[str],
-    target: str,
+    sources: Sequence[str] | str,
+    target: str | None,
     *,
     kind: str = "lean",
     source_lang: str = "en",
@@ -34,8 +35,9 @@ def fuse(
     module, `stack(fuse(...), target)` a composition that can be trained on top of it.
 
     Args:
-        sources: names, folders or ids of two or more modules of one kind on one backbone; their
-            order does not matter.
+        sources: names, folders or ids of two or more modules of one kind on one backbone, or
+            stacks of such; their order does not matter. `all`: every module of an intermediate
+            task in the zoo, of the method that `method` names.
         target: a target task, such as `tydiqa`.
         kind: `full` (AdapterFusion's own query, key and value matrices), `lean` (low-rank query
             and key, no value), `shared` (lean, one for all layers) or `uniform` (the mean; only
@@ -50,18 +52,8 @@ def fuse(
     """
     if kind not in KINDS:
         raise unknown("kind of fusion", kind, KINDS)
-    if options.get("method"):
-        raise UserError("a fusion has no method: it takes that of its modules (see --kind)")
-    stages = get_target(target).trained_in(source_lang)
-    on = resolve_sources(sources)
-    batch = int(options.get("batch_examples") or 32) * int(options.get("accumulate") or 1)
-    if batch < LEAST_BATCH:
-        logger.warning(
-            "%d examples a step: fusion is known to diverge under %d; raise --batch-tokens or "
-            "--accumulate",
-            batch,
-            LEAST_BATCH,
-        )
+    on = _sources(sources, options.pop("method", None), backbone)
+    stages = _stages(on, target, kind, source_lang)
     # Long texts fill the usual budget with too few examples.
     given = {
         "batch_tokens": 8192,
@@ -71,3 +63,36 @@ def fuse(
     given["method"] = f"fusion-{kind}"
     given["backbone"] = backbone or on.backbone
     return train_adapter(Lesson((stages[-1],), on, fuses=True), **given)
+
+
+def _sources(sources: Sequence[str] | str, method: str | None, backbone: str | None) -> Resolved:
+    if sources == ALL:
+        return resolve_sources(all_sources(get_method(method or DEFAULT_METHOD).name, backbone))
+    if method:
+        raise UserError("a fusion has no method: it takes that of its modules (see --kind)")
+    return resolve_sources([sources] if isinstance(sources, str) else sources)
+
+
+def _stages(on: Resolved, target: str | None, kind: str, source_lang: str) -> tuple[TaskSpec, ...]:
+    """The stages of the target's training.
+
+    Raises:
+        UserError: there is no target, or it has no training data; says what works without.
+    """
+    assert isinstance(on.expression, Call)
+    parts = on.expression.parts
+    mean = canonical(fused(*parts, operator="uniform"))
+    if target is None and kind == "uniform":
+        raise UserError(
+            f'"{mean}" needs no training: give it to --with or --on in place of a module\'s name'
+        )
+    if target is None:
+        raise UserError("a fusion is learnt on a task's data: name one with --target")
+    task = get_target(target)
+    if not task.training:
+        raise UserError(
+            f"{task.name} has no training data to learn a fusion on: evaluate it with a fusion "
+            f'learnt on another target (--target xnli, then --with "{canonical(on.expression)}"), '
+            f'or with all weighed the same, which needs no training (--with "{mean}")'
+        )
+    return task.trained_in(source_lang)

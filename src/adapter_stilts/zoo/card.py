@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
-from adapter_stilts.modules.methods import get_method
+from adapter_stilts.modules.fusing import NATIVE_WEIGHTS
+from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.peft_format import AUTO_CLASSES
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import TaskSpec
@@ -26,7 +27,8 @@ _PIPELINES = {
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool) -> None:
     """Writes README.md with the Hub's metadata block."""
     header = yaml.safe_dump(_metadata(record), sort_keys=False, allow_unicode=True)
-    text = f"---\n{header}---\n\n{_text(record, peft=peft)}"
+    native = (folder / NATIVE_WEIGHTS).is_file()
+    text = f"---\n{header}---\n\n{_text(record, peft=peft, native=native)}"
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -70,7 +72,7 @@ def _result(record: ModuleRecord) -> dict[str, Any]:
     }
 
 
-def _text(record: ModuleRecord, *, peft: bool) -> str:
+def _text(record: ModuleRecord, *, peft: bool, native: bool) -> str:
     tasks = _tasks(record)
     scores = "\n".join(f"| {key} | {value:.2f} |" for key, value in record.scores.items())
     train, dev = record.data["train"], record.data["dev"]
@@ -90,7 +92,7 @@ from adapter_stilts import load
 module = load("PATH_OF_THIS_FOLDER"{_choice(record)})
 ```
 
-{_plain_text(record)}{_peft_text(record) if peft and not record.bases else ""}
+{_other_ways(record, peft=peft, native=native)}
 ## Scores on {dev["examples"]:,} dev examples (source: {dev["origin"]})
 
 | metric | value |
@@ -138,7 +140,48 @@ def _bases_text(record: ModuleRecord) -> str:
     if not record.bases:
         return ""
     named = ", ".join(f"`{name}` (run {base['run']})" for name, base in record.bases.items())
+    if is_fusion(record.method):
+        kind = record.method.removeprefix("fusion-")
+        return (
+            f"\nIt is a {kind} fusion, `{record.composition}`: it weighs what its sources add, and "
+            f"needs {named} beside it.\n"
+        )
     return f"\nIt works as the top of `{record.composition}` and needs {named} beside it.\n"
+
+
+def _other_ways(record: ModuleRecord, *, peft: bool, native: bool) -> str:
+    """How to load it by other means than its folder and this package."""
+    if is_fusion(record.method):
+        return _fusion_text(record, native=native)
+    return _plain_text(record) + (_peft_text(record) if peft and not record.bases else "")
+
+
+def _fusion_text(record: ModuleRecord, *, native: bool) -> str:
+    """What else loads a fusion: its composition, and for some plain `adapters`."""
+    text = f"""or, with it and its modules in the zoo, by what it fuses:
+
+```python
+module = load("{record.composition}")
+```
+
+"""
+    if not native:
+        return f"{text}Plain `adapters` has no such fusion: it takes adapter-stilts.\n"
+    sources = "\n".join(
+        f'model.load_adapter("PATH_OF_{name.upper()}", load_as="{name}", with_head=False, '
+        "use_safetensors=True)"
+        for name in record.bases
+    )
+    return f"""{text}With plain `adapters`:
+
+```python
+from adapters import AutoAdapterModel
+
+model = AutoAdapterModel.from_pretrained({_place(record)})
+{sources}
+model.load_adapter_fusion("PATH_OF_THIS_FOLDER", set_active=True, use_safetensors=True)
+```
+"""
 
 
 def _plain_text(record: ModuleRecord) -> str:

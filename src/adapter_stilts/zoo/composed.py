@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import (
+    FUSING,
     NONE,
     Call,
     Expression,
     canonical,
+    fusings,
     fusions,
     in_order,
     learnt,
@@ -26,6 +29,7 @@ from adapter_stilts.modules.composition import (
     top,
 )
 from adapter_stilts.modules.engine import Engine, activate_block, block_of
+from adapter_stilts.modules.fusing import add_uniform
 from adapter_stilts.modules.heads import head_name
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.stacking import check_fusable, check_stackable
@@ -57,9 +61,20 @@ class Resolved:
 
     @property
     def record(self) -> ModuleRecord:
-        """The record of the module whose head is used, with that head's task if one is chosen."""
-        record = self.leaves[top(self.expression)].record
-        return record.at(self.task) if self.task else record
+        """The record of the module whose head is used, with that head's task if one is chosen.
+
+        Where there is no head, one that stands for the whole: sentence vectors are all it is good
+        for, of texts as long as any of its modules takes.
+        """
+        name = top(self.expression)
+        if name in self.leaves:
+            record = self.leaves[name].record
+            return record.at(self.task) if self.task else record
+        records = [leaf.record for leaf in self.leaves.values()]
+        longest = max(records, key=lambda each: int(each.recipe["max_length"]))
+        return dataclasses.replace(
+            longest, name=name, head="embedding", run=self.identity, heads={}
+        )
 
     @property
     def text(self) -> str:
@@ -161,31 +176,28 @@ def resolve(text: str) -> Resolved:
         raise UserError(f"several modules are '{canonical(expression)}': choose from {options}")
     if trained:
         return _whole(trained[0])
-    found = {name: _leaf(find_module(name)) for name in leaves(expression)}
+    found: dict[str, Leaf] = {}
+    for name, leaf in _named_in(expression):
+        if found.setdefault(name, leaf).record.run != leaf.record.run:
+            raise UserError(
+                f"composition '{canonical(expression)}': '{name}' stands for "
+                f"{found[name].folder} and for {leaf.folder}: write folders in place of names"
+            )
     named = _by_record_name(expression, found)
-    return _checked(_with_fusions(named))
+    return checked(_with_fusions(named))
 
 
-def resolve_sources(names: Sequence[str]) -> Resolved:
-    """The modules that a new fusion is to fuse.
-
-    Raises:
-        UserError: as `resolve`; or only one is named, or they are of different kinds.
-    """
-    if len(names) < 2:
-        raise UserError("a fusion needs at least 2 modules")
-    found = {name: _leaf(_one_module(name)) for name in names}
-    if len(found) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise UserError(f"'{twice}' is named twice: a fusion takes every module once")
-    return _checked(_by_record_name(Call("fuse", tuple(found)), found))
-
-
-def _one_module(text: str) -> Path:
-    expression = text if Path(text, RECORD).is_file() else parse(text)
+def _named_in(expression: Expression) -> Iterator[tuple[str, Leaf]]:
+    """Every name in an expression with its module; a stack that was trained names its own."""
     if isinstance(expression, str):
-        return find_module(expression)
-    raise UserError(f"'{text}': a fusion is learnt over single modules, given by their names")
+        yield expression, _leaf(find_module(expression))
+        return
+    trained = list(_trained_as(expression))
+    if len(trained) == 1:
+        yield from _whole(trained[0]).leaves.items()
+        return
+    for part in expression.parts:
+        yield from _named_in(part)
 
 
 def _with_fusions(resolved: Resolved) -> Resolved:
@@ -201,12 +213,12 @@ def _with_fusions(resolved: Resolved) -> Resolved:
         runs = {resolved.leaves[name].record.run for name in leaves(each) if name != each.by}
         found = [
             leaf
-            for leaf in _zoo()
+            for leaf in zoo_modules()
             if leaf.record.composition == written
             and {base["run"] for base in leaf.record.bases.values()} == runs
         ]
         if not found:
-            sources = " ".join(leaves(each))
+            sources = " ".join(map(_argument, each.parts))
             raise UserError(
                 f"no fusion of {sources} has been learnt: `adstilts fuse {sources} --target ...`"
             )
@@ -216,6 +228,11 @@ def _with_fusions(resolved: Resolved) -> Resolved:
         names[written] = found[0].record.name
         leaves_[found[0].record.name] = found[0]
     return Resolved(learnt(resolved.expression, names), leaves_)
+
+
+def _argument(part: Expression) -> str:
+    """A source as it is written on a command line."""
+    return part if isinstance(part, str) else f'"{canonical(part)}"'
 
 
 def resolve_folder(folder: Path) -> Resolved:
@@ -231,7 +248,8 @@ def _leaf(folder: Path) -> Leaf:
     return Leaf(folder, ModuleRecord.read(folder))
 
 
-def _zoo() -> Iterator[Leaf]:
+def zoo_modules() -> Iterator[Leaf]:
+    """Every module in the zoo."""
     for path in sorted(zoo_dir().glob(f"*/*/{RECORD}")):
         yield _leaf(path.parent)
 
@@ -239,7 +257,7 @@ def _zoo() -> Iterator[Leaf]:
 def _trained_as(expression: Call) -> Iterator[Leaf]:
     """Modules of the zoo that were trained in exactly this composition."""
     written = canonical(expression)
-    for leaf in _zoo():
+    for leaf in zoo_modules():
         if leaf.record.composition == written and leaf.record.name == top(expression):
             yield leaf
 
@@ -254,7 +272,7 @@ def _whole(leaf: Leaf) -> Resolved:
     found = {
         name: leaf if name == record.name else _base(leaf, name) for name in leaves(expression)
     }
-    return _checked(Resolved(expression, found))
+    return checked(Resolved(expression, found))
 
 
 def _base(leaf: Leaf, name: str) -> Leaf:
@@ -264,7 +282,7 @@ def _base(leaf: Leaf, name: str) -> Leaf:
     for folder in (leaf.folder.parent / name, Path(known.get("path", "."))):
         if (folder / RECORD).is_file() and (found := _leaf(folder)).record.run == run:
             return found
-    for found in _zoo():
+    for found in zoo_modules():
         if found.record.run == run:
             return found
     raise UserError(
@@ -282,7 +300,7 @@ def _by_record_name(expression: Expression, found: Mapping[str, Leaf]) -> Resolv
     return Resolved(named, {own[given]: leaf for given, leaf in found.items()})
 
 
-def _checked(resolved: Resolved) -> Resolved:
+def checked(resolved: Resolved) -> Resolved:
     """The composition, if its modules fit together.
 
     Raises:
@@ -291,11 +309,11 @@ def _checked(resolved: Resolved) -> Resolved:
     check_fusable(resolved.expression, resolved.methods)
     check_stackable(resolved.methods)
     named = leaves(resolved.expression)
-    runs = [resolved.leaves[name].record.run for name in named]
-    for place, run in enumerate(runs):
-        if run in runs[:place]:
+    twice = _twice(renamed(resolved.expression, lambda name: resolved.leaves[name].record.run))
+    for name in named:
+        if resolved.leaves[name].record.run in twice:
             raise UserError(
-                f"composition '{canonical(resolved.expression)}': '{named[place]}' is in it twice"
+                f"composition '{canonical(resolved.expression)}': '{name}' is in it twice"
             )
     first = resolved.leaves[named[0]].record
     for name in named[1:]:
@@ -308,6 +326,20 @@ def _checked(resolved: Resolved) -> Resolved:
                 f"'{other.backbone.get('name')}' ({other.backbone.get('fingerprint')})"
             )
     return resolved
+
+
+def _twice(expression: Expression) -> set[str]:
+    """Runs that are in an expression twice.
+
+    Several sources of a fusion may stand on the same module, as on one for a language.
+    """
+    if isinstance(expression, str):
+        return set()
+    inner = [_twice(part) for part in expression.parts]
+    side_by_side = expression.operator in FUSING
+    own = [{top(part)} if side_by_side else set(leaves(part)) for part in expression.parts]
+    counts = Counter(run for each in own for run in each)
+    return set().union(*inner, (run for run, times in counts.items() if times > 1))
 
 
 def load_resolved(engine: Engine, resolved: Resolved) -> Composed:
@@ -345,11 +377,16 @@ def load_leaves(engine: Engine, resolved: Resolved) -> Expression:
             while free in engine.modules:
                 free = f"{free}_"
             # A fusion comes after the modules that it is over.
-            sources = [inside[top(part)] for part in fused[name].parts] if name in fused else []
+            parts = fused[name].parts if name in fused else ()
+            sources = [renamed(part, inside.__getitem__) for part in parts]
             load_module(engine, leaf.folder, name=free, sources=sources)
             engine.names[run] = free
         inside[name] = engine.names[run]
-    return renamed(resolved.expression, inside.__getitem__)
+    expression = renamed(resolved.expression, inside.__getitem__)
+    for each in fusings(expression):
+        if each.operator == "uniform":
+            add_uniform(engine, each)
+    return expression
 
 
 def load_composition(engine: Engine, text: str) -> Composed:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.modules.composition import Expression
 from adapter_stilts.modules.engine import Engine, activate_block, copy_weights
-from adapter_stilts.modules.fusing import FUSION_FILES, load_fusion, save_fusion
+from adapter_stilts.modules.fusing import fusion_files, load_fusion, save_fusion
 from adapter_stilts.modules.heads import load_heads, save_heads
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import FILES, check_files, load_native, save_native
@@ -25,7 +26,7 @@ def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Pa
     """
     with atomic_folder(folder) as work:
         if is_fusion(record.method):
-            save_fusion(engine, record.name, work)
+            save_fusion(engine, record.name, work, called=record.bases)
         else:
             save_native(engine, record.name, work)
             save_heads(engine, record.name, record.heads, work)
@@ -41,11 +42,11 @@ def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Pa
 
 
 def load_module(
-    engine: Engine, folder: Path, *, name: str | None = None, sources: Sequence[str] = ()
+    engine: Engine, folder: Path, *, name: str | None = None, sources: Sequence[Expression] = ()
 ) -> ModuleRecord:
     """Adds a module from its folder to an engine and activates it with its head.
 
-    `sources` are what a fusion is over, by their names in the engine.
+    `sources` are what a fusion is over, as expressions over names in the engine.
 
     Raises:
         UserError: no module there, made for another backbone, or damaged.
@@ -59,10 +60,10 @@ def load_module(
         )
     fusion, name = is_fusion(record.method), name or record.name
     own_head = record.head != "embedding" and not record.heads
-    check_files(folder, FUSION_FILES if fusion else FILES[: 1 + own_head])
+    check_files(folder, fusion_files(folder, head=own_head) if fusion else FILES[: 1 + own_head])
     record.verify(folder)
     if fusion:
-        load_fusion(engine, folder, name, sources)
+        load_fusion(engine, folder, name, sources, head=own_head)
     else:
         load_native(engine, folder, name, head=own_head)
         load_heads(engine, name, record.heads, folder)

@@ -1,0 +1,92 @@
+"""What a new fusion is to fuse: modules and stacks that are named, or all there are of a kind."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapter_stilts.backbones import Backbone
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.composition import fused, renamed
+from adapter_stilts.paths import zoo_dir
+from adapter_stilts.tasks.registry import intermediate_tasks
+from adapter_stilts.zoo.composed import Leaf, Resolved, checked, resolve, zoo_modules
+
+
+def resolve_sources(names: Sequence[str]) -> Resolved:
+    """The modules, or stacks of modules, that a new fusion is to fuse.
+
+    Raises:
+        UserError: as `resolve`; or only one is named, or they are of different kinds.
+    """
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise UserError(f"'{name}' is named twice: a fusion takes every module once")
+    if len(names) < 2:
+        raise UserError("a fusion needs at least 2 modules")
+    return checked(_side_by_side([resolve(name) for name in names]))
+
+
+def _side_by_side(parts: Sequence[Resolved]) -> Resolved:
+    """One fusion over all; modules of different runs with one name are called by their folders."""
+    runs: dict[str, set[str]] = defaultdict(set)
+    folders: dict[str, set[str]] = defaultdict(set)
+    for part in parts:
+        for name, leaf in part.leaves.items():
+            runs[name].add(leaf.record.run)
+            folders[leaf.folder.name].add(leaf.record.run)
+
+    def called(name: str, leaf: Leaf) -> str:
+        if len(runs[name]) == 1:
+            return name
+        own = leaf.folder.name
+        taken = len(folders[own]) > 1 or (own != name and own in runs)
+        return str(leaf.folder) if taken else own
+
+    found = {called(n, leaf): leaf for part in parts for n, leaf in part.leaves.items()}
+    expressions = [
+        renamed(part.expression, lambda name, part=part: called(name, part.leaves[name]))  # type: ignore[misc]
+        for part in parts
+    ]
+    return Resolved(fused(*expressions), found)
+
+
+def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
+    """The folders of all modules of intermediate tasks in the zoo that are of one method.
+
+    Args:
+        backbone: chooses where there are modules for several.
+
+    Raises:
+        UserError: fewer than two, or modules of several backbones; says what is there.
+    """
+    found: dict[tuple[str, str], dict[str, Leaf]] = defaultdict(dict)
+    for leaf in zoo_modules():
+        record = leaf.record
+        if record.task in intermediate_tasks() and not record.bases:
+            found[leaf.folder.parent.name, record.method].setdefault(record.run, leaf)
+    chosen = {
+        slug: sorted(str(leaf.folder) for leaf in leaves.values())
+        for (slug, kind), leaves in found.items()
+        if kind == method
+    }
+    if len(chosen) > 1 and backbone:
+        slug = Backbone(backbone.partition("@")[0], Path()).slug
+        chosen = {slug: chosen[slug]} if slug in chosen else chosen
+    if len(chosen) > 1:
+        raise UserError(
+            f"--all: {method} modules are there for several backbones ({', '.join(chosen)}): give "
+            "--backbone"
+        )
+    folders = next(iter(chosen.values()), [])
+    if len(folders) < 2:
+        there = "; ".join(
+            f"{slug}: {kind}: {', '.join(sorted(leaf.folder.name for leaf in leaves.values()))}"
+            for (slug, kind), leaves in sorted(found.items())
+        )
+        raise UserError(
+            f"--all: a fusion needs at least 2 {method} modules of intermediate tasks in "
+            f"{zoo_dir()}; there {'is ' + there if there else 'are none'} (--method chooses)"
+        )
+    return tuple(folders)
