@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "Evaluation",
+    "Explanation",
     "Module",
     "Recipe",
     "Trained",
     "evaluate",
     "evaluate_suite",
+    "explain",
     "fuse",
     "get_target",
     "get_task",
@@ -28,9 +30,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from adapter_stilts.evaluation.explanation import Explanation
     from adapter_stilts.evaluation.run import evaluate
     from adapter_stilts.evaluation.suite import evaluate_suite
     from adapter_stilts.evaluation.summary import Evaluation
+    from adapter_stilts.report.explain import explain
     from adapter_stilts.tasks.registry import get_target, get_task
     from adapter_stilts.training.fuse import fuse
     from adapter_stilts.training.multitask import train_multitask
@@ -52,6 +56,8 @@ _HOMES = {
     "Evaluation": "adapter_stilts.evaluation.summary",
     "evaluate": "adapter_stilts.evaluation.run",
     "evaluate_suite": "adapter_stilts.evaluation.suite",
+    "explain": "adapter_stilts.report.explain",
+    "Explanation": "adapter_stilts.evaluation.explanation",
     "fuse": "adapter_stilts.training.fuse",
 }
 

@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from adapter_stilts.cli import evaluate, info, predict, train
+from adapter_stilts.cli import evaluate, explain, info, predict, train
 from adapter_stilts.errors import FailureError, UserError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ info.register(app)
 train.register(app)
 predict.register(app)
 evaluate.register(app)
+explain.register(app)
 
 
 @app.callback()

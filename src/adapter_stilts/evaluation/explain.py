@@ -1,0 +1,129 @@
+"""Which modules a fusion listens to, in which language and layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import datasets
+
+from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.attention import Gathered, gather
+from adapter_stilts.evaluation.contenders import Contender
+from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.explanation import Explanation
+from adapter_stilts.features.build import build_features
+from adapter_stilts.inference.run import default_batch_tokens
+from adapter_stilts.modules.composition import canonical, fusings, fusions
+from adapter_stilts.modules.engine import Engine, load_engine
+from adapter_stilts.tasks.registry import get_target, target_tasks
+from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.composed import Resolved, load_resolved, resolve
+
+OnLanguage = Callable[[str], None]
+STRIDE = 128
+"""Of windows over long texts, where the fusion's head was not trained on windows."""
+
+
+def explained(
+    composition: str,
+    *,
+    task: str | None = None,
+    langs: str | Sequence[str] = "all",
+    split: str = "test",
+    data: str | None = None,
+    limit: int | None = None,
+    backbone: str | None = None,
+    precision: str = "auto",
+    batch_tokens: int | None = None,
+    on_language: OnLanguage | None = None,
+) -> Explanation:
+    """Runs a composition over a task's texts and averages what its fusion attends to.
+
+    Arguments and errors are those of `report.explain.explain`.
+    """
+    resolved = resolve(composition)
+    _check_fuses(resolved)
+    target = get_target(task) if task else _task_of(resolved)
+    chosen = asked_split(target, split)
+    read = read_data(target, asked_languages(target, langs), chosen, data, limit=limit)
+    engine = load_engine(
+        find_backbone(backbone or resolved.backbone), precision=precision, device=default_device()
+    )
+    found = {}
+    for language, features in _features(engine, resolved, target, read, limit):
+        found[language] = _gathered(engine, resolved, features, batch_tokens)
+        if on_language is not None:
+            on_language(language)
+    learnt = fusions(resolved.expression)
+    methods = {resolved.leaves[each.by].record.method for each in learnt}
+    return Explanation(
+        composition=canonical(resolved.expression),
+        task=target.name,
+        split=chosen,
+        kind=", ".join(sorted(method.removeprefix("fusion-") for method in methods)),
+        sources=tuple(canonical(part) for each in learnt for part in each.parts),
+        weights={language: each.weights for language, each in found.items()},
+        entropy={language: each.entropy for language, each in found.items()},
+        tokens={language: each.tokens for language, each in found.items()},
+        missing=read.missing,
+    )
+
+
+def _check_fuses(resolved: Resolved) -> None:
+    if fusions(resolved.expression):
+        return
+    written = canonical(resolved.expression)
+    if fusings(resolved.expression):
+        raise UserError(f"'{written}' weighs all its modules the same: there is nothing to explain")
+    raise UserError(
+        f"composition '{written}' has no fusion, so nothing chooses among modules: learn one with "
+        "`adstilts fuse`"
+    )
+
+
+def _task_of(resolved: Resolved) -> TargetSpec:
+    """The target that the fusion was learnt on.
+
+    Raises:
+        UserError: it was learnt on something else.
+    """
+    name = resolved.leaves[fusions(resolved.expression)[-1].by].record.task
+    targets = target_tasks()
+    if name not in targets:
+        raise UserError(
+            f"the fusion was learnt on {name}, which is no target: say with --task what it is to "
+            f"read: {', '.join(targets)}"
+        )
+    return targets[name]
+
+
+def _features(
+    engine: Engine, resolved: Resolved, target: TargetSpec, read: TargetData, limit: int | None
+) -> list[tuple[str, datasets.Dataset]]:
+    """Every language's texts, cut as the fusion was trained, if on tasks of this kind."""
+    length, stride = Contender(target, resolved).window
+    made = []
+    for language, part in read.languages.items():
+        features = build_features(
+            target.head,
+            part.examples.examples,
+            part.fingerprint if target.retrieval is None else part.examples.fingerprint,
+            engine.backbone.tokenizer,
+            max_length=min(length, engine.backbone.max_length),
+            stride=stride or STRIDE,
+        )
+        if limit is not None and target.retrieval is not None:
+            features = features.select(range(min(limit, len(features))))
+        made.append((language, features))
+    return made
+
+
+def _gathered(
+    engine: Engine, resolved: Resolved, features: datasets.Dataset, batch_tokens: int | None
+) -> Gathered:
+    composed = load_resolved(engine, resolved)
+    pairs = zip(fusions(composed.inside), fusions(resolved.expression), strict=True)
+    sources = {inside.by: [canonical(part) for part in each.parts] for inside, each in pairs}
+    most = batch_tokens or default_batch_tokens(default_device())
+    return gather(engine, composed, features, sources, batch_tokens=most)
