@@ -10,7 +10,7 @@ from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
 def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None) -> None:
@@ -21,7 +21,7 @@ def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None)
     """
     if target.retrieval is not None or (record is not None and record.head == target.head):
         return
-    head = record.head if record is not None and record.head != "embedding" else ""
+    head = "" if record is None or record.head in ("embedding", NO_HEAD) else record.head
     what = f"has a {head} head" if head else "has no head"
     raise UserError(
         f"composition '{expression}' {what}, and {target.name} needs a {target.head} one: train "

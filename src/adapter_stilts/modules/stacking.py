@@ -16,7 +16,7 @@ from adapters.composition import AdapterCompositionBlock, Stack
 from adapters.methods.lora import LoRALinear
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Expression, canonical, fusings, leaves
+from adapter_stilts.modules.composition import Expression, canonical, fusings, leaves, merges
 from adapter_stilts.modules.methods import get_method
 
 
@@ -58,6 +58,11 @@ def check_fusable(expression: Expression, methods: Mapping[str, str]) -> None:
     """
     for fusion in fusings(expression):
         for part in fusion.parts:
+            if merges(part):
+                raise UserError(
+                    f"'{canonical(part)}' cannot be fused: write it as a module with `adstilts "
+                    "merge`, and fuse that"
+                )
             if fusings(part):
                 raise UserError(
                     f"'{canonical(part)}' is a fusion inside a fusion, which `adapters` does not "

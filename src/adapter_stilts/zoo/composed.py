@@ -24,6 +24,7 @@ from adapter_stilts.modules.composition import (
     in_order,
     learnt,
     leaves,
+    merges,
     parse,
     renamed,
     top,
@@ -31,11 +32,13 @@ from adapter_stilts.modules.composition import (
 from adapter_stilts.modules.engine import Engine, activate_block, block_of
 from adapter_stilts.modules.fusing import add_uniform
 from adapter_stilts.modules.heads import head_name
+from adapter_stilts.modules.merged import with_merges
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.stacking import check_fusable, check_stackable
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.local import find_module, load_module
+from adapter_stilts.zoo.merged import check_mergeable, merged_record
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 
@@ -70,11 +73,19 @@ class Resolved:
         if name in self.leaves:
             record = self.leaves[name].record
             return record.at(self.task) if self.task else record
+        for merge in merges(self.expression):
+            if canonical(merge) == name:
+                return merged_record(merge, self.records)
         records = [leaf.record for leaf in self.leaves.values()]
         longest = max(records, key=lambda each: int(each.recipe["max_length"]))
         return dataclasses.replace(
             longest, name=name, head="embedding", run=self.identity, heads={}
         )
+
+    @property
+    def records(self) -> dict[str, ModuleRecord]:
+        """The record of every module."""
+        return {name: leaf.record for name, leaf in self.leaves.items()}
 
     @property
     def text(self) -> str:
@@ -148,7 +159,8 @@ class Composed:
 def _tree(expression: Expression) -> Any:
     if isinstance(expression, str):
         return expression
-    return [expression.operator, expression.by, *map(_tree, expression.parts)]
+    terms = expression.terms and dataclasses.asdict(expression.terms)
+    return [expression.operator, terms or expression.by, *map(_tree, expression.parts)]
 
 
 def resolve(text: str) -> Resolved:
@@ -325,6 +337,8 @@ def checked(resolved: Resolved) -> Resolved:
                 f"({first.backbone.get('fingerprint')}), '{name}' for "
                 f"'{other.backbone.get('name')}' ({other.backbone.get('fingerprint')})"
             )
+    folders = {name: leaf.folder for name, leaf in resolved.leaves.items()}
+    check_mergeable(resolved.expression, resolved.records, folders)
     return resolved
 
 
@@ -364,6 +378,8 @@ def load_resolved(engine: Engine, resolved: Resolved) -> Composed:
 def load_leaves(engine: Engine, resolved: Resolved) -> Expression:
     """Loads the modules that are not in the engine yet; the expression over names inside it.
 
+    Merges are computed; what comes of one stands in its place.
+
     Raises:
         UserError: a module is damaged or was made for another backbone.
     """
@@ -386,7 +402,7 @@ def load_leaves(engine: Engine, resolved: Resolved) -> Expression:
     for each in fusings(expression):
         if each.operator == "uniform":
             add_uniform(engine, each)
-    return expression
+    return with_merges(engine, expression)
 
 
 def load_composition(engine: Engine, text: str) -> Composed:

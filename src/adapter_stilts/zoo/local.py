@@ -59,13 +59,13 @@ def load_module(
             f"({engine.fingerprint}): load it with --backbone {record.backbone.get('name')}"
         )
     fusion, name = is_fusion(record.method), name or record.name
-    own_head = record.head != "embedding" and not record.heads
-    check_files(folder, fusion_files(folder, head=own_head) if fusion else FILES[: 1 + own_head])
+    own = record.has_head
+    check_files(folder, fusion_files(folder, head=own) if fusion else FILES[: 1 + own])
     record.verify(folder)
     if fusion:
-        load_fusion(engine, folder, name, sources, head=own_head)
+        load_fusion(engine, folder, name, sources, head=own)
     else:
-        load_native(engine, folder, name, head=own_head)
+        load_native(engine, folder, name, head=own)
         load_heads(engine, name, record.heads, folder)
     return record
 

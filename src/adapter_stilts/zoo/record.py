@@ -17,6 +17,8 @@ RECORD = "module.json"
 FORMAT = 1
 MULTITASK = "multitask"
 """What stands in the record of a module of several tasks where others name their task or head."""
+NO_HEAD = "none"
+"""The head of a merge that was given none. (Of the kind `embedding`, the trunk is the head.)"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class ModuleRecord:
         no_answer_threshold: for tasks with unanswerable questions.
         heads: of a module of several tasks, by task: kind, labels and choices of its head,
             max_length, scores, no_answer_threshold, parameters, batches, train and dev data.
+        merged: of a merge: how, and the terms, weights and sources that decide it.
         files: SHA-256 of every other file of the folder.
     """
 
@@ -65,7 +68,13 @@ class ModuleRecord:
     files: dict[str, str] = field(default_factory=dict)
     bases: dict[str, dict[str, str]] = field(default_factory=dict)
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    merged: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it has one prediction head, its own."""
+        return self.head not in (NO_HEAD, "embedding") and not self.heads
 
     @property
     def parameters_apart(self) -> int:
@@ -153,8 +162,8 @@ class ModuleRecord:
             raise UserError(
                 f"{path}: written in format {fields.get('format')}, this version reads {FORMAT}"
             )
-        fields.setdefault("bases", {})
-        fields.setdefault("heads", {})
+        for name in ("bases", "heads", "merged"):
+            fields.setdefault(name, {})
         wrong = [key for key, kind in _TYPES.items() if not _is(fields.get(key), kind)]
         if not wrong and not all(_is_head(task, each) for task, each in fields["heads"].items()):
             wrong = ["heads"]
@@ -185,7 +194,7 @@ class ModuleRecord:
 _TYPES: dict[str, type | None] = {
     **dict.fromkeys(("name", "task", "head", "method"), None),
     **dict.fromkeys(("backbone", "files"), str),
-    **dict.fromkeys(("recipe", "data", "scores"), object),
+    **dict.fromkeys(("recipe", "data", "scores", "merged"), object),
     **dict.fromkeys(("bases", "heads"), dict),
 }
 """Fields that loading reads: None for a string, else the type of a mapping's values."""

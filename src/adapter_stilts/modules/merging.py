@@ -1,0 +1,182 @@
+"""Merging: one module's weights made from several others', without any training.
+
+Every way of merging is a pure function from tensors of one shape to one of that shape; those of
+peft are used as they are. Bottleneck modules are merged tensor by tensor, LoRAs by the products of
+their factors or factor by factor.
+
+Each but slerp is linear in the weights, once it is settled which values are kept. So what is done
+apart from them is done once, and a *blend* turns weights into a merge: a search over weights asks
+it again and again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from peft.utils import merge_utils
+from torch import Tensor
+
+Blend = Callable[[Tensor], Tensor]
+"""From one weight for each module, (N,), to the merged tensor."""
+
+
+class Factors(NamedTuple):
+    """The LoRA of one linear layer, whose update is scaling * b @ a: a (r, in), b (out, r)."""
+
+    a: Tensor
+    b: Tensor
+    scaling: float
+
+
+FactorBlend = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From weights to merged factors a (rank, in) and b (out, rank) of scaling 1."""
+
+_SUMS = ("average", "linear", "task-arithmetic")
+
+
+def slerp(tensors: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Spherical interpolation of two tensors, taken as vectors; the weights say how far.
+
+    Direction and length are interpolated apart, and two (nearly) parallel tensors linearly
+    (Shoemake 1985).
+    """
+    first, second = (tensor.double() for tensor in tensors)
+    place = float(weights[1] / weights.sum())
+    lengths = first.norm(), second.norm()
+    straight = torch.lerp(first, second, place)
+    if min(lengths) == 0:
+        return straight.to(tensors[0].dtype)
+    cosine = (first / lengths[0] * (second / lengths[1])).sum().clamp(-1.0, 1.0)
+    angle = torch.arccos(cosine)
+    if torch.sin(angle) < 1e-6:
+        return straight.to(tensors[0].dtype)
+    direction = (
+        torch.sin((1 - place) * angle) * first / lengths[0]
+        + torch.sin(place * angle) * second / lengths[1]
+    ) / torch.sin(angle)
+    merged: Tensor = (direction * torch.lerp(*lengths, place)).to(tensors[0].dtype)
+    return merged
+
+
+def kept(how: str, tensors: Sequence[Tensor], density: float, seed: int) -> Tensor:
+    """What each tensor adds to the merge at weight 1: (N, ...).
+
+    For sums that is the tensor itself. For TIES (Yadav et al. 2023) it is the part of its largest
+    values that agrees with the sign elected, over the number of tensors that agree; for DARE (Yu
+    et al. 2024) the values left were drawn at random and rescaled.
+
+    Args:
+        density: the fraction of values kept.
+        seed: of the drawing; the same one gives the same values.
+    """
+    if how in _SUMS:
+        return torch.stack(list(tensors))
+    function = {"ties": merge_utils.ties, "dare-ties": merge_utils.dare_ties}[how]
+    # Signs are elected before the weights come in: each weight alone gives its tensor's part.
+    parts = []
+    for alone in torch.eye(len(tensors)):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a density of 1 drops nothing
+            torch.manual_seed(seed)
+            parts.append(function(list(tensors), alone, density))
+    return torch.stack(parts)
+
+
+def blend(
+    how: str, tensors: Sequence[Tensor], *, density: float = 1.0, seed: int = 0, key: str = ""
+) -> Blend:
+    """A merge of tensors of one shape, waiting for its weights.
+
+    Args:
+        key: the tensor's name; tensors of other names are dropped at other places.
+    """
+    tensors = [tensor.detach().float().cpu() for tensor in tensors]
+    if how == "slerp":
+        return lambda weights: slerp(tensors, weights)
+    parts = kept(how, tensors, density, _seed_of(seed, key))
+    return lambda weights: torch.tensordot(weights.to(parts.dtype), parts, 1)
+
+
+def _seed_of(seed: int, key: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:6])
+
+
+def blend_products(
+    how: str,
+    loras: Sequence[Factors],
+    *,
+    rank: int,
+    density: float = 1.0,
+    seed: int = 0,
+    key: str = "",
+) -> FactorBlend:
+    """LoRAs of one linear layer, merged as the updates they stand for.
+
+    Merging A and B apart would mix every A with every B. Here the products s B A are merged and
+    cut back to `rank` by their largest singular values, which no other update of that rank comes
+    nearer to (Eckart and Young 1936). Ranks may differ.
+    """
+    loras = [Factors(x.a.detach().cpu(), x.b.detach().cpu(), x.scaling) for x in loras]
+    if how in _SUMS:
+        return _blend_sums(loras, rank)
+    updates = [(x.b.double() @ x.a.double()).float() * x.scaling for x in loras]
+    whole = blend(how, updates, density=density, seed=seed, key=key)
+    return lambda weights: _cut(*torch.linalg.svd(whole(weights), full_matrices=False), rank)
+
+
+def _blend_sums(loras: Sequence[Factors], rank: int) -> FactorBlend:
+    """The same for sums of products, whose rank is no more than all ranks together.
+
+    With all B side by side = Q R and all A, transposed, = P S, the sum is Q (R w S^T) P^T: its
+    singular values are those of a matrix as small as that.
+    """
+    q, r = torch.linalg.qr(torch.cat([x.b.double() * x.scaling for x in loras], 1))
+    p, s = torch.linalg.qr(torch.cat([x.a.double() for x in loras]).T)
+    sizes = torch.tensor([x.a.shape[0] for x in loras])
+
+    def merge(weights: Tensor) -> tuple[Tensor, Tensor]:
+        core = r * weights.double().repeat_interleave(sizes) @ s.T
+        u, values, v = torch.linalg.svd(core, full_matrices=False)
+        return _cut(q @ u, values, v @ p.T, rank)
+
+    return merge
+
+
+def _cut(u: Tensor, values: Tensor, v: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The largest `rank` singular values, half of each in either factor; zeros where it has less.
+
+    Args:
+        u, values, v: of shape (out, n), (n,), (n, in).
+    """
+    root = values[:rank].sqrt()
+    a, b = root[:, None] * v[:rank], u[:, :rank] * root
+    lacking = rank - len(root)
+    a = torch.cat([a, a.new_zeros(lacking, a.shape[1])])
+    b = torch.cat([b, b.new_zeros(b.shape[0], lacking)], 1)
+    return a.float(), b.float()
+
+
+def blend_factors(
+    how: str, loras: Sequence[Factors], *, density: float = 1.0, seed: int = 0, key: str = ""
+) -> FactorBlend:
+    """LoRAs of one layer and rank, A and B merged apart, as LoraHub does (Huang et al. 2023).
+
+    The weights, and their signs, are B's; A is a mean by their size. So one LoRA at weight w is
+    w s B A, and one merged with itself is itself. (LoraHub, with the weights in both factors,
+    would give w^2 s B A; peft, with their roots in both, doubles a LoRA averaged with itself.)
+    """
+    first = blend(how, [x.a for x in loras], density=density, seed=seed, key=f"{key}.A")
+    scaled = [x.b.detach() * x.scaling for x in loras]
+    second = blend(how, scaled, density=density, seed=seed, key=f"{key}.B")
+    # TIES divides by the number of those that agree; sums and slerp divide by nothing.
+    share = len(loras) if how in ("ties", "dare-ties") else 1
+
+    def merge(weights: Tensor) -> tuple[Tensor, Tensor]:
+        sizes = weights.abs()
+        return first(sizes * share / sizes.sum()), second(weights)
+
+    return merge
