@@ -24,6 +24,7 @@ __all__ = [
     "get_target",
     "get_task",
     "load",
+    "merge",
     "train_adapter",
     "train_multitask",
     "train_target",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from adapter_stilts.report.explain import explain
     from adapter_stilts.tasks.registry import get_target, get_task
     from adapter_stilts.training.fuse import fuse
+    from adapter_stilts.training.merge import merge
     from adapter_stilts.training.multitask import train_multitask
     from adapter_stilts.training.recipe import Recipe
     from adapter_stilts.training.run import Trained, train_adapter
@@ -59,6 +61,7 @@ _HOMES = {
     "explain": "adapter_stilts.report.explain",
     "Explanation": "adapter_stilts.evaluation.explanation",
     "fuse": "adapter_stilts.training.fuse",
+    "merge": "adapter_stilts.training.merge",
 }
 
 

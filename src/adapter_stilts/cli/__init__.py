@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from adapter_stilts.cli import evaluate, explain, info, predict, train
+from adapter_stilts.cli import evaluate, explain, info, merge, predict, train
 from adapter_stilts.errors import FailureError, UserError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 info.register(app)
 train.register(app)
+merge.register(app)
 predict.register(app)
 evaluate.register(app)
 explain.register(app)

@@ -117,9 +117,11 @@ def read_options(given: Mapping[str, str]) -> Terms:
         if name == "lora":
             terms = replace(terms, lora=text)
         elif name == "density" and NUMBER.fullmatch(text):
-            terms = replace(terms, density=_density(float(text)))
-        elif name in ("rank", "seed") and re.fullmatch(r"\d{1,9}", text):
-            terms = replace(terms, **{name: int(text)})
+            terms = replace(terms, density=checked_density(float(text)))
+        elif name == "rank" and re.fullmatch(r"\d{1,9}", text):
+            terms = replace(terms, rank=int(text))
+        elif name == "seed" and re.fullmatch(r"\d{1,9}", text):
+            terms = replace(terms, seed=int(text))
         elif name in ("density", "rank", "seed"):
             raise UserError(f"{name} is a number, not '{text}'")
         else:
@@ -127,7 +129,12 @@ def read_options(given: Mapping[str, str]) -> Terms:
     return terms
 
 
-def _density(value: float) -> float:
+def checked_density(value: float) -> float:
+    """The fraction of values that are kept.
+
+    Raises:
+        UserError: not a fraction, or nothing.
+    """
     if not 0 < value <= 1:
         raise UserError(f"density lies above 0 and up to 1, not at {number(value)}")
     return value
@@ -153,7 +160,7 @@ def checked(method: MergeMethod, terms: Terms, count: int) -> Terms:
         raise UserError(f"{name} keeps all values: density goes with ties and dare-ties")
     if terms.seed and not method.chance:
         raise UserError(f"{name} leaves nothing to chance: seed goes with dare-ties")
-    density = _density(terms.density) if terms.density else 0.0
+    density = checked_density(terms.density) if terms.density else 0.0
     return replace(
         terms,
         weights=_checked_weights(method, terms.weights, count),

@@ -14,7 +14,7 @@ from torch import Tensor
 from adapter_stilts.modules.composition import Call, Expression, canonical
 from adapter_stilts.modules.engine import Engine, module_parameters
 from adapter_stilts.modules.merge_terms import MERGES, Terms, full_weights
-from adapter_stilts.modules.merging import Factors, blend, blend_factors, blend_products
+from adapter_stilts.modules.merging import Blend, Factors, blend, blend_factors, blend_products
 
 Setter = Callable[[Sequence[float]], None]
 """Gives a merged module the weights that come of these weights of its sources."""
@@ -94,7 +94,7 @@ def _setter(
         each = [_general(engine, source) for source in sources]
         for key, own in _general(engine, name).items():
             one = blend(how, [tensors[key] for tensors in each], key=key, **options)
-            blends.append(((own,), lambda weights, one=one: (one(weights),)))
+            blends.append(((own,), _alone(one)))
 
     def put(weights: Sequence[float]) -> None:
         given = torch.tensor(list(weights), dtype=torch.float32)
@@ -104,6 +104,10 @@ def _setter(
                     place.copy_(value)
 
     return put
+
+
+def _alone(one: Blend) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    return lambda weights: (one(weights),)
 
 
 def _lora_layers(engine: Engine, name: str) -> Iterator[tuple[str, Any]]:

@@ -125,7 +125,12 @@ def blend_products(
         return _blend_sums(loras, rank)
     updates = [(x.b.double() @ x.a.double()).float() * x.scaling for x in loras]
     whole = blend(how, updates, density=density, seed=seed, key=key)
-    return lambda weights: _cut(*torch.linalg.svd(whole(weights), full_matrices=False), rank)
+
+    def merge(weights: Tensor) -> tuple[Tensor, Tensor]:
+        u, values, v = torch.linalg.svd(whole(weights), full_matrices=False)
+        return _cut(u, values, v, rank)
+
+    return merge
 
 
 def _blend_sums(loras: Sequence[Factors], rank: int) -> FactorBlend:

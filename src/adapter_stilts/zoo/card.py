@@ -13,7 +13,8 @@ from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.peft_format import AUTO_CLASSES
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.merged_card import merged_text
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 _PIPELINES = {
     "classification": "text-classification",
@@ -21,14 +22,20 @@ _PIPELINES = {
     "span": "question-answering",
     "tagging": "token-classification",
     "embedding": "sentence-similarity",
+    NO_HEAD: "feature-extraction",
 }
 
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool) -> None:
     """Writes README.md with the Hub's metadata block."""
-    header = yaml.safe_dump(_metadata(record), sort_keys=False, allow_unicode=True)
-    native = (folder / NATIVE_WEIGHTS).is_file()
-    text = f"---\n{header}---\n\n{_text(record, peft=peft, native=native)}"
+    if record.merged:
+        fields = _library(record)
+        text = merged_text(record, _plain_text(record) + (_peft_text(record) if peft else ""))
+    else:
+        native = (folder / NATIVE_WEIGHTS).is_file()
+        fields, text = _metadata(record), _text(record, peft=peft, native=native)
+    header = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    text = f"---\n{header}---\n\n{text}"
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -41,17 +48,25 @@ def _tasks(record: ModuleRecord) -> list[TaskSpec]:
     return [get_trained(each.task) for each in _of_one_task(record)]
 
 
-def _metadata(record: ModuleRecord) -> dict[str, Any]:
-    hub_ids = list(dict.fromkeys(name for task in _tasks(record) for name in _hub_ids(task)))
+def _library(record: ModuleRecord) -> dict[str, Any]:
+    """What the Hub reads of any module."""
     model = hub_id(record.backbone["name"])
     single = {} if record.heads else {"pipeline_tag": _PIPELINES[record.head]}
-    results = [_result(each) for each in _of_one_task(record)]
+    tags = ["adapters", "adapter-stilts", record.backbone["model_type"], record.method]
     return {
         "language": "multilingual",
         "library_name": "adapters",
         **({"base_model": model} if "/" in model and not Path(model).exists() else {}),
-        "tags": ["adapters", "adapter-stilts", record.backbone["model_type"], record.method],
+        "tags": [*tags, "merge"] if record.merged else tags,
         **single,
+    }
+
+
+def _metadata(record: ModuleRecord) -> dict[str, Any]:
+    hub_ids = list(dict.fromkeys(name for task in _tasks(record) for name in _hub_ids(task)))
+    results = [_result(each) for each in _of_one_task(record)]
+    return {
+        **_library(record),
         **({"datasets": hub_ids} if hub_ids else {}),
         "model-index": [{"name": record.name, "results": results}],
     }
@@ -230,7 +245,7 @@ def _place(record: ModuleRecord) -> str:
 
 def _peft_text(record: ModuleRecord) -> str:
     # Of several heads that format has none: it is the module for the plain trunk.
-    auto = AUTO_CLASSES["embedding" if record.heads else record.head]  # type: ignore[index]
+    auto = AUTO_CLASSES[record.head if record.has_head else "embedding"]  # type: ignore[index]
     labels = (
         f", num_labels={record.data['labels']}"
         if record.head in ("classification", "tagging")

@@ -38,7 +38,7 @@ from adapter_stilts.modules.stacking import check_fusable, check_stackable
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.local import find_module, load_module
-from adapter_stilts.zoo.merged import check_mergeable, merged_record
+from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes, merged_record
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 
@@ -318,6 +318,7 @@ def checked(resolved: Resolved) -> Resolved:
     Raises:
         UserError: a module twice, or modules of different backbones, or of kinds that do not stack.
     """
+    check_merged_kinds(resolved.expression, resolved.methods)
     check_fusable(resolved.expression, resolved.methods)
     check_stackable(resolved.methods)
     named = leaves(resolved.expression)
@@ -338,7 +339,7 @@ def checked(resolved: Resolved) -> Resolved:
                 f"'{other.backbone.get('name')}' ({other.backbone.get('fingerprint')})"
             )
     folders = {name: leaf.folder for name, leaf in resolved.leaves.items()}
-    check_mergeable(resolved.expression, resolved.records, folders)
+    check_merged_shapes(resolved.expression, resolved.records, folders)
     return resolved
 
 

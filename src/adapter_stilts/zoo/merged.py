@@ -23,10 +23,25 @@ _FREE = ("dropout", "init_weights", "init_weights_seed", "leave_out", "reduction
 _Shapes = dict[str, tuple[int, ...]]
 
 
-def check_mergeable(
+def check_merged_kinds(expression: Expression, methods: Mapping[str, str]) -> None:
+    """Refuses merges of modules that are not of one kind, or of a kind that cannot be merged.
+
+    Args:
+        methods: the method of every module by its name.
+
+    Raises:
+        UserError: names the two, and what would work.
+    """
+    for merge in merges(expression):
+        names = leaves(merge)
+        for name in names:
+            _check_kind(names[0], name, methods)
+
+
+def check_merged_shapes(
     expression: Expression, records: Mapping[str, ModuleRecord], folders: Mapping[str, Path]
 ) -> None:
-    """Refuses merges of unlike modules, by what their files say; no weights are read.
+    """Refuses merges of modules of unlike shape, by what their files say; no weights are read.
 
     Raises:
         UserError: names two modules and what they differ in.
@@ -34,8 +49,6 @@ def check_mergeable(
     for merge in merges(expression):
         assert merge.terms is not None
         names = leaves(merge)
-        for name in names:
-            _check_kind(names[0], name, {each: records[each].method for each in names})
         lora = get_method(records[names[0]].method).family == "lora"
         if not lora and (merge.terms.rank or merge.terms.lora != "products"):
             raise UserError(

@@ -23,7 +23,7 @@ from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import ChoiceExample, Example, HeadKind, TaskSpec
 from adapter_stilts.zoo.composed import load_resolved, resolve, resolve_folder
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,14 @@ class Module:
         """The kind of its head.
 
         Raises:
-            UserError: it has one for each of several tasks, and none has been chosen.
+            UserError: it has one for each of several tasks, and none has been chosen; or it is a
+                merge that was given none.
         """
+        if self.record.head == NO_HEAD:
+            raise UserError(
+                f"'{self.record.name}' has no head: give it that of a module with `adstilts merge "
+                "--head MODULE`, or train a target on top with `adstilts train-target --on`"
+            )
         if self.record.heads:
             raise UserError(
                 f"module '{self.record.name}' has a head for each of its tasks: choose --task from "

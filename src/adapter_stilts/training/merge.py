@@ -1,0 +1,181 @@
+"""Merging modules into one, by weights that are given or searched: no gradients, no training."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.modules.composition import Call, canonical, leaves, merged, parse
+from adapter_stilts.modules.engine import Engine, load_engine
+from adapter_stilts.modules.merge_terms import MERGES, Terms, checked, checked_density, get_merge
+from adapter_stilts.modules.merged import add_merged
+from adapter_stilts.modules.native import load_head
+from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.tasks.spec import HeadKind
+from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.training.arguments import check_numbers
+from adapter_stilts.training.folders import check_free
+from adapter_stilts.training.merge_head import Plan, head_for
+from adapter_stilts.training.merge_record import Merged, merge_record
+from adapter_stilts.training.merge_search import check_search, search_weights
+from adapter_stilts.training.naming import default_folder
+from adapter_stilts.training.run import Trained
+from adapter_stilts.zoo.composed import Leaf, Resolved, load_leaves, resolve
+from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.record import NO_HEAD, RECORD
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def merge(
+    sources: Sequence[str],
+    *,
+    how: str | None = None,
+    weights: Sequence[float] | None = None,
+    density: float | None = None,
+    lora: str = "products",
+    rank: int = 0,
+    head: str | None = None,
+    search: bool = False,
+    target: str | None = None,
+    examples: int = 64,
+    budget: int = 60,
+    data: str | None = None,
+    name: str | None = None,
+    backbone: str | None = None,
+    precision: str = "auto",
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Trained:
+    """Merges modules into one module on disk, without training.
+
+    The same merges work unwritten in compositions: `stack(ties(squad, mnli), tydiqa)`.
+
+    Args:
+        sources: names or folders of two or more modules of one kind, on one backbone; their order
+            only matters to the weights.
+        how: `average`, `linear` (weighted mean), `task-arithmetic` (weighted sum), `ties`,
+            `dare-ties` or `slerp`. By default `average`, in a search `task-arithmetic`.
+        weights: one for each source; in a search, where it begins.
+        density: the fraction of values that `ties` and `dare-ties` keep.
+        lora: merge LoRAs by `products` or by `factors`.
+        rank: of a LoRA merged by products; 0 for the largest of the sources.
+        head: the source whose head the merged module gets; by default it has none.
+        search: find the weights on a few examples of `target`, without gradients (LoraHub, Huang
+            et al. 2023). The head is that of the source that fits the target; where none does,
+            one is trained briefly on top of the average.
+        target: a target task, such as `tydiqa`; needed for a search, and only there.
+        examples: of the target's English training data, to search on.
+        budget: weights to try at most.
+        data: where the target's data is, as for `train_adapter`.
+        name: what the module is called; by default what was merged.
+        backbone: where the modules' backbone lies, if it has moved.
+        precision: of the trunk in a search.
+        seed: of what is drawn at random: values to drop, examples, weights to try.
+        out: folder of the module; by default `ZOO/BACKBONE/NAME`.
+        overwrite: replace a module that lies there.
+        quiet: no progress bar.
+
+    Raises:
+        UserError: unknown modules, one named twice, or of different kinds, shapes or backbones;
+            weights that do not fit; a head or a target that does not fit.
+    """
+    started = time.monotonic()
+    check_numbers(seed=seed, limit=examples, dev_limit=None)
+    aim = _target(search, target)
+    plan = Plan(aim, examples, budget, data, seed, precision, quiet) if aim else None
+    method = get_merge(how or ("task-arithmetic" if plan else "average"))
+    if plan:
+        check_search(plan, method, len(sources))
+    kept = 0.0 if density is None else checked_density(density)
+    given = Terms(tuple(weights or ()), kept, lora, rank, seed if method.chance else 0)
+    resolved = _resolve(sources, method.name, checked(method, given, len(sources)))
+    place = backbone or resolved.backbone
+    found = find_backbone(place)
+    name = _name(name, resolved)
+    folder = Path(out) if out else default_folder(found, name, None)
+    check_free(folder, resume=False, overwrite=overwrite)
+    chosen = _source(head, resolved) if head else None
+    with head_for(plan, resolved, place, chosen) as leaf:
+        engine = load_engine(found, precision=precision, device=default_device())
+        made = _merge(engine, name, resolved, leaf, plan)
+    record = merge_record(made, seed, time.monotonic() - started)
+    kind = "embedding" if record.head == NO_HEAD else record.head
+    return Trained(folder, save_module(engine, record, cast(HeadKind, kind), folder))
+
+
+def _merge(
+    engine: Engine, name: str, resolved: Resolved, head: Leaf | None, plan: Plan | None
+) -> Merged:
+    call = resolved.expression
+    assert isinstance(call, Call)
+    parts = tuple(
+        load_leaves(engine, dataclasses.replace(resolved, expression=part)) for part in call.parts
+    )
+    setter = add_merged(engine, name, dataclasses.replace(call, parts=parts))
+    if head:
+        load_head(engine, head.folder, name)
+    if not plan:
+        return Merged(engine, name, resolved, head, None)
+    searched = search_weights(engine, name, call, setter, plan)
+    assert call.terms is not None
+    terms = dataclasses.replace(call.terms, weights=searched.weights)
+    terms = checked(MERGES[call.operator], terms, len(parts))
+    found = dataclasses.replace(call, terms=terms)
+    return Merged(engine, name, dataclasses.replace(resolved, expression=found), head, searched)
+
+
+def _target(search: bool, target: str | None) -> TargetSpec | None:
+    """The target to search on, if there is to be a search."""
+    if search and target is None:
+        raise UserError("a search needs a target to search on: --target tydiqa")
+    if not search and target is not None:
+        raise UserError(f"target {target} says on what to search for weights: add --search")
+    return get_target(target) if target is not None else None
+
+
+def _resolve(sources: Sequence[str], how: str, terms: Terms) -> Resolved:
+    parts = [source if Path(source, RECORD).is_file() else parse(source) for source in sources]
+    for part in parts:
+        if isinstance(part, Call) and part.terms is None:
+            raise UserError(f"'{part}': single modules and merges of them can be merged")
+    return resolve(canonical(merged(how, parts, terms)))
+
+
+def _name(given: str | None, resolved: Resolved) -> str:
+    """What the merged module is called: as given, or after what it is made of."""
+    named = leaves(resolved.expression)
+    if given is None:
+        assert isinstance(resolved.expression, Call)
+        ending = "-".join(named) if len(named) <= 4 else f"of-{len(named)}"
+        given = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{resolved.expression.operator}-{ending}")
+    if not _NAME.fullmatch(given):
+        raise UserError(f"name '{given}': only letters, digits, - and _ make a module's name")
+    if hasattr(torch.nn.ModuleDict, given):
+        raise UserError(f"name '{given}': torch has no place for it, choose another one")
+    if given in resolved.leaves:
+        raise UserError(f"name '{given}' is that of a source: choose another one")
+    return given
+
+
+def _source(head: str, resolved: Resolved) -> Leaf:
+    """The source whose head was asked for, by its name or as it was given."""
+    known = dict(resolved.leaves)
+    for leaf in resolved.leaves.values():
+        known |= {leaf.folder.name: leaf, str(leaf.folder): leaf}
+    head = head if head in known else str(Path(head))
+    if head not in known:
+        raise unknown("source", head, resolved.leaves)
+    if not known[head].record.has_head:
+        raise UserError(f"source '{head}' has no head to take")
+    return known[head]

@@ -1,0 +1,126 @@
+"""The head that a search over merges is done with."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.composition import Call, merged
+from adapter_stilts.modules.merge_terms import Terms
+from adapter_stilts.modules.native import read_head
+from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.training.job import Lesson
+from adapter_stilts.training.run import train_adapter
+from adapter_stilts.zoo.composed import Leaf, Resolved
+
+HEAD_EXAMPLES = 1000
+"""What a head is trained on, once, where no source has one that fits."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search: on which examples of which target, and how long."""
+
+    target: TargetSpec
+    count: int
+    budget: int
+    data: str | None
+    seed: int
+    precision: str
+    quiet: bool
+
+    @property
+    def task(self) -> TaskSpec:
+        """The target's (last) training task.
+
+        Raises:
+            UserError: the target has no training data.
+        """
+        return self.target.trained_in("en")[-1]
+
+    @cached_property
+    def examples(self) -> ExampleSet:
+        """The examples to search on, drawn from the training data."""
+        return load_examples(self.task, "train", self.data, limit=self.count, seed=self.seed)
+
+
+@contextmanager
+def head_for(
+    plan: Plan | None, resolved: Resolved, backbone: str, chosen: Leaf | None
+) -> Iterator[Leaf | None]:
+    """The module whose head a merge gets: the one chosen, or one that fits the search.
+
+    Of several sources that fit, the one trained on the target itself, then on the task most like
+    it, then the first. Where none fits, a head is trained on top of the average of the sources;
+    it is gone when the block ends.
+
+    Raises:
+        UserError: the one chosen does not fit the target.
+    """
+    if plan is None:
+        yield chosen
+        return
+    if chosen and not fits(chosen, plan):
+        raise UserError(
+            f"the head of '{chosen.record.name}' ({chosen.record.head}) does not fit "
+            f"{plan.target.name}: leave --head out, and one that does is chosen or trained"
+        )
+    if chosen or plan.task.head == "embedding":
+        yield chosen
+        return
+    found = [leaf for leaf in resolved.leaves.values() if fits(leaf, plan)]
+    if found:
+        wanted = (plan.task.name, plan.target.name, plan.target.near)
+        yield min(
+            found,
+            key=lambda leaf: wanted.index(leaf.record.task) if leaf.record.task in wanted else 3,
+        )
+        return
+    with tempfile.TemporaryDirectory(prefix="adstilts-head-") as folder:
+        yield _train(plan, resolved, backbone, Path(folder) / "head")
+
+
+def fits(leaf: Leaf, plan: Plan) -> bool:
+    """Whether a module's head is of the target's kind, with the target's labels in its order."""
+    task = plan.task
+    if leaf.record.head != task.head or not leaf.record.has_head:
+        return False
+    labels, choices = read_head(leaf.folder)
+    if task.head == "classification":
+        return labels == task.labels
+    if task.head == "choice":
+        return choices == task.choices
+    if task.head == "tagging":
+        return {tag for tags in plan.examples.examples["tags"] for tag in tags} <= set(labels)
+    return True
+
+
+def _train(plan: Plan, resolved: Resolved, backbone: str, folder: Path) -> Leaf:
+    """A new head on top of the average, learnt in one pass."""
+    call = resolved.expression
+    assert isinstance(call, Call) and call.terms is not None
+    terms = Terms(lora=call.terms.lora, rank=call.terms.rank)
+    average = dataclasses.replace(resolved, expression=merged("average", call.parts, terms))
+    trained = train_adapter(
+        Lesson(plan.task, average, fresh_head=True),
+        method="head",
+        backbone=backbone,
+        data=plan.data,
+        limit=HEAD_EXAMPLES,
+        dev_limit=max(64, HEAD_EXAMPLES // 10),
+        epochs=1.0,
+        evaluations=1,
+        precision=plan.precision,
+        seed=plan.seed,
+        out=folder,
+        quiet=plan.quiet,
+    )
+    return Leaf(trained.path, trained.record)

@@ -1,0 +1,83 @@
+"""What a merged module says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from adapter_stilts.modules.composition import Call, canonical
+from adapter_stilts.modules.engine import Engine, module_parameters
+from adapter_stilts.modules.merge_terms import MERGES, full_weights
+from adapter_stilts.modules.methods import get_method
+from adapter_stilts.training.environment import machine, peak_memory_mb, versions
+from adapter_stilts.training.merge_search import Searched
+from adapter_stilts.zoo.composed import Leaf, Resolved
+from adapter_stilts.zoo.record import ModuleRecord
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged module in the engine, and what it came of."""
+
+    engine: Engine
+    name: str
+    resolved: Resolved
+    head: Leaf | None
+    searched: Searched | None
+
+
+def merge_record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
+    """The record of a merged module: its head's, with all that the merge makes different."""
+    engine, resolved, head = made.engine, made.resolved, made.head
+    merge_ = resolved.expression
+    assert isinstance(merge_, Call) and merge_.terms is not None
+    own = head.record if head else resolved.record
+    searched = dataclasses.asdict(made.searched) if made.searched else {}
+    about = _about(merge_, resolved, head)
+    decides = [resolved.identity, own.run if head else "", searched]
+    return dataclasses.replace(
+        own,
+        name=made.name,
+        run=hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16],
+        method=next(iter(resolved.methods.values())),
+        composition=made.name,
+        backbone={**own.backbone, "name": engine.backbone.name},
+        recipe={**own.recipe, "seed": seed},
+        scores={},
+        parameters=sum(p.numel() for p in module_parameters(engine, made.name).values()),
+        steps=0,
+        best_step=0,
+        seconds=seconds,
+        peak_memory_mb=peak_memory_mb(),
+        versions=versions(),
+        machine=machine(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        files={},
+        bases={},
+        merged={**about, **({"search": searched} if searched else {})},
+    )
+
+
+def _about(merge_: Call, resolved: Resolved, head: Leaf | None) -> dict[str, Any]:
+    """What the record says of the merge."""
+    assert merge_.terms is not None
+    method = MERGES[merge_.operator]
+    weights = full_weights(method, merge_.terms, len(merge_.parts))
+    lora = get_method(next(iter(resolved.methods.values()))).family == "lora"
+    return {
+        "expression": canonical(merge_),
+        "how": method.name,
+        "weights": dict(zip(map(canonical, merge_.parts), weights, strict=True)),
+        **({"density": merge_.terms.density or method.density} if method.density else {}),
+        **({"lora": merge_.terms.lora} if lora else {}),
+        **({"seed": merge_.terms.seed} if method.chance else {}),
+        "sources": {
+            name: {"run": leaf.record.run, "path": str(leaf.folder), "task": leaf.record.task}
+            for name, leaf in resolved.leaves.items()
+        },
+        **({"head": {"name": head.record.name, "run": head.record.run}} if head else {}),
+    }
