@@ -35,8 +35,15 @@ def _two(engine: Engine, method: str) -> None:
         make_module(engine, name, method, "span", seed=seed, leave_out=(0,))
 
 
-@pytest.mark.parametrize("method", ["bottleneck", "double-bottleneck", "lora"])
-@pytest.mark.parametrize("text", ["average(a, c)", "linear(2*a, 1*c)", "slerp(a, c)"])
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("bottleneck", "average(a, c)"),
+        ("double-bottleneck", "slerp(a, c)"),
+        ("lora", "linear(2*a, 1*c)"),
+        ("lora", "slerp(a, c, lora=factors)"),
+    ],
+)
 def test_a_module_merged_with_its_like_is_the_same(engine: Engine, method: str, text: str) -> None:
     _two(engine, method)
     make_module(engine, "c", method, "span", seed=0, leave_out=(0,))

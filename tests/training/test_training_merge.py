@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,10 @@ MODULES: Any = {
 SEARCH: Any = {"search": True, "data": "sample", "examples": 12, "precision": "fp32", "quiet": True}
 
 
-@pytest.fixture
-def filled(tiny_xlmr: Path, zoo: Path) -> Path:
-    """Modules in the zoo."""
+@pytest.fixture(scope="module")
+def made(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zoo of modules of two kinds."""
+    zoo = tmp_path_factory.mktemp("search-zoo")
     engine = make_engine(str(tiny_xlmr))
     for seed, (name, (method, head)) in enumerate(MODULES.items()):
         make_module(engine, name, method, head, seed=seed)
@@ -41,7 +43,13 @@ def filled(tiny_xlmr: Path, zoo: Path) -> Path:
         if name == "squad-v2":
             record = make_record(engine, name, method, head, run="f" * 16, task="squad-v2")
         save_module(engine, record, head, zoo / "tiny" / name)
-    return zoo / "tiny"
+    return zoo
+
+
+@pytest.fixture
+def filled(made: Path, zoo: Path) -> Path:
+    """A copy of it, as the zoo."""
+    return Path(shutil.copytree(made, zoo)) / "tiny"
 
 
 def _plan(target: str, **changes: Any) -> Plan:
@@ -72,7 +80,7 @@ def test_searched_weights_lower_the_loss_and_are_found_again(filled: Path) -> No
     assert again.record.run == made.record.run
     other = merge(["mnli", "squad"], target="xnli", budget=30, name="other", seed=1, **SEARCH)
     assert other.record.merged["weights"] != made.record.merged["weights"]
-    assert "the loss went" in (made.path / "README.md").read_text("utf-8")
+    assert "evaluations the loss went from" in (made.path / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +110,13 @@ def test_the_head_that_is_nearest_the_target(filled: Path) -> None:
     assert chosen.record.merged["head"]["name"] == "squad"
     with pytest.raises(UserError, match=r"the head of 'mnli' \(classification\) does not fit mlqa"):
         merge(["squad", "mnli"], head="mnli", name="no", target="mlqa", budget=10, **SEARCH)
+
+
+def test_sentence_vectors_need_no_head(filled: Path) -> None:
+    made = merge(["squad", "mnli"], target="lareqa", budget=8, name="mix", **SEARCH)
+    before, after = made.record.merged["search"]["penalised"]
+    assert after <= before
+    assert made.record.head == "none" and "head" not in made.record.merged
 
 
 def test_labels_and_choices_decide_whether_a_head_fits(filled: Path) -> None:

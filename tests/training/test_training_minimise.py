@@ -16,7 +16,8 @@ def _bowl(point: Point) -> float:
 
 def test_finds_the_lowest_point_and_the_same_one_again() -> None:
     np.random.seed(5)
-    before = np.random.get_state()[1]
+    following = np.random.random()
+    np.random.seed(5)
     tried: list[Point] = []
 
     def watched(point: Point) -> float:
@@ -27,7 +28,7 @@ def test_finds_the_lowest_point_and_the_same_one_again() -> None:
     assert best == pytest.approx((0.4, -0.7), abs=0.03)
     assert tried[0] == (1.0, 1.0) and len(tried) <= 150
     assert all(abs(x) <= 1.5 and round(x, 4) == x for point in tried for x in point)
-    assert np.array_equal(before, np.random.get_state()[1])
+    assert np.random.random() == following
     assert minimise(_bowl, (1.0, 1.0), bounds=(-1.5, 1.5), budget=150, seed=0) == best
     other = minimise(_bowl, (1.0, 1.0), bounds=(-1.5, 1.5), budget=30, seed=1)
     assert other != minimise(_bowl, (1.0, 1.0), bounds=(-1.5, 1.5), budget=30, seed=0)

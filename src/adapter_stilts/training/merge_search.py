@@ -21,7 +21,7 @@ from adapter_stilts.features.build import build_features
 from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.modules.composition import Call
 from adapter_stilts.modules.engine import Engine, activate_block, forward
-from adapter_stilts.modules.merge_terms import MERGES, MergeMethod
+from adapter_stilts.modules.merge_terms import MERGES, MergeMethod, full_weights
 from adapter_stilts.modules.merged import Setter
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.training.contrastive import dual_encoder_loss
@@ -80,13 +80,15 @@ def search_weights(engine: Engine, name: str, merge: Call, setter: Setter, plan:
             setter(_counting(method, weights))
             losses[weights] = mean_loss(engine, batches)
         bar.update()
-        bar.set_postfix(loss=f"{min(losses.values()):.4f}")
+        bar.set_postfix(loss=f"{losses[weights]:.4f}", refresh=False)
         return penalised(weights)
 
     assert merge.terms is not None
-    start = merge.terms.weights or (_share(method, count),) * count
+    given = full_weights(method, merge.terms, count) if merge.terms.weights else ()
+    start = given or (_share(method, count),) * count
     bounds = (0.0 if method.mean else -LARGEST, LARGEST)
-    with tqdm(total=plan.budget, desc="merges", disable=plan.quiet, leave=False) as bar:
+    hidden = True if plan.quiet else None  # None: unless a person watches
+    with tqdm(total=plan.budget, desc="merges", disable=hidden, leave=False) as bar:
         best = minimise(
             loss,
             [min(max(each, bounds[0]), bounds[1]) for each in start],

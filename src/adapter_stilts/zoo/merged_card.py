@@ -20,8 +20,10 @@ def merged_text(record: ModuleRecord, how_to_use: str) -> str:
     )
     return f"""# {record.name}
 
-`{merged["expression"]}`: a {record.method} module merged from others without training, over the
-frozen backbone `{record.backbone["name"]}`, with adapter-stilts. {record.parameters:,} parameters,
+`{merged["expression"]}`
+
+A {record.method} module merged from others, without training, over the frozen backbone
+`{record.backbone["name"]}` with adapter-stilts. {record.parameters:,} parameters,
 {_head(record)}; the backbone is unchanged.
 
 ## Use
@@ -63,7 +65,7 @@ def _search(found: dict[str, Any] | None) -> str:
     if not found:
         return ""
     return f"""
-The weights were searched without gradients (LoraHub, Huang et al. 2023) on {found["examples"]}
-English training examples of {found["target"]}: in {found["evaluations"]} evaluations the loss went
-from {found["loss_before"]:.4f} to {found["loss_after"]:.4f}.
+The weights were searched without gradients (as in LoraHub, Huang et al. 2023) on
+{found["examples"]} English training examples of {found["target"]}: in {found["evaluations"]}
+evaluations the loss went from {found["loss_before"]:.4f} to {found["loss_after"]:.4f}.
 """
