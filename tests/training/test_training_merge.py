@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapter_stilts import load, merge, train_target
+from adapter_stilts import load, merge, train_multitask, train_target
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import activate_block, module_parameters
@@ -139,6 +139,24 @@ def test_a_head_is_trained_where_no_source_has_one(
     assert after <= before
     assert sorted(path.name for path in filled.parent.glob("*/*")) == sorted([*MODULES, "mix"])
     assert set(load(made.path).classify("a", "b")) == set(get_target("pawsx").labels)
+
+
+def test_heads_of_a_module_of_several_tasks(filled: Path, tiny_xlmr: Path) -> None:
+    options: Any = {"data": "sample", "limit": 8, "dev_limit": 4, "epochs": 1, "max_length": 64}
+    options |= {"evaluations": 1, "precision": "fp32", "quiet": True, "backbone": str(tiny_xlmr)}
+    multi = train_multitask("mnli,squad", out=filled / "multi", **options)
+    made = merge(["multi", "squad-v2"], head="multitask:mnli", name="mix")
+    assert (made.record.task, made.record.heads) == ("mnli", {})
+    assert made.record.merged["head"] == {
+        "name": "multitask",
+        "task": "mnli",
+        "run": multi.record.run,
+    }
+    assert set(load("mix").classify("a", "b")) == {"entailment", "neutral", "contradiction"}
+    with pytest.raises(UserError, match="no head of a source 'multitask'"):
+        merge(["multi", "squad-v2"], head="multitask", name="other")
+    found = merge(["multi", "squad-v2"], target="xnli", budget=8, name="found", **SEARCH)
+    assert found.record.merged["head"]["task"] == "mnli"
 
 
 def test_a_target_is_learnt_on_top_of_a_merge(filled: Path) -> None:

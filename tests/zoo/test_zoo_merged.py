@@ -246,7 +246,7 @@ def test_without_a_head(filled: Path) -> None:
         (["squad", "mnli"], {"how": "linear", "weights": [1]}, "1 weights for 2 modules"),
         (["squad", "mnli"], {"how": "ties", "density": 0.0}, "density lies above 0"),
         (["squad", "mnli"], {"how": "tie"}, "no way of merging 'tie': did you mean 'ties'"),
-        (["squad", "mnli"], {"head": "top"}, "no source 'top'"),
+        (["squad", "mnli"], {"head": "top"}, "no head of a source 'top'"),
         (["squad", "mnli"], {"name": "a.b"}, "name 'a.b': only letters"),
         (["squad", "mnli"], {"name": "squad"}, "name 'squad' is that of a source"),
         (["squad", "mnli"], {"name": "half"}, "name 'half': torch"),

@@ -67,16 +67,24 @@ def load_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) 
         UserError: a file is missing or damaged, or the weights do not fit the backbone.
     """
     for task in tasks:
-        place, head = folder / FOLDER / task, head_name(module, task)
-        check_files(place, HEAD_FILES)
-        try:
-            engine.model.load_head(str(place), load_as=head, use_safetensors=True)
-        except (RuntimeError, OSError, LookupError, ValueError, TypeError) as error:
-            why = " ".join(str(error).split())[-160:]
-            raise UserError(
-                f"{place}: the head does not fit backbone '{engine.backbone.name}' ({why})"
-            ) from error
-        if head not in engine.model.heads:
-            raise UserError(f"{place / HEAD_CONFIG} is not a head for this backbone")
-        claim_head(engine, module, head, trainable=False)
+        load_head(engine, module, head_name(module, task), folder / FOLDER / task)
+
+
+def load_head(engine: Engine, module: str, head: str, folder: Path) -> None:
+    """Adds a saved head to the engine, where the module is already.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights do not fit the backbone.
+    """
+    check_files(folder, HEAD_FILES)
+    try:
+        engine.model.load_head(str(folder), load_as=head, use_safetensors=True)
+    except (RuntimeError, OSError, LookupError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split())[-160:]
+        raise UserError(
+            f"{folder}: the head does not fit backbone '{engine.backbone.name}' ({why})"
+        ) from error
+    if head not in engine.model.heads:
+        raise UserError(f"{folder / HEAD_CONFIG} is not a head for this backbone")
+    claim_head(engine, module, head, trainable=False)
     engine.model.eval()

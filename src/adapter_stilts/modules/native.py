@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -131,36 +130,13 @@ def head_labels(engine: Engine, name: str) -> tuple[str, ...]:
     return tuple(sorted(label2id, key=lambda label: int(label2id[label])))
 
 
-def load_head(engine: Engine, folder: Path, name: str) -> None:
-    """Gives the module of that name in the engine the head of a saved one, frozen.
-
-    Raises:
-        UserError: there is no head, or it does not fit the backbone.
-    """
-    check_files(folder, FILES[1:])
-    try:
-        engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
-    except (RuntimeError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{folder}: the head does not fit backbone '{engine.backbone.name}' "
-            f"({_last_line(error)})"
-        ) from error
-    own = {k: p for k, p in engine.model.named_parameters() if _is_in_head(k, name)}
-    for parameter in own.values():
-        parameter.data = parameter.data.to(engine.device, torch.float32)
-        parameter.requires_grad_(False)
-    engine.modules[name] = (*engine.modules[name], *own)
-    engine.model.active_head = name
-    engine.model.eval()
-
-
 def read_head(folder: Path) -> tuple[tuple[str, ...], int]:
     """The label names and the number of choices of a saved head, without its weights.
 
     Raises:
         UserError: there is none, or its configuration is damaged.
     """
-    check_files(folder, FILES[1:])
+    check_files(folder, HEAD_FILES)
     try:
         config = json.loads((folder / HEAD_CONFIG).read_text(encoding="utf-8"))["config"]
         label2id = config.get("label2id") or {}

@@ -15,15 +15,15 @@ from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.composition import Call, canonical, leaves, merged, parse
 from adapter_stilts.modules.engine import Engine, load_engine
+from adapter_stilts.modules.heads import head_name, load_head
 from adapter_stilts.modules.merge_terms import MERGES, Terms, checked, checked_density, get_merge
 from adapter_stilts.modules.merged import add_merged
-from adapter_stilts.modules.native import load_head
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.arguments import check_numbers
 from adapter_stilts.training.folders import check_free
-from adapter_stilts.training.merge_head import Plan, head_for
+from adapter_stilts.training.merge_head import Plan, head_for, heads_of
 from adapter_stilts.training.merge_record import Merged, merge_record
 from adapter_stilts.training.merge_search import check_search, search_weights
 from adapter_stilts.training.naming import default_folder
@@ -70,7 +70,8 @@ def merge(
         density: the fraction of values that `ties` and `dare-ties` keep.
         lora: merge LoRAs by `products` or by `factors`.
         rank: of a LoRA merged by products; 0 for the largest of the sources.
-        head: the source whose head the merged module gets; by default it has none.
+        head: the source whose head the merged module gets, of a module of several tasks such as
+            `multitask:squad`; by default it has none.
         search: find the weights on a few examples of `target`, without gradients (LoraHub, Huang
             et al. 2023). The head is that of the source that fits the target; where none does,
             one is trained briefly on top of the average.
@@ -124,7 +125,7 @@ def _merge(
     )
     setter = add_merged(engine, name, dataclasses.replace(call, parts=parts))
     if head:
-        load_head(engine, head.folder, name)
+        load_head(engine, name, name, head.folder)
     if not plan:
         return Merged(engine, name, resolved, head, None)
     searched = search_weights(engine, name, call, setter, plan)
@@ -170,12 +171,12 @@ def _name(given: str | None, resolved: Resolved) -> str:
 
 def _source(head: str, resolved: Resolved) -> Leaf:
     """The source whose head was asked for, by its name or as it was given."""
-    known = dict(resolved.leaves)
-    for leaf in resolved.leaves.values():
-        known |= {leaf.folder.name: leaf, str(leaf.folder): leaf}
-    head = head if head in known else str(Path(head))
-    if head not in known:
-        raise unknown("source", head, resolved.leaves)
-    if not known[head].record.has_head:
-        raise UserError(f"source '{head}' has no head to take")
-    return known[head]
+    known: dict[str, Leaf] = {}
+    for name, leaf in resolved.leaves.items():
+        for task, own in heads_of(leaf).items():
+            for given in (name, leaf.folder.name, str(leaf.folder)):
+                known[head_name(given, task)] = own
+    found = known.get(head) or known.get(str(Path(head)))
+    if found is None:
+        raise unknown("head of a source", head, known)
+    return found

@@ -13,6 +13,7 @@ from pathlib import Path
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Call, merged
+from adapter_stilts.modules.heads import FOLDER
 from adapter_stilts.modules.merge_terms import Terms
 from adapter_stilts.modules.native import read_head
 from adapter_stilts.tasks.spec import TaskSpec
@@ -76,7 +77,8 @@ def head_for(
     if chosen or plan.task.head == "embedding":
         yield chosen
         return
-    found = [leaf for leaf in resolved.leaves.values() if fits(leaf, plan)]
+    every = [own for leaf in resolved.leaves.values() for own in heads_of(leaf).values()]
+    found = [leaf for leaf in every if fits(leaf, plan)]
     if found:
         wanted = (plan.task.name, plan.target.name, plan.target.near)
         yield min(
@@ -88,10 +90,18 @@ def head_for(
         yield _train(plan, resolved, backbone, Path(folder) / "head")
 
 
+def heads_of(leaf: Leaf) -> dict[str, Leaf]:
+    """The heads of a module, as if each were its only one; by task where they are several."""
+    record = leaf.record
+    if record.heads:
+        return {t: Leaf(leaf.folder / FOLDER / t, record.at(t)) for t in record.heads}
+    return {"": leaf} if record.has_head else {}
+
+
 def fits(leaf: Leaf, plan: Plan) -> bool:
     """Whether a module's head is of the target's kind, with the target's labels in its order."""
     task = plan.task
-    if leaf.record.head != task.head or not leaf.record.has_head:
+    if leaf.record.head != task.head:
         return False
     labels, choices = read_head(leaf.folder)
     if task.head == "classification":
@@ -110,7 +120,7 @@ def _train(plan: Plan, resolved: Resolved, backbone: str, folder: Path) -> Leaf:
     terms = Terms(lora=call.terms.lora, rank=call.terms.rank)
     average = dataclasses.replace(resolved, expression=merged("average", call.parts, terms))
     trained = train_adapter(
-        Lesson(plan.task, average, fresh_head=True),
+        Lesson((plan.task,), average, fresh_head=True),
         method="head",
         backbone=backbone,
         data=plan.data,

@@ -79,5 +79,9 @@ def _about(merge_: Call, resolved: Resolved, head: Leaf | None) -> dict[str, Any
             name: {"run": leaf.record.run, "path": str(leaf.folder), "task": leaf.record.task}
             for name, leaf in resolved.leaves.items()
         },
-        **({"head": {"name": head.record.name, "run": head.record.run}} if head else {}),
+        **({"head": _head(head.record)} if head else {}),
     }
+
+
+def _head(record: ModuleRecord) -> dict[str, str]:
+    return {"name": record.name, "task": record.task, "run": record.run}

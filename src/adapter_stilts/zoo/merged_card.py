@@ -58,7 +58,7 @@ def _head(record: ModuleRecord) -> str:
         return "no head of its own: train a target on top of it, or use its sentence vectors"
     if not record.merged.get("head"):
         return "no head: a text's vector is the mean of the last layer's hidden states"
-    return f"with the {record.head} head of `{record.merged['head']['name']}`"
+    return f"with the {record.head} head of `{record.merged['head']['name']}` for {record.task}"
 
 
 def _search(found: dict[str, Any] | None) -> str:
