@@ -80,6 +80,7 @@ def test_canonical_form(text: str, written: str) -> None:
         ("average(a, b, lora=facts)", 1, "did you mean 'factors'?"),
         ("average(a, b, lora=factors, rank=3)", 1, "factors keep the rank"),
         ("average(stack(a, b), c)", 1, "not stack(a, b)"),
+        ("stack(c, fuse(a, average(b, c)))", 10, "not average(b, c): write it with"),
         ("averge(a, b)", 1, "did you mean 'average'?"),
     ],
 )

@@ -20,6 +20,7 @@ from adapter_stilts.modules.engine import Engine, add_module, forward, module_pa
 from adapter_stilts.modules.methods import MethodOptions, get_method
 from adapter_stilts.zoo.composed import activate, load_composition, resolve
 from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.sources import resolve_sources
 from made_modules import LABELS, logits_of, make_engine, make_module, make_record, token_batch
 
 MODULES: Any = {
@@ -121,12 +122,21 @@ def test_what_decides_a_merge_is_in_its_identity(filled: Path) -> None:
         ("average(squad, sqad)", "did you mean 'squad'"),
         ("average(small, mnli-lora, lora=factors)", "with lora=products, ranks may differ"),
         ("average(squad, mnli, lora=factors)", "'mnli' is no LoRA"),
+        ("uniform(top, average(squad, mnli))", "not average(mnli, squad): write it with"),
+        ("average(top, uniform(squad, mnli))", "not uniform(mnli, squad)"),
     ],
 )
 def test_what_cannot_be_merged(filled: Path, text: str, words: str) -> None:
     with pytest.raises(UserError) as raised:
         resolve(text)
     assert words in str(raised.value)
+
+
+def test_a_merge_is_no_source_of_a_fusion(filled: Path) -> None:
+    with pytest.raises(UserError, match=r"'average\(mnli, squad\)' cannot be fused: write it"):
+        resolve_sources(["top", "average(squad, mnli)"])
+    merge(["squad", "mnli"], name="mix")
+    assert str(resolve_sources(["top", "mix"]).expression) == "fuse(mix, top)"
 
 
 def test_other_settings_of_the_same_shape(filled: Path) -> None:

@@ -251,7 +251,12 @@ class _Reader:
         if len(parts) < OPERATORS[token].least:
             least = OPERATORS[token].least
             raise self._error(f"{token} needs at least {least} modules, not {len(parts)}", place)
-        return stacked(*parts) if token == "stack" else fused(*parts, operator=token)
+        if token == "stack":
+            return stacked(*parts)
+        for part in filter(merges, parts):
+            what = f"{token} takes modules, not {part}: write it with `adstilts merge` first"
+            raise self._error(what, place)
+        return fused(*parts, operator=token)
 
     def _parts(self) -> tuple[Expression, ...]:
         self._next += 1  # the opening bracket
