@@ -47,6 +47,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/zero_shot.py --data "$(DATA)"
 	$(BIN)/python benchmarks/eval_speed.py --data "$(DATA)"
 	$(BIN)/python benchmarks/search_memory.py
+	$(BIN)/python benchmarks/general_purpose.py --data "$(DATA)"
 	$(BIN)/python benchmarks/fusion_cost.py
 
 clean:
