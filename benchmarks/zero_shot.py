@@ -198,7 +198,9 @@ def page(args: argparse.Namespace) -> str:
     ]
     for name in targets:
         lines += ["", *detail(args, name, found[name])]
-    return "\n".join(lines) + "\n"
+    notes = Path(__file__).with_name("zero_shot_notes.md")
+    closing = "\n" + notes.read_text(encoding="utf-8") if notes.exists() else ""
+    return "\n".join(lines) + "\n" + closing
 
 
 def _means(target: str, row: dict[str, Any]) -> tuple[float | None, float]:

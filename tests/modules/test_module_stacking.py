@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import parse
+from adapter_stilts.modules.composition import parse, stacked
 from adapter_stilts.modules.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.modules.stacking import check_stackable
 from made_modules import logits_of, make_engine, make_module, token_batch
@@ -83,9 +83,38 @@ def test_stacked_scalings_multiply(tiny_xlmr: Any) -> None:
     assert torch.allclose(logits_of(forward(engine, batch), batch), both, atol=1e-5)
 
 
+def check(*methods: str) -> None:
+    """Checks a stack of modules of these methods, from the bottom up."""
+    names = "abcd"[: len(methods)]
+    check_stackable(stacked(*names), dict(zip(names, methods, strict=True)))
+
+
 def test_what_does_not_stack() -> None:
-    check_stackable({"a": "bottleneck", "b": "ia3", "c": "ia3", "d": "double-bottleneck"})
-    check_stackable({"a": "lora-all", "b": "bottleneck", "c": "lora"})
+    check("bottleneck", "ia3", "ia3", "double-bottleneck")
+    check("lora-all", "bottleneck", "lora")
+    check("head", "parallel-bottleneck", "lora", "bottleneck")
     for below, above in (("lora", "ia3"), ("dora", "lora"), ("dora", "dora")):
-        with pytest.raises(UserError, match=re.escape(f"'top' ({above}) cannot be stacked")):
-            check_stackable({"low": below, "top": above})
+        with pytest.raises(UserError, match=re.escape(f"'b' ({above}) cannot be stacked")):
+            check(below, above)
+
+
+@pytest.mark.parametrize("below", ["bottleneck", "double-bottleneck", "parallel-bottleneck"])
+def test_a_parallel_adapter_stacks_on_no_bottleneck(below: str) -> None:
+    with pytest.raises(UserError, match=r"'c' \(parallel-bottleneck\) cannot be stacked on 'a'"):
+        check_stackable(
+            parse("stack(a, b, c)"), {"a": below, "b": "lora", "c": "parallel-bottleneck"}
+        )
+    side_by_side = {"a": "parallel-bottleneck", "b": "parallel-bottleneck", "c": "bottleneck"}
+    check_stackable(parse("stack(fuse(a, b), c)"), side_by_side)
+
+
+def test_the_library_loses_what_is_below_a_parallel_adapter(tiny_xlmr: Any) -> None:
+    """Should this fail, a newer `adapters` has mended it, and it need not be refused."""
+    engine = make_engine(str(tiny_xlmr))
+    make_module(engine, "a", "parallel-bottleneck", "span")
+    make_module(engine, "b", "parallel-bottleneck", "span", seed=1)
+    batch = token_batch(engine, "span")
+    activate_block(engine, block_of(parse("stack(a, b)")), "b")
+    both = logits_of(forward(engine, batch), batch)
+    activate_block(engine, "b", "b")
+    assert torch.equal(logits_of(forward(engine, batch), batch), both)

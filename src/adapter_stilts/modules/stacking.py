@@ -98,15 +98,16 @@ def _fusable_with(method: str) -> str:
     return "lora" if get_method(method).family == "lora" else method
 
 
-def check_stackable(methods: dict[str, str]) -> None:
+def check_stackable(expression: Expression, methods: Mapping[str, str]) -> None:
     """Refuses modules that change the same weights in ways that do not go together.
 
     Args:
-        methods: the method of every module by its name, from the bottom up.
+        methods: the method of every module of the expression by its name, from the bottom up.
 
     Raises:
         UserError: names the two.
     """
+    _check_parallel(expression, methods)
     first: tuple[str, str] | None = None
     for name, method in methods.items():
         family = get_method(method).family
@@ -119,3 +120,25 @@ def check_stackable(methods: dict[str, str]) -> None:
                 "bottleneck modules stack with any other, LoRA with LoRA, (IA)3 with (IA)3"
             )
         first = first or (name, family)
+
+
+def _check_parallel(expression: Expression, methods: Mapping[str, str]) -> None:
+    """In `adapters` 1.3 a parallel adapter replaces what the bottleneck below it has added."""
+    if isinstance(expression, str):
+        return
+    below = ""
+    for part in expression.parts:
+        _check_parallel(part, methods)
+        kinds = {methods[leaf]: leaf for leaf in leaves(part)}
+        if expression.operator == "stack" and below and "parallel-bottleneck" in kinds:
+            raise UserError(
+                f"'{kinds['parallel-bottleneck']}' (parallel-bottleneck) cannot be stacked on "
+                f"'{below}' ({methods[below]}), whose work it would replace: methods bottleneck "
+                "and double-bottleneck stack"
+            )
+        bottlenecks = [leaf for leaf in leaves(part) if _adds(methods[leaf])]
+        below = bottlenecks[-1] if bottlenecks else below
+
+
+def _adds(method: str) -> bool:
+    return get_method(method).family == "bottleneck" and method != "head"

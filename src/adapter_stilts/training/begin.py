@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Call
+from adapter_stilts.modules.composition import Call, stacked
 from adapter_stilts.modules.engine import add_module, copy_weights
 from adapter_stilts.modules.fusing import FusionShape, add_fusion
 from adapter_stilts.modules.heads import add_learning_head, head_name
@@ -27,7 +27,8 @@ def check_method(lesson: Lesson, method: str, name: str) -> None:
     if is_fusion(method) != lesson.fuses:
         raise UserError(f"method '{method}' fuses modules: see `adstilts fuse`")
     if lesson.on and not lesson.fuses:
-        check_stackable({**lesson.on.methods, name: method})
+        on_top = stacked(lesson.on.expression, name)
+        check_stackable(on_top, {**lesson.on.methods, name: method})
 
 
 def add_module_of(job: Job) -> None:

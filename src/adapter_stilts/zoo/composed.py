@@ -39,7 +39,7 @@ from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.local import find_module, load_module
 from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes, merged_record
-from adapter_stilts.zoo.record import RECORD, ModuleRecord
+from adapter_stilts.zoo.record import NO_HEAD, RECORD, ModuleRecord
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,7 @@ class Resolved:
                 return merged_record(merge, self.records)
         records = [leaf.record for leaf in self.leaves.values()]
         longest = max(records, key=lambda each: int(each.recipe["max_length"]))
-        return dataclasses.replace(
-            longest, name=name, head="embedding", run=self.identity, heads={}
-        )
+        return dataclasses.replace(longest, name=name, head=NO_HEAD, run=self.identity, heads={})
 
     @property
     def records(self) -> dict[str, ModuleRecord]:
@@ -320,7 +318,7 @@ def checked(resolved: Resolved) -> Resolved:
     """
     check_merged_kinds(resolved.expression, resolved.methods)
     check_fusable(resolved.expression, resolved.methods)
-    check_stackable(resolved.methods)
+    check_stackable(resolved.expression, resolved.methods)
     named = leaves(resolved.expression)
     twice = _twice(renamed(resolved.expression, lambda name: resolved.leaves[name].record.run))
     for name in named:
