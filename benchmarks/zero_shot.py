@@ -151,7 +151,7 @@ def scored(args: argparse.Namespace, target: str) -> None:
         backbone=args.backbone,
         langs="all" if args.full else plan.langs,
         split=plan.split,
-        data=str(data_of(args, target)),
+        data=str(tried_on(args, target)),
         limit=None if args.full else plan.rows or None,
         out=args.work / "predictions" / target,
     )
@@ -175,6 +175,17 @@ def data_of(args: argparse.Namespace, target: str) -> Path:
             (folder / "train-en.tsv").write_text("".join(lines[:PAWSX_TRAIN]))
             (folder / "dev-en.tsv").write_text("".join(lines[:PAWSX_TRAIN]))
     return folder.parent
+
+
+def tried_on(args: argparse.Namespace, target: str) -> Path:
+    """Where the evaluation reads; LAReQA's pool, all languages there are, is bounded as well."""
+    if target != "lareqa" or args.full:
+        return data_of(args, target)
+    folder = Path(args.work) / "data" / "lareqa" / "lareqa" / "xquad-r"
+    folder.mkdir(parents=True, exist_ok=True)
+    for language in PLANS[target].langs.split(","):
+        shutil.copy(args.data / "lareqa" / "xquad-r" / f"{language}.json", folder)
+    return folder.parents[1]
 
 
 def page(args: argparse.Namespace) -> str:
