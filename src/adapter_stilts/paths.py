@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -22,12 +24,33 @@ def zoo_dir() -> Path:
     return Path(os.environ.get("ADSTILTS_ZOO") or "zoo")
 
 
+def shared_zoos() -> list[Path]:
+    """Folders of modules that are read only: `ADSTILTS_ZOO_PATH`, or `adapters_zoo`.
+
+    The variable holds folders as `PATH` does; empty, it means none. Without it `adapters_zoo` is
+    looked for in the current folder, then in the checkout that this package was installed from.
+    """
+    given = os.environ.get("ADSTILTS_ZOO_PATH")
+    if given is not None:
+        return [Path(each) for each in given.split(os.pathsep) if each]
+    here = Path("adapters_zoo")
+    checkout = Path(__file__).resolve().parents[2]
+    if not here.is_dir() and (checkout / "pyproject.toml").is_file():
+        here = checkout / "adapters_zoo"
+    return [here] if here.is_dir() else []
+
+
+def pulled_dir() -> Path:
+    """The folder of modules pulled from the Hub: `ADSTILTS_PULLED`, or `pulled` in the cache."""
+    return Path(os.environ.get("ADSTILTS_PULLED") or cache_dir() / "pulled")
+
+
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` that becomes `target` when the block ends well.
 
     On an exception the temporary folder is removed and `target` is untouched. An existing
-    `target` is replaced.
+    `target` is replaced. Of several processes that write the same one, the last one's stays.
     """
     import shutil
 
@@ -36,13 +59,25 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     work.chmod(0o755)
     try:
         yield work
-        if target.exists():
+        while not _took_place(work, target):
+            # It is there, perhaps only just now by another process: moved out of the way.
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            target.rename(old / target.name)
-            work.rename(target)
+            with contextlib.suppress(FileNotFoundError):
+                target.rename(old / target.name)
             shutil.rmtree(old, ignore_errors=True)
-        else:
-            work.rename(target)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+
+
+def _took_place(work: Path, target: Path) -> bool:
+    try:
+        work.rename(target)
+    except OSError as error:
+        if error.errno in _OCCUPIED:
+            return False
+        raise
+    return True
