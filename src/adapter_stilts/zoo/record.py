@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.safety import brief, is_plain_path, read_json
+from adapter_stilts.zoo.record_fields import first_wrong
 
 RECORD = "module.json"
 FORMAT = 1
@@ -44,6 +45,8 @@ class ModuleRecord:
             max_length, scores, no_answer_threshold, parameters, batches, train and dev data.
         merged: of a merge: how, and the terms, weights and sources that decide it.
         files: SHA-256 of every other file of the folder.
+        evaluations: scores in percent by target task, language and metric, where they were added.
+        origin: where it was pulled from: `hub`, the repository, and `revision`, the commit.
     """
 
     name: str
@@ -69,7 +72,15 @@ class ModuleRecord:
     bases: dict[str, dict[str, str]] = field(default_factory=dict)
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
     merged: dict[str, Any] = field(default_factory=dict)
+    evaluations: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def hub(self) -> str:
+        """`repository@commit` of a module that came from the Hub, else an empty text."""
+        where = self.origin
+        return f"{where['hub']}@{where.get('revision', 'main')}" if where.get("hub") else ""
 
     @property
     def has_head(self) -> bool:
@@ -142,13 +153,10 @@ class ModuleRecord:
             UserError: there is none, or it is not one of ours.
         """
         path = folder / RECORD
-        try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.is_file():
             where = "is not there" if not folder.exists() else f"has no {RECORD}: not a module"
-            raise UserError(f"module {folder} {where}") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not readable as JSON ({error})") from error
+            raise UserError(f"module {folder} {where}")
+        fields = read_json(path)
         known = {item.name for item in dataclasses.fields(cls)}
         needed = {
             item.name
@@ -159,17 +167,13 @@ class ModuleRecord:
             lacking = f" (lacks '{min(missing)}')" if isinstance(fields, dict) else ""
             raise UserError(f"{path}: not a module record{lacking}")
         if fields.get("format", 0) != FORMAT:
-            raise UserError(
-                f"{path}: written in format {fields.get('format')}, this version reads {FORMAT}"
-            )
-        for name in ("bases", "heads", "merged"):
-            fields.setdefault(name, {})
-        wrong = [key for key, kind in _TYPES.items() if not _is(fields.get(key), kind)]
-        if not wrong and not all(_is_head(task, each) for task, each in fields["heads"].items()):
-            wrong = ["heads"]
+            given = brief(fields.get("format"))
+            raise UserError(f"{path}: written in format {given}, this version reads {FORMAT}")
+        fields = {key: value for key, value in fields.items() if key in known}
+        wrong = first_wrong(fields)
         if wrong:
-            raise UserError(f"{path}: '{wrong[0]}' is not what a module record has there")
-        return cls(**{key: value for key, value in fields.items() if key in known})
+            raise UserError(f"{path}: '{wrong}' is not what a module record has there")
+        return cls(**fields)
 
     def verify(self, folder: Path) -> None:
         """Compares every file with its recorded hash.
@@ -180,8 +184,8 @@ class ModuleRecord:
         for name, expected in self.files.items():
             path = folder / name
             # By the name alone: files of the Hub's cache are links that leave their folder.
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise UserError(f"{folder / RECORD}: file name '{name}' leaves the folder")
+            if not is_plain_path(name):
+                raise UserError(f"{folder / RECORD}: file name '{brief(name)}' leaves the folder")
             if not path.is_file():
                 raise UserError(f"{path} is missing: copy the module again")
             if sha256(path) != expected:
@@ -189,38 +193,6 @@ class ModuleRecord:
                     f"{path} is damaged: its content is not what {RECORD} recorded; "
                     "copy or train the module again"
                 )
-
-
-_TYPES: dict[str, type | None] = {
-    **dict.fromkeys(("name", "task", "head", "method"), None),
-    **dict.fromkeys(("backbone", "files"), str),
-    **dict.fromkeys(("recipe", "data", "scores", "merged"), object),
-    **dict.fromkeys(("bases", "heads"), dict),
-}
-"""Fields that loading reads: None for a string, else the type of a mapping's values."""
-
-
-def _is(value: Any, kind: type | None) -> bool:
-    if kind is None:
-        return isinstance(value, str)
-    return isinstance(value, dict) and all(isinstance(item, kind) for item in value.values())
-
-
-_HEAD: dict[str, type] = {
-    "head": str,
-    "labels": list,
-    "max_length": int,
-    "scores": dict,
-    "parameters": int,
-    "train": dict,
-    "dev": dict,
-}
-
-
-def _is_head(task: str, about: dict[str, Any]) -> bool:
-    """Whether an entry of `heads` can be read, and the task's name be that of a folder."""
-    known = all(isinstance(about.get(key), kind) for key, kind in _HEAD.items())
-    return known and "no_answer_threshold" in about and bool(re.fullmatch(r"[\w+-]+", task))
 
 
 def sha256(path: Path) -> str:
