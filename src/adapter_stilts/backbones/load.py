@@ -56,7 +56,10 @@ class Backbone:
     def config(self) -> PretrainedConfig:
         """The model's configuration, read anew for every backbone object."""
         try:
-            config: PretrainedConfig = AutoConfig.from_pretrained(self.path)
+            config: PretrainedConfig = AutoConfig.from_pretrained(
+                self.path,
+                trust_remote_code=False,  # a stranger's module may have named it
+            )
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"backbone '{self.name}': {self.path}/config.json is not the configuration of a "
@@ -70,7 +73,7 @@ class Backbone:
         quieten()
         try:
             tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
-                self.path, use_fast=True
+                self.path, use_fast=True, trust_remote_code=False
             )
         except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
             raise UserError(

@@ -182,6 +182,8 @@ def parse(text: str) -> Expression:
     Raises:
         UserError: the text is not a composition; a caret marks the place.
     """
+    if text.count("(") > 100:
+        raise UserError("a composition has 100 operators at most")
     reader = _Reader(text)
     expression = reader.expression()
     if reader.here:

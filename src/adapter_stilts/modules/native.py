@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import Engine
+from adapter_stilts.safety import printable, read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter.safetensors"
 HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", "model_head.safetensors"
@@ -61,7 +62,8 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
             set_active=True,
             loading_info=report,
         )
-    except (RuntimeError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
+    except Exception as error:  # the library checks little of what it reads
+        _withdraw(engine, name)
         raise UserError(
             f"{folder}: the weights do not fit backbone '{engine.backbone.name}' "
             f"({_last_line(error)})"
@@ -73,6 +75,7 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
         if not key.startswith("heads.") or is_in_head(key, name)
     ]
     if missing:
+        _withdraw(engine, name)
         raise UserError(f"{folder}: weights lack {missing[0]}")
     engine.model.active_head = name if head else None
     engine.model.to(device=engine.device)
@@ -85,9 +88,17 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
     engine.model.eval()
 
 
+def _withdraw(engine: Engine, name: str) -> None:
+    """Takes out what half a loading has left."""
+    with contextlib.suppress(Exception):
+        engine.model.delete_adapter(name)
+    with contextlib.suppress(Exception):
+        engine.model.delete_head(name)
+
+
 def _last_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[-1].strip()[:160] if lines else type(error).__name__
+    return printable(lines[-1].strip()[:160]) if lines else type(error).__name__
 
 
 HEAD_FILES = ((HEAD_WEIGHTS, HEAD_CONFIG),)
@@ -114,12 +125,11 @@ def check_files(folder: Path, files: Sequence[tuple[str, str]] = FILES) -> None:
         try:
             with safe_open(path, framework="pt") as file:
                 file.keys()
-        except SafetensorError as error:
-            raise UserError(f"{path}: damaged or truncated weights file ({error})") from error
-        try:
-            json.loads((folder / config).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{folder / config}: not readable as JSON") from error
+        except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{path}: damaged or truncated weights file ({_last_line(error)})"
+            ) from error
+        read_json(folder / config)
 
 
 def head_labels(engine: Engine, name: str) -> tuple[str, ...]:
