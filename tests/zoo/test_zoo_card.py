@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.peft_format import AUTO_CLASSES
+from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.card import write_card
+from adapter_stilts.zoo.card_parts import licence_metadata, licence_text
 from made_modules import TASKS, make_record
 
 HUB_BACKBONE = {
@@ -48,7 +51,10 @@ def test_metadata(
     assert found["library_name"] == "adapters"
     assert found["base_model"] == "FacebookAI/xlm-roberta-large"
     assert found["pipeline_tag"] == pipeline
-    assert found["language"] == "multilingual"
+    assert found["language"] == ["multilingual", "en"]
+    assert found["base_model_relation"] == "adapter"
+    assert re.fullmatch(r"[a-z0-9.-]+", found["license"])
+    assert (found["license"] == "other") == ("license_name" in found)
     assert {"adapters", "adapter-stilts", "xlm-roberta", "lora"} <= set(found["tags"])
     if TASKS[head] == "ccg":
         assert "datasets" not in found  # it is not on the Hub
@@ -77,6 +83,7 @@ def test_text(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:
     assert f"AutoModelForSequenceClassification.from_pretrained({place}, num_labels=3)" in text
     assert 'PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER/peft")' in text
     assert "Data licence:" in text
+    assert "trained parameters" in text
 
 
 @pytest.mark.parametrize("head", AUTO_CLASSES)
@@ -88,6 +95,71 @@ def test_snippets_are_python(tiny_engine: Engine, saved: Path, tmp_path: Path, h
         for snippet in snippets:
             compile(snippet, "card", "exec")
         assert ("num_labels=" in text) == (head in ("classification", "tagging"))
+
+
+SCORES = {"tydiqa": {"ko": {"f1": 41.94, "exact_match": 30.0}, "sw": {"f1": 60.4}}}
+
+
+def test_scores_of_languages(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:
+    text = card(tiny_engine, tmp_path, "span", evaluations=SCORES)
+    assert "## Scores on tydiqa, zero-shot" in text
+    assert "| ko | 41.94 | 30.00 |" in text
+    assert "| sw | 60.40 |  |" in text
+    data = ModelCard.load(tmp_path / "README.md").data
+    found = {
+        (each.dataset_config, each.metric_type): each.metric_value for each in data.eval_results
+    }
+    assert found["ko", "f1"] == 41.94
+    assert found["sw", "f1"] == 60.4
+    assert (None, "accuracy") in found  # of the dev data
+    assert data.model_name == "mnli-lora"
+
+
+@pytest.mark.parametrize("task", [*intermediate_tasks(), *target_tasks()])
+def test_licences_have_names_on_the_hub(task: str) -> None:
+    every: dict[str, Any] = {**intermediate_tasks(), **target_tasks()}
+    licence = every[task].licence
+    found = licence_metadata(licence)
+    assert found["license"] == "other" or found["license"].count("-") < 4
+    assert re.fullmatch(r"[a-z0-9.-]+", found.get("license_name", "x"))
+    text = licence_text(licence)
+    assert licence in text
+    assert ("commercial use" in text) == ("NC" in licence or "non-commercial" in licence)
+
+
+def test_the_command_makes_it_again(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:
+    recipe = {"max_length": 64, "stride": 16, "method": "lora", "seed": 3, "leave_out": [0, 1]}
+    text = card(tiny_engine, tmp_path, "span", recipe=recipe)
+    command = typed(text)
+    assert command[:4] == ["train-adapter", "squad", "--method", "lora"]
+    assert command[command.index("--seed") + 1] == "3"
+    assert command[command.index("--leave-out") + 1] == "0,1"
+    bases = {"squad": {"run": "a" * 16}, "mnli": {"run": "b" * 16}}
+    above = card(
+        tiny_engine, tmp_path, "span", task="tydiqa", bases=bases, composition="stack(squad, qa)"
+    )
+    assert typed(above)[:2] == ["train-target", "tydiqa"]
+    assert "--on squad" in " ".join(typed(above))
+    for arguments in (command, typed(above)):
+        called(arguments)
+
+
+def typed(text: str) -> list[str]:
+    """The command's arguments."""
+    (line,) = re.findall(r"^adstilts (.*)$", text, re.MULTILINE)
+    return shlex.split(line)
+
+
+def called(arguments: list[str]) -> None:
+    """The command line takes it."""
+    import typer
+
+    from adapter_stilts.cli import app
+
+    context = typer.main.get_command(app).make_context("adstilts", list(arguments))
+    command = typer.main.get_command(app).commands[arguments[0]]  # type: ignore[attr-defined]
+    with context:
+        command.make_context(arguments[0], list(arguments[1:]), parent=context)
 
 
 def test_no_peft_snippet_without_peft(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:

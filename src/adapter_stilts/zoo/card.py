@@ -13,29 +13,37 @@ from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.peft_format import AUTO_CLASSES
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.zoo.card_parts import (
+    PIPELINES,
+    base_metadata,
+    evaluation_results,
+    languages,
+    languages_text,
+    licence_metadata,
+    licence_text,
+    licences,
+    reproduce_text,
+    size_text,
+    tags,
+)
 from adapter_stilts.zoo.merged_card import merged_text
-from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
-
-_PIPELINES = {
-    "classification": "text-classification",
-    "choice": "multiple-choice",
-    "span": "question-answering",
-    "tagging": "token-classification",
-    "embedding": "sentence-similarity",
-    NO_HEAD: "feature-extraction",
-}
+from adapter_stilts.zoo.record import ModuleRecord
 
 
-def write_card(record: ModuleRecord, folder: Path, *, peft: bool) -> None:
-    """Writes README.md with the Hub's metadata block."""
+def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = "") -> None:
+    """Writes README.md with the Hub's metadata block; `repo` is where it will lie on the Hub."""
     if record.merged:
-        fields = _library(record)
+        fields = _library(record, peft=peft)
         text = merged_text(record, _plain_text(record) + (_peft_text(record) if peft else ""))
     else:
         native = (folder / NATIVE_WEIGHTS).is_file()
-        fields, text = _metadata(record), _text(record, peft=peft, native=native)
+        fields = _metadata(record, peft=peft)
+        text = _text(record, folder, peft=peft, native=native)
     header = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     text = f"---\n{header}---\n\n{text}"
+    if repo:
+        text = text.replace('PATH_OF_THIS_FOLDER/peft"', f'{repo}", subfolder="peft"')
+        text = text.replace("PATH_OF_THIS_FOLDER", repo)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
@@ -48,25 +56,26 @@ def _tasks(record: ModuleRecord) -> list[TaskSpec]:
     return [get_trained(each.task) for each in _of_one_task(record)]
 
 
-def _library(record: ModuleRecord) -> dict[str, Any]:
+def _library(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
     """What the Hub reads of any module."""
     model = hub_id(record.backbone["name"])
-    single = {} if record.heads else {"pipeline_tag": _PIPELINES[record.head]}
-    tags = ["adapters", "adapter-stilts", record.backbone["model_type"], record.method]
+    single = {} if record.heads else {"pipeline_tag": PIPELINES[record.head]}
     return {
-        "language": "multilingual",
+        "language": languages(record),
         "library_name": "adapters",
-        **({"base_model": model} if "/" in model and not Path(model).exists() else {}),
-        "tags": [*tags, "merge"] if record.merged else tags,
+        **base_metadata(model),
+        "tags": [*tags(record, peft=peft), *(["merge"] if record.merged else [])],
         **single,
     }
 
 
-def _metadata(record: ModuleRecord) -> dict[str, Any]:
+def _metadata(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
     hub_ids = list(dict.fromkeys(name for task in _tasks(record) for name in _hub_ids(task)))
     results = [_result(each) for each in _of_one_task(record)]
+    results += evaluation_results(record)
     return {
-        **_library(record),
+        **_library(record, peft=peft),
+        **licence_metadata(licences(_tasks(record))),
         **({"datasets": hub_ids} if hub_ids else {}),
         "model-index": [{"name": record.name, "results": results}],
     }
@@ -81,13 +90,13 @@ def _result(record: ModuleRecord) -> dict[str, Any]:
     task = get_trained(record.task)
     metric, value = next(iter(record.scores.items()))
     return {
-        "task": {"type": _PIPELINES[record.head]},
+        "task": {"type": PIPELINES[record.head]},
         "dataset": {"name": task.title, "type": next(iter(_hub_ids(task)), task.name)},
         "metrics": [{"type": metric, "value": round(value, 2)}],
     }
 
 
-def _text(record: ModuleRecord, *, peft: bool, native: bool) -> str:
+def _text(record: ModuleRecord, folder: Path, *, peft: bool, native: bool) -> str:
     tasks = _tasks(record)
     scores = "\n".join(f"| {key} | {value:.2f} |" for key, value in record.scores.items())
     train, dev = record.data["train"], record.data["dev"]
@@ -114,7 +123,7 @@ module = load("PATH_OF_THIS_FOLDER"{_choice(record)})
 |---|---|
 {scores}
 
-## Training
+{languages_text(record)}## Training
 
 {train["examples"]:,} examples (source: {train["origin"]}), {record.steps:,} steps, the best one
 ({record.best_step:,}) kept; {record.seconds:,.0f} seconds on {record.machine}; peak memory
@@ -124,8 +133,13 @@ module = load("PATH_OF_THIS_FOLDER"{_choice(record)})
 |---|---|
 {recipe}
 
-Data licence: {_licences(tasks)}. Whether it binds weights trained on the data differs by country;
-respect it when you share them.
+{reproduce_text(record)}## Size
+
+{record.parameters:,} trained parameters{size_text(folder)}; the backbone is not among them.
+
+## Licence
+
+{licence_text(licences(tasks))}
 
 {_citations(tasks)}
 """
@@ -138,12 +152,6 @@ def _choice(record: ModuleRecord) -> str:
 
 def _titles(tasks: list[TaskSpec]) -> str:
     return "; ".join(task.title for task in tasks)
-
-
-def _licences(tasks: list[TaskSpec]) -> str:
-    if len(tasks) == 1:
-        return tasks[0].licence
-    return "; ".join(f"{task.licence} ({task.name})" for task in tasks)
 
 
 def _citations(tasks: list[TaskSpec]) -> str:
