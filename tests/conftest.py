@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on the real Hub
+os.environ["ADSTILTS_ZOO_PATH"] = ""  # nor on the modules that are shipped
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a test process for every core
@@ -80,4 +81,5 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty zoo of the test's own."""
     folder = tmp_path / "zoo"
     monkeypatch.setenv("ADSTILTS_ZOO", str(folder))
+    monkeypatch.setenv("ADSTILTS_PULLED", str(tmp_path / "pulled"))
     yield folder

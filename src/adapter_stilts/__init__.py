@@ -25,6 +25,8 @@ __all__ = [
     "get_task",
     "load",
     "merge",
+    "pull",
+    "push",
     "train_adapter",
     "train_multitask",
     "train_target",
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from adapter_stilts.training.recipe import Recipe
     from adapter_stilts.training.run import Trained, train_adapter
     from adapter_stilts.training.target import train_target
+    from adapter_stilts.zoo.hub.pull import pull
+    from adapter_stilts.zoo.hub.push import push
     from adapter_stilts.zoo.module import Module, load
 
 _HOMES = {
@@ -62,6 +66,8 @@ _HOMES = {
     "Explanation": "adapter_stilts.evaluation.explanation",
     "fuse": "adapter_stilts.training.fuse",
     "merge": "adapter_stilts.training.merge",
+    "pull": "adapter_stilts.zoo.hub.pull",
+    "push": "adapter_stilts.zoo.hub.push",
 }
 
 

@@ -37,9 +37,10 @@ from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.stacking import check_fusable, check_stackable
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import get_trained
-from adapter_stilts.zoo.local import find_module, load_module
+from adapter_stilts.zoo.local import find_module, load_module, same_backbone
 from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes, merged_record
-from adapter_stilts.zoo.record import NO_HEAD, RECORD, ModuleRecord
+from adapter_stilts.zoo.places import has_record, readable
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Resolved:
     def bases(self) -> dict[str, dict[str, str]]:
         """What a module trained on top of this composition records of it."""
         known = {
-            name: {"run": leaf.record.run, "path": str(leaf.folder)}
+            name: {"run": leaf.record.run, "path": str(leaf.folder), **_hub(leaf)}
             for name, leaf in self.leaves.items()
         }
         for each in fusions(self.expression):
@@ -173,7 +174,7 @@ def resolve(text: str) -> Resolved:
         UserError: a syntax error, an unknown module, a base that is not there, or modules of
             different backbones.
     """
-    if Path(text, RECORD).is_file():
+    if has_record(Path(text)):
         return resolve_folder(Path(text))
     if chosen := re.fullmatch(r"(.*\S):([\w+-]+)\s*", text):
         return resolve(chosen[1]).choosing(chosen[2])
@@ -258,10 +259,14 @@ def _leaf(folder: Path) -> Leaf:
     return Leaf(folder, ModuleRecord.read(folder))
 
 
+def _hub(leaf: Leaf) -> dict[str, str]:
+    return {"hub": leaf.record.hub} if leaf.record.hub else {}
+
+
 def zoo_modules() -> Iterator[Leaf]:
     """Every module in the zoo."""
-    for path in sorted(zoo_dir().glob(f"*/*/{RECORD}")):
-        yield _leaf(path.parent)
+    for folder, record in readable():
+        yield Leaf(folder, record)
 
 
 def _trained_as(expression: Call) -> Iterator[Leaf]:
@@ -290,11 +295,13 @@ def _base(leaf: Leaf, name: str) -> Leaf:
     known = leaf.record.bases.get(name, {})
     run = known.get("run")
     for folder in (leaf.folder.parent / name, Path(known.get("path", "."))):
-        if (folder / RECORD).is_file() and (found := _leaf(folder)).record.run == run:
+        if has_record(folder) and (found := _leaf(folder)).record.run == run:
             return found
     for found in zoo_modules():
         if found.record.run == run:
             return found
+    if known.get("hub") and (found := _leaf(find_module(known["hub"]))).record.run == run:
+        return found
     raise UserError(
         f"module {leaf.folder} was trained on top of '{name}' (run {run}), which is neither beside "
         f"it nor at {known.get('path')} nor in {zoo_dir()}: copy it there or train it again"
@@ -329,7 +336,7 @@ def checked(resolved: Resolved) -> Resolved:
     first = resolved.leaves[named[0]].record
     for name in named[1:]:
         other = resolved.leaves[name].record
-        if other.backbone.get("fingerprint") != first.backbone.get("fingerprint"):
+        if not same_backbone(other.backbone, first.backbone):
             raise UserError(
                 f"composition '{canonical(resolved.expression)}': '{named[0]}' was made for "
                 f"backbone '{first.backbone.get('name')}' "

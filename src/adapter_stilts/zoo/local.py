@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.modules.composition import Expression
 from adapter_stilts.modules.engine import Engine, activate_block, copy_weights
 from adapter_stilts.modules.fusing import fusion_files, load_fusion, save_fusion
+from adapter_stilts.modules.guard import check_contents, check_widths
 from adapter_stilts.modules.heads import load_heads, save_heads
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import FILES, check_files, load_native, save_native
 from adapter_stilts.modules.peft_format import has_peft_format, save_peft
 from adapter_stilts.paths import atomic_folder, zoo_dir
+from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.card import write_card
+from adapter_stilts.zoo.hub.fetch import fetch
+from adapter_stilts.zoo.hub.ids import is_hub_id
+from adapter_stilts.zoo.places import by_name, found_modules, has_record
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 
@@ -52,22 +58,50 @@ def load_module(
         UserError: no module there, made for another backbone, or damaged.
     """
     record = ModuleRecord.read(folder)
-    if record.backbone.get("fingerprint") != engine.fingerprint:
-        raise UserError(
-            f"module {folder} was made for backbone '{record.backbone.get('name')}' (fingerprint "
-            f"{record.backbone.get('fingerprint')}), not for '{engine.backbone.name}' "
-            f"({engine.fingerprint}): load it with --backbone {record.backbone.get('name')}"
-        )
+    _check_backbone(engine, record, folder)
     fusion, name = is_fusion(record.method), name or record.name
     own = record.has_head
     check_files(folder, fusion_files(folder, head=own) if fusion else FILES[: 1 + own])
     record.verify(folder)
+    check_contents(folder, record.method)
     if fusion:
-        load_fusion(engine, folder, name, sources, head=own)
+        try:
+            load_fusion(engine, folder, name, sources, head=own)
+        except (RuntimeError, OSError, LookupError, ValueError, TypeError) as error:
+            why = brief(error) or type(error).__name__
+            raise UserError(f"{folder}: the fusion does not fit its modules ({why})") from error
     else:
+        config = engine.model.config
+        check_widths(folder, int(config.hidden_size), int(config.intermediate_size))
         load_native(engine, folder, name, head=own)
         load_heads(engine, name, record.heads, folder)
     return record
+
+
+def _check_backbone(engine: Engine, record: ModuleRecord, folder: Path) -> None:
+    own = {"name": engine.backbone.name, "fingerprint": engine.fingerprint}
+    if same_backbone(record.backbone, own):
+        return
+    made_for, revision = record.backbone.get("name"), record.backbone.get("revision")
+    raise UserError(
+        f"module {folder} was made for backbone '{made_for}'"
+        f"{f' at revision {revision}' if revision else ''} (fingerprint "
+        f"{record.backbone.get('fingerprint')}), not for '{engine.backbone.name}' "
+        f"({engine.fingerprint}): load it with --backbone {made_for}"
+    )
+
+
+def same_backbone(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two modules were made for the same weights, as far as is known.
+
+    Modules of other programs have no fingerprint: the Hub's names decide, and then the shapes.
+    """
+    prints = {each.get("fingerprint", "") for each in (one, other)}
+    if "" not in prints:
+        return len(prints) == 1
+    names = {hub_id(each.get("name", "")).lower() for each in (one, other)}
+    local = any("/" not in name or name.startswith((".", "/", "~")) for name in names)
+    return len(names) == 1 or (local and EMBEDDED not in names)
 
 
 def start_from(engine: Engine, name: str, folder: Path) -> None:
@@ -90,28 +124,34 @@ def start_from(engine: Engine, name: str, folder: Path) -> None:
 
 
 def find_module(name: str) -> Path:
-    """The folder of a module: a path, or a name in the zoo (`squad`, `embedded/squad`).
+    """The folder of a module: a path, a name in a zoo (`squad`, `embedded/squad`), a Hub id.
+
+    A Hub id (`someone/xlmr-squad`, with `@revision` if need be) is pulled where it is not here.
 
     Raises:
         UserError: there is none, or several backbones have one of that name.
     """
-    if (Path(name) / RECORD).is_file():
+    if has_record(Path(name)):
         return Path(name)
-    zoo = zoo_dir()
-    found = [path.parent for path in sorted(zoo.glob(f"*/*/{RECORD}"))]
-    by_name = [
-        path for path in found if path.name == name or f"{path.parent.name}/{path.name}" == name
-    ]
-    if len(by_name) == 1:
-        return by_name[0]
-    if by_name:
-        options = ", ".join(f"{path.parent.name}/{path.name}" for path in by_name)
+    found = by_name(name)
+    if len(found) == 1:
+        return found[0].folder
+    if found:
+        options = ", ".join(each.name for each in found)
         raise UserError(f"module '{name}' exists for several backbones: choose from {options}")
-    near = suggest(name, [path.name for path in found])
-    if near:
-        raise UserError(f"no module '{name}': did you mean '{near[0]}'?")
     if Path(name).is_dir():
         raise UserError(f"folder {name} has no {RECORD}: not a module")
+    known = list(found_modules())
+    local = [each for each in known if each.place != "hub"]
+    if is_hub_id(name) and name.partition("/")[0] not in {
+        each.folder.parent.name for each in local
+    }:
+        return fetch(name)
+    near = suggest(name, [each.folder.name for each in local])
+    near = near or suggest(name, [each.name for each in known])
+    if near:
+        raise UserError(f"no module '{name}': did you mean '{near[0]}'?")
     raise UserError(
-        f"no module '{name}' in {zoo} and no such folder: train it with `adstilts train-adapter`"
+        f"no module '{name}' in {zoo_dir()} and no such folder: train it with "
+        "`adstilts train-adapter`"
     )

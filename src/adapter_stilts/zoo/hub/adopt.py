@@ -1,0 +1,81 @@
+"""A downloaded folder becomes a module: our own are compared with their record, others get one."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import re
+from pathlib import Path
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft
+from adapter_stilts.modules.guard import check_module
+from adapter_stilts.zoo.hub.offer import Offer
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
+
+
+def adopt(offer: Offer, folder: Path) -> ModuleRecord:
+    """Checks what was downloaded and writes down where it comes from.
+
+    Raises:
+        UserError: it is damaged, or not what it says, or of a kind that is not known here.
+    """
+    origin = {"hub": offer.repo, "revision": offer.commit}
+    if offer.kind == "module":
+        record = ModuleRecord.read(folder)
+        record.verify(folder)
+        _remove_others(folder, record)
+        check_module(folder, record.method)
+        return dataclasses.replace(record, origin=origin).write(folder)
+    name = _name(offer.repo)
+    found = read_peft(folder, name) if offer.kind == "peft" else read_adapter(folder)
+    check_module(folder, found.method)
+    record = _record(found, name, offer)
+    return dataclasses.replace(record, origin=origin).write(folder)
+
+
+def _remove_others(folder: Path, record: ModuleRecord) -> None:
+    """What the record does not name has no business in the module."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != RECORD and name not in record.files:
+            path.unlink()
+
+
+def _name(repo: str) -> str:
+    """What a module of someone else's is called in compositions."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", repo.partition("/")[2]).strip("-") or "module"
+
+
+def _record(found: Foreign, name: str, offer: Offer) -> ModuleRecord:
+    """As much of a record as can be known: no scores, no training."""
+    if not found.backbone:
+        raise UserError(f"'{offer.repo}' does not say for which backbone it was made")
+    unknown = {"origin": "unknown", "fingerprint": "", "examples": 0, "parts": []}
+    return ModuleRecord(
+        name=name,
+        run=hashlib.sha256(f"{offer.repo}@{offer.commit}".encode()).hexdigest()[:16],
+        task="",
+        head=found.head or "embedding",
+        method=found.method,
+        composition=name,
+        # Only the weights of the backbone itself, which nobody has loaded here, give a fingerprint.
+        backbone={
+            "name": found.backbone,
+            "revision": "",
+            "model_type": found.model_type,
+            "fingerprint": "",
+        },
+        recipe={"max_length": 256, "stride": 64, "method": found.method},
+        data={"train": unknown, "dev": unknown, "labels": found.labels, "language": ""},
+        scores={},
+        parameters=found.parameters,
+        steps=0,
+        best_step=0,
+        seconds=0.0,
+        peak_memory_mb=0.0,
+        versions={},
+        machine="",
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )

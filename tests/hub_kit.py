@@ -1,0 +1,58 @@
+"""What tests of the Hub share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from writable_hub import Hub
+
+REPO = "someone/xlmr-mnli"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """A module's files as a repository has them."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path, token: str = "") -> None:
+    """Makes `huggingface_hub`, which reads its environment once, talk to that address."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils._http import reset_sessions
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))
+    monkeypatch.setenv("HF_TOKEN", token)
+    reset_sessions()
+
+
+def pull_in_process(hub: Hub, name: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """`adapter_stilts.pull` in a process of its own, which prints the folder or the complaint."""
+    code = (
+        "import sys\n"
+        "from adapter_stilts.errors import FailureError, UserError\n"
+        "from adapter_stilts import pull\n"
+        "try:\n"
+        "    print(pull(sys.argv[1]).path)\n"
+        "except (UserError, FailureError) as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, name],
+        env={**environment, "HF_ENDPOINT": hub.url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
