@@ -9,8 +9,9 @@ import traceback
 
 import typer
 
-from adapter_stilts.cli import evaluate, explain, info, merge, predict, train
+from adapter_stilts.cli import evaluate, explain, info, merge, predict, train, zoo
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.safety import printable
 
 app = typer.Typer(
     name="adstilts",
@@ -29,6 +30,7 @@ merge.register(app)
 predict.register(app)
 evaluate.register(app)
 explain.register(app)
+zoo.register(app)
 
 
 @app.callback()
@@ -68,7 +70,7 @@ def main() -> None:
 def _fail(error: BaseException, code: int, *, prefix: str = "") -> None:
     if os.environ.get("ADSTILTS_DEBUG"):
         traceback.print_exception(error)
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = printable(" ".join(str(error).split())) or type(error).__name__
     typer.echo(f"adstilts: {prefix}{message}", err=True)
     if detail := getattr(error, "detail", ""):
         typer.echo(detail, err=True)

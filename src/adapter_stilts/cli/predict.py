@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.safety import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +80,7 @@ def predict(
         if as_json:
             typer.echo(json.dumps(result, ensure_ascii=False))
         else:
-            typer.echo(_line(loaded.kind, result))
+            typer.echo(printable(_line(loaded.kind, result)))
 
 
 def _rows(file: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from adapter_stilts.safety import printable
+
 
 def scores_line(scores: Mapping[str, float]) -> str:
     """`f1 63.0, exact_match 45.8`"""
@@ -22,5 +24,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for place, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))  # modules and their texts may come from anybody
     console.print(table)

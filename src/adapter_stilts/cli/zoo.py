@@ -1,0 +1,246 @@
+"""`adstilts zoo`, `adstilts pull` and `adstilts push`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from adapter_stilts.cli.show import print_table, scores_line
+from adapter_stilts.errors import FailureError, UserError
+
+if TYPE_CHECKING:
+    from adapter_stilts.zoo.inventory import Entry
+    from adapter_stilts.zoo.verify import Check
+
+JSON = typer.Option(False, "--json", help="Print as JSON.")
+OVERWRITE = typer.Option(False, "--overwrite", help="Replace what lies at --out.")
+zoo = typer.Typer(help="The modules that are here, and those on the Hub.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.add_typer(zoo, name="zoo")
+    app.command("pull")(pull)
+    app.command("push")(push)
+
+
+def pull(
+    module: str = typer.Argument(..., help="someone/xlmr-large-squad, or ...@revision."),
+    out: Path | None = typer.Option(None, "--out", help="Copy it to this folder, too."),
+    backbone: str | None = typer.Option(
+        None, "--backbone", help="Refuse a module that was made for another backbone."
+    ),
+    overwrite: bool = OVERWRITE,
+    as_json: bool = JSON,
+) -> None:
+    """Get a module from the Hub; its id then names it wherever a module is named."""
+    from adapter_stilts.zoo.hub import pull as hub
+
+    found = hub.pull(module, out=out, backbone=backbone, overwrite=overwrite)
+    record = found.record
+    if as_json:
+        fields = {"path": str(found.path), "hub": record.hub, "name": record.name}
+        typer.echo(json.dumps({**fields, "backbone": record.backbone}))
+        return
+    task = f" for {record.task}" if record.task else ""
+    typer.echo(f"{record.name}: {record.method}{task} on {record.backbone.get('name')}")
+    typer.echo(f"module: {found.path}")
+
+
+def push(
+    module: str = typer.Argument(..., help="A module: its name or folder."),
+    to: str = typer.Option(..., "--to", help="The repository: someone/xlmr-large-squad."),
+    private: bool = typer.Option(False, "--private", help="Make a repository only you see."),
+    branch: str | None = typer.Option(None, "--branch", help="Write to this branch."),
+    backbone: str | None = typer.Option(
+        None, "--backbone", help="The Hub's id of a backbone that lay in a folder here."
+    ),
+    scores: Path | None = typer.Option(
+        None, "--scores", help="A folder of `adstilts evaluate`: the card shows its scores."
+    ),
+    overwrite: bool = typer.Option(
+        False, "--overwrite", help="Replace something else in the repository."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Share a module on the Hub, with a card that says what it is."""
+    from adapter_stilts.zoo.hub import push as hub
+
+    done = hub.push(
+        module,
+        to,
+        private=private,
+        branch=branch,
+        backbone=backbone,
+        scores=scores,
+        overwrite=overwrite,
+    )
+    typer.echo(json.dumps(vars(done)) if as_json else f"pushed: {done.url} (commit {done.commit})")
+
+
+@zoo.command("list")
+def list_modules(
+    backbone: str = typer.Option("", "--backbone", help="Only modules of this backbone."),
+    task: str = typer.Option("", "--task", help="Only modules of this task."),
+    language: str = typer.Option("", "--language", help="Only modules trained in this language."),
+    as_json: bool = JSON,
+) -> None:
+    """List the modules of the zoo, of shared zoos, and those pulled from the Hub."""
+    from adapter_stilts.zoo.inventory import entries
+
+    found = list(entries(backbone=backbone, task=task, language=language))
+    if as_json:
+        typer.echo(json.dumps([entry.fields() for entry in found], indent=1))
+        return
+    if not found:
+        typer.echo("no modules: train one with `adstilts train-adapter`, or `adstilts pull` one")
+        return
+    columns = ("module", "task", "method", "backbone", "dev score", "size", "licence", "from")
+    print_table(columns, [_row(entry) for entry in found])
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    record, size = entry.record, f"{entry.size / 1e6:.1f} MB"
+    if record is None:
+        return (entry.found.name, "", "", "", "", size, "", f"{entry.where}: {entry.problem}")
+    score = dict(list(record.scores.items())[:1])
+    return (
+        entry.found.name,
+        record.task,
+        record.method,
+        record.backbone.get("name", ""),
+        scores_line(score),
+        size,
+        entry.licence,
+        entry.where,
+    )
+
+
+@zoo.command("show")
+def show(
+    name: str = typer.Argument(..., help="A module: its name, folder, or Hub id."),
+    as_json: bool = typer.Option(False, "--json", help="Print the whole record as JSON."),
+) -> None:
+    """Show what a module says of itself: its record and its card."""
+    from dataclasses import asdict
+
+    from adapter_stilts.safety import printable, read_text
+    from adapter_stilts.zoo.inventory import one
+
+    entry = one(name)
+    if entry.record is None:
+        raise UserError(entry.problem)
+    if as_json:
+        fields = {**entry.fields(), "record": asdict(entry.record)}
+        typer.echo(json.dumps(fields, indent=1))
+        return
+    rows = [(key, _shown(value)) for key, value in entry.fields().items()]
+    print_table(("what", "value"), rows)
+    card = entry.found.folder / "README.md"
+    if card.is_file():
+        typer.echo("\n" + printable(read_text(card)))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@zoo.command("verify")
+def verify(
+    names: list[str] = typer.Argument(None, help="Modules; all that are here by default."),
+    quick: bool = typer.Option(False, "--quick", help="Only the files: load no backbone."),
+    scores: bool = typer.Option(False, "--scores", help="Compute the dev scores anew."),
+    data: str | None = typer.Option(None, "--data", help="Where the dev data is, as in training."),
+    as_json: bool = JSON,
+) -> None:
+    """Check hashes, shapes and backbone of modules, and with --scores that scores come again."""
+    from adapter_stilts.zoo.inventory import entries, locate
+    from adapter_stilts.zoo.verify import verify as look
+
+    found = [entry for name in names for entry in locate(name)] if names else list(entries())
+    checks = {
+        str(entry.found.folder): look(entry.found.folder, load=not quick, scores=scores, data=data)
+        for entry in found
+    }
+    if as_json:
+        listed = {name: [vars(check) for check in each] for name, each in checks.items()}
+        typer.echo(json.dumps(listed, indent=1))
+    else:
+        rows = [_check_row(name, check) for name, each in checks.items() for check in each]
+        print_table(("module", "check", "result", "detail"), rows)
+    bad = [name for name, each in checks.items() if any(check.fine is False for check in each)]
+    if bad:
+        raise FailureError(f"{len(bad)} of {len(checks)} modules are not what they say: {bad[0]}")
+
+
+def _check_row(name: str, check: Check) -> tuple[str, ...]:
+    results = {True: "ok", False: "WRONG", None: "-"}
+    return (name, check.what, results[check.fine], check.detail)
+
+
+@zoo.command("remove")
+def remove(
+    name: str = typer.Argument(..., help="A module of the zoo, or one pulled from the Hub."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+) -> None:
+    """Remove a module from this disk."""
+    from adapter_stilts.safety import printable
+    from adapter_stilts.zoo import inventory
+
+    found = inventory.locate(name)
+    if len(found) > 1 and found[0].found.place != "hub":
+        inventory.one(name)
+    for entry in found:
+        needed = inventory.standing_on(entry)
+        note = f" ({', '.join(needed)} will no longer work)" if needed else ""
+        question = printable(f"Remove {entry.found.folder}{note}?")
+        if not yes and not typer.confirm(question, err=True):
+            raise UserError("nothing removed")
+        inventory.remove(entry)
+        typer.echo(f"removed: {entry.found.folder}")
+
+
+@zoo.command("export")
+def export(
+    name: str = typer.Argument(..., help="A module: its name, folder, or Hub id."),
+    out: Path = typer.Option(..., "--out", help="The folder to write."),
+    library: str = typer.Option("adapters", "--format", help="adapters, or peft for a LoRA."),
+    overwrite: bool = OVERWRITE,
+) -> None:
+    """Write a module as a folder that plain `adapters` or plain `peft` loads."""
+    from adapter_stilts.zoo.export import export as write
+    from adapter_stilts.zoo.local import find_module
+
+    typer.echo(f"written: {write(find_module(name), out, library=library, overwrite=overwrite)}")
+
+
+@zoo.command("search")
+def search(
+    text: str = typer.Argument("", help="Words in a repository's name, such as squad."),
+    backbone: str = typer.Option("", "--backbone", help="Only modules of this backbone."),
+    task: str = typer.Option("", "--task", help="Only modules of this task."),
+    language: str = typer.Option("", "--language", help="Only modules of this language."),
+    anybody: bool = typer.Option(False, "--any", help="Adapters of other programs, too."),
+    limit: int = typer.Option(30, "--limit", min=1, max=1000, help="So many at most."),
+    as_json: bool = JSON,
+) -> None:
+    """Search the Hub for modules."""
+    from dataclasses import asdict
+
+    from adapter_stilts.zoo.hub import search as hub
+
+    hits = hub.search(
+        text, backbone=backbone, task=task, language=language, anybody=anybody, limit=limit
+    )
+    if as_json:
+        typer.echo(json.dumps([asdict(hit) for hit in hits], indent=1))
+    elif hits:
+        rows = [tuple(str(value) for value in asdict(hit).values()) for hit in hits]
+        print_table(tuple(asdict(hits[0])), rows)
+    else:
+        typer.echo("nothing found")

@@ -1,0 +1,203 @@
+"""The modules that are here: listed, found by name, removed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.paths import pulled_dir, zoo_dir
+from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
+from adapter_stilts.zoo.record import ModuleRecord
+
+_WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One module of the list; `problem` says why it has no record."""
+
+    found: Found
+    record: ModuleRecord | None
+    problem: str = ""
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all its files; of links, nothing counts."""
+        return sum(
+            path.lstat().st_size
+            for path in self.found.folder.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        )
+
+    @property
+    def where(self) -> str:
+        """Where it comes from, in words."""
+        where = _WHERE[self.found.place]
+        if self.record and self.record.origin.get("revision"):
+            return f"{where}, commit {self.record.origin['revision'][:12]}"
+        return where
+
+    @property
+    def licence(self) -> str:
+        """That of the data of its task, or of its tasks."""
+        from adapter_stilts.tasks.registry import get_trained
+
+        try:
+            found = [get_trained(task).licence for task in _tasks(self.record)]
+        except UserError:
+            return "unknown"
+        return "; ".join(dict.fromkeys(found))
+
+    def fields(self) -> dict[str, Any]:
+        """All of it, as JSON has it."""
+        found = {"name": self.found.name, "where": self.where, "path": str(self.found.folder)}
+        if self.record is None:
+            return {**found, "size": self.size, "problem": self.problem}
+        record = self.record
+        return {
+            **found,
+            "task": record.task,
+            "method": record.method,
+            "composition": record.composition,
+            "backbone": record.backbone.get("name", ""),
+            "language": str(record.data.get("language", "")),
+            "scores": record.scores,
+            "size": self.size,
+            "parameters": record.parameters,
+            "licence": self.licence,
+            "hub": record.hub,
+        }
+
+
+def entries(*, backbone: str = "", task: str = "", language: str = "") -> Iterator[Entry]:
+    """Every module that is here and fits; damaged records are listed where nothing is asked for."""
+    for found in found_modules():
+        entry = _entry(found)
+        if entry.record is None:
+            if not (backbone or task or language):
+                yield entry
+        elif _fits(entry.record, backbone=backbone, task=task, language=language):
+            yield entry
+
+
+def _entry(found: Found) -> Entry:
+    try:
+        return Entry(found, ModuleRecord.read(found.folder))
+    except UserError as error:
+        return Entry(found, None, str(error))
+
+
+def _fits(record: ModuleRecord, *, backbone: str, task: str, language: str) -> bool:
+    name = record.backbone.get("name", "").partition("@")[0]
+    wanted = backbone.partition("@")[0]
+    if wanted and wanted not in (name, name.rpartition("/")[2]) and not name.endswith(f"/{wanted}"):
+        return False
+    if task and not any(_same_task(task, own) for own in _tasks(record)):
+        return False
+    return not language or str(record.data.get("language", "")) == language
+
+
+def _tasks(record: ModuleRecord | None) -> list[str]:
+    return [] if record is None else list(record.heads) or [record.task]
+
+
+def _same_task(wanted: str, own: str) -> bool:
+    """In any usual spelling; a target's stages belong to the target."""
+    plain = [each.lower().replace("_", "-") for each in (wanted, own)]
+    return plain[0] == plain[1] or plain[1].startswith(f"{plain[0]}.")
+
+
+def locate(name: str) -> list[Entry]:
+    """The modules of a name: a folder, a name in a zoo, or what was pulled of a Hub id.
+
+    A Hub id without a commit stands for every commit of it that is here. The Hub is not asked.
+
+    Raises:
+        UserError: there is none.
+    """
+    if has_record(Path(name)):
+        return [_entry(next((each for each in found_modules() if _same(each, name)), _own(name)))]
+    named = by_name(name)
+    if not named:
+        repo, _, commit = name.partition("@")
+        named = [
+            each
+            for each in found_modules()
+            if each.place == "hub" and each.name == repo and each.folder.name.startswith(commit)
+        ]
+    if named:
+        return [_entry(each) for each in named]
+    near = suggest(name, {each for found in found_modules() for each in _names(found)})
+    raise UserError(
+        f"no module '{name}' is here: "
+        + (f"did you mean '{near[0]}'?" if near else "`adstilts zoo list` shows what is")
+    )
+
+
+def one(name: str) -> Entry:
+    """The module of that name.
+
+    Raises:
+        UserError: there is none, or several.
+    """
+    found = locate(name)
+    if len(found) > 1:
+        options = ", ".join(_full_name(each.found) for each in found)
+        raise UserError(f"several modules are called '{name}': choose from {options}")
+    return found[0]
+
+
+def _full_name(found: Found) -> str:
+    return f"{found.name}@{found.folder.name[:12]}" if found.place == "hub" else found.name
+
+
+def _names(found: Found) -> tuple[str, ...]:
+    return (found.name,) if found.place == "hub" else (found.name, found.folder.name)
+
+
+def _same(found: Found, name: str) -> bool:
+    return found.folder.resolve() == Path(name).resolve()
+
+
+def _own(name: str) -> Found:
+    """A module in a folder that is in no zoo."""
+    return Found("zoo", Path(name))
+
+
+def standing_on(entry: Entry) -> list[str]:
+    """The modules here that need this one."""
+    run = entry.record.run if entry.record else None
+    return [
+        other.found.name
+        for other in entries()
+        if other.record and any(base.get("run") == run for base in other.record.bases.values())
+    ]
+
+
+def remove(entry: Entry) -> None:
+    """Removes a module of the user's zoo, or a pulled one; links are removed, not followed.
+
+    Raises:
+        UserError: it lies elsewhere.
+    """
+    folder = entry.found.folder
+    inside = [zoo_dir(), pulled_dir()]
+    # The folders above it may be links, too; the module itself is removed by its name.
+    real = folder.parent.resolve() / folder.name
+    if not any(real.is_relative_to(place.resolve()) for place in inside):
+        raise UserError(
+            f"{folder} is neither in {inside[0]} nor pulled from the Hub: remove it yourself"
+        )
+    if folder.is_symlink():
+        folder.unlink()
+        return
+    shutil.rmtree(folder)
+    if entry.found.place == "hub" and not any(
+        has_record(each) for each in folder.parent.iterdir() if each.is_dir()
+    ):
+        shutil.rmtree(folder.parent)
