@@ -283,11 +283,11 @@ def use(folder: Path, engine: Engine, kind: str) -> list[str]:
     calls: list[Callable[[], object]] = [
         lambda: adopt(_offer(folder), _copied(folder)),
         lambda: [check.detail for check in verify(folder, load=False)],
-        lambda: export(folder, folder.parent / "exported", overwrite=True),
         lambda: resolve_folder(folder),
         lambda: load_composition(engine, str(folder)),
     ]
-    if kind != "fusion":  # which needs its modules
+    if kind != "fusion":  # which needs its modules, and no other library can load
+        calls.append(lambda: export(folder, folder.parent / "exported", overwrite=True))
         calls.append(lambda: load_module(engine, folder, name="again"))
     said = []
     for call in calls[:1] if kind == "foreign" else calls:
