@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
@@ -64,18 +65,27 @@ def load_module(
     check_files(folder, fusion_files(folder, head=own) if fusion else FILES[: 1 + own])
     record.verify(folder)
     check_contents(folder, record.method)
-    if fusion:
-        try:
+    with _one_line(folder):
+        if fusion:
             load_fusion(engine, folder, name, sources, head=own)
-        except (RuntimeError, OSError, LookupError, ValueError, TypeError) as error:
-            why = brief(error) or type(error).__name__
-            raise UserError(f"{folder}: the fusion does not fit its modules ({why})") from error
-    else:
-        config = engine.model.config
-        check_widths(folder, int(config.hidden_size), int(config.intermediate_size))
-        load_native(engine, folder, name, head=own)
-        load_heads(engine, name, record.heads, folder)
+        else:
+            config = engine.model.config
+            check_widths(folder, int(config.hidden_size), int(config.intermediate_size))
+            load_native(engine, folder, name, head=own)
+            load_heads(engine, name, record.heads, folder)
     return record
+
+
+@contextmanager
+def _one_line(folder: Path) -> Iterator[None]:
+    """Whatever the library makes of a folder that nobody could have expected."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        why = brief(error) or type(error).__name__
+        raise UserError(f"{folder}: cannot be loaded ({why})") from error
 
 
 def _check_backbone(engine: Engine, record: ModuleRecord, folder: Path) -> None:
