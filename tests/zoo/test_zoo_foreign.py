@@ -88,6 +88,8 @@ def test_language_adapter_below_a_task(
     record = pull(REPO).record
     assert (record.name, record.method, record.scores) == ("sw-wiki", "bottleneck", {})
     assert record.backbone["model_type"] == "xlm-roberta"
+    about = json.loads((pull(REPO).path / "adapter_config.json").read_text())
+    assert about["name"] == record.name  # as in every module of ours
     batch = token_batch(engine, "span")
     composed = load_composition(engine, REPO)
     assert composed.name == "sw-wiki"

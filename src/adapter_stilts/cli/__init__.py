@@ -70,7 +70,7 @@ def main() -> None:
 def _fail(error: BaseException, code: int, *, prefix: str = "") -> None:
     if os.environ.get("ADSTILTS_DEBUG"):
         traceback.print_exception(error)
-    message = printable(" ".join(str(error).split())) or type(error).__name__
+    message = printable(" ".join(str(error).split()))[:2000] or type(error).__name__
     typer.echo(f"adstilts: {prefix}{message}", err=True)
     if detail := getattr(error, "detail", ""):
         typer.echo(detail, err=True)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.guard import HEADS, named_config, shapes_in
+from adapter_stilts.modules.guard import HEADS, PLACES, named_config, shapes_in
 from adapter_stilts.modules.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS, check_files
 from adapter_stilts.safety import brief, is_name, is_number, read_json
 
@@ -57,6 +57,23 @@ def read_adapter(folder: Path) -> Foreign:
         labels=labels,
         parameters=_parameters(folder / WEIGHTS),
     )
+
+
+def rename(folder: Path, name: str) -> None:
+    """Calls a module of `adapters`, and its head, by that name in its files, as ours are."""
+    for weights, config in ((WEIGHTS, CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG)):
+        if not (folder / config).is_file() or not (folder / weights).is_file():
+            continue
+        about = read_json(folder / config)
+        place = re.compile(rf"((?:^|\.)(?:{PLACES}|heads)\.){re.escape(about['name'])}\.")
+        about["name"] = name
+        tensors = {
+            place.sub(rf"\g<1>{name}.", key, count=1): tensor
+            for key, tensor in load_file(folder / weights).items()
+        }
+        save_file(tensors, folder / weights, metadata={"format": "pt"})
+        (folder / weights).chmod(0o644)
+        (folder / config).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
 def _text(value: Any) -> str:

@@ -29,7 +29,7 @@ from adapter_stilts.safety import brief, is_number, read_json
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_PLACES = (
+PLACES = (
     "adapters|invertible_adapters|loras|attention_text_task_adapters|attention_text_lang_adapters|"
     "layer_text_task_adapters|layer_text_lang_adapters|invertible_lang_adapters"
 )
@@ -125,7 +125,7 @@ def _demand(fine: bool, path: Path, what: str) -> None:
 
 def _check_adapter(path: Path, shapes: Shapes) -> None:
     name, config = named_config(path)
-    own = re.compile(rf"(.+\.)?({_PLACES})\.{re.escape(name)}\..+")
+    own = re.compile(rf"(.+\.)?({PLACES})\.{re.escape(name)}\..+")
     other = next((key for key in shapes if not own.fullmatch(key)), None)
     _demand(
         other is None,

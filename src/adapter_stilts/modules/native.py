@@ -148,7 +148,7 @@ def read_head(folder: Path) -> tuple[tuple[str, ...], int]:
     """
     check_files(folder, HEAD_FILES)
     try:
-        config = json.loads((folder / HEAD_CONFIG).read_text(encoding="utf-8"))["config"]
+        config = read_json(folder / HEAD_CONFIG)["config"]
         label2id = config.get("label2id") or {}
         labels = tuple(sorted(label2id, key=lambda label: int(label2id[label])))
         return labels, int(config.get("num_choices") or 0)

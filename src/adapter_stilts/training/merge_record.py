@@ -58,6 +58,8 @@ def merge_record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         files={},
         bases={},
+        evaluations={},
+        origin={},
         merged={**about, **({"search": searched} if searched else {})},
     )
 

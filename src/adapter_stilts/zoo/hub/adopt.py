@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft
+from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft, rename
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.zoo.hub.offer import Offer
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -31,6 +31,8 @@ def adopt(offer: Offer, folder: Path) -> ModuleRecord:
     name = _name(offer.repo)
     found = read_peft(folder, name) if offer.kind == "peft" else read_adapter(folder)
     check_module(folder, found.method)
+    if offer.kind == "adapter":
+        rename(folder, name)
     record = _record(found, name, offer)
     return dataclasses.replace(record, origin=origin).write(folder)
 

@@ -39,6 +39,7 @@ def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
         backbone={**record.backbone, "name": name},
         bases=bases,
         data=data,
+        merged={key: _without_paths(value) for key, value in record.merged.items()},
         origin={},
     )
 
