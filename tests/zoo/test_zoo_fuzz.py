@@ -158,7 +158,8 @@ class Spoiler:
         marks = [place for place, byte in enumerate(text) if byte == ord(":")]
         if path.suffix == ".json" and marks:
             cut = marks[where % len(marks)] + 1
-            end = min(text.find(mark, cut) for mark in (b",", b"}") if text.find(mark, cut) > 0)
+            ends = [text.find(mark, cut) for mark in (b",", b"}")]
+            end = min((end for end in ends if end > 0), default=len(text))
             path.write_bytes(text[:cut] + RAW[how % len(RAW)].encode() + text[end:])
         else:
             path.write_text(RAW[how % len(RAW)])
