@@ -14,11 +14,11 @@ from adapter_stilts.modules.composition import (
     Expression,
     canonical,
     leaves,
-    parse,
     renamed,
     stacked,
     top,
 )
+from adapter_stilts.modules.composition_text import parse
 
 
 @pytest.mark.parametrize(

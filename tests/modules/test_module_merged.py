@@ -8,7 +8,8 @@ from adapters.composition import Stack
 from adapters.methods.lora import LoRALinear
 from torch import Tensor
 
-from adapter_stilts.modules.composition import Call, parse
+from adapter_stilts.modules.composition import Call
+from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.engine import Engine, activate_block, add_module, forward
 from adapter_stilts.modules.merged import add_merged, with_merges
 from adapter_stilts.modules.methods import MethodOptions, get_method

@@ -9,7 +9,8 @@ import torch
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules import fusion_forward
-from adapter_stilts.modules.composition import Call, Expression, parse
+from adapter_stilts.modules.composition import Call, Expression
+from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.modules.fusing import FusionShape, add_fusion, add_uniform
 from adapter_stilts.modules.fusion import Attended, watching

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import parse, stacked
+from adapter_stilts.modules.composition import stacked
+from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.modules.stacking import check_stackable
 from made_modules import logits_of, make_engine, make_module, token_batch

@@ -22,7 +22,7 @@ from adapter_stilts.training import run
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.trainer import ModuleTrainer
-from adapter_stilts.zoo.composed import resolve
+from adapter_stilts.zoo.resolve import resolve
 from fusion_kit import fill_zoo
 
 OPTIONS = {key: value for key, value in SHORT.items() if key != "task"}

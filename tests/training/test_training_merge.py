@@ -18,8 +18,8 @@ from adapter_stilts.modules.native import read_head
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.merge_head import Plan, fits
 from adapter_stilts.training.merge_search import _batches, mean_loss
-from adapter_stilts.zoo.composed import resolve
 from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.resolve import resolve
 from made_modules import make_engine, make_module, make_record
 
 MODULES: Any = {

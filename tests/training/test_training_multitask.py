@@ -20,8 +20,8 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import InterruptedTrainingError, Trained
-from adapter_stilts.zoo.composed import resolve
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.resolve import resolve
 
 OPTIONS = {**SHORT, "limit": 8, "dev_limit": 4}
 del OPTIONS["task"]

@@ -13,7 +13,7 @@ from training_kit import SHORT, Weights  # type: ignore[import-not-found]
 
 from adapter_stilts import load, train_adapter, train_target
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.composed import resolve
+from adapter_stilts.zoo.resolve import resolve
 
 OPTIONS = {key: value for key, value in SHORT.items() if key != "task"}
 

@@ -11,7 +11,8 @@ import torch
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import forward
-from adapter_stilts.zoo.composed import activate, backbone_of, load_composition, resolve
+from adapter_stilts.zoo.composed import activate, load_composition
+from adapter_stilts.zoo.resolve import backbone_of, resolve
 from made_modules import logits_of, make_engine, save_made, token_batch
 
 

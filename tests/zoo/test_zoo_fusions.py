@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import forward
-from adapter_stilts.zoo.composed import load_composition, resolve
+from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.sources import all_sources, resolve_sources
 from fusion_kit import fill_zoo, run_of, save_fused
 from made_modules import logits_of, make_engine, save_made, token_batch

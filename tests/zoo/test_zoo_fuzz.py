@@ -22,13 +22,14 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.fusing import FusionShape, add_fusion
 from adapter_stilts.safety import printable
-from adapter_stilts.zoo.composed import load_composition, resolve_folder
+from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.hub.adopt import adopt
 from adapter_stilts.zoo.hub.offer import Offer, RemoteFile
 from adapter_stilts.zoo.inventory import entries
 from adapter_stilts.zoo.local import load_module, save_module
 from adapter_stilts.zoo.record import RECORD
+from adapter_stilts.zoo.resolve import resolve_folder
 from adapter_stilts.zoo.verify import verify
 from made_modules import make_engine, make_record, save_made
 

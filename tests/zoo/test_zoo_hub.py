@@ -18,12 +18,12 @@ from huggingface_hub.utils._http import reset_sessions
 from adapter_stilts import pull, push
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.modules.engine import Engine
-from adapter_stilts.zoo.composed import resolve
 from adapter_stilts.zoo.hub.calls import ATTEMPTS
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.search import search
 from adapter_stilts.zoo.local import find_module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
+from adapter_stilts.zoo.resolve import resolve
 from hub_kit import REPO, connect, files_of, pull_in_process
 from writable_hub import READER, WRITER, Fault, Hub, serving
 

@@ -18,8 +18,9 @@ from adapter_stilts import load, merge
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import Engine, add_module, forward, module_parameters
 from adapter_stilts.modules.methods import MethodOptions, get_method
-from adapter_stilts.zoo.composed import activate, load_composition, resolve
+from adapter_stilts.zoo.composed import activate, load_composition
 from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.sources import resolve_sources
 from made_modules import LABELS, logits_of, make_engine, make_module, make_record, token_batch
 

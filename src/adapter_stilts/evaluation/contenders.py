@@ -13,15 +13,10 @@ from adapter_stilts.evaluation.heads import check_kind
 from adapter_stilts.modules.composition import NONE
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.composed import (
-    Composed,
-    Resolved,
-    activate,
-    load_composition,
-    load_resolved,
-    resolve,
-)
+from adapter_stilts.zoo.composed import Composed, activate, load_composition, load_resolved
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.resolved import Resolved
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from adapter_stilts.modules.composition import canonical, fusings, fusions
 from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.composed import Resolved, load_resolved, resolve
+from adapter_stilts.zoo.composed import load_resolved
+from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.resolved import Resolved
 
 OnLanguage = Callable[[str], None]
 STRIDE = 128

@@ -12,7 +12,7 @@ from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.job import Lesson
 from adapter_stilts.training.run import Trained, train_adapter
-from adapter_stilts.zoo.composed import Resolved
+from adapter_stilts.zoo.resolved import Resolved
 from adapter_stilts.zoo.sources import all_sources, resolve_sources
 
 ALL = "all"

@@ -21,8 +21,8 @@ from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.sources import Source
 from adapter_stilts.training.subject import Subject, make_subject
 from adapter_stilts.training.text import Text, text_sources
-from adapter_stilts.zoo.composed import Resolved
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
+from adapter_stilts.zoo.resolved import Resolved
 
 Data = Sequence[tuple[ExampleSet, ExampleSet]]
 """Training and dev data of every task of a lesson."""

@@ -13,7 +13,8 @@ import torch
 
 from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.composition import Call, canonical, leaves, merged, parse
+from adapter_stilts.modules.composition import Call, canonical, leaves, merged
+from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.modules.heads import head_name, load_head
 from adapter_stilts.modules.merge_terms import MERGES, Terms, checked, checked_density, get_merge
@@ -28,9 +29,11 @@ from adapter_stilts.training.merge_record import Merged, merge_record
 from adapter_stilts.training.merge_search import check_search, search_weights
 from adapter_stilts.training.naming import default_folder
 from adapter_stilts.training.run import Trained
-from adapter_stilts.zoo.composed import Leaf, Resolved, load_leaves, resolve
+from adapter_stilts.zoo.composed import load_leaves
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import NO_HEAD, RECORD
+from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.resolved import Leaf, Resolved
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -20,7 +20,7 @@ from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.job import Lesson
 from adapter_stilts.training.run import train_adapter
-from adapter_stilts.zoo.composed import Leaf, Resolved
+from adapter_stilts.zoo.resolved import Leaf, Resolved
 
 HEAD_EXAMPLES = 1000
 """What a head is trained on, once, where no source has one that fits."""

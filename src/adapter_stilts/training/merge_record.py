@@ -15,8 +15,8 @@ from adapter_stilts.modules.merge_terms import MERGES, full_weights
 from adapter_stilts.modules.methods import get_method
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.merge_search import Searched
-from adapter_stilts.zoo.composed import Leaf, Resolved
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.resolved import Leaf, Resolved
 
 
 @dataclass(frozen=True)

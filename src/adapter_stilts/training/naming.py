@@ -12,7 +12,7 @@ from adapter_stilts.modules.methods import DEFAULT_METHOD
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.training.job import Lesson
 from adapter_stilts.training.recipe import Recipe, get_recipe
-from adapter_stilts.zoo.composed import Resolved
+from adapter_stilts.zoo.resolved import Resolved
 
 
 def chosen_recipe(recipe: str | Recipe, changes: Mapping[str, Any]) -> Recipe:

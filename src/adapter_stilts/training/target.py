@@ -12,7 +12,7 @@ from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.job import Lesson
 from adapter_stilts.training.naming import module_folder
 from adapter_stilts.training.run import Trained, train_adapter
-from adapter_stilts.zoo.composed import resolve
+from adapter_stilts.zoo.resolve import resolve
 
 
 def train_target(

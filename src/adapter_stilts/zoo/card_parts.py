@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED
-from adapter_stilts.modules.composition import Call, canonical, parse
+from adapter_stilts.modules.composition import Call, canonical
+from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec

@@ -22,8 +22,9 @@ from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import ChoiceExample, Example, HeadKind, TaskSpec
-from adapter_stilts.zoo.composed import load_resolved, resolve, resolve_folder
+from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.resolve import resolve, resolve_folder
 
 
 @dataclass(frozen=True)

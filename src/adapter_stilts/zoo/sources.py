@@ -11,7 +11,9 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import fused, renamed
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import intermediate_tasks
-from adapter_stilts.zoo.composed import Leaf, Resolved, checked, resolve, zoo_modules
+from adapter_stilts.zoo.fitting import checked
+from adapter_stilts.zoo.resolve import resolve, zoo_modules
+from adapter_stilts.zoo.resolved import Leaf, Resolved
 
 
 def resolve_sources(names: Sequence[str]) -> Resolved:

@@ -74,8 +74,8 @@ def _check(what: str, look: Callable[[], object], detail: str) -> Check:
 
 def _loaded(folder: Path, *, scores: bool, data: str | None) -> Iterator[Check]:
     from adapter_stilts.backbones import find_backbone
-    from adapter_stilts.zoo.composed import resolve_folder
     from adapter_stilts.zoo.module import load
+    from adapter_stilts.zoo.resolve import resolve_folder
 
     try:
         name = resolve_folder(folder).backbone

@@ -10,9 +10,9 @@ from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.safety import is_number, read_json
-from adapter_stilts.zoo.composed import resolve_folder
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.resolve import resolve_folder
 
 
 def shareable(folder: Path, backbone: str | None) -> ModuleRecord:

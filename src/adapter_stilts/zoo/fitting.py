@@ -1,0 +1,57 @@
+"""Whether the modules of a composition fit together."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.composition import FUSING, Expression, canonical, leaves, renamed, top
+from adapter_stilts.modules.stacking import check_fusable, check_stackable
+from adapter_stilts.zoo.local import same_backbone
+from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes
+from adapter_stilts.zoo.resolved import Resolved
+
+
+def checked(resolved: Resolved) -> Resolved:
+    """The composition, if its modules fit together.
+
+    Raises:
+        UserError: a module twice, or modules of different backbones, or of kinds that do not stack.
+    """
+    check_merged_kinds(resolved.expression, resolved.methods)
+    check_fusable(resolved.expression, resolved.methods)
+    check_stackable(resolved.expression, resolved.methods)
+    named = leaves(resolved.expression)
+    twice = _twice(renamed(resolved.expression, lambda name: resolved.leaves[name].record.run))
+    for name in named:
+        if resolved.leaves[name].record.run in twice:
+            raise UserError(
+                f"composition '{canonical(resolved.expression)}': '{name}' is in it twice"
+            )
+    first = resolved.leaves[named[0]].record
+    for name in named[1:]:
+        other = resolved.leaves[name].record
+        if not same_backbone(other.backbone, first.backbone):
+            raise UserError(
+                f"composition '{canonical(resolved.expression)}': '{named[0]}' was made for "
+                f"backbone '{first.backbone.get('name')}' "
+                f"({first.backbone.get('fingerprint')}), '{name}' for "
+                f"'{other.backbone.get('name')}' ({other.backbone.get('fingerprint')})"
+            )
+    folders = {name: leaf.folder for name, leaf in resolved.leaves.items()}
+    check_merged_shapes(resolved.expression, resolved.records, folders)
+    return resolved
+
+
+def _twice(expression: Expression) -> set[str]:
+    """Runs that are in an expression twice.
+
+    Several sources of a fusion may stand on the same module, as on one for a language.
+    """
+    if isinstance(expression, str):
+        return set()
+    inner = [_twice(part) for part in expression.parts]
+    side_by_side = expression.operator in FUSING
+    own = [{top(part)} if side_by_side else set(leaves(part)) for part in expression.parts]
+    counts = Counter(run for each in own for run in each)
+    return set().union(*inner, (run for run, times in counts.items() if times > 1))

@@ -1,0 +1,191 @@
+"""From the text of a composition to the folders of its modules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.composition import (
+    NONE,
+    Call,
+    Expression,
+    canonical,
+    fusions,
+    in_order,
+    learnt,
+    leaves,
+    renamed,
+    top,
+)
+from adapter_stilts.modules.composition_text import parse
+from adapter_stilts.modules.methods import is_fusion
+from adapter_stilts.paths import zoo_dir
+from adapter_stilts.zoo.fitting import checked
+from adapter_stilts.zoo.local import find_module
+from adapter_stilts.zoo.places import has_record, readable
+from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.resolved import Leaf, Resolved
+
+
+def resolve(text: str) -> Resolved:
+    """Finds every module of a composition.
+
+    A name alone stands for the module's whole composition: `tydiqa-on-squad` for
+    `stack(squad, tydiqa)`. A composition that a module of the zoo was trained in stands for that
+    module; otherwise every name is looked up for itself. After a colon, `multitask:squad` chooses
+    a head of a module of several tasks.
+
+    Raises:
+        UserError: a syntax error, an unknown module, a base that is not there, or modules of
+            different backbones.
+    """
+    if has_record(Path(text)):
+        return resolve_folder(Path(text))
+    if chosen := re.fullmatch(r"(.*\S):([\w+-]+)\s*", text):
+        return resolve(chosen[1]).choosing(chosen[2])
+    expression = parse(text)
+    if isinstance(expression, str):
+        return resolve_folder(find_module(expression))
+    trained = list(_trained_as(expression))
+    if len(trained) > 1:
+        options = ", ".join(str(leaf.folder) for leaf in trained)
+        raise UserError(f"several modules are '{canonical(expression)}': choose from {options}")
+    if trained:
+        return _whole(trained[0])
+    found: dict[str, Leaf] = {}
+    for name, leaf in _named_in(expression):
+        if found.setdefault(name, leaf).record.run != leaf.record.run:
+            raise UserError(
+                f"composition '{canonical(expression)}': '{name}' stands for "
+                f"{found[name].folder} and for {leaf.folder}: write folders in place of names"
+            )
+    named = _by_record_name(expression, found)
+    return checked(_with_fusions(named))
+
+
+def _named_in(expression: Expression) -> Iterator[tuple[str, Leaf]]:
+    """Every name in an expression with its module; a stack that was trained names its own."""
+    if isinstance(expression, str):
+        yield expression, _leaf(find_module(expression))
+        return
+    trained = list(_trained_as(expression))
+    if len(trained) == 1:
+        yield from _whole(trained[0]).leaves.items()
+        return
+    for part in expression.parts:
+        yield from _named_in(part)
+
+
+def _with_fusions(resolved: Resolved) -> Resolved:
+    """Finds, for every fusion in the expression, the one module that has learnt it.
+
+    Raises:
+        UserError: nobody has, or several have.
+    """
+    names: dict[str, str] = {}
+    leaves_ = dict(resolved.leaves)
+    for each in fusions(resolved.expression):
+        written = canonical(each)
+        runs = {resolved.leaves[name].record.run for name in leaves(each) if name != each.by}
+        found = [
+            leaf
+            for leaf in zoo_modules()
+            if leaf.record.composition == written
+            and {base["run"] for base in leaf.record.bases.values()} == runs
+        ]
+        if not found:
+            sources = " ".join(map(_argument, each.parts))
+            raise UserError(
+                f"no fusion of {sources} has been learnt: `adstilts fuse {sources} --target ...`"
+            )
+        if len(found) > 1:
+            options = ", ".join(leaf.folder.name for leaf in found)
+            raise UserError(f"several fusions are '{written}': choose from {options}")
+        names[written] = found[0].record.name
+        leaves_[found[0].record.name] = found[0]
+    return Resolved(learnt(resolved.expression, names), leaves_)
+
+
+def _argument(part: Expression) -> str:
+    """A source as it is written on a command line."""
+    return part if isinstance(part, str) else f'"{canonical(part)}"'
+
+
+def resolve_folder(folder: Path) -> Resolved:
+    """The module in a folder, in the composition it was trained in.
+
+    Raises:
+        UserError: there is no module, or not what it stands on.
+    """
+    return _whole(_leaf(folder))
+
+
+def _leaf(folder: Path) -> Leaf:
+    return Leaf(folder, ModuleRecord.read(folder))
+
+
+def zoo_modules() -> Iterator[Leaf]:
+    """Every module in the zoo."""
+    for folder, record in readable():
+        yield Leaf(folder, record)
+
+
+def _trained_as(expression: Call) -> Iterator[Leaf]:
+    """Modules of the zoo that were trained in exactly this composition."""
+    written = canonical(expression)
+    for leaf in zoo_modules():
+        if leaf.record.composition == written and leaf.record.name == top(expression):
+            yield leaf
+
+
+def _whole(leaf: Leaf) -> Resolved:
+    """The module in the composition it was trained in."""
+    record = leaf.record
+    fused = {base["fuses"]: name for name, base in record.bases.items() if "fuses" in base}
+    if is_fusion(record.method):
+        fused[record.composition] = record.name
+    expression = learnt(parse(record.composition), fused)
+    found = {
+        name: leaf if name == record.name else _base(leaf, name) for name in leaves(expression)
+    }
+    return checked(Resolved(expression, found))
+
+
+def _base(leaf: Leaf, name: str) -> Leaf:
+    """The module that another one was trained on top of: the same run, wherever it lies now."""
+    known = leaf.record.bases.get(name, {})
+    run = known.get("run")
+    for folder in (leaf.folder.parent / name, Path(known.get("path", "."))):
+        if has_record(folder) and (found := _leaf(folder)).record.run == run:
+            return found
+    for found in zoo_modules():
+        if found.record.run == run:
+            return found
+    if known.get("hub") and (found := _leaf(find_module(known["hub"]))).record.run == run:
+        return found
+    raise UserError(
+        f"module {leaf.folder} was trained on top of '{name}' (run {run}), which is neither beside "
+        f"it nor at {known.get('path')} nor in {zoo_dir()}: copy it there or train it again"
+    )
+
+
+def _by_record_name(expression: Expression, found: Mapping[str, Leaf]) -> Resolved:
+    """The expression over the modules' own names, where these are distinct."""
+    own = {given: leaf.record.name for given, leaf in found.items()}
+    if len(set(own.values())) < len(own):
+        own = {given: given for given in found}
+    named = in_order(renamed(expression, own.__getitem__))
+    return Resolved(named, {own[given]: leaf for given, leaf in found.items()})
+
+
+def backbone_of(text: str) -> str:
+    """The backbone that a composition's modules were trained on.
+
+    Raises:
+        UserError: as `resolve`; or the composition is `none`, which says nothing of a backbone.
+    """
+    if text.strip() == NONE:
+        raise UserError("composition 'none' has no module that names a backbone: give --backbone")
+    return resolve(text).backbone

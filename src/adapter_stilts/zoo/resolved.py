@@ -1,0 +1,131 @@
+"""What a composition means: its expression, and the folder and record of every module in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.modules.composition import (
+    Expression,
+    canonical,
+    fusions,
+    leaves,
+    merges,
+    renamed,
+    top,
+)
+from adapter_stilts.modules.heads import head_name
+from adapter_stilts.tasks.registry import get_trained
+from adapter_stilts.zoo.merged import merged_record
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One module of a composition: where it lies and what it says of itself."""
+
+    folder: Path
+    record: ModuleRecord
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A composition whose modules have been found; no weights are loaded yet.
+
+    `expression` is over names that are unique within it, `leaves` has each of them. `task` chooses
+    a head of the topmost module, where that has one for each of several tasks.
+    """
+
+    expression: Expression
+    leaves: Mapping[str, Leaf]
+    task: str = ""
+
+    @property
+    def record(self) -> ModuleRecord:
+        """The record of the module whose head is used, with that head's task if one is chosen.
+
+        Where there is no head, one that stands for the whole: sentence vectors are all it is good
+        for, of texts as long as any of its modules takes.
+        """
+        name = top(self.expression)
+        if name in self.leaves:
+            record = self.leaves[name].record
+            return record.at(self.task) if self.task else record
+        for merge in merges(self.expression):
+            if canonical(merge) == name:
+                return merged_record(merge, self.records)
+        records = [leaf.record for leaf in self.leaves.values()]
+        longest = max(records, key=lambda each: int(each.recipe["max_length"]))
+        return dataclasses.replace(longest, name=name, head=NO_HEAD, run=self.identity, heads={})
+
+    @property
+    def records(self) -> dict[str, ModuleRecord]:
+        """The record of every module."""
+        return {name: leaf.record for name, leaf in self.leaves.items()}
+
+    @property
+    def text(self) -> str:
+        """The composition, canonically written, with the task that is chosen."""
+        return head_name(canonical(self.expression), self.task)
+
+    def choosing(self, task: str | None) -> Resolved:
+        """With the head for a task; None leaves open which.
+
+        Raises:
+            UserError: no such task, or the topmost module has no head for it.
+        """
+        if task is None or (name := get_trained(task).name) == self.record.task:
+            return self
+        self.record.at(name)
+        return dataclasses.replace(self, task=name)
+
+    def suiting(self, head: str, labels: Sequence[str] = ()) -> Resolved:
+        """With the head that suits, where the topmost module has several and none is chosen."""
+        return self.choosing(self.record.suited(head, labels)) if self.record.heads else self
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """The method of every module, from the bottom up."""
+        return {name: self.leaves[name].record.method for name in leaves(self.expression)}
+
+    @property
+    def backbone(self) -> str:
+        """The backbone the modules were trained on, at the same revision."""
+        name = self.record.backbone["name"]
+        revision = self.record.backbone.get("revision", "")
+        return name if not revision or "@" in name else f"{name}@{revision}"
+
+    @property
+    def identity(self) -> str:
+        """A hash of the modules' runs and how they are composed."""
+        tree = _tree(renamed(self.expression, lambda name: self.leaves[name].record.run))
+        tree = [tree, self.task] if self.task else tree
+        return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
+
+    @property
+    def bases(self) -> dict[str, dict[str, str]]:
+        """What a module trained on top of this composition records of it."""
+        known = {
+            name: {"run": leaf.record.run, "path": str(leaf.folder), **_hub(leaf)}
+            for name, leaf in self.leaves.items()
+        }
+        for each in fusions(self.expression):
+            if each.by:
+                known[each.by]["fuses"] = canonical(each)
+        return known
+
+
+def _hub(leaf: Leaf) -> dict[str, str]:
+    return {"hub": leaf.record.hub} if leaf.record.hub else {}
+
+
+def _tree(expression: Expression) -> Any:
+    if isinstance(expression, str):
+        return expression
+    terms = expression.terms and dataclasses.asdict(expression.terms)
+    return [expression.operator, terms or expression.by, *map(_tree, expression.parts)]
