@@ -50,13 +50,13 @@ class Module:
         """The kind of its head.
 
         Raises:
-            UserError: it has one for each of several tasks, and none has been chosen; or it is a
-                merge that was given none.
+            UserError: it has one for each of several tasks, and none has been chosen; or it has
+                none, like a merge that was given none.
         """
         if self.record.head == NO_HEAD:
             raise UserError(
-                f"'{self.record.name}' has no head: give it that of a module with `adstilts merge "
-                "--head MODULE`, or train a target on top with `adstilts train-target --on`"
+                f"'{self.record.name}' has no head: train a target on top with `adstilts "
+                "train-target --on`, or merge with that of a module, `adstilts merge --head MODULE`"
             )
         if self.record.heads:
             raise UserError(
