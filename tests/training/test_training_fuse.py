@@ -74,6 +74,20 @@ def test_the_order_of_names_makes_no_other_run(filled: Path, tmp_path: Path) -> 
     assert third.record.run != one.record.run
 
 
+def _head(folder: Path) -> dict[str, torch.Tensor]:
+    tensors = load_file(folder / HEAD_WEIGHTS)
+    return {".".join(key.split(".")[2:]): value for key, value in tensors.items()}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_head_starts_from_the_first_source_that_suits(filled: Path, fresh: bool) -> None:
+    trained = _learn("mnli", "qa", lr=1e-9, fresh_head=fresh)
+    given, learnt = _head(filled / "mnli"), _head(trained.path)
+    assert given.keys() == learnt.keys()
+    same = all(torch.allclose(given[key], learnt[key], atol=1e-5) for key in given)
+    assert same is not fresh
+
+
 def test_all_there_is_of_a_kind(filled: Path) -> None:
     trained = fuse("all", "tydiqa", **{**LARGE, "kind": "uniform"})
     assert trained.record.composition == "fuse(mnli, qa, sw)"  # squad stands on another

@@ -112,6 +112,9 @@ def fuse(
     kind: str = typer.Option(
         "lean", "--kind", help="full, lean, shared (lean, one for all layers) or uniform."
     ),
+    fresh_head: bool = typer.Option(
+        False, "--fresh-head", help="Do not start from the head of a source that suits the target."
+    ),
     source_lang: str = typer.Option("en", help="Language of the training data."),
     backbone: str | None = typer.Option(
         None, "--backbone", help="Where the modules' backbone lies now, if it has moved."
@@ -127,6 +130,7 @@ def fuse(
         fusing.ALL if every else sources,
         target,
         kind=kind,
+        fresh_head=fresh_head,
         source_lang=source_lang,
         backbone=backbone,
         **options,

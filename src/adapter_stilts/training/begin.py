@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Call, stacked
+from adapter_stilts.modules.composition import Call, stacked, top
 from adapter_stilts.modules.engine import add_module, copy_weights
 from adapter_stilts.modules.fusing import FusionShape, add_fusion
 from adapter_stilts.modules.heads import add_learning_head, head_name
@@ -13,8 +13,9 @@ from adapter_stilts.modules.native import head_labels
 from adapter_stilts.modules.stacking import check_stackable
 from adapter_stilts.training.caution import warn_of_small_batches
 from adapter_stilts.training.job import Job, Lesson
-from adapter_stilts.zoo.composed import Composed, load_leaves, load_resolved
+from adapter_stilts.zoo.composed import load_leaves, load_resolved
 from adapter_stilts.zoo.local import start_from
+from adapter_stilts.zoo.record import ModuleRecord
 
 
 def check_method(lesson: Lesson, method: str, name: str) -> None:
@@ -34,9 +35,9 @@ def check_method(lesson: Lesson, method: str, name: str) -> None:
 def add_module_of(job: Job) -> None:
     """The new module with its heads on top of those of the lesson, and what they start from."""
     engine, lesson = job.engine, job.lesson
-    below = None
+    heads: list[tuple[str, ModuleRecord | None]] = []
     if lesson.fuses:
-        _add_fusion(job)
+        heads = _add_fusion(job)
     else:
         below = load_resolved(engine, lesson.on) if lesson.on else None
         if job.name in engine.modules:
@@ -48,11 +49,12 @@ def add_module_of(job: Job) -> None:
             job.recipe.shape,
             on=below.inside if below else None,
         )
+        heads = [(below.name, below.record)] if below else []
     _add_heads(job)
     if lesson.start:
         start_from(engine, job.name, lesson.start)
-    elif below and not lesson.fresh_head:
-        _start_head(job, below)
+    elif not lesson.fresh_head:
+        any(_start_head(job, name, record) for name, record in heads)
 
 
 def _add_heads(job: Job) -> None:
@@ -70,30 +72,38 @@ def _add_heads(job: Job) -> None:
         add_masked_words_head(job.engine, job.name, job.text[0].head)
 
 
-def _start_head(job: Job, below: Composed) -> None:
+def _start_head(job: Job, below: str, record: ModuleRecord | None) -> bool:
     """The head starts from the one below, if that is of the same kind with the same labels.
 
     Of a multi-task module it is the head that suits the task best.
+
+    Returns:
+        Whether it does.
     """
     (subject,) = job.subjects
     task = subject.task
-    if below.record is None:
-        return
-    chosen = below.record.suited(task.head, subject.labels)
+    if record is None:
+        return False
+    chosen = record.suited(task.head, subject.labels)
     if chosen is None or task.head == "embedding":
-        return
-    source = below.name if chosen == below.record.task else head_name(below.name, chosen)
+        return False
+    source = below if chosen == record.task else head_name(below, chosen)
     named = task.head in ("classification", "tagging")
-    if not named or head_labels(job.engine, source) == subject.labels:  # in the same order
-        copy_weights(job.engine, source, job.name, head_only=True)
+    if named and head_labels(job.engine, source) != subject.labels:  # in the same order
+        return False
+    return copy_weights(job.engine, source, job.name, head_only=True)
 
 
-def _add_fusion(job: Job) -> None:
-    """A new fusion over the modules of the lesson."""
+def _add_fusion(job: Job) -> list[tuple[str, ModuleRecord | None]]:
+    """A new fusion over the modules of the lesson; the sources' names in the engine and records."""
     warn_of_small_batches(job)
     engine, on = job.engine, job.lesson.on
     assert on
     expression = load_leaves(engine, on)
-    assert isinstance(expression, Call)
+    assert isinstance(expression, Call) and isinstance(on.expression, Call)
     shape = FusionShape.of(job.recipe.method, job.recipe.rank)
     add_fusion(engine, job.name, expression.parts, shape)
+    return [
+        (top(inside), on.leaves[top(part)].record)
+        for inside, part in zip(expression.parts, on.expression.parts, strict=True)
+    ]

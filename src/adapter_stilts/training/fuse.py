@@ -25,6 +25,7 @@ def fuse(
     target: str | None,
     *,
     kind: str = "lean",
+    fresh_head: bool = False,
     source_lang: str = "en",
     backbone: str | None = None,
     **options: Any,
@@ -42,6 +43,8 @@ def fuse(
         kind: `full` (AdapterFusion's own query, key and value matrices), `lean` (low-rank query
             and key, no value), `shared` (lean, one for all layers) or `uniform` (the mean; only
             the head is learnt). Of LoRAs, `full` is `lean`: they have no full-width fusion.
+        fresh_head: begin with a new head even where a source has one of the same kind and labels;
+            else it is that of the first such source, by name.
         source_lang: the language of the training data.
         backbone: where the modules' backbone lies, if it has moved.
         options: as for `train_adapter`; `rank` is that of queries and keys.
@@ -62,7 +65,7 @@ def fuse(
     }
     given["method"] = f"fusion-{kind}"
     given["backbone"] = backbone or on.backbone
-    return train_adapter(Lesson((stages[-1],), on, fuses=True), **given)
+    return train_adapter(Lesson((stages[-1],), on, fresh_head, fuses=True), **given)
 
 
 def _sources(sources: Sequence[str] | str, method: str | None, backbone: str | None) -> Resolved:

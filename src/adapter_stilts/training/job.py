@@ -51,9 +51,10 @@ class Lesson:
     """What is learnt, and on top of what.
 
     There is one task, or with a `mixture` several. `on` is the composition below the new module;
-    with `fuses`, the modules that it fuses. The head starts from that composition's, where both
-    are of one kind with the same labels, unless `fresh_head`. `start` is a module of an earlier
-    stage, from whose weights this one goes on. `train_file` replaces the task's training data.
+    with `fuses`, the modules that it fuses. The head starts from that composition's (or the first
+    of these modules'), where both are of one kind with the same labels, unless `fresh_head`.
+    `start` is a module of an earlier stage, from whose weights this one goes on. `train_file`
+    replaces the task's training data.
     """
 
     tasks: tuple[TaskSpec, ...]
@@ -73,6 +74,7 @@ class Lesson:
         """What of it decides the weights, besides the data."""
         below = {
             "on": self.on.identity if self.on else "",
+            "head_of_source": self.fuses and not self.fresh_head,
             "fresh_head": self.fresh_head,
             "start": ModuleRecord.read(self.start).run if self.start else "",
             "tasks": [task.name for task in self.tasks] if self.mixture else [],
