@@ -215,6 +215,7 @@ def prepare(
             for parameter in module_parameters(engine, names[-1]).values():
                 parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
     engine.model.eval()
+    assert backbone.tokenizer  # read here, where time is not taken
     return engine, names
 
 
@@ -282,7 +283,8 @@ def plain_loop(
             with torch.no_grad():
                 output = engine.model(**batch)
             numbers = list(range(first, first + len(ids)))
-            outputs += split_output(target.head, output, Batch(numbers, {"input_ids": ids}, batch))
+            columns = {key: values[first : first + BATCH] for key, values in features.items()}
+            outputs += split_output(target.head, output, Batch(numbers, columns, batch))
         stream = Stream(target, language, head, True)
         stream.add(outputs, features, data.examples)
         found[language] = stream.result().predictions
