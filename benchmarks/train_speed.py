@@ -369,8 +369,8 @@ def page(args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[s
         lines += [
             "",
             f"Trained to the end on {args.quality:,} questions, {args.epochs:g} epochs, one seed. "
-            "After so few questions F1 still rises fast: differences of a few points tell how soon one "
-            "learns, not how far.",
+            "After so few questions F1 still rises fast: differences of a few points tell how soon "
+            "one learns, not how far.",
             "",
             "| contender | dev F1 |",
             "|---|---|",

@@ -243,7 +243,7 @@ def test_without_a_head(filled: Path) -> None:
     module = load("average-mnli-squad")
     assert module.embed(["Ada lives in Rome."]).shape == (1, 32)
     for use in (lambda: module.answer("Who?", "Ada."), lambda: module.classify("a")):
-        with pytest.raises(UserError, match="'average-mnli-squad' has no head: give it"):
+        with pytest.raises(UserError, match="'average-mnli-squad' has no head: train a target"):
             use()
     with pytest.raises(UserError, match="has no head"):
         load("average(squad, mnli)").predict([{"id": "", "text_a": "a", "text_b": "", "label": 0}])
