@@ -55,9 +55,9 @@ class Plan:
 
 PLANS = {
     "tydiqa": Plan(800, 60, "test", ("squad", "squad-v2", "cosmos-qa")),
-    "xnli": Plan(2000, 150, "dev", ("anli-plus", "qqp", "commonsense-qa")),
-    "xcopa": Plan(1000, 150, "test", ("commonsense-qa", "cosmos-qa", "hellaswag")),
-    "udpos": Plan(1500, 60, "dev", ("ccg", "mnli", "squad")),
+    "xnli": Plan(1200, 100, "dev", ("anli-plus", "qqp", "commonsense-qa")),
+    "xcopa": Plan(600, 100, "test", ("commonsense-qa", "cosmos-qa", "hellaswag")),
+    "udpos": Plan(1000, 40, "dev", ("ccg", "mnli", "squad")),
 }
 
 

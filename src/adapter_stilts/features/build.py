@@ -136,14 +136,17 @@ _DIGESTS: WeakKeyDictionary[Any, tuple[int, str]] = WeakKeyDictionary()
 
 def _tokenizer_digest(tokenizer: PreTrainedTokenizerFast) -> str:
     """A hash of the tokenizer, kept: writing down 250,000 pieces takes a tenth of a second."""
-    size, known = _DIGESTS.get(tokenizer, (0, ""))
-    if size != len(tokenizer):
-        backend = tokenizer.backend_tokenizer
+    backend = tokenizer.backend_tokenizer
+    # `len(tokenizer)` would go through all pieces, each time.
+    pieces = backend.get_vocab_size(with_added_tokens=False)
+    size = pieces + len(tokenizer.added_tokens_decoder)
+    known_size, known = _DIGESTS.get(tokenizer, (0, ""))
+    if size != known_size:
         # What the last call cut and padded is kept in the tokenizer, and is no part of it.
         backend.no_truncation()
         backend.no_padding()
         known = hashlib.sha256(backend.to_str().encode()).hexdigest()
-        _DIGESTS[tokenizer] = len(tokenizer), known
+        _DIGESTS[tokenizer] = size, known
     return known
 
 

@@ -18,6 +18,9 @@ from torch.overrides import TorchFunctionMode
 LONGEST = 320
 """Above this length the blocks of torch's kernel are full, and it needs less memory."""
 
+LONGEST_FORWARD = 400
+"""The same where no gradients are wanted and nothing is kept for them."""
+
 
 class _MatrixAttention(torch.autograd.Function):
     """softmax(scale * q k' + bias) v for q, k, v of shape (B*H, L, D) and bias (B*H, 1, L)."""
@@ -142,5 +145,5 @@ def _suits(
         and query.ndim == 4
         and query.shape == key.shape == value.shape
         and query.dtype == key.dtype == value.dtype
-        and query.shape[2] <= LONGEST
+        and query.shape[2] <= (LONGEST if torch.is_grad_enabled() else LONGEST_FORWARD)
     )
