@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,10 +23,9 @@ from statistics import mean, median
 from typing import Any
 
 import torch
-from intermediate import LIMITS
-from zero_shot import options
+from steps import apart, options, take_over, target_arguments
 
-from adapter_stilts import Trained, evaluate, fuse, merge, train_adapter, train_multitask
+from adapter_stilts import Trained, evaluate, fuse, merge, train_multitask
 from adapter_stilts import train_target as learn
 from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.metrics import primary
@@ -84,17 +80,7 @@ Way = Callable[[argparse.Namespace, str], Built]
 
 def main() -> None:
     """Runs what is missing and writes the page after every target."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--backbone", default="embedded")
-    parser.add_argument("--targets", nargs="+", default=list(PLANS))
-    parser.add_argument("--full", action="store_true", help="all training and evaluation rows")
-    parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path("runs/general_purpose"))
-    parser.add_argument("--modules", type=Path, default=Path("runs/intermediate"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/general_purpose.md"))
-    args = parser.parse_args()
+    args = target_arguments(__doc__, "general_purpose", list(PLANS))
     os.environ["ADSTILTS_ZOO"] = str(args.work / "zoo")
     args.work.mkdir(parents=True, exist_ok=True)
     apart(sources, args)
@@ -105,24 +91,12 @@ def main() -> None:
         args.out.write_text(page(args), encoding="utf-8")
 
 
-def apart(step: Callable[..., Any], *given: Any) -> Any:
-    """Runs a step in a process of its own, whose peak memory is its own too."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(step, *given).result()
-
-
 def sources(args: argparse.Namespace) -> None:
     """The nine bottleneck modules and nine LoRAs."""
     zoo = args.work / "zoo" / args.backbone
     for task in NINE:
         for method, name in (("bottleneck", task), ("lora", f"{task}-lora")):
-            if (zoo / name).exists():
-                continue
-            if (args.modules / task / method).exists():
-                shutil.copytree(args.modules / task / method, zoo / name)
-            else:
-                given = options(args, LIMITS[task], 300)
-                train_adapter(task, method=method, out=zoo / name, **given)
+            take_over(args, task, method, zoo / name)
 
 
 def multitask(args: argparse.Namespace) -> None:

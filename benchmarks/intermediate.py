@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from steps import LIMITS, apart, parser
 
 from adapter_stilts import get_task, train_adapter
 from adapter_stilts.data import load_examples
@@ -26,41 +26,18 @@ from adapter_stilts.tasks.spec import TaskSpec
 
 METHODS = ("head", "bottleneck", "lora")
 
-# Training examples a task that two cores get through in two or three minutes a run.
-LIMITS = {
-    "anli-plus": 6000,
-    "ccg": 7745,
-    "commonsense-qa": 2000,
-    "cosmos-qa": 400,
-    "hellaswag": 1000,
-    "mnli": 3000,
-    "qqp": 3000,
-    "squad": 1200,
-    "squad-v2": 4000,
-}
-
 
 def main() -> None:
     """Runs what is missing and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--backbone", default="embedded")
-    parser.add_argument("--tasks", nargs="+", default=list(intermediate_tasks()))
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--full", action="store_true", help="all training and dev examples")
-    parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--dev-limit", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path("runs/intermediate"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/intermediate.md"))
-    args = parser.parse_args()
+    known = parser(__doc__, "intermediate")
+    known.add_argument("--tasks", nargs="+", default=list(intermediate_tasks()))
+    known.add_argument("--methods", nargs="+", default=list(METHODS))
+    known.add_argument("--dev-limit", type=int, default=600)
+    args = known.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    # A process for every run, or one would inherit the peak memory of those before it.
-    fresh = multiprocessing.get_context("spawn")
     for task in args.tasks:
         for method in args.methods:
-            with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as pool:
-                pool.submit(run, args, task, method).result()
+            apart(run, args, task, method)
             args.out.write_text(page(args), encoding="utf-8")
 
 
@@ -73,7 +50,7 @@ def run(args: argparse.Namespace, task: str, method: str) -> dict[str, Any]:
     trained = train_adapter(
         task,
         backbone=args.backbone,
-        data=args.data,
+        data=str(args.data),
         method=method,
         epochs=args.epochs,
         limit=None if args.full else LIMITS[task],
@@ -109,13 +86,13 @@ def majority(task: TaskSpec, args: argparse.Namespace) -> float | None:
     For SQuAD 2.0 that is "no answer" throughout; SQuAD 1.1 has no such answer.
     """
     limit = None if args.full else args.dev_limit
-    dev = load_examples(task, "dev", args.data, limit=limit, seed=args.seed).examples
+    dev = load_examples(task, "dev", str(args.data), limit=limit, seed=args.seed).examples
     if task.head == "span":
         if not task.unanswerable:
             return None
         unanswerable = sum(not answers for answers in dev["answers"])
         return 100 * unanswerable / len(dev)
-    train = load_examples(task, "train", args.data).examples
+    train = load_examples(task, "train", str(args.data)).examples
     if task.head == "tagging":
         most = Counter(tag for tags in train["tags"] for tag in tags).most_common(1)[0][0]
         values: list[Any] = [[most] * len(words) for words in dev["words"]]

@@ -2,7 +2,7 @@
 
 Trains in English, evaluates in every language of the data, and writes docs/results/zero_shot.md.
 Every step is kept and not repeated, so the script can be stopped and started again. Without
-`--full`, training and evaluation are bounded by `LIMITS`.
+`--full`, training and evaluation are bounded by `PLANS`.
 
     python benchmarks/zero_shot.py --data DATA
 """
@@ -11,20 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from intermediate import LIMITS
+from steps import apart, options, take_over, target_arguments
 
-from adapter_stilts import evaluate, train_adapter, train_target
+from adapter_stilts import evaluate, train_target
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.registry import get_target
 
@@ -66,51 +64,19 @@ PAWSX_TRAIN = 1000
 
 def main() -> None:
     """Runs what is missing and writes the page after every target."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--backbone", default="embedded")
-    parser.add_argument("--targets", nargs="+", default=list(PLANS))
-    parser.add_argument("--full", action="store_true", help="all training and evaluation rows")
-    parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, default=Path("runs/zero_shot"))
-    parser.add_argument("--modules", type=Path, default=Path("runs/intermediate"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/zero_shot.md"))
-    args = parser.parse_args()
+    args = target_arguments(__doc__, "zero_shot", list(PLANS))
     os.environ["ADSTILTS_ZOO"] = str(args.work / "zoo")
     args.work.mkdir(parents=True, exist_ok=True)
-    fresh = multiprocessing.get_context("spawn")
     for target in args.targets:
         for step in (intermediate, alone, stacked, scored):
-            with ProcessPoolExecutor(max_workers=1, mp_context=fresh) as pool:
-                pool.submit(step, args, target).result()
+            apart(step, args, target)
         args.out.write_text(page(args), encoding="utf-8")
 
 
-def options(args: argparse.Namespace, limit: int | None, dev_limit: int) -> dict[str, Any]:
-    """What all trainings share: no choice is made on dev, so dev can be evaluated on."""
-    return {
-        "backbone": args.backbone,
-        "data": str(args.data),
-        "epochs": args.epochs,
-        "limit": None if args.full else limit or None,
-        "dev_limit": None if args.full else dev_limit,
-        "evaluations": 1,
-        "patience": 0,
-        "seed": args.seed,
-        "resume": True,
-    }
-
-
 def intermediate(args: argparse.Namespace, target: str) -> None:
-    """The module for the intermediate task: that of `intermediate.py`, or one trained now."""
+    """The module for the intermediate task."""
     below = PLANS[target].below
-    folder = args.work / "zoo" / args.backbone / below
-    left = args.modules / below / "bottleneck"
-    if not folder.exists() and left.exists():
-        shutil.copytree(left, folder)
-    elif not folder.exists():
-        train_adapter(below, out=folder, **options(args, LIMITS[below], 600))
+    take_over(args, below, "bottleneck", args.work / "zoo" / args.backbone / below)
 
 
 def alone(args: argparse.Namespace, target: str) -> None:
