@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,13 +23,15 @@ from statistics import mean, median
 from typing import Any
 
 import torch
+from general_purpose_page import Found, page
 from steps import apart, options, take_over, target_arguments
 
-from adapter_stilts import Trained, evaluate, fuse, merge, train_multitask
+from adapter_stilts import Trained, evaluate, explain, fuse, merge, train_multitask
 from adapter_stilts import train_target as learn
 from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.metrics import primary
 from adapter_stilts.modules.engine import forward, load_engine
+from adapter_stilts.report.explain import picture
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.training.environment import machine
 from adapter_stilts.zoo.composed import load_composition
@@ -41,19 +43,23 @@ MULTITASK = 600
 
 @dataclass(frozen=True)
 class Plan:
-    """How a target is measured: rows to learn from and to try in each language, and the singles."""
+    """How a target is measured: rows to learn from and to try in each language, and the singles.
+
+    `shown` are the languages in the pictures of what its fusions attend to.
+    """
 
     train: int
     rows: int
     split: str
     singles: tuple[str, ...]
+    shown: str
 
 
 PLANS = {
-    "tydiqa": Plan(800, 60, "test", ("squad", "squad-v2", "cosmos-qa")),
-    "xnli": Plan(1200, 100, "dev", ("anli-plus", "qqp", "commonsense-qa")),
-    "xcopa": Plan(600, 100, "test", ("commonsense-qa", "cosmos-qa", "hellaswag")),
-    "udpos": Plan(1000, 40, "dev", ("ccg", "mnli", "squad")),
+    "tydiqa": Plan(800, 60, "test", ("squad", "squad-v2", "cosmos-qa"), "en,ko,sw"),
+    "xnli": Plan(1200, 100, "dev", ("anli-plus", "qqp", "commonsense-qa"), "en,de,sw,zh"),
+    "xcopa": Plan(600, 100, "test", ("commonsense-qa", "cosmos-qa", "hellaswag"), "id,it,sw,zh"),
+    "udpos": Plan(1000, 40, "dev", ("ccg", "mnli", "squad"), "en,de,ar,zh"),
 }
 
 
@@ -75,6 +81,9 @@ class Built:
         )
 
 
+LEARNT = ("full fusion", "lean fusion", "LoRA fusion")
+"""Those of which a picture shows what they attend to."""
+
 Way = Callable[[argparse.Namespace, str], Built]
 
 
@@ -88,7 +97,10 @@ def main() -> None:
     for target in args.targets:
         for name in ways(target):
             apart(measure, args, target, name)
-        args.out.write_text(page(args), encoding="utf-8")
+        for name in LEARNT:
+            apart(attention, args, target, name)
+        found = {each: found_of(args, each) for each in PLANS}
+        args.out.write_text(page(args, found), encoding="utf-8")
 
 
 def sources(args: argparse.Namespace) -> None:
@@ -208,6 +220,34 @@ def measure(args: argparse.Namespace, target: str, name: str) -> None:
     kept.write_text(json.dumps(row))
 
 
+def attention(args: argparse.Namespace, target: str, name: str) -> None:
+    """Draws what a learnt fusion attends to, and keeps the weight of every source."""
+    kept = args.work / f"{target}-{name.replace(' ', '-')}.attention.json"
+    if kept.exists():
+        return
+    plan = PLANS[target]
+    found = explain(
+        row_of(args, target, name)["path"],
+        langs=plan.shown,
+        split=plan.split,
+        data=str(args.data),
+        limit=20,
+        backbone=args.backbone,
+    )
+    drawing = picture_of(args, target, name)
+    drawing.parent.mkdir(parents=True, exist_ok=True)
+    drawing.write_text(picture(found), encoding="utf-8")
+    by_language = [found.over_layers(language) for language in found.weights]
+    weights = {source: mean(each[source] for each in by_language) for source in found.sources}
+    kept.write_text(json.dumps(weights))
+
+
+def picture_of(args: argparse.Namespace, target: str, name: str) -> Path:
+    """Where the picture of a fusion's attention lies, beside the page."""
+    folder: Path = args.out.with_suffix("")
+    return folder / f"{target}-{name.replace(' ', '-').lower()}.svg"
+
+
 def forward_ms(backbone: str, composition: str, rounds: int = 9) -> float:
     """Milliseconds for a batch of 16 texts of 128 tokens: the median of several passes."""
     engine = load_engine(find_backbone(backbone), device=default_device())
@@ -224,86 +264,34 @@ def forward_ms(backbone: str, composition: str, rounds: int = 9) -> float:
     return float(median(times[2:]))
 
 
-def rows_of(args: argparse.Namespace, target: str) -> Iterator[dict[str, Any]]:
+def row_of(args: argparse.Namespace, target: str, name: str) -> dict[str, Any]:
+    """What has been measured of one way; empty where it has not been."""
+    kept = args.work / f"{target}-{name.replace(' ', '-')}.json"
+    return dict(json.loads(kept.read_text())) if kept.exists() else {}
+
+
+def rows_of(args: argparse.Namespace, target: str) -> list[dict[str, Any]]:
     """What has been measured for a target."""
-    for name in ways(target):
-        kept = args.work / f"{target}-{name.replace(' ', '-')}.json"
+    return [row for name in ways(target) if (row := row_of(args, target, name))]
+
+
+def found_of(args: argparse.Namespace, target: str) -> Found:
+    """What has been measured for a target, as the page takes it."""
+    heard = {}
+    for name in LEARNT:
+        kept = args.work / f"{target}-{name.replace(' ', '-')}.attention.json"
         if kept.exists():
-            yield json.loads(kept.read_text())
-
-
-def others(row: dict[str, Any]) -> float:
-    """The average over the languages other than English."""
-    return float(mean(value for lang, value in row["scores"].items() if lang != "en"))
-
-
-def page(args: argparse.Namespace) -> str:
-    """What has been measured so far."""
-    found = {target: list(rows_of(args, target)) for target in PLANS}
-    machines = {row["machine"] for rows in found.values() for row in rows}
-    lines = [
-        "# Task-specific or general-purpose?",
-        "",
-        f"Backbone `{args.backbone}`, {args.epochs:g} epoch(s), seed {args.seed}; the nine modules "
-        "are those of [the nine tasks](intermediate.md). Averages are over the languages other "
-        "than English, none of them seen in training. One seed and few rows: differences below "
-        "two points are noise. Parameters are those trained for the target; seconds are those of "
-        "their training (and of a search); milliseconds are of one pass over 16 texts of 128 "
-        f"tokens. Machine: {', '.join(sorted(machines))}. Made by "
-        "`python benchmarks/general_purpose.py --data DATA`.",
-    ]
-    for target, rows in found.items():
-        if rows:
-            lines += ["", *table(args, target, rows)]
-    lines += ["", *verdict({target: rows for target, rows in found.items() if rows})]
-    return "\n".join(lines) + "\n"
-
-
-def table(args: argparse.Namespace, target: str, rows: list[dict[str, Any]]) -> list[str]:
-    """One target's results."""
+            link = picture_of(args, target, name).relative_to(args.out.parent)
+            heard[name] = (link.as_posix(), json.loads(kept.read_text()))
     plan = PLANS[target]
-    bounds = "all rows" if args.full else f"{plan.train:,} rows, {plan.rows} a language tried"
-    best = best_single(target, rows)
-    return [
-        f"## {target}",
-        "",
-        f"{primary(get_target(target).metric)}; {bounds}; split `{plan.split}`; the best single "
-        f"intermediate task by English dev score: {best['name'].removeprefix('on ')}."
-        if best
-        else f"{primary(get_target(target).metric)}; {bounds}; split `{plan.split}`.",
-        "",
-        "| way | dev (en) | other languages | parameters | seconds | forward ms | peak memory MB |",
-        "|---|---|---|---|---|---|---|",
-        *(
-            f"| {row['name']} | {row['dev']:.1f} | {others(row):.1f} | {row['parameters']:,} | "
-            f"{row['seconds']:.0f} | {row['forward_ms']:.0f} | {row['peak_memory_mb']:,.0f} |"
-            for row in rows
-        ),
-    ]
-
-
-def best_single(target: str, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The intermediate task to choose: by the English dev score, not by what it turns out to be."""
-    singles = [row for row in rows if row["name"].removeprefix("on ") in PLANS[target].singles]
-    return max(singles, key=lambda row: row["dev"]) if singles else None
-
-
-def verdict(found: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """The answer, target by target: the best single one against the best general-purpose way."""
-    lines = ["## The answer", ""]
-    for target, rows in found.items():
-        best = best_single(target, rows)
-        singles = {f"on {name}" for name in PLANS[target].singles}
-        general = [row for row in rows if row["name"] not in {"alone", "alone, LoRA", *singles}]
-        if best is None or not general:
-            continue
-        chosen = max(general, key=lambda row: row["dev"])
-        gain = others(chosen) - others(best)
-        lines.append(
-            f"- **{target}**: {best['name']} {others(best):.1f}; the general-purpose way with the "
-            f"best English dev score, {chosen['name']}, {others(chosen):.1f} ({gain:+.1f})."
-        )
-    return lines
+    bounds = f"{plan.train:,} rows, {plan.rows} a language tried"
+    return Found(
+        metric=primary(get_target(target).metric),
+        bounds=f"{'all rows' if args.full else bounds}; split `{plan.split}`",
+        singles=tuple(f"on {name}" for name in plan.singles),
+        rows=rows_of(args, target),
+        heard=heard,
+    )
 
 
 if __name__ == "__main__":

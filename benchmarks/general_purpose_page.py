@@ -1,0 +1,121 @@
+"""The page of `general_purpose.py`: a table a target, what fusions attend to, and the answer."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+ALONE = ("alone", "alone, LoRA")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What has been measured for one target.
+
+    Attributes:
+        metric: of the scores in `rows`.
+        bounds: how much was learnt from and tried, in words.
+        singles: the ways that stand on one intermediate task.
+        rows: one a way, with `name`, `dev` (English), `scores` by language and costs.
+        heard: by learnt fusion, its picture's place and the weight of every source.
+    """
+
+    metric: str
+    bounds: str
+    singles: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    heard: Mapping[str, tuple[str, dict[str, float]]]
+
+    @property
+    def best_single(self) -> dict[str, Any] | None:
+        """The one to choose: by the English dev score, not by what it turns out to be."""
+        rows = [row for row in self.rows if row["name"] in self.singles]
+        return max(rows, key=lambda row: row["dev"]) if rows else None
+
+    @property
+    def best_general(self) -> dict[str, Any] | None:
+        """The general-purpose way with the best English dev score."""
+        rows = [row for row in self.rows if row["name"] not in (*ALONE, *self.singles)]
+        return max(rows, key=lambda row: row["dev"]) if rows else None
+
+    def of(self, name: str) -> dict[str, Any] | None:
+        """One way's row."""
+        return next((row for row in self.rows if row["name"] == name), None)
+
+
+def others(row: dict[str, Any]) -> float:
+    """The average over the languages other than English."""
+    return float(mean(value for lang, value in row["scores"].items() if lang != "en"))
+
+
+def page(args: argparse.Namespace, found: Mapping[str, Found]) -> str:
+    """What has been measured so far."""
+    found = {target: each for target, each in found.items() if each.rows}
+    machines = {row["machine"] for each in found.values() for row in each.rows}
+    lines = [
+        "# Task-specific or general-purpose?",
+        "",
+        f"Backbone `{args.backbone}`, {args.epochs:g} epoch(s), seed {args.seed}; the nine modules "
+        "are those of [the nine tasks](intermediate.md). Averages are over the languages other "
+        "than English, none of them seen in training. One seed and few rows: differences below "
+        "two points are noise. Parameters are those trained for the target; seconds are those of "
+        "their training (and of a search); milliseconds are of one pass over 16 texts of 128 "
+        f"tokens. Machine: {', '.join(sorted(machines))}. Made by "
+        "`python benchmarks/general_purpose.py --data DATA`.",
+        "",
+        *answer(found),
+    ]
+    for target, each in found.items():
+        lines += ["", *table(target, each), "", *heard(each)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def answer(found: Mapping[str, Found]) -> list[str]:
+    """Target by target: the best single one against the best general-purpose way."""
+    lines = [
+        "| target | alone | best single | other languages | best general-purpose | "
+        "other languages | gain | lean - full fusion |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for target, each in found.items():
+        alone, single, general = each.of("alone"), each.best_single, each.best_general
+        if alone is None or single is None or general is None:
+            continue
+        full, lean = each.of("full fusion"), each.of("lean fusion")
+        gap = f"{others(lean) - others(full):+.1f}" if full and lean else ""
+        lines.append(
+            f"| {target} | {others(alone):.1f} | {single['name']} | {others(single):.1f} | "
+            f"{general['name']} | {others(general):.1f} | "
+            f"{others(general) - others(single):+.1f} | {gap} |"
+        )
+    return [*lines, "", "*Best*: by the English dev score, as one has to choose."]
+
+
+def table(target: str, found: Found) -> list[str]:
+    """One target's results."""
+    return [
+        f"## {target}",
+        "",
+        f"{found.metric}; {found.bounds}.",
+        "",
+        "| way | dev (en) | other languages | parameters | seconds | forward ms | peak memory MB |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {row['name']} | {row['dev']:.1f} | {others(row):.1f} | {row['parameters']:,} | "
+            f"{row['seconds']:.0f} | {row['forward_ms']:.0f} | {row['peak_memory_mb']:,.0f} |"
+            for row in found.rows
+        ),
+    ]
+
+
+def heard(found: Found) -> list[str]:
+    """What each learnt fusion attends to most, with a link to its picture."""
+    lines = []
+    for name, (link, weights) in found.heard.items():
+        first = sorted(weights, key=lambda source: -weights[source])[:3]
+        most = ", ".join(f"{source} {100 * weights[source]:.0f}%" for source in first)
+        lines.append(f"- The [{name}]({link}) attends most to {most}.")
+    return lines
