@@ -34,7 +34,7 @@ from adapter_stilts.modules.engine import forward, load_engine
 from adapter_stilts.report.explain import picture
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.training.environment import machine
-from adapter_stilts.zoo.composed import load_composition
+from adapter_stilts.zoo.composed import activate, load_composition
 
 NINE = tuple(intermediate_tasks())
 MULTITASK = 600
@@ -99,6 +99,7 @@ def main() -> None:
             apart(measure, args, target, name)
         for name in LEARNT:
             apart(attention, args, target, name)
+        apart(timed, args, target)
         found = {each: found_of(args, each) for each in PLANS}
         args.out.write_text(page(args, found), encoding="utf-8")
 
@@ -191,7 +192,7 @@ def ways(target: str) -> dict[str, Way]:
 
 
 def measure(args: argparse.Namespace, target: str, name: str) -> None:
-    """Trains one way, tries it in every language, and times its forward pass."""
+    """Trains one way and tries it in every language."""
     kept = args.work / f"{target}-{name.replace(' ', '-')}.json"
     if kept.exists():
         return
@@ -214,7 +215,6 @@ def measure(args: argparse.Namespace, target: str, name: str) -> None:
         "scores": {
             lang: each[primary(get_target(target).metric)] for lang, each in found.scores.items()
         },
-        "forward_ms": forward_ms(args.backbone, built.path),
         "machine": machine(),
     }
     kept.write_text(json.dumps(row))
@@ -248,20 +248,28 @@ def picture_of(args: argparse.Namespace, target: str, name: str) -> Path:
     return folder / f"{target}-{name.replace(' ', '-').lower()}.svg"
 
 
-def forward_ms(backbone: str, composition: str, rounds: int = 9) -> float:
-    """Milliseconds for a batch of 16 texts of 128 tokens: the median of several passes."""
-    engine = load_engine(find_backbone(backbone), device=default_device())
-    load_composition(engine, composition)
+def timed(args: argparse.Namespace, target: str, rounds: int = 7) -> None:
+    """Keeps the milliseconds of every way's forward pass, each once a round: the medians.
+
+    A pass takes 16 texts of 128 tokens.
+    """
+    kept = args.work / f"{target}.forward.json"
+    if kept.exists():
+        return
+    engine = load_engine(find_backbone(args.backbone), device=default_device())
     tokens = torch.randint(10, 1000, (16, 128), generator=torch.Generator().manual_seed(0))
     batch = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
-    times: list[float] = []
-    for _ in range(rounds + 2):
-        began = time.perf_counter()
-        forward(engine, batch)
-        if engine.device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(1000 * (time.perf_counter() - began))
-    return float(median(times[2:]))
+    loaded = {row["name"]: load_composition(engine, row["path"]) for row in rows_of(args, target)}
+    times: dict[str, list[float]] = {name: [] for name in loaded}
+    for _ in range(rounds + 1):
+        for name, composed in loaded.items():
+            activate(engine, composed)
+            began = time.perf_counter()
+            forward(engine, batch)
+            if engine.device.type == "cuda":
+                torch.cuda.synchronize()
+            times[name].append(1000 * (time.perf_counter() - began))
+    kept.write_text(json.dumps({name: median(each[1:]) for name, each in times.items()}))
 
 
 def row_of(args: argparse.Namespace, target: str, name: str) -> dict[str, Any]:
@@ -272,7 +280,10 @@ def row_of(args: argparse.Namespace, target: str, name: str) -> dict[str, Any]:
 
 def rows_of(args: argparse.Namespace, target: str) -> list[dict[str, Any]]:
     """What has been measured for a target."""
-    return [row for name in ways(target) if (row := row_of(args, target, name))]
+    rows = [row for name in ways(target) if (row := row_of(args, target, name))]
+    kept = args.work / f"{target}.forward.json"
+    times = json.loads(kept.read_text()) if kept.exists() else {}
+    return [{**row, "forward_ms": times.get(row["name"], float("nan"))} for row in rows]
 
 
 def found_of(args: argparse.Namespace, target: str) -> Found:
