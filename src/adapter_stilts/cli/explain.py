@@ -53,9 +53,12 @@ def explain(
 
     Exit code 3: the data lacks some of the languages; the others are done.
     """
-    from adapter_stilts.report.explain import PICTURE
-    from adapter_stilts.report.explain import explain as run
+    from adapter_stilts.evaluation.explain import explain as run
+    from adapter_stilts.paths import check_writable
+    from adapter_stilts.report.explain import PICTURE, write_explanation
 
+    if out is not None:
+        check_writable(out)  # before the work
     found = run(
         composition,
         task=task,
@@ -63,11 +66,12 @@ def explain(
         split=split,
         data=data,
         limit=limit,
-        out=out,
         backbone=backbone,
         precision=precision,
         on_language=None if as_json else lambda language: typer.echo(language, err=True),
     )
+    if out is not None:
+        write_explanation(found, out)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
     else:
