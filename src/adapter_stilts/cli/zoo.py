@@ -159,9 +159,12 @@ def verify(
     as_json: bool = JSON,
 ) -> None:
     """Check hashes, shapes and backbone of modules, and with --scores that scores come again."""
+    from adapter_stilts.data.load import check_where
     from adapter_stilts.zoo.inventory import entries, locate
     from adapter_stilts.zoo.verify import verify as look
 
+    if scores:
+        check_where(data)
     found = [entry for name in names for entry in locate(name)] if names else list(entries())
     checks = {
         str(entry.found.folder): look(entry.found.folder, load=not quick, scores=scores, data=data)
