@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from adapter_stilts.cli import evaluate, explain, info, merge, predict, train, zoo
+from adapter_stilts.cli import evaluate, explain, hub, info, merge, predict, train, zoo
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.safety import printable
 
@@ -33,6 +33,7 @@ predict.register(app)
 evaluate.register(app)
 explain.register(app)
 zoo.register(app)
+hub.register(app)
 
 
 @app.callback()
