@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from adapter_stilts.cli.evaluate import PARTIAL
+from adapter_stilts.cli.evaluation_options import (
+    BACKBONE,
+    JSON,
+    LANGS,
+    LIMIT,
+    PRECISION,
+    SPLIT,
+)
 from adapter_stilts.cli.show import print_table
 from adapter_stilts.cli.training_options import DATA
 
@@ -32,22 +40,16 @@ def explain(
     task: str | None = typer.Option(
         None, help="The target whose texts are read [the one the fusion was learnt on]."
     ),
-    langs: str = typer.Option(
-        "all", help="all, codes such as ko,sw, or the languages of xtreme or xtreme-r."
-    ),
-    split: str = typer.Option("test", help="test or dev."),
+    langs: str = LANGS,
+    split: str = SPLIT,
     data: str | None = DATA,
-    limit: int | None = typer.Option(
-        None, help="Only so many examples of every language, drawn at random."
-    ),
+    limit: int | None = LIMIT,
     out: Path | None = typer.Option(
         None, "--out", help="Folder for explanation.json, .csv and .svg (a heat map)."
     ),
-    backbone: str | None = typer.Option(
-        None, "--backbone", help="Where the backbone lies now, if it has moved."
-    ),
-    precision: str = typer.Option("auto", help="Of the frozen trunk: auto, bf16 or fp32."),
-    as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
+    backbone: str | None = BACKBONE,
+    precision: str = PRECISION,
+    as_json: bool = JSON,
 ) -> None:
     """See which modules a fusion listens to, in every language and layer.
 
