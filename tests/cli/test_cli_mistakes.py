@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -116,14 +117,12 @@ def test_out_in_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         check_writable(tmp_path / "a" / "b")
 
 
-def test_a_folder_that_cannot_be_made_on_the_way(
-    run: Run, tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "file"
-    file.write_text("mine")
-    monkeypatch.setenv("ADSTILTS_CACHE", str(file / "cache"))
-    train = ("train-adapter", "squad", "--backbone", str(tiny_xlmr), "--data", "sample")
-    assert_one_line(run(*train), 1, "Not a directory", str(file))
+def test_a_file_that_the_system_refuses(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> dict[str, str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/a/folder")
+
+    monkeypatch.setattr("adapter_stilts.diagnosis.diagnose", refused)
+    assert_one_line(run("doctor"), 1, "/a/folder: Permission denied", "choose another folder")
 
 
 def test_samples_without_a_language_say_so() -> None:

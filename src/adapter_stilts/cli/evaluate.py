@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.evaluation_options import (
-    BACKBONE,
-    JSON,
-    LANGS,
-    LIMIT,
-    PRECISION,
-    SPLIT,
-)
+from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.results import Progress, show_evaluations, show_suite
 from adapter_stilts.cli.training_options import DATA
 from adapter_stilts.errors import UserError
@@ -50,8 +43,8 @@ def evaluate(
         help='A module such as tydiqa, or several as in "stack(squad, tydiqa)". Repeat it to '
         "compare; for retrieval, none is the plain backbone.",
     ),
-    langs: str = LANGS,
-    split: str = SPLIT,
+    langs: str = common.LANGS,
+    split: str = common.SPLIT,
     suite: str | None = typer.Option(
         None, help="Instead of a task, all of a benchmark's: xtreme or xtreme-r."
     ),
@@ -62,9 +55,9 @@ def evaluate(
     out: Path | None = typer.Option(
         None, "--out", help="Folder of the predictions [predictions/BACKBONE/COMPOSITION]."
     ),
-    limit: int | None = LIMIT,
-    backbone: str | None = BACKBONE,
-    precision: str = PRECISION,
+    limit: int | None = common.LIMIT,
+    backbone: str | None = common.BACKBONE,
+    precision: str = common.PRECISION,
     batch_tokens: int | None = typer.Option(
         None, help="Padded tokens a batch at most [2048 on a CPU, 32768 on a GPU]."
     ),
@@ -80,7 +73,7 @@ def evaluate(
     overwrite: bool = typer.Option(
         False, "--overwrite", help="Compute everything anew, and replace what lies at --out."
     ),
-    as_json: bool = JSON,
+    as_json: bool = common.JSON,
 ) -> None:
     """Try a module in many languages that it was not trained in.
 

@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
-from adapter_stilts.cli.evaluation_options import (
-    BACKBONE,
-    JSON,
-    LANGS,
-    LIMIT,
-    PRECISION,
-    SPLIT,
-)
 from adapter_stilts.cli.show import print_table
 from adapter_stilts.cli.training_options import DATA
 
@@ -40,16 +33,16 @@ def explain(
     task: str | None = typer.Option(
         None, help="The target whose texts are read [the one the fusion was learnt on]."
     ),
-    langs: str = LANGS,
-    split: str = SPLIT,
+    langs: str = common.LANGS,
+    split: str = common.SPLIT,
     data: str | None = DATA,
-    limit: int | None = LIMIT,
+    limit: int | None = common.LIMIT,
     out: Path | None = typer.Option(
         None, "--out", help="Folder for explanation.json, .csv and .svg (a heat map)."
     ),
-    backbone: str | None = BACKBONE,
-    precision: str = PRECISION,
-    as_json: bool = JSON,
+    backbone: str | None = common.BACKBONE,
+    precision: str = common.PRECISION,
+    as_json: bool = common.JSON,
 ) -> None:
     """See which modules a fusion listens to, in every language and layer.
 

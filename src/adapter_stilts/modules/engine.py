@@ -139,7 +139,7 @@ def module_parameters(engine: Engine, name: str) -> dict[str, torch.nn.Parameter
     return {n: p for n, p in engine.model.named_parameters() if n in wanted}
 
 
-def layer_of(engine: Engine, parameter: str) -> int | None:
+def layer_of(parameter: str) -> int | None:
     """The number of the trunk layer a parameter belongs to; None for heads and shared parts."""
     _, found, rest = parameter.partition(".layer.")
     return int(rest.split(".", 1)[0]) if found else None

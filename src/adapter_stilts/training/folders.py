@@ -31,7 +31,8 @@ def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
         UserError: a module, an unfinished run or something else lies there, or nothing can be
             written there.
     """
-    check_writable(folder.parent if overwrite else folder)
+    if not resume:
+        check_writable(folder.parent if overwrite else folder)
     if overwrite or resume:
         return
     if (folder / RECORD).exists():
