@@ -70,6 +70,13 @@ def test_a_question_without_an_answer(
     assert (zoo / "tiny" / "qa" / "module.json").is_file()
 
 
+def test_a_module_of_the_hub_that_was_not_pulled(run: Run) -> None:
+    for command in ("show", "verify", "remove"):
+        result = run("zoo", command, "someone/xlmr-squad")
+        words = "no module 'someone/xlmr-squad' is here", "`adstilts pull someone/xlmr-squad`"
+        assert_one_line(result, 2, *words)
+
+
 def test_a_missing_map_says_what_it_holds(run: Run, tmp_path: Path) -> None:
     suite = ("evaluate", "--suite", "xtreme", "--with-map")
     assert_one_line(run(*suite, "no.yaml"), 2, "no.yaml is not there", "'tydiqa: stack(squad,")
