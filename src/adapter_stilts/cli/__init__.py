@@ -82,11 +82,9 @@ def _fail_otherwise(error: Exception) -> NoReturn:
     if hasattr(error, "format_message"):
         _fail_usage(error)
     if isinstance(error, OSError) and error.filename and error.errno in _NOT_WRITABLE:
-        place = FailureError(
-            f"{error.filename}: {error.strerror}: free it, or choose another folder (--out, or "
-            "ADSTILTS_ZOO and ADSTILTS_CACHE for the default ones)"
-        )
-        _fail(place.with_traceback(error.__traceback__), 1)
+        remedy = "free some space" if error.errno == errno.ENOSPC else "make it writable for you"
+        line = f"{error.filename}: {error.strerror}: {remedy}, or choose another folder"
+        _fail(FailureError(line).with_traceback(error.__traceback__), 1)
     _fail(error, 1, prefix=f"unexpected {type(error).__name__} (--debug shows where): ")
 
 
