@@ -84,7 +84,7 @@ def test_a_missing_map_says_what_it_holds(run: Run, tmp_path: Path) -> None:
     given.write_text("tydiqa: nothing\n")
     assert_one_line(run(*suite, str(given)), 2, "tydiqa: no module 'nothing'")
     given.write_bytes(b"tydiqa: \xff\n")
-    assert_one_line(run(*suite, str(given)), 2, "runs.yaml: not UTF-8")
+    assert_one_line(run(*suite, str(given)), 2, "runs.yaml: cannot be read (not UTF-8 text)")
     assert_one_line(run(*suite, str(tmp_path)), 2, f"{tmp_path}: cannot be read (Is a directory)")
 
 
@@ -106,7 +106,7 @@ def test_out_that_is_a_file_is_refused_before_the_work(
     train = ("train-adapter", "squad", "--backbone", str(tiny_xlmr), "--data", "sample")
     for command in (
         train,
-        ("merge", "qa", "qa-all"),
+        ("merge", "qa-all", "pos"),
         ("zoo", "export", "qa"),
         ("explain", "qa"),
     ):

@@ -56,7 +56,7 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         # What commands raise to end with an exit code is returned.
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(prog_name="adstilts", standalone_mode=False))
     except (UserError, FailureError) as error:
         _fail(error, error.exit_code)
     except typer.Abort:

@@ -182,7 +182,7 @@ def read_map(path: Path) -> dict[str, str]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text") from error
+        raise UserError(f"{path}: cannot be read (not UTF-8 text)") from error
     except yaml.YAMLError as error:
         raise bad_yaml(path, error) from error
     if not isinstance(root, yaml.MappingNode):
