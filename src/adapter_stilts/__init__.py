@@ -30,14 +30,16 @@ __all__ = [
     "train_adapter",
     "train_multitask",
     "train_target",
+    "write_explanation",
 ]
 
 if TYPE_CHECKING:
+    from adapter_stilts.evaluation.explain import explain
     from adapter_stilts.evaluation.explanation import Explanation
     from adapter_stilts.evaluation.run import evaluate
     from adapter_stilts.evaluation.suite import evaluate_suite
     from adapter_stilts.evaluation.summary import Evaluation
-    from adapter_stilts.report.explain import explain
+    from adapter_stilts.report.explain import write_explanation
     from adapter_stilts.tasks.registry import get_target, get_task
     from adapter_stilts.training.fuse import fuse
     from adapter_stilts.training.merge import merge
@@ -62,12 +64,13 @@ _HOMES = {
     "Evaluation": "adapter_stilts.evaluation.summary",
     "evaluate": "adapter_stilts.evaluation.run",
     "evaluate_suite": "adapter_stilts.evaluation.suite",
-    "explain": "adapter_stilts.report.explain",
+    "explain": "adapter_stilts.evaluation.explain",
     "Explanation": "adapter_stilts.evaluation.explanation",
     "fuse": "adapter_stilts.training.fuse",
     "merge": "adapter_stilts.training.merge",
     "pull": "adapter_stilts.zoo.hub.pull",
     "push": "adapter_stilts.zoo.hub.push",
+    "write_explanation": "adapter_stilts.report.explain",
 }
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
+from adapter_stilts.errors import UserError
+
 
 def cache_dir() -> Path:
     """The folder for what can be made again: `ADSTILTS_CACHE`, or the system's cache folder."""
@@ -43,6 +45,20 @@ def shared_zoos() -> list[Path]:
 def pulled_dir() -> Path:
     """The folder of modules pulled from the Hub: `ADSTILTS_PULLED`, or `pulled` in the cache."""
     return Path(os.environ.get("ADSTILTS_PULLED") or cache_dir() / "pulled")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuses a folder that cannot be made, before the work that would be lost.
+
+    Raises:
+        UserError: it is a file, lies below one, or below a folder that is read-only.
+    """
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if not there.is_dir():
+        below = "" if there == folder else f", and {folder} would lie below it"
+        raise UserError(f"{there} is a file{below}: choose another --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{there} is read-only for you: choose another --out than {folder}")
 
 
 @contextmanager

@@ -125,8 +125,7 @@ def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
     [
         (
             '{"a": 1',
-            "broken JSON (Expecting ',' delimiter at line 2, column 1); expected one JSON "
-            "object a line",
+            "broken JSON (Expecting ',' delimiter at column 8); expected one JSON object a line",
         ),
         (
             "{'a': 1}",

@@ -44,9 +44,9 @@ def test_a_map_names_tasks_as_people_write_them(tmp_path: Path) -> None:
         ("xnli: [a, b]\n", ("line 1", "a task and a composition")),
         ("- xnli\n", ("line 1", "expected lines such as")),
         ("", ("expected lines such as",)),
-        ("xnli: a\n  b: c: d\n", ("line 2", "not YAML")),
-        ("xnli: 'a\n", ("not YAML",)),
-        ("xnli: \x01\n", ("not YAML",)),
+        ("xnli: a\n  b: c: d\n", ("line 2", "not valid YAML")),
+        ("xnli: 'a\n", ("not valid YAML",)),
+        ("xnli: \x01\n", ("not valid YAML",)),
     ],
 )
 def test_a_malformed_map_is_one_line_with_file_and_place(

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from adapter_stilts import explain
+from adapter_stilts import explain, write_explanation
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import build_features
@@ -154,7 +154,8 @@ def test_mistakes(fused: Path, composition: str, options: dict[str, Any], what: 
 
 def test_files(fused: Path) -> None:
     (fused / "data" / "tiny-qa" / "test-ko.json").unlink()
-    found = explain("f", task="tiny-qa", out=fused / "out", **QA)
+    found = explain("f", task="tiny-qa", **QA)
+    write_explanation(found, fused / "out")
     assert list(found.weights) == ["en"] and "ko" in found.missing
     written = json.loads((fused / "out" / "explanation.json").read_text("utf-8"))
     assert written == found.as_dict()

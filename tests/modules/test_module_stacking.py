@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,13 +69,20 @@ def test_a_new_lora_leaves_what_is_below_as_it_is(backbone: str) -> None:
     assert torch.equal(logits_of(forward(engine, batch), batch), before)
 
 
-def test_stacked_scalings_multiply(tiny_xlmr: Any) -> None:
-    engine = make_engine(str(tiny_xlmr))
-    make_module(engine, "a", "ia3", "span")
-    make_module(engine, "b", "ia3", "span", seed=1)
+def two_stacked(
+    backbone: Path, method: str
+) -> tuple[Engine, dict[str, torch.Tensor], torch.Tensor]:
+    """An engine with `a` and on it `b`, both of the method, a batch, and the logits of the two."""
+    engine = make_engine(str(backbone))
+    make_module(engine, "a", method, "span")
+    make_module(engine, "b", method, "span", seed=1)
     batch = token_batch(engine, "span")
     activate_block(engine, block_of(parse("stack(a, b)")), "b")
-    both = logits_of(forward(engine, batch), batch)
+    return engine, batch, logits_of(forward(engine, batch), batch)
+
+
+def test_stacked_scalings_multiply(tiny_xlmr: Path) -> None:
+    engine, batch, both = two_stacked(tiny_xlmr, "ia3")
     parameters = dict(engine.model.named_parameters())
     with torch.no_grad():
         for key, parameter in parameters.items():
@@ -109,13 +117,8 @@ def test_a_parallel_adapter_stacks_on_no_bottleneck(below: str) -> None:
     check_stackable(parse("stack(fuse(a, b), c)"), side_by_side)
 
 
-def test_the_library_loses_what_is_below_a_parallel_adapter(tiny_xlmr: Any) -> None:
+def test_the_library_loses_what_is_below_a_parallel_adapter(tiny_xlmr: Path) -> None:
     """Should this fail, a newer `adapters` has mended it, and it need not be refused."""
-    engine = make_engine(str(tiny_xlmr))
-    make_module(engine, "a", "parallel-bottleneck", "span")
-    make_module(engine, "b", "parallel-bottleneck", "span", seed=1)
-    batch = token_batch(engine, "span")
-    activate_block(engine, block_of(parse("stack(a, b)")), "b")
-    both = logits_of(forward(engine, batch), batch)
+    engine, batch, both = two_stacked(tiny_xlmr, "parallel-bottleneck")
     activate_block(engine, "b", "b")
     assert torch.equal(logits_of(forward(engine, batch), batch), both)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from training_kit import Train  # type: ignore[import-not-found]
+from training_kit import Train, spoil_fourth_loss  # type: ignore[import-not-found]
 
 from adapter_stilts.errors import FailureError
 from adapter_stilts.training import run, trainer
@@ -104,13 +104,7 @@ def test_out_of_memory_names_what_to_lower(
 def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
-    whole = ModuleTrainer.compute_loss
-
-    def loss(self: ModuleTrainer, *args: Any, **kwargs: Any) -> Any:
-        found = whole(self, *args, **kwargs)
-        return found * factor if self.state.global_step == 3 else found
-
-    monkeypatch.setattr(ModuleTrainer, "compute_loss", loss)
+    spoil_fourth_loss(monkeypatch, factor)
     monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
     message = failure(train, lr=3e-3)
     assert message.startswith("the training diverged at step 4 (loss ")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_kit import SHORT, Spy  # type: ignore[import-not-found]
+from training_kit import SHORT, Spy, spoil_fourth_loss  # type: ignore[import-not-found]
 
 from adapter_stilts import fuse, load, train_target
 from adapter_stilts.errors import FailureError, UserError
@@ -21,7 +21,6 @@ from adapter_stilts.modules.native import HEAD_WEIGHTS, PICKLES
 from adapter_stilts.training import run
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import Trained
-from adapter_stilts.training.trainer import ModuleTrainer
 from adapter_stilts.zoo.resolve import resolve
 from fusion_kit import fill_zoo
 
@@ -188,13 +187,7 @@ def test_nothing_is_pickled(filled: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_fusion_that_diverges_stops_and_keeps_the_last_good_checkpoint(
     filled: Path, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
-    whole = ModuleTrainer.compute_loss
-
-    def loss(self: ModuleTrainer, *args: Any, **kwargs: Any) -> Any:
-        found = whole(self, *args, **kwargs)
-        return found * factor if self.state.global_step == 3 else found
-
-    monkeypatch.setattr(ModuleTrainer, "compute_loss", loss)
+    spoil_fourth_loss(monkeypatch, factor)
     monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
     with pytest.raises(FailureError) as raised:
         _learn("qa", "mnli", epochs=4, lr=3e-3)

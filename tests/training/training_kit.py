@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import TrainerCallback
 
 from adapter_stilts.training.run import Trained
+from adapter_stilts.training.trainer import ModuleTrainer
 
 Train = Callable[..., Trained]
 Weights = dict[str, torch.Tensor]
@@ -33,6 +35,17 @@ SHORT: Mapping[str, Any] = {
     "quiet": True,
 }
 """Six steps of four examples, scored once, at the end."""
+
+
+def spoil_fourth_loss(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    """Multiplies the loss of the fourth step, as where a training diverges."""
+    whole = ModuleTrainer.compute_loss
+
+    def loss(self: ModuleTrainer, *args: Any, **kwargs: Any) -> Any:
+        found = whole(self, *args, **kwargs)
+        return found * factor if self.state.global_step == 3 else found
+
+    monkeypatch.setattr(ModuleTrainer, "compute_loss", loss)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import torch
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import forward
 from adapter_stilts.zoo.composed import activate, load_composition
-from adapter_stilts.zoo.resolve import backbone_of, resolve
+from adapter_stilts.zoo.resolve import resolve
 from made_modules import logits_of, make_engine, save_made, token_batch
 
 
@@ -114,9 +114,3 @@ def test_plain_backbone(filled: Path, tiny_xlmr: Path) -> None:
     assert not torch.equal(engine.model.base_model(**batch).last_hidden_state, before)
     activate(engine, plain)
     assert torch.equal(forward(engine, batch).last_hidden_state, before)
-
-
-def test_backbone_of_a_composition(filled: Path, tiny_xlmr: Path) -> None:
-    assert backbone_of("stack(squad, qa)") == str(tiny_xlmr)
-    with pytest.raises(UserError, match="give --backbone"):
-        backbone_of("none")

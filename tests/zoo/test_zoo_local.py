@@ -184,7 +184,9 @@ def test_found_by_path_by_name_and_by_backbone(stocked: Path) -> None:
         ("squad", "'squad' exists for several backbones: choose from embedded/squad, xlmr/squad"),
         ("mnil", "no module 'mnil': did you mean 'mnli'?"),
         ("Squadd", "no module 'Squadd': did you mean 'squad'?"),
-        ("zzz", "no module 'zzz' in .*zoo and no such folder: train it with"),
+        ("zzz", "no module 'zzz' in .*zoo and no such folder: `adstilts zoo list` shows"),
+        ("hella-swag", "no such folder: train it with `adstilts train-adapter hellaswag`"),
+        ("tydiqa", "no such folder: train it with `adstilts train-target tydiqa`"),
     ],
 )
 def test_not_found(stocked: Path, name: str, line: str) -> None:

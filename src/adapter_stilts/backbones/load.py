@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import get_session, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    constants,
+    get_session,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -24,7 +30,7 @@ from huggingface_hub.errors import (
 from transformers import AutoConfig, AutoTokenizer
 
 from adapter_stilts.backbones.embedded import embedded_backbone
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.errors import FailureError, UserError, suggest
 from adapter_stilts.quiet import quieten
 
 if TYPE_CHECKING:
@@ -127,7 +133,7 @@ def find_backbone(name: str) -> Backbone:
         if not (local / "config.json").is_file():
             raise UserError(f"backbone folder {local} has no config.json")
         return Backbone(name, local)
-    if name.startswith((".", "/", "~")):
+    if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
         raise UserError(f"backbone folder {name} is not there")
     return _from_hub(name)
 
@@ -139,6 +145,8 @@ _TOKENIZER_FILES = (*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map
 def _from_hub(name: str) -> Backbone:
     repo, revision = hub_id(name), name.partition("@")[2]
     remedy = "or use --backbone embedded|PATH (and --data sample|PATH)"
+    if name not in _HUB_IDS and (near := suggest(name, [EMBEDDED, *_HUB_IDS])):
+        remedy += f"; did you mean '{near[0]}'?"
     try:
         config = _download_config(repo, revision or None)
         # The commit that was resolved is the name of the snapshot folder.
@@ -170,10 +178,10 @@ def _from_hub(name: str) -> Backbone:
 
 
 def _unreachable(repo: str, remedy: str) -> UserError:
-    return UserError(
-        f"backbone '{repo}' is not in the local cache and the Hub cannot be reached: "
-        f"connect, {remedy}"
-    )
+    why = "the Hub cannot be reached: connect"
+    if constants.HF_HUB_OFFLINE:
+        why = "HF_HUB_OFFLINE switches the Hub off: unset it"
+    return UserError(f"backbone '{repo}' is not in the local cache and {why}, {remedy}")
 
 
 def _download_config(repo: str, revision: str | None) -> Path:

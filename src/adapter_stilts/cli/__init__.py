@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
 import traceback
+from typing import Any, NoReturn
 
 import typer
 
-from adapter_stilts.cli import evaluate, explain, info, merge, predict, train, zoo
+from adapter_stilts.cli import evaluate, explain, hub, info, merge, predict, train, zoo
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.safety import printable
 
@@ -31,6 +33,7 @@ predict.register(app)
 evaluate.register(app)
 explain.register(app)
 zoo.register(app)
+hub.register(app)
 
 
 @app.callback()
@@ -52,9 +55,13 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        app()
+        # What commands raise to end with an exit code is returned.
+        sys.exit(app(prog_name="adstilts", standalone_mode=False))
     except (UserError, FailureError) as error:
         _fail(error, error.exit_code)
+    except typer.Abort:
+        typer.echo(err=True)
+        _fail(UserError("a question had no answer, so nothing was done: --yes answers it"), 2)
     except KeyboardInterrupt as error:
         _fail(error, 130)
     except BrokenPipeError:
@@ -62,12 +69,37 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         sys.exit(0)
     except Exception as error:
-        if getattr(error, "exit_code", None) == 130:
-            _fail(error, 130)
-        _fail(error, 1, prefix=f"unexpected {type(error).__name__} (--debug shows where): ")
+        _fail_otherwise(error)
 
 
-def _fail(error: BaseException, code: int, *, prefix: str = "") -> None:
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC)
+
+
+def _fail_otherwise(error: Exception) -> NoReturn:
+    """Ends with what the libraries raise: typer for a mistyped command, the system for files."""
+    if getattr(error, "exit_code", None) == 130:
+        _fail(error, 130)
+    if hasattr(error, "format_message"):
+        _fail_usage(error)
+    if isinstance(error, OSError) and error.filename and error.errno in _NOT_WRITABLE:
+        remedy = "free some space" if error.errno == errno.ENOSPC else "make it writable for you"
+        line = f"{error.filename}: {error.strerror}: {remedy}, or choose another folder"
+        _fail(FailureError(line).with_traceback(error.__traceback__), 1)
+    _fail(error, 1, prefix=f"unexpected {type(error).__name__} (--debug shows where): ")
+
+
+def _fail_usage(error: Any) -> NoReturn:
+    """Typer's words on a mistyped command, in one line; a command without any shows its help."""
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if context is None or message == " ".join(context.get_help().split()).rstrip("."):
+        error.show()
+        sys.exit(error.exit_code)
+    command = context.command_path
+    _fail(UserError(f"{message} (see `{command} --help`)"), error.exit_code)
+
+
+def _fail(error: BaseException, code: int, *, prefix: str = "") -> NoReturn:
     if os.environ.get("ADSTILTS_DEBUG"):
         traceback.print_exception(error)
     message = printable(" ".join(str(error).split()))[:2000] or type(error).__name__

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.results import Progress, show_evaluations, show_suite
 from adapter_stilts.cli.training_options import DATA
 from adapter_stilts.errors import UserError
@@ -42,10 +43,8 @@ def evaluate(
         help='A module such as tydiqa, or several as in "stack(squad, tydiqa)". Repeat it to '
         "compare; for retrieval, none is the plain backbone.",
     ),
-    langs: str = typer.Option(
-        "all", help="all, codes such as ko,sw, or the languages of xtreme or xtreme-r."
-    ),
-    split: str = typer.Option("test", help="test or dev."),
+    langs: str = common.LANGS,
+    split: str = common.SPLIT,
     suite: str | None = typer.Option(
         None, help="Instead of a task, all of a benchmark's: xtreme or xtreme-r."
     ),
@@ -56,13 +55,9 @@ def evaluate(
     out: Path | None = typer.Option(
         None, "--out", help="Folder of the predictions [predictions/BACKBONE/COMPOSITION]."
     ),
-    limit: int | None = typer.Option(
-        None, help="Only so many examples of every language, drawn at random."
-    ),
-    backbone: str | None = typer.Option(
-        None, "--backbone", help="Where the backbone lies now, if it has moved."
-    ),
-    precision: str = typer.Option("auto", help="Of the frozen trunk: auto, bf16 or fp32."),
+    limit: int | None = common.LIMIT,
+    backbone: str | None = common.BACKBONE,
+    precision: str = common.PRECISION,
     batch_tokens: int | None = typer.Option(
         None, help="Padded tokens a batch at most [2048 on a CPU, 32768 on a GPU]."
     ),
@@ -78,7 +73,7 @@ def evaluate(
     overwrite: bool = typer.Option(
         False, "--overwrite", help="Compute everything anew, and replace what lies at --out."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
+    as_json: bool = common.JSON,
 ) -> None:
     """Try a module in many languages that it was not trained in.
 
@@ -102,13 +97,7 @@ def evaluate(
         "overwrite": overwrite,
     }
     options = {key: value for key, value in options.items() if value is not None}
-    if suite is None and with_map is None:
-        if not task or not compositions:
-            raise UserError(
-                "nothing to evaluate: name a task and give --with, or give --suite and --with-map"
-            )
-    elif task or compositions or langs != "all" or suite is None or with_map is None:
-        raise UserError("--suite and --with-map go together, without a task, --with or --langs")
+    _check_asked(task, compositions, langs, suite, with_map)
     found: list[Evaluation] | SuiteEvaluation
     try:
         with Progress(quiet=as_json) as progress:
@@ -123,6 +112,19 @@ def evaluate(
             "interrupted: finished languages are kept, and the same command goes on with the others"
         ) from None
     _show(found, as_json=as_json)
+
+
+def _check_asked(
+    task: str | None, compositions: list[str], langs: str, suite: str | None, with_map: Path | None
+) -> None:
+    """Refuses anything but either a task with compositions, or a suite with its map."""
+    if suite is None and with_map is None:
+        if not task or not compositions:
+            raise UserError(
+                "nothing to evaluate: name a task and give --with, or give --suite and --with-map"
+            )
+    elif task or compositions or langs != "all" or suite is None or with_map is None:
+        raise UserError("--suite and --with-map go together, without a task, --with or --langs")
 
 
 def _show(found: list[Evaluation] | SuiteEvaluation, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
 from adapter_stilts.cli.show import print_table
 from adapter_stilts.cli.training_options import DATA
@@ -32,30 +33,27 @@ def explain(
     task: str | None = typer.Option(
         None, help="The target whose texts are read [the one the fusion was learnt on]."
     ),
-    langs: str = typer.Option(
-        "all", help="all, codes such as ko,sw, or the languages of xtreme or xtreme-r."
-    ),
-    split: str = typer.Option("test", help="test or dev."),
+    langs: str = common.LANGS,
+    split: str = common.SPLIT,
     data: str | None = DATA,
-    limit: int | None = typer.Option(
-        None, help="Only so many examples of every language, drawn at random."
-    ),
+    limit: int | None = common.LIMIT,
     out: Path | None = typer.Option(
         None, "--out", help="Folder for explanation.json, .csv and .svg (a heat map)."
     ),
-    backbone: str | None = typer.Option(
-        None, "--backbone", help="Where the backbone lies now, if it has moved."
-    ),
-    precision: str = typer.Option("auto", help="Of the frozen trunk: auto, bf16 or fp32."),
-    as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
+    backbone: str | None = common.BACKBONE,
+    precision: str = common.PRECISION,
+    as_json: bool = common.JSON,
 ) -> None:
     """See which modules a fusion listens to, in every language and layer.
 
     Exit code 3: the data lacks some of the languages; the others are done.
     """
-    from adapter_stilts.report.explain import PICTURE
-    from adapter_stilts.report.explain import explain as run
+    from adapter_stilts.evaluation.explain import explain as run
+    from adapter_stilts.paths import check_writable
+    from adapter_stilts.report.explain import PICTURE, write_explanation
 
+    if out is not None:
+        check_writable(out)  # before the work
     found = run(
         composition,
         task=task,
@@ -63,11 +61,12 @@ def explain(
         split=split,
         data=data,
         limit=limit,
-        out=out,
         backbone=backbone,
         precision=precision,
         on_language=None if as_json else lambda language: typer.echo(language, err=True),
     )
+    if out is not None:
+        write_explanation(found, out)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
     else:

@@ -23,6 +23,9 @@ def tasks(
     as_json: bool = typer.Option(False, "--json", help="Print as JSON."),
 ) -> None:
     """List the tasks, and whether their data is here."""
+    from adapter_stilts.data.load import check_where
+
+    check_where(data)
     listed = [*_intermediate(data), *_targets(data)]
     if as_json:
         typer.echo(json.dumps(listed, ensure_ascii=False, indent=1))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from adapter_stilts.cli.training_options import DATA
+from adapter_stilts.cli.training_options import DATA, json_line
 from adapter_stilts.errors import UserError
+
+if TYPE_CHECKING:
+    from adapter_stilts.training.run import Trained
 
 
 def register(app: typer.Typer) -> None:
@@ -81,10 +83,13 @@ def merge(
         overwrite=overwrite,
         quiet=as_json,
     )
+    _show(made, as_json=as_json)
+
+
+def _show(made: Trained, *, as_json: bool) -> None:
     record = made.record
     if as_json:
-        fields = {"path": str(made.path), **asdict(record)}
-        typer.echo(json.dumps(fields, ensure_ascii=False))
+        typer.echo(json_line(made))
         return
     own = "no head" if record.head == "none" else f"{record.head} head"
     typer.echo(

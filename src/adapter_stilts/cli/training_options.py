@@ -98,6 +98,12 @@ def training_options(command: Callable[..., Any]) -> Callable[..., None]:
     return run
 
 
+def json_line(trained: Trained) -> str:
+    """Where the module lies, and its whole record."""
+    fields = {"path": str(trained.path), **asdict(trained.record)}
+    return json.dumps(fields, ensure_ascii=False)
+
+
 def show(trained: Trained, *, as_json: bool) -> None:
     """Prints what came out of a training."""
     from accelerate import PartialState
@@ -106,8 +112,7 @@ def show(trained: Trained, *, as_json: bool) -> None:
         return
     record = trained.record
     if as_json:
-        fields = {"path": str(trained.path), **asdict(record)}
-        typer.echo(json.dumps(fields, ensure_ascii=False))
+        typer.echo(json_line(trained))
         return
     typer.echo(
         f"{record.composition}: dev {scores_line(record.scores)} at step {record.best_step} of "

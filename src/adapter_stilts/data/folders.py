@@ -78,15 +78,24 @@ class FilePart:
         return not column or str(value).startswith(prefix)
 
 
+def check_folder(folder: Path) -> None:
+    """Refuses a folder of data that is none.
+
+    Raises:
+        UserError: it is a file, or not there.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "is not there"
+        raise UserError(f"data folder '{folder}' {what}: --data takes 'hub', 'sample' or a folder")
+
+
 def find_parts(task: TaskSpec, split: Split, folder: Path) -> list[FilePart]:
     """The files of one split of every source of the task.
 
     Raises:
         UserError: the folder is not there, or has not the files of a source.
     """
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "is not there"
-        raise UserError(f"data folder '{folder}' {what}: --data takes 'hub', 'sample' or a folder")
+    check_folder(folder)
     sources = [source for source in task.sources if source.has(split)]
     if not sources:
         raise UserError(f"{task.name} has no {split} data")
@@ -169,6 +178,11 @@ def _missing(task: TaskSpec, source: Source, split: Split, folder: Path) -> str:
     )
     names = " or ".join(list(wanted)[:3])
     hint = f" ({source.obtain})" if source.obtain else ""
+    if folder == samples_folder():
+        return (
+            f"no {split} data of {task.name} among the bundled samples: use --data hub, or "
+            f"--data PATH for a folder with {names}{hint}"
+        )
     return (
         f"no {split} data of {task.name} in '{folder}': expected {names} there or in "
         f"'{folder / source.folders[0]}'{hint}"

@@ -18,7 +18,7 @@ def load_json(path: Path, place: Place, written: str, expected: str) -> Any:
         UserError: it is no JSON.
     """
     try:
-        value = json.loads(written)
+        value = json.loads(written.rstrip("\r\n"))  # a break at its end is on this line
         if "\\ud" in written.lower():  # an escaped surrogate without its other half
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:

@@ -13,7 +13,13 @@ import numpy as np
 
 from adapter_stilts.data import cache
 from adapter_stilts.data.checks import check_example
-from adapter_stilts.data.folders import FilePart, find_parts, given_part, samples_folder
+from adapter_stilts.data.folders import (
+    FilePart,
+    check_folder,
+    find_parts,
+    given_part,
+    samples_folder,
+)
 from adapter_stilts.data.hub import HubPart, hub_parts
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
@@ -94,6 +100,17 @@ def load_examples(
 def resolve_where(where: str | None) -> str:
     """Where data is read from: as given, or `ADSTILTS_DATA`, or the Hub."""
     return where or os.environ.get("ADSTILTS_DATA") or "hub"
+
+
+def check_where(where: str | None) -> None:
+    """Refuses a folder of data that is not there, for commands that would find nothing in it.
+
+    Raises:
+        UserError: it is not there, or a file.
+    """
+    origin = resolve_where(where)
+    if origin not in ("hub", "sample"):
+        check_folder(Path(origin).expanduser())
 
 
 def find_all(task: TaskSpec, split: Split, origin: str) -> Sequence[Part]:

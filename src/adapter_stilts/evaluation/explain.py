@@ -27,7 +27,7 @@ STRIDE = 128
 """Of windows over long texts, where the fusion's head was not trained on windows."""
 
 
-def explained(
+def explain(
     composition: str,
     *,
     task: str | None = None,
@@ -40,9 +40,25 @@ def explained(
     batch_tokens: int | None = None,
     on_language: OnLanguage | None = None,
 ) -> Explanation:
-    """Runs a composition over a task's texts and averages what its fusion attends to.
+    """Which of its sources a fusion attends to, by language and layer.
 
-    Arguments and errors are those of `report.explain.explain`.
+    Every text of the task goes through the composition; attention is averaged over all tokens but
+    the padding. What a text's label is makes no difference. `write_explanation` writes it down.
+
+    Args:
+        composition: one with a learnt fusion, such as `fuse(mnli, squad)`, the fusion's own name,
+            or `stack(fuse(mnli, squad), tydiqa)`.
+        task: the target whose texts are read. Default: the one the fusion was learnt on.
+        langs, split, data: as in `evaluate`.
+        limit: that many examples of every language, drawn at random.
+        backbone: where the backbone lies, if not where it lay when the modules were trained.
+        precision: of the trunk: `fp32`, `bf16` or `auto`.
+        batch_tokens: padded tokens a batch at most; None: what suits the device.
+        on_language: told when a language is done.
+
+    Raises:
+        UserError: the composition has no learnt fusion; an unknown task, language or split; data
+            that is malformed or not there.
     """
     resolved = resolve(composition)
     _check_fuses(resolved)

@@ -18,6 +18,7 @@ from filelock import FileLock
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import folder_name, suffix, unwritable, write_whole, written
 from adapter_stilts.evaluation.result import LanguageResult
+from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.environment import machine, versions
@@ -60,8 +61,8 @@ class Store:
             UserError: without `overwrite`: it holds the predictions of another composition, or
                 something else.
         """
-        if self.folder.is_file():
-            raise UserError(f"{self.folder} is a file: choose another --out")
+        if not self.folder.is_dir():
+            check_writable(self.folder)
         try:
             known = self._read() if (self.folder / RECORD).is_file() else None
         except UserError:

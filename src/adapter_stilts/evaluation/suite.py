@@ -9,9 +9,14 @@ from typing import Any
 
 import yaml
 
-from adapter_stilts.data.places import bad
+from adapter_stilts.data.places import bad, bad_yaml
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.evaluation.contenders import backbone_name, backbone_slug, find_contenders
+from adapter_stilts.evaluation.contenders import (
+    Contender,
+    backbone_name,
+    backbone_slug,
+    find_contenders,
+)
 from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.evaluation.run import evaluate
@@ -104,7 +109,7 @@ def evaluate_suite(
     """
     targets = suite_targets(suite)
     chosen = _chosen(suite, targets, with_map)
-    contenders = {name: find_contenders(targets[name], [text]) for name, text in chosen.items()}
+    contenders = {name: _find(targets[name], text) for name, text in chosen.items()}
     # Before the first task takes its hours.
     first = next(iter(contenders.values()))
     place = backbone_slug(first[0], backbone_name(first, backbone))
@@ -133,6 +138,15 @@ def evaluate_suite(
     return SuiteEvaluation(aggregate(suite, scores, languages), evaluations, missing, folder)
 
 
+def _find(target: TargetSpec, text: str) -> list[Contender]:
+    """The contender of one task; a mistake names the task, as the map has a line for each."""
+    try:
+        return find_contenders(target, [text])
+    except UserError as error:
+        error.args = (f"{target.name}: {error}",)
+        raise
+
+
 def _chosen(
     suite: str, targets: Mapping[str, TargetSpec], with_map: Mapping[str, str]
 ) -> dict[str, str]:
@@ -151,6 +165,9 @@ def _chosen(
     return {name: given[name] for name in targets if name in given}
 
 
+_LINES = "lines such as 'tydiqa: stack(squad, tydiqa)'"
+
+
 def read_map(path: Path) -> dict[str, str]:
     """Reads a YAML file with a line `task: composition` for every task.
 
@@ -161,15 +178,15 @@ def read_map(path: Path) -> dict[str, str]:
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
-        raise UserError(f"{path} is not there") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
+        raise UserError(f"{path} is not there: write a YAML file with {_LINES}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read (not UTF-8 text)") from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or getattr(error, "reason", "")
-        raise bad(path, mark.line + 1 if mark else "", f"not YAML: {what}") from error
+        raise bad_yaml(path, error) from error
     if not isinstance(root, yaml.MappingNode):
-        raise bad(path, 1, "expected lines such as 'tydiqa: stack(squad, tydiqa)'")
+        raise bad(path, 1, f"expected {_LINES}")
     found: dict[str, str] = {}
     for key, value in root.value:
         line = key.start_mark.line + 1

@@ -1,102 +1,19 @@
-"""The frozen trunk with modules in it: everything that talks to `adapters` while running."""
+"""Modules in the frozen trunk: they are added and activated here, and run."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from adapters import AutoAdapterModel
 from adapters.composition import Fuse, Stack
-from safetensors import SafetensorError
 
-from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.composition import Expression, canonical, stacked
 from adapter_stilts.modules.methods import Method, MethodOptions
-from adapter_stilts.modules.stacking import add_up_stacked_loras
-from adapter_stilts.quiet import quieten
+from adapter_stilts.modules.trunk import Engine, load_engine
 from adapter_stilts.tasks.spec import HeadKind
-
-
-@dataclass
-class Engine:
-    """A backbone in memory, frozen, to which modules and heads are added.
-
-    `fingerprint` identifies the trunk's weights whatever the precision they run in; `dtype` is
-    that precision. `modules` holds the parameters of every module by its name inside the engine,
-    `names` that name by the run of a module read from disk, or by the text of a merge, `fusions`
-    the sources and the shape of every fusion.
-    """
-
-    model: Any  # a transformers model with what `adapters` mixes in at run time
-    backbone: Backbone
-    fingerprint: str
-    dtype: torch.dtype
-    modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    fusions: dict[str, tuple[tuple[Expression, ...], Any]] = field(default_factory=dict)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the trunk lies."""
-        return torch.device(self.model.device)
-
-    @property
-    def layers(self) -> int:
-        """Number of transformer layers in the trunk."""
-        return int(self.model.config.num_hidden_layers)
-
-
-def load_engine(
-    backbone: Backbone,
-    *,
-    precision: str = "auto",
-    device: torch.device,
-    trunk_dropout: bool = False,
-) -> Engine:
-    """Loads the trunk, frozen, in the precision asked for.
-
-    Dropout is off in the trunk unless `trunk_dropout`: its weights do not change, so dropout only
-    adds noise and, on a CPU, doubles the time of a step.
-
-    Raises:
-        UserError: weights that cannot be read, or an architecture that `adapters` lacks.
-    """
-    dtype = resolve_precision(precision, device)
-    # Heads are kept in the configuration: every model gets its own copy (never shared).
-    config = copy.deepcopy(backbone.config)
-    if not trunk_dropout:
-        config.hidden_dropout_prob = 0.0
-        config.attention_probs_dropout_prob = 0.0
-    quieten()
-    try:
-        model = AutoAdapterModel.from_pretrained(
-            backbone.path, config=config, dtype=torch.float32, use_safetensors=True
-        )
-    except SafetensorError as error:
-        raise UserError(
-            f"backbone '{backbone.name}': the weights in {backbone.path} are damaged ({error})"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"backbone '{backbone.name}': no safetensors weights in {backbone.path} "
-            "(pickles are not loaded)"
-        ) from error
-    except ValueError as error:
-        raise UserError(
-            f"backbone '{backbone.name}': `adapters` has no model for "
-            f"'{config.model_type}' ({type(error).__name__})"
-        ) from error
-    add_up_stacked_loras(model)
-    identity = fingerprint(model.base_model)
-    model.to(device=device, dtype=dtype)
-    model.requires_grad_(False)
-    model.eval()
-    return Engine(model, backbone, identity, dtype)
 
 
 def add_module(
@@ -113,7 +30,7 @@ def add_module(
 ) -> None:
     """Adds a new module with its head and makes both trainable; everything else stays frozen.
 
-    Without a kind of head there is none: `heads.add_learning_head` adds some.
+    Without a kind of head there is none: `add_head` and `heads.claim_head` add some.
 
     Module and head are float32 whatever the trunk's precision. With `on`, the module stands on
     top of what is in the engine already.
@@ -222,7 +139,7 @@ def module_parameters(engine: Engine, name: str) -> dict[str, torch.nn.Parameter
     return {n: p for n, p in engine.model.named_parameters() if n in wanted}
 
 
-def layer_of(engine: Engine, parameter: str) -> int | None:
+def layer_of(parameter: str) -> int | None:
     """The number of the trunk layer a parameter belongs to; None for heads and shared parts."""
     _, found, rest = parameter.partition(".layer.")
     return int(rest.split(".", 1)[0]) if found else None

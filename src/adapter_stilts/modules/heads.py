@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine, add_head
+from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.native import (
     HEAD_CONFIG,
     HEAD_FILES,
@@ -15,7 +15,6 @@ from adapter_stilts.modules.native import (
     drop_other_heads,
     is_in_head,
 )
-from adapter_stilts.tasks.spec import HeadKind
 
 FOLDER = "heads"
 
@@ -25,23 +24,12 @@ def head_name(module: str, task: str) -> str:
     return f"{module}:{task}" if task else module
 
 
-def add_learning_head(
-    engine: Engine,
-    module: str,
-    head: str,
-    kind: HeadKind,
-    *,
-    labels: Sequence[str] = (),
-    choices: int = 0,
-    dropout: float = 0.0,
-) -> None:
-    """Adds a head that learns with a module, and makes it the active one."""
-    add_head(engine, head, kind, labels=labels, choices=choices, dropout=dropout)
-    claim_head(engine, module, head, trainable=True)
-
-
 def claim_head(engine: Engine, module: str, head: str, *, trainable: bool) -> None:
-    """Counts a head that is in the engine among a module's parameters."""
+    """Counts a head that is in the engine among a module's parameters, and makes it the active one.
+
+    Args:
+        trainable: whether it learns with the module.
+    """
     own = {key: p for key, p in engine.model.named_parameters() if is_in_head(key, head)}
     engine.modules[module] = tuple(dict.fromkeys((*engine.modules[module], *own)))
     for parameter in own.values():

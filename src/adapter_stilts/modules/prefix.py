@@ -19,7 +19,7 @@ def layers_below(engine: Engine, modules: Iterable[str]) -> int:
         for parameter in engine.modules[name]:
             if parameter.startswith("heads."):
                 continue
-            layer = layer_of(engine, parameter)
+            layer = layer_of(parameter)
             # A part outside the layers may act on what enters them.
             lowest = min(lowest, 0 if layer is None else layer)
     return lowest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Call, stacked, top
-from adapter_stilts.modules.engine import add_module, copy_weights
+from adapter_stilts.modules.engine import add_head, add_module, copy_weights
 from adapter_stilts.modules.fusing import FusionShape, add_fusion
-from adapter_stilts.modules.heads import add_learning_head, head_name
+from adapter_stilts.modules.heads import claim_head, head_name
 from adapter_stilts.modules.masked_words import add_masked_words_head
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import head_labels
@@ -59,15 +59,15 @@ def add_module_of(job: Job) -> None:
 
 def _add_heads(job: Job) -> None:
     for subject in job.subjects:
-        add_learning_head(
+        add_head(
             job.engine,
-            job.name,
             subject.head,
             subject.task.head,
             labels=subject.labels,
             choices=subject.task.choices,
             dropout=job.recipe.head_dropout,
         )
+        claim_head(job.engine, job.name, subject.head, trainable=True)
     if job.text:
         add_masked_words_head(job.engine, job.name, job.text[0].head)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.paths import check_writable
 from adapter_stilts.training.checkpoint import latest_checkpoint
 from adapter_stilts.training.job import Job
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -27,13 +28,16 @@ def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuses to replace what was not meant to be replaced.
 
     Raises:
-        UserError: a module, an unfinished run or something else lies there.
+        UserError: a module, an unfinished run or something else lies there, or nothing can be
+            written there.
     """
+    if not resume:
+        check_writable(folder.parent if overwrite else folder)
     if overwrite or resume:
         return
     if (folder / RECORD).exists():
         raise _occupied(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: choose another --out")
     work = unfinished(folder)
     if latest_checkpoint(work):

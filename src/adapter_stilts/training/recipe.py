@@ -12,6 +12,7 @@ from typing import Any, Literal, get_type_hints
 
 import yaml
 
+from adapter_stilts.data.places import bad_yaml
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.methods import DEFAULT_METHOD, MethodOptions, get_method
 
@@ -152,8 +153,10 @@ def get_recipe(name: str) -> Recipe:
         raise UserError(f"recipe file {name} is not there")
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe {name}: not valid YAML ({' '.join(str(error).split())})") from None
+    except yaml.YAMLError as error:
+        raise bad_yaml(f"recipe {name}", error) from None
+    except UnicodeDecodeError:
+        raise UserError(f"recipe {name}: not valid YAML (not UTF-8 text)") from None
     if not isinstance(fields, dict):
         raise UserError(f"recipe {name}: expected lines such as `epochs: 3`")
     base = RECIPES.get(str(fields.pop("base", "default")))

@@ -34,7 +34,7 @@ class GradualUnfreezing(TrainerCallback):
         self._by_layer = [
             (layer, parameter)
             for key, parameter in module_parameters(engine, name).items()
-            if (layer := layer_of(engine, key)) is not None
+            if (layer := layer_of(key)) is not None
         ]
 
     def on_step_begin(

@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from adapter_stilts.backbones import EMBEDDED, hub_id
+from adapter_stilts.backbones import hub_id
 from adapter_stilts.modules.fusing import NATIVE_WEIGHTS
 from adapter_stilts.modules.methods import get_method, is_fusion
-from adapter_stilts.modules.peft_format import AUTO_CLASSES
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.card_parts import (
@@ -26,6 +25,7 @@ from adapter_stilts.zoo.card_parts import (
     size_text,
     tags,
 )
+from adapter_stilts.zoo.card_usage import choice, other_ways, peft_text, plain_text
 from adapter_stilts.zoo.merged_card import merged_text
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -34,7 +34,7 @@ def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = ""
     """Writes README.md with the Hub's metadata block; `repo` is where it will lie on the Hub."""
     if record.merged:
         fields = _library(record, peft=peft)
-        text = merged_text(record, _plain_text(record) + (_peft_text(record) if peft else ""))
+        text = merged_text(record, plain_text(record) + (peft_text(record) if peft else ""))
     else:
         native = (folder / NATIVE_WEIGHTS).is_file()
         fields = _metadata(record, peft=peft)
@@ -113,10 +113,10 @@ frozen backbone `{record.backbone["name"]}` with adapter-stilts. {record.paramet
 ```python
 from adapter_stilts import load
 
-module = load("PATH_OF_THIS_FOLDER"{_choice(record)})
+module = load("PATH_OF_THIS_FOLDER"{choice(record)})
 ```
 
-{_other_ways(record, peft=peft, native=native)}
+{other_ways(record, peft=peft, native=native)}
 ## Scores on {dev["examples"]:,} dev examples (source: {dev["origin"]})
 
 | metric | value |
@@ -145,11 +145,6 @@ module = load("PATH_OF_THIS_FOLDER"{_choice(record)})
 """
 
 
-def _choice(record: ModuleRecord) -> str:
-    """How `load` is told which of several heads is wanted."""
-    return f', task="{next(iter(record.heads))}"' if record.heads else ""
-
-
 def _titles(tasks: list[TaskSpec]) -> str:
     return "; ".join(task.title for task in tasks)
 
@@ -172,64 +167,6 @@ def _bases_text(record: ModuleRecord) -> str:
     return f"\nIt works as the top of `{record.composition}` and needs {named} beside it.\n"
 
 
-def _other_ways(record: ModuleRecord, *, peft: bool, native: bool) -> str:
-    """How to load it by other means than its folder and this package."""
-    if is_fusion(record.method):
-        return _fusion_text(record, native=native)
-    return _plain_text(record) + (_peft_text(record) if peft and not record.bases else "")
-
-
-def _fusion_text(record: ModuleRecord, *, native: bool) -> str:
-    """What else loads a fusion: its composition, and for some plain `adapters`."""
-    text = f"""or, with it and its modules in the zoo, by what it fuses:
-
-```python
-module = load("{record.composition}")
-```
-
-"""
-    if not native:
-        return f"{text}Plain `adapters` has no such fusion: it takes adapter-stilts.\n"
-    sources = "\n".join(
-        f'model.load_adapter("PATH_OF_{name.upper()}", load_as="{name}", with_head=False, '
-        "use_safetensors=True)"
-        for name in record.bases
-    )
-    return f"""{text}With plain `adapters`:
-
-```python
-from adapters import AutoAdapterModel
-
-model = AutoAdapterModel.from_pretrained({_place(record)})
-{sources}
-model.load_adapter_fusion("PATH_OF_THIS_FOLDER", set_active=True, use_safetensors=True)
-```
-"""
-
-
-def _plain_text(record: ModuleRecord) -> str:
-    """How to use it without this package; the library cannot stack LoRAs, nor fuse as we do."""
-    if record.bases:
-        return ""
-    return f"""With plain `adapters`:
-
-```python
-from adapters import AutoAdapterModel
-
-model = AutoAdapterModel.from_pretrained({_place(record)})
-model.load_adapter("PATH_OF_THIS_FOLDER", set_active=True, use_safetensors=True)
-{_plain_head(record)}```
-"""
-
-
-def _plain_head(record: ModuleRecord) -> str:
-    """A module of several tasks has its heads in folders of their own."""
-    if not record.heads:
-        return ""
-    place = f"PATH_OF_THIS_FOLDER/heads/{next(iter(record.heads))}"
-    return f'model.load_head("{place}", use_safetensors=True)\n'
-
-
 def _head_text(record: ModuleRecord) -> str:
     if record.heads:
         return f"with a head for each of {len(record.heads)} tasks ({', '.join(record.heads)})"
@@ -239,34 +176,3 @@ def _head_text(record: ModuleRecord) -> str:
         "no head: a text's vector is the mean of the last layer's hidden states over all its\n"
         "tokens, special ones included"
     )
-
-
-def _place(record: ModuleRecord) -> str:
-    """The backbone as the libraries' `from_pretrained` takes it."""
-    name = record.backbone["name"]
-    if name == EMBEDDED:
-        # adapter-stilts made that folder: `find_backbone("embedded").path`.
-        return '"FOLDER_OF_THE_EMBEDDED_BACKBONE"'
-    revision = record.backbone.get("revision")
-    return f'"{hub_id(name)}"' + (f', revision="{revision}"' if revision else "")
-
-
-def _peft_text(record: ModuleRecord) -> str:
-    # Of several heads that format has none: it is the module for the plain trunk.
-    auto = AUTO_CLASSES[record.head if record.has_head else "embedding"]  # type: ignore[index]
-    labels = (
-        f", num_labels={record.data['labels']}"
-        if record.head in ("classification", "tagging")
-        else ""
-    )
-    return f"""
-With plain `peft`:
-
-```python
-from peft import PeftModel
-from transformers import {auto}
-
-base = {auto}.from_pretrained({_place(record)}{labels})
-model = PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER/peft")
-```
-"""

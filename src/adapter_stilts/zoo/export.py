@@ -10,7 +10,7 @@ from adapter_stilts.modules.fusing import NATIVE_CONFIG, NATIVE_WEIGHTS
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.native import FILES
-from adapter_stilts.paths import atomic_folder
+from adapter_stilts.paths import atomic_folder, check_writable
 from adapter_stilts.zoo.record import ModuleRecord
 
 FORMATS = ("adapters", "peft")
@@ -36,7 +36,8 @@ def export(folder: Path, out: Path, *, library: str = "adapters", overwrite: boo
         raise UserError(f"{folder} is a fusion of its own kind: no other library can load it")
     check_module(folder, record.method)
     record.verify(folder)
-    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+    check_writable(out.parent if overwrite else out)
+    if out.exists() and not overwrite and any(out.iterdir()):
         raise UserError(f"{out} is not empty: choose another --out, or add --overwrite")
     names = _PEFT if library == "peft" else [name for pair in _NATIVE for name in pair]
     found = [name for name in (*names, "README.md") if name in record.files]

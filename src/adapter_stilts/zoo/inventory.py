@@ -11,6 +11,7 @@ from typing import Any
 
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import pulled_dir, zoo_dir
+from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -133,10 +134,10 @@ def locate(name: str) -> list[Entry]:
     if named:
         return [_entry(each) for each in named]
     near = suggest(name, {each for found in found_modules() for each in _names(found)})
-    raise UserError(
-        f"no module '{name}' is here: "
-        + (f"did you mean '{near[0]}'?" if near else "`adstilts zoo list` shows what is")
-    )
+    way = f"did you mean '{near[0]}'?" if near else "`adstilts zoo list` shows what is"
+    if is_hub_id(name):
+        way += f"; `adstilts pull {name}` gets a module of the Hub"
+    raise UserError(f"no module '{name}' is here: {way}")
 
 
 def one(name: str) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from adapter_stilts.modules.native import FILES, check_files, load_native, save_
 from adapter_stilts.modules.peft_format import has_peft_format, save_peft
 from adapter_stilts.paths import atomic_folder, zoo_dir
 from adapter_stilts.safety import brief
+from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.hub.fetch import fetch
@@ -161,7 +163,12 @@ def find_module(name: str) -> Path:
     near = near or suggest(name, [each.name for each in known])
     if near:
         raise UserError(f"no module '{name}': did you mean '{near[0]}'?")
-    raise UserError(
-        f"no module '{name}' in {zoo_dir()} and no such folder: train it with "
-        "`adstilts train-adapter`"
-    )
+    raise UserError(f"no module '{name}' in {zoo_dir()} and no such folder: {_way_to_have(name)}")
+
+
+def _way_to_have(name: str) -> str:
+    """The command that trains a task's module; for other names, the one that shows what is here."""
+    for command, get in (("train-adapter", get_task), ("train-target", get_target)):
+        with contextlib.suppress(UserError):
+            return f"train it with `adstilts {command} {get(name).name}`"
+    return "`adstilts zoo list` shows what is here"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import (
-    NONE,
     Call,
     Expression,
     canonical,
@@ -178,14 +177,3 @@ def _by_record_name(expression: Expression, found: Mapping[str, Leaf]) -> Resolv
         own = {given: given for given in found}
     named = in_order(renamed(expression, own.__getitem__))
     return Resolved(named, {own[given]: leaf for given, leaf in found.items()})
-
-
-def backbone_of(text: str) -> str:
-    """The backbone that a composition's modules were trained on.
-
-    Raises:
-        UserError: as `resolve`; or the composition is `none`, which says nothing of a backbone.
-    """
-    if text.strip() == NONE:
-        raise UserError("composition 'none' has no module that names a backbone: give --backbone")
-    return resolve(text).backbone

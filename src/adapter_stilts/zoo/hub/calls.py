@@ -137,7 +137,9 @@ def explain(repo: str, error: Exception, *, writes: bool = False) -> UserError |
     if isinstance(error, errors.HFValidationError):
         return UserError(f"'{repo}' is no id of the Hub: ids look like someone/xlmr-large-squad")
     if is_offline(error):
-        return UserError(f"'{repo}' is not here, and HF_HUB_OFFLINE switches the Hub off")
+        return UserError(
+            f"the Hub is needed for '{repo}', and HF_HUB_OFFLINE switches it off: unset it"
+        )
     if errors.GatedRepoError in kinds:
         return UserError(
             f"'{repo}' is gated: ask for access at {constants.ENDPOINT}/{repo}, then log in with "
@@ -169,7 +171,10 @@ def _explain_rest(repo: str, error: Exception, status: int | None) -> UserError 
     if status is not None:
         return FailureError(f"the Hub failed for '{repo}' (status {status}: {_said(error)})")
     if isinstance(error, OSError | requests.RequestException):
-        return UserError(f"the Hub cannot be reached for '{repo}' ({_said(error)}): connect first")
+        return UserError(
+            f"the Hub cannot be reached for '{repo}' ({type(error).__name__} at "
+            f"{constants.ENDPOINT}): connect first, or check HF_ENDPOINT and the proxies"
+        )
     return FailureError(f"'{repo}': the Hub's answer is of no use ({_said(error)})")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import atomic_folder
+from adapter_stilts.paths import atomic_folder, check_writable
 from adapter_stilts.zoo.hub.fetch import fetch
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -66,11 +66,12 @@ def _check_backbone(name: str, record: ModuleRecord, wanted: str) -> None:
 
 
 def _check_free(target: Path, record: ModuleRecord, *, overwrite: bool) -> None:
+    check_writable(target.parent if overwrite else target)
     if overwrite or not target.exists():
         return
     if (target / RECORD).is_file():
         if ModuleRecord.read(target).run == record.run:
             return
         raise UserError(f"another module lies at {target}: choose --out or add --overwrite")
-    if not target.is_dir() or any(target.iterdir()):
+    if any(target.iterdir()):
         raise UserError(f"{target} is not empty: choose another --out")

@@ -60,7 +60,7 @@ def search(
         wanted.append(f"{_BASE}{hub_id(backbone)}")
     filters = [each for each in wanted if each]
     found = patient(
-        text or "search",
+        text or "a search",
         lambda: list(
             HfApi().list_models(
                 filter=filters, search=text or None, sort="downloads", direction=-1, limit=limit

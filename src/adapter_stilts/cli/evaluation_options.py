@@ -1,0 +1,16 @@
+"""Options of the commands that read texts in many languages: evaluate and explain."""
+
+from __future__ import annotations
+
+import typer
+
+LANGS = typer.Option(
+    "all", "--langs", help="all, codes such as ko,sw, or the languages of xtreme or xtreme-r."
+)
+SPLIT = typer.Option("test", "--split", help="test or dev.")
+LIMIT = typer.Option(
+    None, "--limit", help="Only so many examples of every language, drawn at random."
+)
+BACKBONE = typer.Option(None, "--backbone", help="Where the backbone lies now, if it has moved.")
+PRECISION = typer.Option("auto", "--precision", help="Of the frozen trunk: auto, bf16 or fp32.")
+JSON = typer.Option(False, "--json", help="Print everything as JSON.")
