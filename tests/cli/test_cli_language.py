@@ -13,6 +13,11 @@ from cli_kit import Result, assert_one_line
 Run = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
+
+
 def test_it_trains_and_prints_the_record(run: Run, tiny_xlmr: Path, tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("".join(f"the old town is number {n}\n" for n in range(30)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ def languages(tiny: Path, made_zoo: Path, tiny_xlmr: Path, monkeypatch: pytest.M
     for number, code in enumerate(("en", "sw")):
         name = f"lang-{code}"
         make_module(engine, name, "invertible", "embedding", leave_out=(0,), seed=number)
-        about: dict[str, Any] = {"task": name, "head": NO_HEAD, "run": f"{number}" * 16}
+        about: dict[str, Any] = {"task": name, "run": f"{number}" * 16}
         record = make_record(engine, name, "invertible", "embedding", **about)
+        record = dataclasses.replace(record, head=NO_HEAD)
         save_module(engine, record, "embedding", zoo / "tiny" / name)
     return tiny
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,13 @@ def save_language(engine: Engine, code: str, folder: Path, **changes: Any) -> No
     make_module(engine, name, "invertible", "embedding", leave_out=(0, 1), seed=ord(code[0]))
     part = {"origin": "text", "fingerprint": "0" * 16, "examples": 24, "parts": []}
     given = {
-        "head": NO_HEAD,
         "task": f"lang-{code}",
         "run": code.encode().hex().ljust(16, "0"),
         "data": {"train": part, "dev": part, "labels": 0, "language": code},
         **changes,
     }
     record = make_record(engine, name, "invertible", "embedding", **given)
+    record = dataclasses.replace(record, head=NO_HEAD)
     save_module(engine, record, "embedding", folder)
     remove_module(engine, name)
 

@@ -120,7 +120,7 @@ def train_language(
 
 def fuse(
     sources: list[str] = typer.Argument(
-        None, help='Two or more modules of one kind, or stacks of such: "stack(sw, squad)".'
+        None, help='Two or more modules of one kind, or stacks of such: "stack(ccg, squad)".'
     ),
     every: bool = typer.Option(
         False, "--all", help="All modules of intermediate tasks in the zoo, of --method."

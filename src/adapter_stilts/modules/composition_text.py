@@ -89,7 +89,8 @@ class _Reader:
             return token[1:-1]
         if self.here == "*" and token.endswith(EACH_LANGUAGE[:-1]):
             raise self._error(
-                f"{EACH_LANGUAGE} is for evaluate and train-target: name a language, as lang:sw",
+                f"{EACH_LANGUAGE} is for the evaluation of one task and for train-target: here "
+                "name a language, as lang:sw",
                 place,
             )
         if self.here == "*":

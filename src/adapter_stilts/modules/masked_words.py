@@ -88,7 +88,7 @@ def add_masked_words_head(
     found = _pretrained(engine.backbone.path, made)
     if found:
         made.load_state_dict(found)
-    engine.model.add_prediction_head(made)
+    engine.model.add_prediction_head(made.to(engine.device))
     claim_head(engine, module, head, trainable=True)
 
 

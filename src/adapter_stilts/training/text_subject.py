@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import datasets
 import numpy as np
-import pyarrow as pa
+import pyarrow.compute as pc
 from accelerate import PartialState
 
 from adapter_stilts.data.load import ExampleSet
@@ -95,6 +95,5 @@ def _pieces(features: datasets.Dataset) -> Ids:
     """The ids that occur, in rising order, read a bounded number of rows at a time."""
     found: Ids = np.empty(0, dtype=np.int64)
     for table in features.select_columns(["input_ids"]).with_format("arrow").iter(batch_size=4096):
-        ids = pa.chunked_array(table.column("input_ids")).combine_chunks().flatten().to_numpy()
-        found = np.union1d(found, ids).astype(np.int64)
+        found = np.union1d(found, pc.list_flatten(table.column("input_ids")).to_numpy())
     return found
