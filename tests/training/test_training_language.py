@@ -117,7 +117,12 @@ def test_a_target_is_learnt_on_the_module_of_its_language(
     train: Train, text: Path, zoo: Path, tiny_xlmr: Path
 ) -> None:
     short = {"epochs": 0.1, "limit": 24, "evaluations": 1, "max_length": 64, "dev_limit": 4}
-    options = {**short, "backbone": str(tiny_xlmr), "precision": "fp32", "quiet": True}
+    options: dict[str, Any] = {
+        **short,
+        "backbone": str(tiny_xlmr),
+        "precision": "fp32",
+        "quiet": True,
+    }
     train_language("en", text, **options)
     found = train_target("xnli", on="lang:*", data="sample", **options)
     assert found.record.composition == "stack(lang-en, xnli)"

@@ -108,7 +108,8 @@ def _held_out(path: Path, lines: datasets.Dataset) -> npt.NDArray[np.bool_]:
     if len(different) < 2:
         raise UserError(f"{path} has one line: some more are needed, of which one is held out")
     count = max(1, min(DEV_LINES, len(different) // 10))
-    return marks <= different[count - 1]
+    found: npt.NDArray[np.bool_] = marks <= different[count - 1]
+    return found
 
 
 def _mark(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.contenders import backbone_name, find_contenders, folders
@@ -78,7 +79,12 @@ def evaluate(
     asked = asked_languages(target, langs)
     chosen = asked_split(target, split)
     if any(EACH_LANGUAGE in text for text in compositions):
-        options = {"split": split, "data": data, "backbone": backbone, "limit": limit}
+        options: dict[str, Any] = {
+            "split": split,
+            "data": data,
+            "backbone": backbone,
+            "limit": limit,
+        }
         options |= {"precision": precision, "batch_tokens": batch_tokens, "layer": layer}
         options |= {"pooling": pooling, "layer_from": layer_from, "overwrite": overwrite}
         options |= {"flat": flat, "on_language": on_language, "on_examples": on_examples}

@@ -64,7 +64,7 @@ class MaskedWordsHead(PredictionHead):  # type: ignore[misc]
         asked = labels != IGNORED
         states = self.norm(functional.gelu(self.dense(outputs[0][asked])))
         if invertible_adapter is not None:
-            states = invertible_adapter(states, rev=True)
+            (states,) = invertible_adapter(states[None], rev=True)  # it takes a batch
         (embeddings,) = self._embeddings
         words = embeddings.weight if self.rows is None else embeddings.weight[self.rows]
         logits: Any = functional.linear(states, words, self.bias)
