@@ -61,7 +61,7 @@ def train(tiny_xlmr: Path, text: Path, tmp_path: Path) -> Train:
 
 
 def test_it_learns_and_is_saved_without_a_head(train: Train, text: Path) -> None:
-    trained = train(epochs=4, lr=5e-3)
+    trained = train(epochs=12, lr=1e-2, patience=0)
     record = trained.record
     assert (record.name, record.task, record.head) == ("lang-sw", "lang-sw", "none")
     assert record.method == "invertible"
@@ -69,7 +69,7 @@ def test_it_learns_and_is_saved_without_a_head(train: Train, text: Path) -> None
     assert record.data["train"]["examples"] + record.data["dev"]["examples"] == 300
     assert record.data["dev"]["examples"] == 30
     assert set(record.scores) == {"accuracy", "perplexity"}
-    assert record.scores["accuracy"] > 15  # among a hundred pieces
+    assert record.scores["accuracy"] > 20  # among some hundred pieces
     assert not (trained.path / HEAD_WEIGHTS).exists()
     saved = load_file(trained.path / WEIGHTS)
     assert record.parameters == sum(tensor.numel() for tensor in saved.values())
