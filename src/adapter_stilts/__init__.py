@@ -28,6 +28,7 @@ __all__ = [
     "pull",
     "push",
     "train_adapter",
+    "train_language",
     "train_multitask",
     "train_target",
     "write_explanation",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from adapter_stilts.report.explain import write_explanation
     from adapter_stilts.tasks.registry import get_target, get_task
     from adapter_stilts.training.fuse import fuse
+    from adapter_stilts.training.language import train_language
     from adapter_stilts.training.merge import merge
     from adapter_stilts.training.multitask import train_multitask
     from adapter_stilts.training.recipe import Recipe
@@ -57,6 +59,7 @@ _HOMES = {
     "Recipe": "adapter_stilts.training.recipe",
     "Trained": "adapter_stilts.training.run",
     "train_adapter": "adapter_stilts.training.run",
+    "train_language": "adapter_stilts.training.language",
     "train_multitask": "adapter_stilts.training.multitask",
     "train_target": "adapter_stilts.training.target",
     "get_target": "adapter_stilts.tasks.registry",

@@ -68,3 +68,34 @@ def test_the_embeddings_stay_as_they_are(tiny_xlmr: Path) -> None:
     assert learning == set(own)
     words = engine.model.get_input_embeddings().weight
     assert not words.requires_grad and words.grad is None
+
+
+def test_an_invertible_adapter_is_inverted_before_the_embeddings(tiny_xlmr: Path) -> None:
+    """As the library's own head for masked words does it."""
+    engine: Engine = make_engine(str(tiny_xlmr))
+    add_module(engine, "m", get_method("invertible"), MethodOptions())
+    add_masked_words_head(engine, "m", "m:text")
+    for key, parameter in engine.model.named_parameters():
+        if "invertible_adapters" in key:
+            torch.nn.init.normal_(parameter, std=0.3)
+    engine.model.add_masked_lm_head("library", activation_function="gelu")
+    mine, theirs = engine.model.heads["m:text"], engine.model.heads["library"]
+    theirs[0].load_state_dict(mine.dense.state_dict())
+    theirs[2].load_state_dict(mine.norm.state_dict())
+    theirs[3].weight = engine.model.get_input_embeddings().weight
+    torch.nn.init.zeros_(theirs[3].bias)
+    rows = batch()
+    found = engine.model(**rows, head="m:text")
+    expected = engine.model(**rows, head="library")
+    torch.testing.assert_close(found.logits, expected.logits[rows["labels"] != IGNORED])
+    assert found.loss.item() == pytest.approx(expected.loss.item(), rel=1e-5)
+
+
+def test_it_chooses_among_some_words(checkpoint: Path) -> None:
+    engine, rows = with_head(checkpoint), batch()
+    every = engine.model(**rows).logits
+    words = [4, 7, 8, 9, 200]
+    add_masked_words_head(engine, "m", "m:some", words)
+    engine.model.active_head = "m:some"
+    rows["labels"] = torch.where(rows["labels"] == IGNORED, IGNORED, rows["labels"] - 6)
+    torch.testing.assert_close(engine.model(**rows).logits, every[:, words])

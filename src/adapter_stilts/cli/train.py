@@ -1,4 +1,4 @@
-"""`adstilts train-adapter`, `train-multitask`, `train-target` and `fuse`."""
+"""`adstilts train-adapter`, `train-multitask`, `train-target`, `train-language` and `fuse`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command("train-adapter")(training_options(train_adapter))
     app.command("train-multitask")(training_options(train_multitask))
     app.command("train-target")(training_options(train_target))
+    app.command("train-language")(training_options(train_language, without=("data",)))
     app.command("fuse")(training_options(fuse))
 
 
@@ -99,9 +100,27 @@ def train_target(
     )
 
 
+def train_language(
+    language: str = typer.Argument(..., help="Its code by ISO 639, such as sw."),
+    text: Path = typer.Option(
+        ..., "--text", help="UTF-8 text, a sentence or a paragraph a line: a file, or a folder."
+    ),
+    backbone: str = typer.Option("xlm-roberta-large", "--backbone", help=_BACKBONES),
+    **options: Any,
+) -> Any:
+    """Train a module for a language on raw text: stack(lang:sw, squad) puts it below others.
+
+    --method is invertible by default: a bottleneck adapter in every layer, and an invertible one
+    at the embeddings.
+    """
+    from adapter_stilts.training import language as languages
+
+    return languages.train_language(language, text, backbone=backbone, **options)
+
+
 def fuse(
     sources: list[str] = typer.Argument(
-        None, help='Two or more modules of one kind, or stacks of such: "stack(sw, squad)".'
+        None, help='Two or more modules of one kind, or stacks of such: "stack(ccg, squad)".'
     ),
     every: bool = typer.Option(
         False, "--all", help="All modules of intermediate tasks in the zoo, of --method."

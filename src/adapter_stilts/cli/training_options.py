@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -30,7 +30,7 @@ def _options(
         None,
         "--method",
         help="bottleneck (default), double-bottleneck, parallel-bottleneck, lora, lora-all, dora, "
-        "ia3, or head (no module: a probe).",
+        "ia3, invertible, double-invertible, or head (no module: a probe).",
     ),
     data: str | None = DATA,
     recipe: str = typer.Option(
@@ -71,7 +71,9 @@ def _options(
     """Never called: its parameters are read."""
 
 
-def training_options(command: Callable[..., Any]) -> Callable[..., None]:
+def training_options(
+    command: Callable[..., Any], *, without: Sequence[str] = ()
+) -> Callable[..., None]:
     """A command with its own parameters and the shared ones, which it gets as keywords.
 
     What it returns is printed, by the first process.
@@ -81,6 +83,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., None]:
     shared = [
         parameter.replace(annotation=hints[name])
         for name, parameter in inspect.signature(_options).parameters.items()
+        if name not in without
     ]
 
     @functools.wraps(command)

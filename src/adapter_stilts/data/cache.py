@@ -51,6 +51,7 @@ SCHEMAS: Mapping[HeadKind, pa.Schema] = {
             "gold": _TEXTS,
         }
     ),
+    "text": pa.schema({"id": pa.string(), "text": pa.string()}),
 }
 
 

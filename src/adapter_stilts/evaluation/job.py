@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ class Job:
     flat: bool
     data: TargetData
     overwrite: bool = False
+    engines: dict[tuple[str, str], Engine] = field(default_factory=dict)
+    """Backbones in memory, by name and precision, that several jobs share."""
 
     @property
     def batch_tokens(self) -> int:
@@ -67,8 +69,11 @@ class Job:
     @cached_property
     def engine(self) -> Engine:
         """The backbone in memory; a call that finds everything done does not need it."""
-        found = find_backbone(self.backbone)
-        return load_engine(found, precision=self.settings.precision, device=default_device())
+        key = self.backbone, self.settings.precision
+        if key not in self.engines:
+            found = find_backbone(self.backbone)
+            self.engines[key] = load_engine(found, precision=key[1], device=default_device())
+        return self.engines[key]
 
     @cached_property
     def stores(self) -> list[Store]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.contenders import backbone_name, find_contenders, folders
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.each_language import Engines, evaluate_each
 from adapter_stilts.evaluation.job import Job, OnLanguage, Settings
 from adapter_stilts.evaluation.labels import Progress
 from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.modules.composition import EACH_LANGUAGE
 from adapter_stilts.tasks.registry import get_target
 
 
@@ -33,6 +36,7 @@ def evaluate(
     flat: bool = False,
     on_language: OnLanguage | None = None,
     on_examples: Progress | None = None,
+    engines: Engines | None = None,
 ) -> list[Evaluation]:
     """Predicts and scores a target task in many languages, without any training in them.
 
@@ -43,7 +47,8 @@ def evaluate(
     Args:
         task: a target task, such as `tydiqa`.
         compositions: expressions such as `stack(squad, tydiqa)`; several are evaluated together,
-            in little more time than the layers that tell them apart take.
+            in little more time than the layers that tell them apart take. In
+            `stack(lang:*, squad)`, every language has its own module below.
         langs: `all`, a suite's name, codes with commas between, or a list of codes.
         split: `dev` or `test`.
         data: as in `load_examples`.
@@ -58,6 +63,7 @@ def evaluate(
         layer_from: another task whose dev data chooses the layer, such as `bucc2018`.
         overwrite: replace what lies in the folder.
         flat: `out` is the task's own folder within a larger one.
+        engines: backbones in memory that several calls share.
         on_language, on_examples: told when a language, or some examples, are done.
 
     Returns:
@@ -72,6 +78,17 @@ def evaluate(
     target = get_target(task)
     asked = asked_languages(target, langs)
     chosen = asked_split(target, split)
+    if any(EACH_LANGUAGE in text for text in compositions):
+        options: dict[str, Any] = {
+            "split": split,
+            "data": data,
+            "backbone": backbone,
+            "limit": limit,
+        }
+        options |= {"precision": precision, "batch_tokens": batch_tokens, "layer": layer}
+        options |= {"pooling": pooling, "layer_from": layer_from, "overwrite": overwrite}
+        options |= {"flat": flat, "on_language": on_language, "on_examples": on_examples}
+        return evaluate_each(evaluate, target, compositions, asked, out, options)
     contenders = find_contenders(target, compositions)
     name = backbone_name(contenders, backbone)
     settings = Settings(precision, limit, batch_tokens, layer, pooling, layer_from)
@@ -86,6 +103,7 @@ def evaluate(
         flat=flat,
         data=read_data(target, asked, chosen, data, limit=limit),
         overwrite=overwrite,
+        engines={} if engines is None else engines,
     )
     for store in job.stores:
         store.check(overwrite=overwrite)

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import datasets
@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Kind = HeadKind | Literal["text"]
-"""What features are for: a kind of head, or masked language modelling."""
-
-ENCODERS: dict[Kind, ModuleType] = {
+ENCODERS: dict[HeadKind, ModuleType] = {
     "classification": classification,
     "choice": choice,
     "span": span,
@@ -57,7 +54,7 @@ _END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def encoder(
-    kind: Kind,
+    kind: HeadKind,
     tokenizer: PreTrainedTokenizerFast,
     *,
     max_length: int,
@@ -75,7 +72,7 @@ def encoder(
 
 
 def build_features(
-    kind: Kind,
+    kind: HeadKind,
     examples: datasets.Dataset,
     fingerprint: str,
     tokenizer: PreTrainedTokenizerFast,
@@ -113,7 +110,7 @@ def build_features(
 
 
 def features_key(
-    kind: Kind,
+    kind: HeadKind,
     fingerprint: str,
     tokenizer: PreTrainedTokenizerFast,
     *,

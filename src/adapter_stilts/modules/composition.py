@@ -31,6 +31,9 @@ FUSING = ("fuse", "uniform")
 NONE = "none"
 """The composition without any module: the backbone as it is."""
 
+EACH_LANGUAGE = "lang:*"
+"""Stands for the module of each language that is evaluated, or of the one that is trained in."""
+
 
 @dataclass(frozen=True)
 class Call:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.modules.composition import (
+    EACH_LANGUAGE,
     OPERATORS,
     Call,
     Expression,
@@ -86,6 +87,12 @@ class _Reader:
         self._next += 1
         if kind == "quoted":
             return token[1:-1]
+        if self.here == "*" and token.endswith(EACH_LANGUAGE[:-1]):
+            raise self._error(
+                f"{EACH_LANGUAGE} is for the evaluation of one task and for train-target: here "
+                "name a language, as lang:sw",
+                place,
+            )
         if self.here == "*":
             raise self.wrong("weights stand in merges, such as linear(0.3*squad, 0.7*mnli)")
         if self.here != "(":

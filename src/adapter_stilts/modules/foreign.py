@@ -50,7 +50,7 @@ def read_adapter(folder: Path) -> Foreign:
     _, config = named_config(folder / CONFIG)
     head, labels = _head(folder)
     return Foreign(
-        method=_method(folder / CONFIG, config),
+        method=_method(folder / CONFIG, config, invertible=_has_invertible(folder, config)),
         backbone=_text(about.get("model_name")),
         model_type=_text(about.get("model_type")),
         head=head,
@@ -85,7 +85,15 @@ def _parameters(path: Path) -> int:
     return sum(math.prod(shape) for shape in shapes_in(path).values())
 
 
-def _method(path: Path, config: Mapping[str, Any]) -> str:
+def _has_invertible(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether there is a part at the embeddings; of old task adapters only the configuration."""
+    return bool(config.get("inv_adapter")) and any(
+        re.search(r"(^|\.)invertible_(lang_)?adapters\.", key)
+        for key in shapes_in(folder / WEIGHTS)
+    )
+
+
+def _method(path: Path, config: Mapping[str, Any], *, invertible: bool) -> str:
     """Which of our methods a configuration of the library's is."""
     kind = config.get("architecture")
     if kind == "lora":
@@ -100,8 +108,11 @@ def _method(path: Path, config: Mapping[str, Any]) -> str:
             "adapters, LoRA and (IA)3 are"
         )
     if config.get("is_parallel"):
+        if invertible:
+            raise UserError(f"{path}: parallel modules with an invertible part are not supported")
         return "parallel-bottleneck"
-    return "double-bottleneck" if config.get("mh_adapter") else "bottleneck"
+    kind = "invertible" if invertible else "bottleneck"
+    return f"double-{kind}" if config.get("mh_adapter") else kind
 
 
 def _head(folder: Path) -> tuple[str, int]:

@@ -11,10 +11,12 @@ from adapters import (
     AdapterConfig,
     DoRAConfig,
     DoubleSeqBnConfig,
+    DoubleSeqBnInvConfig,
     IA3Config,
     LoRAConfig,
     ParBnConfig,
     SeqBnConfig,
+    SeqBnInvConfig,
 )
 
 from adapter_stilts.errors import unknown
@@ -46,7 +48,8 @@ Family = Literal["bottleneck", "lora", "dora", "ia3", "fusion"]
 class Method:
     """A way of adapting the trunk, its configuration in `adapters`, and where it comes from.
 
-    Methods of one family can be stacked, fused and merged with each other.
+    Methods of one family can be stacked, fused and merged with each other. An `invertible` one has
+    a part at the embeddings too, so it works at the bottom of a composition only.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Method:
     peft: bool = False
     learning_rate: float = 1e-3
     family: Family = "bottleneck"
+    invertible: bool = False
 
 
 def _bottleneck(
@@ -119,6 +123,21 @@ _METHODS = (
         _bottleneck(ParBnConfig, 2),
     ),
     Method(
+        "invertible",
+        "a bottleneck adapter in every layer and an invertible one at the embeddings (MAD-X, "
+        "Pfeiffer et al. 2020)",
+        _bottleneck(SeqBnInvConfig, 2),
+        learning_rate=5e-4,
+        invertible=True,
+    ),
+    Method(
+        "double-invertible",
+        "two bottleneck adapters in every layer and an invertible one at the embeddings",
+        _bottleneck(DoubleSeqBnInvConfig, 2),
+        learning_rate=5e-4,
+        invertible=True,
+    ),
+    Method(
         "lora",
         "low-rank updates of the query and value projections (Hu et al. 2022)",
         _lora(LoRAConfig, ("q", "v"), 8, 16),
@@ -180,11 +199,18 @@ METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method
 MODULE_METHODS = tuple(method.name for method in _METHODS if method.config)
 """Those that train a module by itself, not a fusion of others."""
 DEFAULT_METHOD = "bottleneck"
+LANGUAGE_METHOD = "invertible"
+"""The usual one of a language's module."""
 
 
 def is_fusion(method: str) -> bool:
     """Whether a method is a way of fusing modules, and no module by itself."""
     return METHODS[method].family == "fusion" if method in METHODS else False
+
+
+def is_invertible(method: str) -> bool:
+    """Whether modules of a method have a part at the embeddings."""
+    return METHODS[method].invertible if method in METHODS else False
 
 
 def get_method(name: str) -> Method:

@@ -17,7 +17,7 @@ from adapters.methods.lora import LoRALinear
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Expression, canonical, fusings, leaves, merges
-from adapter_stilts.modules.methods import get_method
+from adapter_stilts.modules.methods import get_method, is_invertible
 
 
 def add_up_stacked_loras(model: torch.nn.Module) -> None:
@@ -86,6 +86,11 @@ def _check_source(part: Expression, modules: Sequence[tuple[str, str]]) -> None:
             raise UserError(
                 f"'{name}' ({method}) cannot be fused: bottleneck modules and LoRAs can"
             )
+        if is_invertible(method):
+            raise UserError(
+                f"'{name}' ({method}) cannot be fused: its part at the embeddings would act on "
+                f"all sources; put it below the fusion, as in stack({name}, fuse(...))"
+            )
     if len(modules) > 1 and modules[0][1] == "parallel-bottleneck":
         raise UserError(
             f"'{canonical(part)}' cannot be fused: of stacked parallel-bottleneck modules only "
@@ -108,6 +113,7 @@ def check_stackable(expression: Expression, methods: Mapping[str, str]) -> None:
         UserError: names the two.
     """
     _check_parallel(expression, methods)
+    _check_invertible(expression, methods)
     first: tuple[str, str] | None = None
     for name, method in methods.items():
         family = get_method(method).family
@@ -120,6 +126,17 @@ def check_stackable(expression: Expression, methods: Mapping[str, str]) -> None:
                 "bottleneck modules stack with any other, LoRA with LoRA, (IA)3 with (IA)3"
             )
         first = first or (name, family)
+
+
+def _check_invertible(expression: Expression, methods: Mapping[str, str]) -> None:
+    """`adapters` 1.3 takes the part at the embeddings of the first module and drops others'."""
+    lowest, *others = leaves(expression)
+    for name in others:
+        if is_invertible(methods[name]):
+            raise UserError(
+                f"'{name}' ({methods[name]}) has a part at the embeddings, which acts only at the "
+                f"bottom of a stack, not above '{lowest}'"
+            )
 
 
 def _check_parallel(expression: Expression, methods: Mapping[str, str]) -> None:

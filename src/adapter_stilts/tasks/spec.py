@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
-HeadKind = Literal["classification", "choice", "span", "tagging", "embedding"]
+HeadKind = Literal["classification", "choice", "span", "tagging", "embedding", "text"]
 Split = Literal["train", "dev", "test"]
 FileFormat = Literal[
     "jsonl",
@@ -80,7 +80,16 @@ class EmbeddingExample(TypedDict):
     gold: list[str]
 
 
-Example = PairExample | ChoiceExample | SpanExample | TaggingExample | EmbeddingExample
+class TextExample(TypedDict):
+    """A line of raw text."""
+
+    id: str
+    text: str
+
+
+Example = (
+    PairExample | ChoiceExample | SpanExample | TaggingExample | EmbeddingExample | TextExample
+)
 
 
 class HubSplit(TypedDict):

@@ -13,6 +13,7 @@ from adapter_stilts.modules.native import head_labels
 from adapter_stilts.modules.stacking import check_stackable
 from adapter_stilts.training.caution import warn_of_small_batches
 from adapter_stilts.training.job import Job, Lesson
+from adapter_stilts.training.text_subject import TextSubject
 from adapter_stilts.zoo.composed import load_leaves, load_resolved
 from adapter_stilts.zoo.local import start_from
 from adapter_stilts.zoo.record import ModuleRecord
@@ -59,6 +60,9 @@ def add_module_of(job: Job) -> None:
 
 def _add_heads(job: Job) -> None:
     for subject in job.subjects:
+        if isinstance(subject, TextSubject):
+            add_masked_words_head(job.engine, job.name, subject.head, subject.words)
+            continue
         add_head(
             job.engine,
             subject.head,

@@ -69,4 +69,6 @@ def head_size(job: Job, head: str) -> int:
 def saved_size(job: Job) -> int:
     """Parameters of what is saved: the module and its heads, but not that for masked words."""
     own = sum(p.numel() for p in module_parameters(job.engine, job.name).values())
+    if job.lesson.text:
+        return own - head_size(job, job.subjects[0].head)
     return own - (head_size(job, job.text[0].head) if job.text else 0)

@@ -22,7 +22,7 @@ from adapter_stilts.training.environment import machine, peak_memory_mb, version
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.zoo.local import save_module
-from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
+from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
 
 
 def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Path) -> ModuleRecord:
@@ -45,7 +45,7 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         name=job.name,
         run=job.run,
         task=job.lesson.name,
-        head=MULTITASK if mixture else job.subjects[0].task.head,
+        head=_head(job),
         method=job.recipe.method,
         composition=_composition(job),
         bases=on.bases if on else {},
@@ -74,6 +74,12 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         no_answer_threshold=threshold,
         heads=heads_entry(job, scores) if mixture else {},
     )
+
+
+def _head(job: Job) -> str:
+    if job.lesson.mixture:
+        return MULTITASK
+    return NO_HEAD if job.lesson.text else job.subjects[0].task.head
 
 
 def _composition(job: Job) -> str:

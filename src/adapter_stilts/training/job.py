@@ -16,11 +16,13 @@ from accelerate import PartialState
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.heads import head_name
+from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.sources import Source
 from adapter_stilts.training.subject import Subject, make_subject
 from adapter_stilts.training.text import Text, text_sources
+from adapter_stilts.training.text_subject import make_text_subject
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
 from adapter_stilts.zoo.resolved import Resolved
 
@@ -54,7 +56,8 @@ class Lesson:
     with `fuses`, the modules that it fuses. The head starts from that composition's (or the first
     of these modules'), where both are of one kind with the same labels, unless `fresh_head`.
     `start` is a module of an earlier stage, from whose weights this one goes on. `train_file`
-    replaces the task's training data.
+    replaces the task's training data. With `text`, a file or folder, the task is to tell its masked
+    words.
     """
 
     tasks: tuple[TaskSpec, ...]
@@ -64,6 +67,12 @@ class Lesson:
     train_file: Path | None = None
     fuses: bool = False
     mixture: Mixture | None = None
+    text: Path | None = None
+
+    @property
+    def usual_method(self) -> str:
+        """The method of which a module's name says nothing."""
+        return LANGUAGE_METHOD if self.text else DEFAULT_METHOD
 
     @property
     def name(self) -> str:
@@ -135,15 +144,8 @@ def prepare(
 ) -> Job:
     """Turns examples into features and names the run."""
     subjects = tuple(
-        make_subject(
-            task,
-            head_name(name, task.name) if lesson.mixture else name,
-            train,
-            dev,
-            recipe,
-            engine,
-        )
-        for task, (train, dev) in zip(lesson.tasks, data, strict=True)
+        _subject(lesson, task, name, parts, recipe, seed, engine)
+        for task, parts in zip(lesson.tasks, data, strict=True)
     )
     text: tuple[Source, ...] = ()
     if lesson.mixture and lesson.mixture.text:
@@ -157,6 +159,22 @@ def prepare(
         )
     run = run_id(lesson, recipe, seed, engine, data)
     return Job(lesson, recipe, seed, name, engine, subjects, text, run)
+
+
+def _subject(
+    lesson: Lesson,
+    task: TaskSpec,
+    name: str,
+    parts: tuple[ExampleSet, ExampleSet],
+    recipe: Recipe,
+    seed: int,
+    engine: Engine,
+) -> Subject:
+    if lesson.text:
+        # Under a name of its own it is not written with the module: it is of use for this alone.
+        return make_text_subject(task, head_name(name, "text"), *parts, recipe, seed, engine)
+    head = head_name(name, task.name) if lesson.mixture else name
+    return make_subject(task, head, *parts, recipe, engine)
 
 
 def run_id(lesson: Lesson, recipe: Recipe, seed: int, engine: Engine, data: Data) -> str:

@@ -32,7 +32,8 @@ def mask_tokens(
     Returns:
         What is read, and what is to be told (`IGNORED` where nothing is): both (L,).
     """
-    places = np.flatnonzero(np.isin(ids, ordinary))
+    near = np.minimum(np.searchsorted(ordinary, ids), len(ordinary) - 1)
+    places = np.flatnonzero(ordinary[near] == ids)
     count = max(1, round(share * len(places)))
     asked = rng.permutation(places)[:count]
     fate = rng.random(len(asked))
@@ -55,18 +56,23 @@ class Masking:
     mask_id: int
     ordinary: Ids
     seed: int
+    words: Ids | None = None
+    """In rising order, the ids that labels number; None: labels are ids."""
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerFast, seed: int) -> Masking:
-        """With a tokenizer's tokens.
+    def of(
+        cls, tokenizer: PreTrainedTokenizerFast, seed: int, *, among: Ids | None = None
+    ) -> Masking:
+        """With a tokenizer's tokens; with `among`, labels number those of these that are ordinary.
 
         Raises:
             UserError: it has none for a masked one.
         """
         if tokenizer.mask_token_id is None:
-            raise UserError("mlm-text: the backbone's tokenizer has no mask token")
+            raise UserError("masked language modelling: the backbone's tokenizer has no mask token")
         ordinary = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
-        return cls(int(tokenizer.mask_token_id), ordinary, seed)
+        words = None if among is None else np.intersect1d(among, ordinary)
+        return cls(int(tokenizer.mask_token_id), ordinary, seed, words)
 
     def __call__(self, ids: Sequence[int], epoch: int, row: int) -> dict[str, list[int]]:
         """The row as it is read and what is to be told of it."""
@@ -74,4 +80,7 @@ class Masking:
         seen, labels = mask_tokens(
             np.asarray(ids), rng, mask_id=self.mask_id, ordinary=self.ordinary
         )
+        if self.words is not None:
+            numbers = np.searchsorted(self.words, labels)
+            labels = np.where(labels == IGNORED, IGNORED, numbers)
         return {"input_ids": seen.tolist(), "labels": labels.tolist()}

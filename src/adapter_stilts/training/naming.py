@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone, find_backbone
-from adapter_stilts.modules.methods import DEFAULT_METHOD
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.training.job import Lesson
 from adapter_stilts.training.recipe import Recipe, get_recipe
@@ -37,13 +36,13 @@ def module_folder(
     """Where `train_adapter` writes the module, given the same options."""
     if out:
         return Path(out)
-    name = module_name(lesson.name, chosen_recipe(recipe, {"method": method}).method)
+    name = module_name(lesson, chosen_recipe(recipe, {"method": method}).method)
     return default_folder(find_backbone(backbone), name, lesson.on)
 
 
-def module_name(task: str, method: str) -> str:
+def module_name(lesson: Lesson, method: str) -> str:
     """What a module is called in compositions."""
-    return task if method == DEFAULT_METHOD else f"{task}-{method}"
+    return lesson.name if method == lesson.usual_method else f"{lesson.name}-{method}"
 
 
 def folder_name(name: str, on: Resolved | None) -> str:

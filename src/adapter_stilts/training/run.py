@@ -14,7 +14,6 @@ from transformers import TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, default_device, find_backbone
-from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import load_engine
 from adapter_stilts.tasks.registry import get_task
@@ -35,6 +34,7 @@ from adapter_stilts.training.naming import chosen_recipe, default_folder, module
 from adapter_stilts.training.pace import Pace
 from adapter_stilts.training.planning import make_plan
 from adapter_stilts.training.progress import Progress
+from adapter_stilts.training.reading import read_parts
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.trainer import ModuleTrainer
 from adapter_stilts.training.unfreezing import GradualUnfreezing
@@ -70,8 +70,8 @@ def train_adapter(
     """Trains one module for one task on a frozen backbone and writes it to disk.
 
     Args:
-        task: name of an intermediate task, such as `squad` (or what `train_target`, `fuse` and
-            `train_multitask` make of theirs).
+        task: name of an intermediate task, such as `squad` (or what `train_target`, `fuse`,
+            `train_multitask` and `train_language` make of theirs).
         backbone: `embedded`, a local folder, or a Hub id.
         data: `hub`, `sample`, or a folder with official files; None: `ADSTILTS_DATA` or the Hub.
         recipe: a recipe, its name, or a YAML file.
@@ -99,19 +99,13 @@ def train_adapter(
     check_tracker(report_to)
     found = find_backbone(backbone)
     chosen = completed(chosen, lesson.tasks, found)
-    name = module_name(lesson.name, chosen.method)
+    name = module_name(lesson, chosen.method)
     check_method(lesson, chosen.method, name)
     folder = Path(out) if out else default_folder(found, name, lesson.on)
     work = unfinished(folder)
     check_free(folder, resume=resume, overwrite=overwrite)
     with clear_failures(chosen, folder):
-        parts = [
-            (
-                load_examples(each, "train", data, limit=limit, seed=seed, file=lesson.train_file),
-                load_examples(each, "dev", data, limit=dev_limit, seed=seed),
-            )
-            for each in lesson.tasks
-        ]
+        parts = read_parts(lesson, data, limit=limit, dev_limit=dev_limit, seed=seed)
         set_seed(seed)
         engine = load_engine(found, precision=chosen.precision, device=default_device())
         job = prepare(lesson, chosen, seed, name, engine, parts)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
-from adapter_stilts.modules.composition import NONE
+from adapter_stilts.modules.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.job import Lesson
 from adapter_stilts.training.naming import module_folder
@@ -33,7 +33,8 @@ def train_target(
 
     Args:
         task: name of a target task, such as `tydiqa`.
-        on: the composition to stack the module on, such as `squad`; `none` is the baseline.
+        on: the composition to stack the module on, such as `squad`; `none` is the baseline. In it,
+            `lang:*` is the module of `source_lang`.
         fresh_head: begin with a new head even where the one below is of the same kind and labels.
         source_lang: the language of the training data (Turc et al. 2021).
         train_file: the user's own rows in place of the (last stage's) training data, in one of
@@ -47,6 +48,7 @@ def train_target(
     """
     target = get_target(task)
     stages = target.trained_in(source_lang)
+    on = on.replace(EACH_LANGUAGE, f"lang:{source_lang}")
     below = resolve(on) if on.strip() != NONE else None
     options["backbone"] = backbone or (below.backbone if below else DEFAULT_BACKBONE)
     lesson = Lesson(

@@ -26,13 +26,17 @@ from adapter_stilts.zoo.card_parts import (
     tags,
 )
 from adapter_stilts.zoo.card_usage import choice, other_ways, peft_text, plain_text
+from adapter_stilts.zoo.language_card import language_metadata, language_text
 from adapter_stilts.zoo.merged_card import merged_text
 from adapter_stilts.zoo.record import ModuleRecord
 
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = "") -> None:
     """Writes README.md with the Hub's metadata block; `repo` is where it will lie on the Hub."""
-    if record.merged:
+    if record.language:
+        fields = {**_library(record, peft=peft), **language_metadata(record)}
+        text = language_text(record, folder, other_ways(record, peft=peft, native=False))
+    elif record.merged:
         fields = _library(record, peft=peft)
         text = merged_text(record, plain_text(record) + (peft_text(record) if peft else ""))
     else:

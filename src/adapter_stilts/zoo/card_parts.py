@@ -152,6 +152,9 @@ def _command(record: ModuleRecord) -> list[str]:
     if record.heads and not record.bases:
         start = ["adstilts", "train-multitask", "--tasks", ",".join(record.heads)]
         return [*start, "--method", record.method, *_options(record)]
+    if record.language and not record.merged:
+        start = ["adstilts", "train-language", record.language, "--text", "TEXT"]
+        return [*start, "--method", record.method, *_options(record)]
     target = _target(record.task)
     if is_fusion(record.method) and target:
         start = ["adstilts", "fuse", *record.bases, "--target", target]
@@ -206,12 +209,13 @@ def _options(record: ModuleRecord) -> list[str]:
     # A folder is somebody's own: its name says nothing to others.
     origin = str(record.data["train"].get("origin", "hub"))
     data = origin if origin in ("hub", "sample") else "FOLDER_OF_THE_DATA"
-    found = ["--backbone", record.backbone["name"], "--data", data]
+    found = ["--backbone", record.backbone["name"]]
+    found += [] if record.language else ["--data", data]
     for key in _FLAGS:
         if recipe.get(key) not in (None, "", 0, 0.0, "none"):
             found += [f"--{key.replace('_', '-')}", str(recipe[key])]
     language = str(record.data.get("language") or "en")
-    if language != "en":
+    if language != "en" and not record.language:
         found += ["--source-lang", language]
     if recipe.get("leave_out"):
         found += ["--leave-out", ",".join(map(str, recipe["leave_out"]))]

@@ -22,8 +22,10 @@ from adapter_stilts.safety import brief
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.card import write_card
+from adapter_stilts.zoo.foreign_folder import adopt_folder, is_foreign
 from adapter_stilts.zoo.hub.fetch import fetch
 from adapter_stilts.zoo.hub.ids import is_hub_id
+from adapter_stilts.zoo.languages import find_language, is_language
 from adapter_stilts.zoo.places import by_name, found_modules, has_record
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -42,7 +44,7 @@ def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Pa
         peft = get_method(record.method).peft and has_peft_format(engine.model.config.model_type)
         if peft:
             # Of several heads peft's format can hold none: it has the LoRA for the plain trunk.
-            kind: HeadKind = "embedding" if record.heads else head
+            kind: HeadKind = "embedding" if record.heads or not record.has_head else head
             save_peft(engine, record.name, kind, work / "peft")
         for path in work.rglob("*.safetensors"):
             path.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
@@ -138,19 +140,25 @@ def start_from(engine: Engine, name: str, folder: Path) -> None:
 def find_module(name: str) -> Path:
     """The folder of a module: a path, a name in a zoo (`squad`, `embedded/squad`), a Hub id.
 
-    A Hub id (`someone/xlmr-squad`, with `@revision` if need be) is pulled where it is not here.
+    `lang:sw` is the module of a language. A folder that plain `adapters` or `peft` wrote is copied
+    to the cache, where it gets a record. A Hub id (`someone/xlmr-squad`, with `@revision` if need
+    be) is pulled where it is not here.
 
     Raises:
         UserError: there is none, or several backbones have one of that name.
     """
     if has_record(Path(name)):
         return Path(name)
+    if is_language(name):
+        return find_language(name)
     found = by_name(name)
     if len(found) == 1:
         return found[0].folder
     if found:
         options = ", ".join(each.name for each in found)
         raise UserError(f"module '{name}' exists for several backbones: choose from {options}")
+    if is_foreign(Path(name)):
+        return adopt_folder(Path(name))
     if Path(name).is_dir():
         raise UserError(f"folder {name} has no {RECORD}: not a module")
     known = list(found_modules())

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Call, Expression, canonical, leaves, merges
 from adapter_stilts.modules.merge_terms import Terms
-from adapter_stilts.modules.methods import get_method
+from adapter_stilts.modules.methods import get_method, is_invertible
 from adapter_stilts.modules.native import CONFIG, FILES, WEIGHTS, check_files
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
@@ -64,6 +64,11 @@ def _check_kind(first: str, name: str, methods: Mapping[str, str]) -> None:
     if method.family not in ("bottleneck", "lora") or method.name == "head":
         raise UserError(
             f"'{name}' ({method.name}) cannot be merged: bottleneck modules and LoRAs can"
+        )
+    if is_invertible(method.name):
+        raise UserError(
+            f"'{name}' ({method.name}) cannot be merged: its part at the embeddings is no sum, of "
+            "which there could be a mean"
         )
     if method.family != get_method(methods[first]).family:
         raise UserError(

@@ -19,7 +19,10 @@ FORMAT = 1
 MULTITASK = "multitask"
 """What stands in the record of a module of several tasks where others name their task or head."""
 NO_HEAD = "none"
-"""The head of a merge that was given none. (Of the kind `embedding`, the trunk is the head.)"""
+"""The head of a merge that was given none, and of a language's module. (Of the kind `embedding`,
+the trunk is the head.)"""
+LANGUAGE = "lang-"
+"""What the task and the usual name of a language's module begin with."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class ModuleRecord:
         """`repository@commit` of a module that came from the Hub, else an empty text."""
         where = self.origin
         return f"{where['hub']}@{where.get('revision', 'main')}" if where.get("hub") else ""
+
+    @property
+    def language(self) -> str:
+        """The language of a module that was trained on raw text of it, else an empty text."""
+        return self.task.removeprefix(LANGUAGE) if self.task.startswith(LANGUAGE) else ""
 
     @property
     def has_head(self) -> bool:

@@ -22,6 +22,7 @@ from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.zoo.fitting import checked
+from adapter_stilts.zoo.languages import is_language
 from adapter_stilts.zoo.local import find_module
 from adapter_stilts.zoo.places import has_record, readable
 from adapter_stilts.zoo.record import ModuleRecord
@@ -34,7 +35,7 @@ def resolve(text: str) -> Resolved:
     A name alone stands for the module's whole composition: `tydiqa-on-squad` for
     `stack(squad, tydiqa)`. A composition that a module of the zoo was trained in stands for that
     module; otherwise every name is looked up for itself. After a colon, `multitask:squad` chooses
-    a head of a module of several tasks.
+    a head of a module of several tasks; `lang:sw` is the module of a language.
 
     Raises:
         UserError: a syntax error, an unknown module, a base that is not there, or modules of
@@ -42,7 +43,7 @@ def resolve(text: str) -> Resolved:
     """
     if has_record(Path(text)):
         return resolve_folder(Path(text))
-    if chosen := re.fullmatch(r"(.*\S):([\w+-]+)\s*", text):
+    if not is_language(text) and (chosen := re.fullmatch(r"(.*\S):([\w+-]+)\s*", text)):
         return resolve(chosen[1]).choosing(chosen[2])
     expression = parse(text)
     if isinstance(expression, str):

@@ -8,9 +8,12 @@ import hashlib
 import re
 from pathlib import Path
 
+from adapter_stilts.backbones import EMBEDDED
+from adapter_stilts.backbones.embedded import is_embedded
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft, rename
 from adapter_stilts.modules.guard import check_module
+from adapter_stilts.modules.methods import is_invertible
 from adapter_stilts.zoo.hub.offer import Offer
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -28,13 +31,33 @@ def adopt(offer: Offer, folder: Path) -> ModuleRecord:
         _remove_others(folder, record)
         check_module(folder, record.method)
         return dataclasses.replace(record, origin=origin).write(folder)
-    name = _name(offer.repo)
-    found = read_peft(folder, name) if offer.kind == "peft" else read_adapter(folder)
+    made = adopt_foreign(
+        folder,
+        plain_name(offer.repo.partition("/")[2]),
+        source=offer.repo,
+        identity=f"{offer.repo}@{offer.commit}",
+        peft=offer.kind == "peft",
+    )
+    return dataclasses.replace(made, origin=origin).write(folder)
+
+
+def adopt_foreign(
+    folder: Path, name: str, *, source: str, identity: str, peft: bool
+) -> ModuleRecord:
+    """Makes a module of someone else's files, which are changed, and gives it a record.
+
+    Args:
+        source: what errors call it; where it is named like AdapterHub's, it tells the language.
+        identity: stands for its content.
+
+    Raises:
+        UserError: it is damaged, or of a kind that is not known here.
+    """
+    found = read_peft(folder, name) if peft else read_adapter(folder)
     check_module(folder, found.method)
-    if offer.kind == "adapter":
+    if not peft:
         rename(folder, name)
-    record = _record(found, name, offer)
-    return dataclasses.replace(record, origin=origin).write(folder)
+    return _record(found, name, source, identity)
 
 
 def _remove_others(folder: Path, record: ModuleRecord) -> None:
@@ -45,32 +68,43 @@ def _remove_others(folder: Path, record: ModuleRecord) -> None:
             path.unlink()
 
 
-def _name(repo: str) -> str:
+def plain_name(text: str) -> str:
     """What a module of someone else's is called in compositions."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", repo.partition("/")[2]).strip("-") or "module"
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "module"
 
 
-def _record(found: Foreign, name: str, offer: Offer) -> ModuleRecord:
+def _language(source: str) -> str:
+    """That of AdapterHub's language adapters: `xlm-roberta-base-sw-wiki_pfeiffer`."""
+    found = re.search(r"(?:^|[-_/])([a-z]{2,3})[-_]wiki([-_@].*)?$", source)
+    return found[1] if found else ""
+
+
+def _record(found: Foreign, name: str, source: str, identity: str) -> ModuleRecord:
     """As much of a record as can be known: no scores, no training."""
     if not found.backbone:
-        raise UserError(f"'{offer.repo}' does not say for which backbone it was made")
+        raise UserError(f"'{source}' does not say for which backbone it was made")
     unknown = {"origin": "unknown", "fingerprint": "", "examples": 0, "parts": []}
     return ModuleRecord(
         name=name,
-        run=hashlib.sha256(f"{offer.repo}@{offer.commit}".encode()).hexdigest()[:16],
+        run=hashlib.sha256(identity.encode()).hexdigest()[:16],
         task="",
         head=found.head or "embedding",
         method=found.method,
         composition=name,
         # Only the weights of the backbone itself, which nobody has loaded here, give a fingerprint.
         backbone={
-            "name": found.backbone,
+            "name": EMBEDDED if is_embedded(found.backbone) else found.backbone,
             "revision": "",
             "model_type": found.model_type,
             "fingerprint": "",
         },
         recipe={"max_length": 256, "stride": 64, "method": found.method},
-        data={"train": unknown, "dev": unknown, "labels": found.labels, "language": ""},
+        data={
+            "train": unknown,
+            "dev": unknown,
+            "labels": found.labels,
+            "language": _language(source) if is_invertible(found.method) else "",
+        },
         scores={},
         parameters=found.parameters,
         steps=0,

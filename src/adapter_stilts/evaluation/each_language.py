@@ -1,0 +1,101 @@
+"""Compositions in which every language has a module of its own below (MAD-X's way)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import NoDataError
+from adapter_stilts.evaluation.files import slug
+from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.metrics import primary
+from adapter_stilts.modules.composition import EACH_LANGUAGE
+from adapter_stilts.modules.engine import Engine
+from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.languages import find_language
+
+Engines = dict[tuple[str, str], Engine]
+Evaluate = Callable[..., list[Evaluation]]
+
+
+def evaluate_each(
+    evaluate: Evaluate,
+    target: TargetSpec,
+    compositions: Sequence[str],
+    languages: Sequence[str],
+    out: str | Path | None,
+    options: Mapping[str, Any],
+) -> list[Evaluation]:
+    """Evaluates `stack(lang:*, squad)` in every language with that language's module.
+
+    The predictions lie in a folder a language. Languages without a module are named as missing,
+    as those without data are.
+
+    Args:
+        evaluate: does it for compositions without `lang:*`.
+
+    Raises:
+        UserError: as of `evaluate`; or none of the languages has a module.
+    """
+    engines: Engines = {}
+    options = {**options, "engines": engines}
+    found = []
+    for text in compositions:
+        place = Path(out) if out else None
+        if place and len(compositions) > 1:
+            place = place / slug(text)
+        if EACH_LANGUAGE in text:
+            found.append(_each(evaluate, target, text.strip(), languages, place, options))
+        else:
+            found += evaluate(
+                target.name, compositions=[text], langs=languages, out=place, **options
+            )
+    return found
+
+
+def _each(
+    evaluate: Evaluate,
+    target: TargetSpec,
+    text: str,
+    languages: Sequence[str],
+    out: Path | None,
+    options: Mapping[str, Any],
+) -> Evaluation:
+    entries: dict[str, Mapping[str, Any]] = {}
+    missing: dict[str, str] = {}
+    folders = []
+    for language in languages:
+        # Of a pair such as en-de, the first is the language that is read most.
+        code = language.partition("-")[0]
+        try:
+            find_language(f"lang:{code}")
+        except UserError as error:
+            missing[language] = str(error)
+            continue
+        try:
+            (one,) = evaluate(
+                target.name,
+                compositions=[text.replace(EACH_LANGUAGE, f"lang:{code}")],
+                langs=[language],
+                out=out / language if out else None,
+                **options,
+            )
+        except NoDataError as error:
+            missing[language] = str(error)
+            continue
+        entries |= one.languages
+        missing |= one.missing
+        folders.append(one.folder)
+    if not folders:
+        raise NoDataError(f"composition '{text}': {next(iter(missing.values()))}")
+    return Evaluation(
+        task=target.name,
+        split=options["split"],
+        composition=text,
+        folder=out or folders[0].parent,
+        metric=primary(target.metric),
+        languages=entries,
+        missing=missing,
+    )

@@ -1,0 +1,26 @@
+"""What a lesson is learnt from."""
+
+from __future__ import annotations
+
+from adapter_stilts.data.language import read_language_text
+from adapter_stilts.data.load import load_examples
+from adapter_stilts.training.job import Data, Lesson
+
+
+def read_parts(
+    lesson: Lesson, data: str | None, *, limit: int | None, dev_limit: int | None, seed: int
+) -> Data:
+    """The training and dev examples of every task.
+
+    Raises:
+        UserError: there are none, or something is wrong with them.
+    """
+    if lesson.text:
+        return [read_language_text(lesson.text, limit=limit, dev_limit=dev_limit, seed=seed)]
+    return [
+        (
+            load_examples(each, "train", data, limit=limit, seed=seed, file=lesson.train_file),
+            load_examples(each, "dev", data, limit=dev_limit, seed=seed),
+        )
+        for each in lesson.tasks
+    ]
