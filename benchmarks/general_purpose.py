@@ -58,8 +58,8 @@ class Plan:
 PLANS = {
     "tydiqa": Plan(800, 60, "test", ("squad", "squad-v2", "cosmos-qa"), "en,ko,sw"),
     "xnli": Plan(1200, 100, "dev", ("anli-plus", "qqp", "commonsense-qa"), "en,de,sw,zh"),
-    "xcopa": Plan(400, 80, "test", ("commonsense-qa", "cosmos-qa", "hellaswag"), "id,it,sw,zh"),
-    "udpos": Plan(800, 30, "dev", ("ccg", "mnli", "squad"), "en,de,ar,zh"),
+    "xcopa": Plan(400, 80, "test", ("commonsense-qa", "cosmos-qa"), "id,it,sw,zh"),
+    "udpos": Plan(800, 30, "dev", ("ccg", "mnli"), "en,de,ar,zh"),
 }
 
 
