@@ -123,9 +123,10 @@ async def _answered(
     except DeskFullError as error:
         raise ProblemError(429, str(error)) from error
     work = asyncio.wrap_future(order.answers)
-    gone: asyncio.Future[None] = asyncio.ensure_future(_gone(request))
+    gone = asyncio.ensure_future(_gone(request))
+    either: list[asyncio.Future[Any]] = [work, gone]
     try:
-        await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             raise ProblemError(_GONE, "the client is gone")
         found = work.result()
