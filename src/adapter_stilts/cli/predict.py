@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import printable
+
+if TYPE_CHECKING:
+    from adapter_stilts.zoo.module import Module
 
 
 def register(app: typer.Typer) -> None:
@@ -34,21 +38,35 @@ def predict(
     text_b: str = typer.Option("", "--text-b", "--hypothesis", help="The second text."),
     prompt: str | None = typer.Option(None, help="For multiple choice: what comes before."),
     option: list[str] = typer.Option([], "--option", help="One of the choices; repeat it."),
-    words: str | None = typer.Option(None, help="For tagging: words separated by spaces."),
+    words: str | None = typer.Option(
+        None, help="For tagging: words separated by spaces; in ja, th and zh, characters."
+    ),
     text: str | None = typer.Option(
         None, help="For sentence vectors: the text (--context: what stands around it)."
     ),
     file: Path | None = typer.Option(
-        None, "--file", help="JSON Lines with these fields (question, context, ...) instead."
+        None,
+        "--file",
+        help="JSON Lines with these fields (question, context, ...) instead; - for standard "
+        "input. Answers come as lines do; id and lang of a line come back with its answer.",
+    ),
+    lang: str | None = typer.Option(
+        None, "--lang", help="The input's language, one of XTREME's or XTREME-R's."
     ),
     backbone: str | None = typer.Option(
         None, "--backbone", help="Where the backbone lies now, if it has moved."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON Lines."),
 ) -> None:
-    """Use a module: answer a question, classify a pair, choose an option, tag words, embed."""
-    from adapter_stilts.zoo.module import FIELDS, load
+    """Use a module: answer a question, classify a pair, choose an option, tag words, embed.
 
+    The text may be in any language that the backbone reads.
+    """
+    from adapter_stilts.tasks.languages import check_language, cut_words
+    from adapter_stilts.zoo.module import load
+    from adapter_stilts.zoo.stream import STDIN, STDIN_NAME, answers, opened
+
+    language = check_language(lang) if lang else ""
     given = {
         "question": question,
         "context": context,
@@ -56,7 +74,7 @@ def predict(
         "text_b": text_b or None,
         "prompt": prompt,
         "options": option or None,
-        "words": words.split() if words is not None else None,
+        "words": cut_words(words, language) if words is not None else None,
         "text": text,
     }
     row = {key: value for key, value in given.items() if value is not None}
@@ -65,28 +83,29 @@ def predict(
             "nothing to predict: give --question and --context, --text-a, --prompt and --option, "
             "--words, or --text, as the module's head needs, or --file"
         )
-    rows = _rows(file) if file else [("", row)]
-    loaded = load(module, task=task, backbone=backbone)
-    needed = FIELDS[loaded.kind]
-    for place, fields in rows:
-        missing = [name for name in needed if name not in fields]
-        if missing:
-            where = f"{place}: " if place else ""
-            raise UserError(
-                f"{where}module '{loaded.record.name}' has a {loaded.kind} head and needs "
-                f"{' and '.join(needed)}: '{missing[0]}' is missing"
-            )
-        result = loaded.predict_one(fields)
-        if as_json:
-            typer.echo(json.dumps(result, ensure_ascii=False))
+    with opened(file) if file else nullcontext() as lines:
+        loaded = load(module, task=task, backbone=backbone)
+        if file and lines:
+            where = STDIN_NAME if file == STDIN else file
+            for answer in answers(loaded, lines, where, lang=language):
+                _show(loaded.kind, answer, as_json)
         else:
-            typer.echo(printable(_line(loaded.kind, result)))
+            _show(loaded.kind, _one(loaded, row, language), as_json)
 
 
-def _rows(file: Path) -> list[tuple[str, dict[str, Any]]]:
-    from adapter_stilts.data.formats import read_rows
+def _one(loaded: Module, row: dict[str, Any], lang: str) -> dict[str, Any]:
+    from adapter_stilts.zoo.inputs import kept, read_input
 
-    return [(f"{file}, line {place}", dict(row)) for place, row in read_rows(file, "jsonl")]
+    choices = loaded.task.choices if loaded.kind == "choice" else 0
+    given = read_input(loaded.kind, row, name=loaded.record.name, choices=choices, lang=lang)
+    return {**kept(row, lang), **loaded.predict_one(given)}
+
+
+def _show(kind: str, answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        typer.echo(printable(_line(kind, answer)))
 
 
 def _line(head: str, result: dict[str, Any]) -> str:

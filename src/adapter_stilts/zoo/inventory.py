@@ -11,6 +11,7 @@ from typing import Any
 
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import pulled_dir, zoo_dir
+from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
@@ -46,13 +47,7 @@ class Entry:
     @property
     def licence(self) -> str:
         """That of the data of its task, or of its tasks."""
-        from adapter_stilts.tasks.registry import get_trained
-
-        try:
-            found = [get_trained(task).licence for task in _tasks(self.record)]
-        except UserError:
-            return "unknown"
-        return "; ".join(dict.fromkeys(found))
+        return licence_of(self.record) if self.record else "unknown"
 
     def fields(self) -> dict[str, Any]:
         """All of it, as JSON has it."""
@@ -73,6 +68,15 @@ class Entry:
             "licence": self.licence,
             "hub": record.hub,
         }
+
+
+def licence_of(record: ModuleRecord) -> str:
+    """The licence of the data that a module learnt from; "unknown" of other programs' modules."""
+    try:
+        found = [get_trained(task).licence for task in _tasks(record)]
+    except UserError:
+        return "unknown"
+    return "; ".join(dict.fromkeys(found))
 
 
 def entries(*, backbone: str = "", task: str = "", language: str = "") -> Iterator[Entry]:

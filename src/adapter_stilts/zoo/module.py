@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.errors import UserError
-from adapter_stilts.features.answers import answer_text
 from adapter_stilts.features.build import encoder
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
@@ -22,23 +21,25 @@ from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import ChoiceExample, Example, HeadKind, TaskSpec
-from adapter_stilts.zoo.composed import load_resolved
+from adapter_stilts.zoo.composed import Composed, load_resolved
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
+from adapter_stilts.zoo.rows import Inputs, columns_of, told
 
 
 @dataclass(frozen=True)
 class Module:
     """A trained module, or a composition of several, on its frozen backbone.
 
-    `record` is the topmost module's, `name` what it is called in the engine. `predict` takes
-    examples of its head kind; `answer`, `classify`, `choose` and `tag` are the same for single
-    inputs. `embed` gives sentence vectors, whatever the head.
+    `record` is the topmost module's, `name` what it is called in the engine, `composed` how the
+    engine runs it. `predict` takes examples of its head kind; `answer`, `classify`, `choose` and
+    `tag` are the same for single inputs. `embed` gives sentence vectors, whatever the head.
     """
 
     engine: Engine
     record: ModuleRecord
     name: str
+    composed: Composed | None = None
 
     @property
     def task(self) -> TaskSpec:
@@ -80,16 +81,20 @@ class Module:
         self._check_choices(examples)
         columns = {key: [row[key] for row in examples] for key in _INPUTS[kind]}  # type: ignore[literal-required]
         data = datasets.Dataset.from_dict(columns)
+        features = datasets.Dataset.from_dict(self.encode(columns))
+        return predict_features(
+            self.engine, features, data, kind, tags=self.labels, batch_tokens=batch_tokens
+        )
+
+    def encode(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        """The feature columns of examples given as columns, in windows as it was trained with."""
         encode = encoder(
-            kind,
+            self.kind,
             self.engine.backbone.tokenizer,
             max_length=self._max_length,
             stride=int(self.record.recipe["stride"]),
         )
-        features = datasets.Dataset.from_dict(encode(columns))
-        return predict_features(
-            self.engine, features, data, kind, tags=self.labels, batch_tokens=batch_tokens
-        )
+        return encode(columns)
 
     def score(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> dict[str, float]:
         """The task's official scores, in percent, on labelled examples."""
@@ -160,25 +165,13 @@ class Module:
             character), `score` (sum of two logits).
         """
         self._needs("span")
-        example = {"question": question, "context": context}
-        (found,) = self.predict([cast(Example, example)]).values
-        threshold = self.record.no_answer_threshold
-        if not found.spans or (threshold is not None and found.no_answer > threshold):
-            return {"answer": "", "start": -1, "score": found.null_score}
-        best = found.spans[0]
-        return {
-            "answer": answer_text(context, best),
-            "start": best.begin,
-            "score": best.score,
-        }
+        return self.predict_one({"question": question, "context": context})
 
     def classify(self, text_a: str, text_b: str = "") -> dict[str, float]:
         """The probability of each label, most likely first."""
         self._needs("classification")
-        found = self.predict([cast(Example, {"text_a": text_a, "text_b": text_b})])
-        assert found.scores is not None
-        pairs = zip(self.labels, found.scores[0], strict=True)
-        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+        labels: dict[str, float] = self.predict_one({"text_a": text_a, "text_b": text_b})["labels"]
+        return labels
 
     def choose(self, prompt: str, options: Sequence[str], *, question: str = "") -> dict[str, Any]:
         """The best option after `prompt`: its number, its text, and all probabilities.
@@ -189,31 +182,36 @@ class Module:
             UserError: not as many options as the module was trained with.
         """
         self._needs("choice")
-        texts = [f"{question} {option}".strip() for option in options]
-        found = self.predict([cast(Example, {"prompt": prompt, "options": texts})])
-        assert found.scores is not None
-        best = found.values[0]
-        return {"choice": best, "option": options[best], "probabilities": found.scores[0]}
+        return self.predict_one({"prompt": prompt, "options": options, "question": question})
 
     def tag(self, words: Sequence[str]) -> list[tuple[str, str]]:
         """Every word with its tag."""
         self._needs("tagging")
-        (tags,) = self.predict([cast(Example, {"words": list(words)})]).values
-        return list(zip(words, tags, strict=True))
+        tags: list[tuple[str, str]] = self.predict_one({"words": list(words)})["tags"]
+        return tags
 
     def predict_one(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What the module says of one input, given by the field names of `FIELDS`."""
-        if self.kind == "span":
-            return self.answer(fields["question"], fields["context"])
-        if self.kind == "classification":
-            return {"labels": self.classify(fields["text_a"], fields.get("text_b", ""))}
-        if self.kind == "choice":
-            question = fields.get("question", "")
-            return self.choose(fields["prompt"], fields["options"], question=question)
-        if self.kind == "embedding":
-            (vector,) = self.embed([(fields["text"], fields.get("context", ""))])
-            return {"vector": [float(value) for value in vector]}
-        return {"tags": self.tag(fields["words"])}
+        """What the module says of one input, given by the field names of `zoo.inputs.FIELDS`."""
+        (found,) = self.predict_rows([fields])
+        return found
+
+    def predict_rows(self, rows: Inputs, *, batch_tokens: int = 8192) -> list[dict[str, Any]]:
+        """The same of many inputs, sorted by length and batched; in their order.
+
+        Raises:
+            UserError: the module has no head, or an input has not as many options as it takes.
+        """
+        columns = columns_of(self.kind, rows)
+        examples = [
+            cast(Example, dict(zip(columns, row, strict=True)))
+            for row in zip(*columns.values(), strict=True)
+        ]
+        return self.told(rows, self.predict(examples, batch_tokens=batch_tokens))
+
+    def told(self, rows: Inputs, found: Predictions) -> list[dict[str, Any]]:
+        """What is said of inputs that the module's head predicted so."""
+        labels = self.labels if found.kind == "classification" else ()
+        return list(told(rows, found, labels=labels, threshold=self.record.no_answer_threshold))
 
     def _check_choices(self, examples: Sequence[Example]) -> None:
         if self.kind != "choice":
@@ -230,15 +228,6 @@ class Module:
         if self.kind != kind:
             raise UserError(f"module '{self.record.name}' has a {self.kind} head, not a {kind} one")
 
-
-FIELDS: Mapping[str, tuple[str, ...]] = {
-    "classification": ("text_a",),
-    "choice": ("prompt", "options"),
-    "span": ("question", "context"),
-    "tagging": ("words",),
-    "embedding": ("text",),
-}
-"""What each head kind needs of an input."""
 
 _SIDES = ("query", "text", "context")
 
@@ -280,4 +269,4 @@ def load(
     found = find_backbone(backbone or resolved.backbone)
     engine = load_engine(found, precision=precision, device=default_device())
     composed = load_resolved(engine, resolved)
-    return Module(engine, resolved.record, composed.name)
+    return Module(engine, resolved.record, composed.name, composed)

@@ -1,0 +1,130 @@
+"""Runs inputs of several compositions together: sorted by length, in batches of mixed modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers.modeling_outputs import BaseModelOutput
+
+from adapter_stilts.features.batch import collate, padded_length
+from adapter_stilts.inference.run import Batch, split_output
+from adapter_stilts.modules.engine import Engine
+from adapter_stilts.modules.mixed import Part, mixed_hidden
+from adapter_stilts.modules.vectors import pool
+from adapter_stilts.tasks.spec import HeadKind
+
+
+@dataclass(frozen=True)
+class Share:
+    """The feature columns of one composition's inputs, and what runs them.
+
+    `block` is what the engine activates, `head` the head's name there. Without `mixes` its rows
+    get batches of their own.
+    """
+
+    block: Any
+    head: str
+    kind: HeadKind
+    features: Mapping[str, Sequence[Any]]
+    mixes: bool = True
+
+
+class _Row(NamedTuple):
+    share: int
+    number: int
+    sequences: list[list[int]]
+
+    @property
+    def longest(self) -> int:
+        return max(map(len, self.sequences))
+
+
+def run_mixed(engine: Engine, shares: Sequence[Share], *, batch_tokens: int) -> list[list[Any]]:
+    """What every composition's head says of each of its feature rows, in their order.
+
+    The outputs are those of `inference.run.run_features` for the same kind; sentence vectors
+    (the mean of the last layer, of length 1) for the kind `embedding`.
+    """
+    engine.model.eval()
+    outputs: list[list[Any]] = [[None] * len(share.features["input_ids"]) for share in shares]
+    for rows in _plan(shares, batch_tokens):
+        for row, output in _run(engine, shares, rows):
+            outputs[row.share][row.number] = output
+    return outputs
+
+
+def _plan(shares: Sequence[Share], batch_tokens: int) -> Iterator[list[_Row]]:
+    """Batches in order of falling length, the rows of one composition side by side in each."""
+    pools: dict[int, list[_Row]] = {}
+    for place, share in enumerate(shares):
+        nested = share.kind == "choice"
+        pool_ = pools.setdefault(-1 if share.mixes else place, [])
+        for number, ids in enumerate(share.features["input_ids"]):
+            pool_.append(_Row(place, number, ids if nested else [ids]))
+    for rows in pools.values():
+        batch: list[_Row] = []
+        for row in sorted(rows, key=lambda row: -row.longest):
+            count = sum(len(each.sequences) for each in (*batch, row))
+            if batch and count * padded_length(batch[0].longest) > batch_tokens:
+                yield sorted(batch, key=lambda row: row.share)
+                batch = []
+            batch.append(row)
+        if batch:
+            yield sorted(batch, key=lambda row: row.share)
+
+
+def _run(
+    engine: Engine, shares: Sequence[Share], rows: Sequence[_Row]
+) -> Iterator[tuple[_Row, Any]]:
+    flat = [{"input_ids": ids} for row in rows for ids in row.sequences]
+    tensors = collate(flat, engine.backbone.tokenizer.pad_token_id)
+    groups = [(number, list(own)) for number, own in groupby(rows, key=lambda row: row.share)]
+    counts = [sum(len(row.sequences) for row in own) for _, own in groups]
+    parts = [
+        Part(shares[number].block, count) for (number, _), count in zip(groups, counts, strict=True)
+    ]
+    output = mixed_hidden(engine, tensors, parts)
+    mask, first = tensors["attention_mask"].to(engine.device), 0
+    for (number, own), count in zip(groups, counts, strict=True):
+        cut = slice(first, first + count)
+        first += count
+        pooled = getattr(output, "pooler_output", None)
+        seen = _Seen(
+            output.last_hidden_state[cut], mask[cut], None if pooled is None else pooled[cut]
+        )
+        yield from zip(own, _said(engine, shares[number], own, seen), strict=True)
+
+
+class _Seen(NamedTuple):
+    """What the trunk made of one composition's sequences."""
+
+    hidden: Tensor
+    mask: Tensor
+    pooled: Tensor | None
+
+
+def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> list[Any]:
+    """A head's outputs for the hidden states of its own rows."""
+    if share.kind == "embedding":
+        vectors = functional.normalize(pool(seen.hidden, seen.mask), dim=-1)
+        return list(vectors.half().cpu().numpy())
+    autocast = torch.autocast(
+        engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
+    )
+    with torch.inference_mode(), autocast:
+        output = engine.model.heads[share.head](
+            BaseModelOutput(last_hidden_state=cast(torch.FloatTensor, seen.hidden)),
+            attention_mask=seen.mask,
+            return_dict=True,
+            pooled_output=seen.pooled,
+        )
+    columns = {"input_ids": [row.sequences[0] for row in rows]}
+    if share.kind == "tagging":
+        columns["word_starts"] = [share.features["word_starts"][row.number] for row in rows]
+    return split_output(share.kind, output, Batch([], columns, {}))

@@ -1,0 +1,1 @@
+"""A small HTTP service: one backbone in memory, many modules, chosen request by request."""

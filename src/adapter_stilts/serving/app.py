@@ -1,0 +1,224 @@
+"""The service's paths."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+from adapter_stilts import __version__
+from adapter_stilts.errors import UserError
+from adapter_stilts.safety import printable
+from adapter_stilts.serving.desk import Desk, DeskFullError, Order
+from adapter_stilts.serving.docs import docs_page
+from adapter_stilts.serving.limits import Guard, Limits
+from adapter_stilts.serving.schema import (
+    About,
+    Answer,
+    Answers,
+    Health,
+    Input,
+    Inputs,
+    Modules,
+    Problem,
+)
+from adapter_stilts.serving.shelf import Shelf, ShelfFullError
+from adapter_stilts.tasks.languages import known_languages
+from adapter_stilts.zoo.inputs import InputError, read_input
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "no such module"},
+    413: {"model": Problem, "description": "the body is too large, or has too many inputs"},
+    422: {"model": Problem, "description": "malformed: field says where"},
+    429: {"model": Problem, "description": "too much at once: Retry-After says when to come again"},
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"
+)
+_GONE = 499
+_LONGEST = 500
+"""Characters of a message, part of which a client may have sent."""
+
+
+class ProblemError(Exception):
+    """Ends a request with a status, a reason, and the field that is wrong."""
+
+    def __init__(self, status: int, why: str, field: str | None = None) -> None:
+        super().__init__(why)
+        self.status, self.field = status, field
+
+
+def create_app(shelf: Shelf, limits: Limits | None = None, *, gather: float = 0.005) -> FastAPI:
+    """The service over a shelf of modules.
+
+    Args:
+        gather: seconds that a request waits for others to share its batch.
+    """
+    limits = limits or Limits()
+    desk = Desk(shelf, max_waiting=limits.max_waiting, gather=gather, most=limits.max_items)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        desk.start()
+        yield
+        await asyncio.to_thread(desk.stop)
+
+    app = FastAPI(
+        title="adapter-stilts",
+        description="One multilingual encoder, many modules: each request names the one it wants.",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(Guard, limits=limits)
+    _add_pages(app)
+    _add_handlers(app)
+
+    @app.get("/health", summary="Whether the service is up, and how busy")
+    async def health() -> Health:
+        name = shelf.engine.backbone.name
+        return Health(status="ok", backbone=name, loaded=len(shelf.loaded), waiting=desk.waiting)
+
+    @app.get("/modules", summary="What can be asked")
+    async def modules() -> Modules:
+        loaded = shelf.loaded
+        found = [
+            About(**offer.about(), loaded=name in loaded) for name, offer in shelf.offers.items()
+        ]
+        return Modules(
+            backbone=shelf.engine.backbone.name, languages=list(known_languages()), modules=found
+        )
+
+    @app.post("/predict", summary="Ask one module", responses=_PROBLEMS)
+    async def predict(given: Input, request: Request) -> Answer:
+        (answer,) = await _answered(shelf, desk, [given], request, "")
+        return answer
+
+    @app.post("/predict/batch", summary="Ask one or several modules at once", responses=_PROBLEMS)
+    async def predict_batch(given: Inputs, request: Request) -> Answers:
+        if len(given.inputs) > limits.max_items:
+            many = f"{len(given.inputs)} inputs in one request, and {limits.max_items} may be"
+            raise ProblemError(413, many, "inputs")
+        answers = await _answered(shelf, desk, given.inputs, request, "inputs.{}.")
+        return Answers(answers=answers)
+
+    return app
+
+
+async def _answered(
+    shelf: Shelf, desk: Desk, inputs: Sequence[Input], request: Request, place: str
+) -> list[Answer]:
+    """The answers, unless the client leaves first: then what waits for it is dropped."""
+    order = Order([_checked(shelf, each, place.format(n)) for n, each in enumerate(inputs)])
+    try:
+        desk.submit(order)
+    except DeskFullError as error:
+        raise ProblemError(429, str(error)) from error
+    work = asyncio.wrap_future(order.answers)
+    gone = asyncio.ensure_future(_gone(request))
+    either: list[asyncio.Future[Any]] = [work, gone]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ProblemError(_GONE, "the client is gone")
+        found = work.result()
+    except ShelfFullError as error:
+        raise ProblemError(429, str(error), f"{place.format(0)}module") from error
+    except UserError as error:
+        raise ProblemError(500, str(error)) from error
+    finally:
+        work.cancel()
+        gone.cancel()
+    return [
+        Answer(
+            module=each.module,
+            kind=shelf.offers[each.module].record.head,
+            id=each.id,
+            lang=each.lang,
+            answer=answer,
+        )
+        for each, answer in zip(inputs, found, strict=True)
+    ]
+
+
+async def _gone(request: Request) -> None:
+    """Ends when the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _checked(shelf: Shelf, given: Input, place: str) -> tuple[str, dict[str, Any]]:
+    try:
+        offer = shelf.offer(given.module)
+    except UserError as error:
+        raise ProblemError(404, str(error), f"{place}module") from error
+    fields = given.model_dump(exclude_none=True)
+    try:
+        row = read_input(offer.record.head, fields, name=offer.name, choices=offer.choices)
+    except InputError as error:
+        raise ProblemError(422, str(error), f"{place}{error.field}") from error
+    return offer.name, row
+
+
+def _add_pages(app: FastAPI) -> None:
+    page = files("adapter_stilts.serving") / "page"
+
+    def serve(path: str, name: str, kind: str) -> None:
+        text = (page / name).read_text("utf-8")
+
+        @app.get(path, include_in_schema=False)
+        async def show() -> Response:
+            return Response(text, media_type=kind, headers={"Content-Security-Policy": _POLICY})
+
+    serve("/", "index.html", "text/html; charset=utf-8")
+    serve("/page.css", "page.css", "text/css; charset=utf-8")
+    serve("/page.js", "page.js", "text/javascript; charset=utf-8")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": _POLICY})
+
+
+def _add_handlers(app: FastAPI) -> None:
+    @app.exception_handler(ProblemError)
+    async def problem(_: Request, error: ProblemError) -> JSONResponse:
+        headers = {"Retry-After": "1"} if error.status == 429 else None
+        return _said(error.status, str(error), error.field, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        field, why = _first(error.errors()[0])
+        if field == "body" and "json" not in request.headers.get("content-type", ""):
+            why = "a JSON object is expected, sent as Content-Type: application/json"
+        return _said(422, f"{field}: {why}", field)
+
+    @app.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> JSONResponse:
+        status = 422 if error.status_code == 400 else error.status_code
+        return _said(status, str(error.detail), "body" if status == 422 else None, error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        return _said(500, "the service failed on this request: its log says how", None)
+
+
+def _said(status: int, why: str, field: str | None, headers: Any = None) -> JSONResponse:
+    named = None if field is None else printable(field)[:_LONGEST]
+    return JSONResponse({"error": printable(why)[:_LONGEST], "field": named}, status, headers)
+
+
+def _first(error: Any) -> tuple[str, str]:
+    """The field and the complaint of what pydantic found."""
+    place = [str(part) for part in error["loc"][1:]]
+    if error["type"] == "json_invalid":
+        why = error.get("ctx", {}).get("error", "malformed")
+        return "body", f"broken JSON at character {place[0]} ({why})"
+    return ".".join(place) or "body", error["msg"]

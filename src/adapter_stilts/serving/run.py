@@ -1,0 +1,89 @@
+"""Runs the service until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.serving.app import create_app
+from adapter_stilts.serving.limits import Limits
+from adapter_stilts.serving.shelf import Shelf
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at that address, which nobody else has; port 0 takes a free one.
+
+    Raises:
+        UserError: the address is taken or is none of this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"cannot listen at {host}:{port} ({why}): choose --host and --port"
+        ) from error
+    return made
+
+
+class Server(uvicorn.Server):
+    """Ends with the usual exit code when it was asked to end, instead of by the signal."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM stop the service; a second Ctrl-C does not wait."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may handle signals
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {each: signal.signal(each, self.handle_exit) for each in signals}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tells when requests are taken."""
+        await super().startup(sockets)
+        self._on_ready()
+
+
+def run(
+    shelf: Shelf,
+    listening: socket.socket,
+    limits: Limits,
+    *,
+    gather: float,
+    grace: int,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serves until SIGINT or SIGTERM, then finishes what has come, for `grace` seconds at most."""
+    options: dict[str, Any] = {
+        "log_level": "warning",
+        "access_log": False,
+        "http": "h11",
+        "ws": "none",
+    }
+    config = uvicorn.Config(
+        create_app(shelf, limits, gather=gather),
+        timeout_graceful_shutdown=grace,
+        **options,
+    )
+    Server(config, on_ready).run(sockets=[listening])

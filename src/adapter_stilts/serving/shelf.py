@@ -1,0 +1,216 @@
+"""The modules that the service offers: found at the start, loaded when they are first asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.modules.engine import Engine, load_engine
+from adapter_stilts.tasks.registry import get_trained, target_tasks
+from adapter_stilts.zoo.composed import load_resolved
+from adapter_stilts.zoo.inputs import ALIASES, FIELDS, OPTIONAL
+from adapter_stilts.zoo.inventory import licence_of
+from adapter_stilts.zoo.local import same_backbone
+from adapter_stilts.zoo.module import Module
+from adapter_stilts.zoo.places import Found, found_modules
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.resolve import resolve, resolve_folder
+from adapter_stilts.zoo.resolved import Leaf, Resolved
+
+logger = logging.getLogger(__name__)
+
+
+class ShelfFullError(Exception):
+    """As many modules are in memory as may be."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A module or composition by the name that requests call it."""
+
+    name: str
+    resolved: Resolved
+
+    @property
+    def record(self) -> ModuleRecord:
+        """The record of the module whose head answers."""
+        return self.resolved.record
+
+    @property
+    def choices(self) -> int:
+        """How many options its head chooses among; 0 for other heads."""
+        return get_trained(self.record.task).choices if self.record.head == "choice" else 0
+
+    def about(self) -> dict[str, Any]:
+        """What `GET /modules` says of it."""
+        record = self.record
+        other = ALIASES.get(record.head, {})
+        return {
+            "name": self.name,
+            "kind": record.head,
+            "task": record.task,
+            "method": record.method,
+            "composition": self.resolved.text,
+            "needs": list(FIELDS[record.head]),
+            "takes": list(OPTIONAL.get(record.head, ())),
+            "aliases": {field: list(names) for field, names in other.items()},
+            "choices": self.choices,
+            "languages": list(_languages(record.task)),
+            "scores": record.scores,
+            "parameters": record.parameters,
+            "licence": licence_of(record),
+        }
+
+
+def _languages(task: str) -> tuple[str, ...]:
+    """The languages that the module's target is evaluated in; none for an intermediate task."""
+    target = target_tasks().get(task.partition(".")[0])
+    return target.languages if target else ()
+
+
+class Shelf:
+    """One engine and what can be loaded into it.
+
+    Only one thread may load and run; any may ask what is offered.
+    """
+
+    def __init__(self, engine: Engine, offers: Sequence[Offer], *, most: int) -> None:
+        self.engine = engine
+        self.offers: dict[str, Offer] = {}
+        self._most = most
+        self._loaded: dict[str, Module] = {}
+        self.add(offers)
+
+    def add(self, offers: Iterable[Offer]) -> None:
+        """Offers what is not offered yet, under a name that is free."""
+        known = {offer.resolved.identity for offer in self.offers.values()}
+        for offer in offers:
+            if offer.resolved.identity not in known and offer.name not in self.offers:
+                known.add(offer.resolved.identity)
+                self.offers[offer.name] = offer
+
+    def offer(self, name: str) -> Offer:
+        """What is offered by that name.
+
+        Raises:
+            UserError: nothing is.
+        """
+        if name not in self.offers:
+            raise unknown("module", name[:100], self.offers)
+        return self.offers[name]
+
+    def module(self, name: str) -> Module:
+        """That module, loaded if it is not yet.
+
+        Raises:
+            UserError: it is damaged or made for other backbone weights.
+            ShelfFullError: no more may be loaded.
+        """
+        if name not in self._loaded:
+            if len(self._loaded) >= self._most:
+                raise ShelfFullError(
+                    f"{len(self._loaded)} modules are in memory, which is the limit: ask for one "
+                    "of these, or start the service with a larger --max-modules"
+                )
+            resolved = self.offers[name].resolved
+            composed = load_resolved(self.engine, resolved)
+            self._loaded[name] = Module(self.engine, resolved.record, composed.name, composed)
+        return self._loaded[name]
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The names of what is in memory."""
+        return tuple(self._loaded)
+
+
+def stock(
+    names: Sequence[str], *, backbone: str | None, zoo: bool, most: int, precision: str = "auto"
+) -> Shelf:
+    """Loads the backbone and finds the modules to offer; those that are named are loaded too.
+
+    Args:
+        names: modules or compositions.
+        backbone: which one; None: that of the modules.
+        zoo: offer all modules that are here for the backbone as well.
+        most: modules and compositions in memory at the same time.
+
+    Raises:
+        UserError: no module, an unknown or damaged one, one without a head, or several backbones.
+    """
+    offers = [offer for name in names for offer in offers_of(name)]
+    if len(offers) > most:
+        raise UserError(f"{len(offers)} modules are more than --max-modules {most}: raise it")
+    chosen = backbone or (offers[0].resolved.backbone if offers else _only_backbone())
+    engine = load_engine(find_backbone(chosen), precision=precision, device=default_device())
+    shelf = Shelf(engine, offers, most=most)
+    for name in list(shelf.offers):
+        shelf.module(name)
+    if zoo:
+        shelf.add(_zoo(engine))
+    if not shelf.offers:
+        raise UserError(
+            f"no module for backbone '{chosen}' is here: train one, or name one (--with)"
+        )
+    return shelf
+
+
+def offers_of(name: str) -> list[Offer]:
+    """What a name, folder, Hub id or composition offers: one module, or one a task it has.
+
+    Raises:
+        UserError: as `resolve`; or it has no head.
+    """
+    resolved = resolve(name)
+    record = resolved.record
+    if record.head == NO_HEAD:
+        raise UserError(
+            f"'{name}' has no head to answer with: train a target on top (`adstilts train-target "
+            "--on`), or merge with that of a module (`adstilts merge --head`)"
+        )
+    return list(_heads(name, resolved))
+
+
+def _heads(name: str, resolved: Resolved) -> Iterator[Offer]:
+    """One offer, or one a task of a module of several tasks."""
+    tasks = resolved.record.heads
+    if not tasks:
+        yield Offer(name, resolved)
+    for task in tasks:
+        yield Offer(f"{name}:{task}", resolved.choosing(task))
+
+
+def _records() -> Iterator[tuple[Found, ModuleRecord]]:
+    for found in found_modules():
+        record = found.record()
+        if record is not None and record.head != NO_HEAD:
+            yield found, record
+
+
+def _only_backbone() -> str:
+    found = {
+        Resolved(record.name, {record.name: Leaf(place.folder, record)}).backbone
+        for place, record in _records()
+    }
+    if len(found) != 1:
+        what = f"modules are here for {', '.join(sorted(found))}" if found else "no module is here"
+        raise UserError(f"{what}: choose with --backbone, or name modules (--with)")
+    return found.pop()
+
+
+def _zoo(engine: Engine) -> Iterator[Offer]:
+    """All modules that are here for the engine's backbone, by their short names if these differ."""
+    own = {"name": engine.backbone.name, "fingerprint": engine.fingerprint}
+    fitting = [each for each, record in _records() if same_backbone(record.backbone, own)]
+    short = Counter(each.folder.name for each in fitting)
+    for each in fitting:
+        is_short = each.place != "hub" and short[each.folder.name] == 1
+        name = each.folder.name if is_short else each.name
+        try:
+            yield from _heads(name, resolve_folder(each.folder))
+        except UserError as error:
+            logger.warning("module %s is left out: %s", name, error)
