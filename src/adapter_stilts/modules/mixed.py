@@ -41,7 +41,7 @@ def can_mix(engine: Engine, modules: Iterable[str]) -> bool:
     """
     return all(
         key.startswith("heads.")
-        or (layer_of(engine, key) is not None and any(place in key for place in _INSIDE))
+        or (layer_of(key) is not None and any(place in key for place in _INSIDE))
         for name in modules
         for key in engine.modules[name]
     )
