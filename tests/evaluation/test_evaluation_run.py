@@ -318,6 +318,7 @@ def test_malformed_data_is_an_error_before_anything_runs(tiny: Path) -> None:
         ("tiny-qa", ("qa",), {"data": "nowhere"}, ("nowhere", "not there")),
         ("tiny-qa", ("qa",), {"limit": 0}, ("limit 0",)),
         ("tiny-qa", ("qa",), {"batch_tokens": 0}, ("batch-tokens 0", "above 0")),
+        ("tiny-qa", ("qa",), {"layer": 3}, ("tiny-qa has a head", "leave out --layer")),
     ],
 )
 def test_a_mistake_gets_one_line_before_any_weights_are_loaded(

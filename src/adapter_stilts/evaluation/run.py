@@ -76,6 +76,11 @@ def evaluate(
     if batch_tokens is not None and batch_tokens < 1:
         raise UserError(f"batch-tokens {batch_tokens}: must be above 0")
     target = get_target(task)
+    if target.retrieval is None and (layer is not None or layer_from is not None):
+        raise UserError(
+            f"{target.name} has a head, so no layer is chosen for it: leave out --layer and "
+            "--layer-from, which are for retrieval"
+        )
     asked = asked_languages(target, langs)
     chosen = asked_split(target, split)
     if any(EACH_LANGUAGE in text for text in compositions):

@@ -84,6 +84,16 @@ def suite_targets(suite: str) -> dict[str, TargetSpec]:
     }
 
 
+_OF_RETRIEVAL = ("layer", "layer_from")
+
+
+def _suiting(target: TargetSpec, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that concern a task of the suite."""
+    if target.retrieval is not None:
+        return options
+    return {key: value for key, value in options.items() if key not in _OF_RETRIEVAL}
+
+
 def evaluate_suite(
     suite: str,
     with_map: Mapping[str, str],
@@ -127,7 +137,7 @@ def evaluate_suite(
                 out=folder / name,
                 flat=True,
                 backbone=backbone,
-                **options,
+                **_suiting(targets[name], options),
             )
         except NoDataError as error:
             missing[name] = str(error)
