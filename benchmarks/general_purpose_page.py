@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -70,7 +71,8 @@ def page(args: argparse.Namespace, found: Mapping[str, Found]) -> str:
     ]
     for target, each in found.items():
         lines += ["", *table(target, each), "", *heard(each)]
-    return "\n".join(lines).rstrip() + "\n"
+    notes = Path(__file__).with_name("general_purpose_notes.md").read_text(encoding="utf-8")
+    return "\n".join([*lines, "", "## Notes", "", notes]).rstrip() + "\n"
 
 
 def answer(found: Mapping[str, Found]) -> list[str]:

@@ -139,7 +139,7 @@ def test_every_mention_of_an_article_is_a_row(write: Writer) -> None:
         ),
         (
             "{",
-            "broken JSON (Expecting property name enclosed in double quotes at line 2, column 1); "
+            "broken JSON (Expecting property name enclosed in double quotes at column 2); "
             "expected one article of Mewsli-X a line",
         ),
     ],

@@ -451,9 +451,7 @@ def test_out_is_not_overwritten(hub: Hub, saved: Path, tmp_path: Path) -> None:
 # Processes
 
 
-def test_two_processes_pull_the_same_and_the_environment_is_honoured(
-    hub: Hub, saved: Path, tmp_path: Path
-) -> None:
+def test_two_processes_pull_the_same(hub: Hub, saved: Path, tmp_path: Path) -> None:
     commit = hub.add(REPO, files_of(saved))
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
     other = pull_in_process(hub, REPO, environment)
@@ -465,7 +463,17 @@ def test_two_processes_pull_the_same_and_the_environment_is_honoured(
     assert Path(out.strip().splitlines()[-1]) == mine.path == HubId.parse(REPO).folder / commit
     assert [each for each in mine.path.parent.iterdir() if each.name[0] != "."] == [mine.path]
     mine.record.verify(mine.path)
-    assert (tmp_path / "home" / "hub").is_dir()  # the process had a cache of its own
+
+
+def test_a_process_keeps_to_the_cache_that_the_environment_names(
+    hub: Hub, saved: Path, tmp_path: Path
+) -> None:
+    hub.add(REPO, files_of(saved))
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    other = pull_in_process(hub, REPO, environment)
+    _, err = other.communicate(timeout=120)
+    assert other.returncode == 0, err
+    assert (tmp_path / "home" / "hub").is_dir()
 
 
 def test_engine_takes_what_was_pulled(
