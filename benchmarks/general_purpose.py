@@ -283,7 +283,7 @@ def rows_of(args: argparse.Namespace, target: str) -> list[dict[str, Any]]:
     rows = [row for name in ways(target) if (row := row_of(args, target, name))]
     kept = args.work / f"{target}.forward.json"
     times = json.loads(kept.read_text()) if kept.exists() else {}
-    return [{**row, "forward_ms": times.get(row["name"], float("nan"))} for row in rows]
+    return [{**row, "forward_ms": f"{times[row['name']]:.0f}" if times else "–"} for row in rows]
 
 
 def found_of(args: argparse.Namespace, target: str) -> Found:
@@ -301,6 +301,7 @@ def found_of(args: argparse.Namespace, target: str) -> Found:
         bounds=f"{'all rows' if args.full else bounds}; split `{plan.split}`",
         singles=tuple(f"on {name}" for name in plan.singles),
         rows=rows_of(args, target),
+        missing=tuple(name for name in ways(target) if not row_of(args, target, name)),
         heard=heard,
     )
 

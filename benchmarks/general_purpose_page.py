@@ -21,6 +21,7 @@ class Found:
         bounds: how much was learnt from and tried, in words.
         singles: the ways that stand on one intermediate task.
         rows: one a way, with `name`, `dev` (English), `scores` by language and costs.
+        missing: ways that have not been run.
         heard: by learnt fusion, its picture's place and the weight of every source.
     """
 
@@ -28,6 +29,7 @@ class Found:
     bounds: str
     singles: tuple[str, ...]
     rows: list[dict[str, Any]]
+    missing: tuple[str, ...]
     heard: Mapping[str, tuple[str, dict[str, float]]]
 
     @property
@@ -98,16 +100,17 @@ def answer(found: Mapping[str, Found]) -> list[str]:
 
 def table(target: str, found: Found) -> list[str]:
     """One target's results."""
+    left = f" Not run yet: {'; '.join(found.missing)}." if found.missing else ""
     return [
         f"## {target}",
         "",
-        f"{found.metric}; {found.bounds}.",
+        f"{found.metric}; {found.bounds}.{left}",
         "",
         "| way | dev (en) | other languages | parameters | seconds | forward ms | peak memory MB |",
         "|---|---|---|---|---|---|---|",
         *(
             f"| {row['name']} | {row['dev']:.1f} | {others(row):.1f} | {row['parameters']:,} | "
-            f"{row['seconds']:.0f} | {row['forward_ms']:.0f} | {row['peak_memory_mb']:,.0f} |"
+            f"{row['seconds']:.0f} | {row['forward_ms']} | {row['peak_memory_mb']:,.0f} |"
             for row in found.rows
         ),
     ]
