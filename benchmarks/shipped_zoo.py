@@ -92,7 +92,8 @@ def trained(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
 def best_fusion(args: argparse.Namespace, target: str) -> Path | None:
     """The learnt fusion with the best English dev score, once all kinds have been measured.
 
-    Full fusions are large: where one would take the zoo beyond its limit, it is the next best.
+    Of equals the smallest. Full fusions are large: where one would take the zoo beyond its limit,
+    it is the next best.
     """
     found: list[tuple[float, Path]] = []
     for kind, name in KINDS.items():
@@ -104,12 +105,9 @@ def best_fusion(args: argparse.Namespace, target: str) -> Path | None:
     others = size_of(args.out) - sum(
         size_of(each) for each in (args.out / args.backbone).glob(f"{target}-fusion-*")
     )
-    fit = [
-        (score, folder)
-        for score, folder in found
-        if others + 2 * ModuleRecord.read(folder).parameters < MAX_BYTES
-    ]
-    return max(fit, key=lambda each: each[0])[1]
+    sizes = {folder: 2 * ModuleRecord.read(folder).parameters for _, folder in found}
+    fit = [each for each in found if others + sizes[each[1]] < MAX_BYTES]
+    return max(fit, key=lambda each: (each[0], -sizes[each[1]]))[1]
 
 
 def over_the_zoo(args: argparse.Namespace, target: str, folder: Path) -> Path:
