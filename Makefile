@@ -57,6 +57,7 @@ bench: $(READY)
 	    --out docs/results/serve_memory_large.md
 	$(BIN)/python benchmarks/general_purpose.py --data "$(DATA)"
 	$(BIN)/python benchmarks/fusion_cost.py
+	$(BIN)/python benchmarks/shipped_zoo.py --data "$(DATA)"
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -94,6 +94,17 @@ def test_export(run: Run, module: Path, tmp_path: Path) -> None:
     }
 
 
+def test_export_for_another_zoo(run: Run, module: Path, tmp_path: Path) -> None:
+    out = tmp_path / "theirs" / "tiny" / "mnli-lora"
+    given = ("zoo", "export", "mnli-lora", "--out", str(out), "--format", "module", "--half")
+    assert_one_line(run(*given), 2, "give its id on the Hub as --backbone")
+    assert run(*given, "--backbone", "someone/tiny")[0] == 0
+    assert ModuleRecord.read(out).run == ModuleRecord.read(module).run
+    code, printed, _ = run("zoo", "readme", str(tmp_path / "theirs"))
+    assert code == 0 and "| [mnli-lora](tiny/mnli-lora/README.md) |" in printed
+    assert_one_line(run("zoo", "readme", str(tmp_path / "nowhere")), 2, "no modules in")
+
+
 def test_there_and_back(run: Run, hub: Hub, module: Path) -> None:
     code, out, _ = run("push", "mnli-lora", "--to", REPO, "--backbone", "tiny/plain", "--json")
     assert code == 0
@@ -177,6 +188,6 @@ def test_module_for_another_backbone(run: Run, hub: Hub, module: Path) -> None:
 
 def test_help(run: Run) -> None:
     out = run("zoo", "--help")[1]
-    for command in ("list", "show", "verify", "remove", "export", "search"):
+    for command in ("list", "show", "verify", "remove", "export", "readme", "search"):
         assert command in out
     assert all(command in run("--help")[1] for command in ("push", "pull", "zoo"))

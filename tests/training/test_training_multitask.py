@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -22,6 +23,7 @@ from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import InterruptedTrainingError, Trained
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.verify import verify
 
 OPTIONS = {**SHORT, "limit": 8, "dev_limit": 4}
 del OPTIONS["task"]
@@ -367,3 +369,19 @@ def test_damaged_heads_are_refused(trained: Trained, tmp_path: Path) -> None:
         (folder / "module.json").write_text(json.dumps({**note, "heads": wrong}))
         with pytest.raises(UserError, match="'heads' is not what a module record has there"):
             load(folder, task="squad")
+
+
+def test_scores_of_every_head_come_again(trained: Trained, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(trained.path, tmp_path / "copy"))
+    looked = verify(copy, scores=True, data="sample")[-1]
+    assert looked.what == "scores" and looked.fine is True
+    assert all(f"{task}." in looked.detail for task in TASKS.split(","))
+    record = ModuleRecord.read(copy)
+    heads = {task: dict(head) for task, head in record.heads.items()}
+    heads["mnli"]["scores"] = {"accuracy": record.heads["mnli"]["scores"]["accuracy"] + 25}
+    dataclasses.replace(record, heads=heads).write(copy)
+    looked = verify(copy, scores=True, data="sample")[-1]
+    assert looked.fine is False and "mnli.accuracy" in looked.detail
+    heads["mnli"]["dev"] = {**heads["mnli"]["dev"], "fingerprint": "0" * 32}
+    dataclasses.replace(record, heads=heads).write(copy)
+    assert verify(copy, scores=True, data="sample")[-1].fine is None

@@ -144,6 +144,39 @@ def test_the_command_makes_it_again(tiny_engine: Engine, saved: Path, tmp_path: 
         called(arguments)
 
 
+def test_the_command_says_how_many_examples(
+    tiny_engine: Engine, saved: Path, tmp_path: Path
+) -> None:
+    parts = [{"name": "squad", "files": ["/a/b.json"], "rows_kept": 9380, "rows_left_out": 0}]
+    dev = {"origin": "/a", "fingerprint": "0", "examples": 300, "parts": parts}
+    train = {**dev, "examples": 9380}
+    data = {"train": train, "dev": dev, "labels": 0, "language": "en"}
+    recipe = {"max_length": 64, "stride": 16, "method": "lora", "seed": 0, "patience": 0}
+    text = card(tiny_engine, tmp_path, "span", data=data, recipe=recipe)
+    command = typed(text)
+    assert command[command.index("--dev-limit") + 1] == "300"
+    assert command[command.index("--patience") + 1] == "0"
+    assert "--limit" not in command
+    called(command)
+    assert "source: official files of squad" in text and "/a" not in text
+
+
+def test_data_that_stands_in_for_the_tasks_own(
+    tiny_engine: Engine, saved: Path, tmp_path: Path
+) -> None:
+    def of(file: str) -> str:
+        parts = [{"name": "ccg", "files": [f"/a/{file}"], "rows_kept": 24}]
+        part = {"origin": "/a", "fingerprint": "0", "examples": 24, "parts": parts}
+        return card(
+            tiny_engine, tmp_path, "tagging", data={"train": part, "dev": part, "labels": 5}
+        )
+
+    text = of("pmb_en_train.jsonl")
+    assert "Parallel Meaning Bank" in text and "Abzianidze" in text and "LDC" not in text
+    text = of("train.jsonl")
+    assert "Parallel Meaning Bank" not in text and "LDC User Agreement" in text
+
+
 def typed(text: str) -> list[str]:
     """The command's arguments."""
     (line,) = re.findall(r"^adstilts (.*)$", text, re.MULTILINE)

@@ -90,7 +90,7 @@ def show(
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
+        return ", ".join(f"{key} {each:.6g}" for key, each in value.items())  # scores
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -156,11 +156,30 @@ def remove(
 def export(
     name: str = typer.Argument(..., help="A module: its name, folder, or Hub id."),
     out: Path = typer.Option(..., "--out", help="The folder to write."),
-    library: str = typer.Option("adapters", "--format", help="adapters, or peft for a LoRA."),
+    library: str = typer.Option(
+        "adapters", "--format", help="adapters; peft for a LoRA; module for another's zoo."
+    ),
+    half: bool = typer.Option(False, "--half", help="Store weights in half precision."),
+    backbone: str | None = typer.Option(
+        None, "--backbone", help="With --format module: the Hub's id of a backbone in a folder."
+    ),
     overwrite: bool = OVERWRITE,
 ) -> None:
-    """Write a module as a folder that plain `adapters` or plain `peft` loads."""
+    """Write a module for others: for plain `adapters`, plain `peft`, or as a module."""
     from adapter_stilts.zoo.export import export as write
     from adapter_stilts.zoo.local import find_module
 
-    typer.echo(f"written: {write(find_module(name), out, library=library, overwrite=overwrite)}")
+    done = write(
+        find_module(name), out, library=library, half=half, backbone=backbone, overwrite=overwrite
+    )
+    typer.echo(f"written: {done}")
+
+
+@zoo.command("readme")
+def readme(
+    folder: Path = typer.Argument(..., help="A folder of modules, such as adapters_zoo."),
+) -> None:
+    """Print a README for a folder of modules: what each is, from their records."""
+    from adapter_stilts.zoo.readme import zoo_readme
+
+    typer.echo(zoo_readme(folder), nl=False)

@@ -87,6 +87,8 @@ def load_engine(
             f"'{config.model_type}' ({type(error).__name__})"
         ) from error
     add_up_stacked_loras(model)
+    # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
+    model.config.name_or_path = backbone.name
     identity = fingerprint(model.base_model)
     model.to(device=device, dtype=dtype)
     model.requires_grad_(False)

@@ -128,7 +128,8 @@ class FileData:
     every split matches is read; with `any_of`, one glob of every split is enough. `columns`
     renames the file's columns to the names that `to_example` expects (the Hub's). `header` names
     the columns of a TSV file that has no first line for that. `only` is a column and a prefix, as
-    in `HubSplit`, for one file of all languages; a dot leads into an object.
+    in `HubSplit`, for one file of all languages; a dot leads into an object. Data that stands in
+    for the task's own has a `title`, a `licence` and a `citation` of its own.
     """
 
     format: FileFormat
@@ -137,6 +138,9 @@ class FileData:
     header: tuple[str, ...] = ()
     only: tuple[str, str] = ("", "")
     any_of: bool = False
+    title: str = ""
+    licence: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True)

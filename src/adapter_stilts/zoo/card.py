@@ -10,8 +10,8 @@ import yaml
 from adapter_stilts.backbones import hub_id
 from adapter_stilts.modules.fusing import NATIVE_WEIGHTS
 from adapter_stilts.modules.methods import get_method, is_fusion
-from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.zoo.card_command import reproduce_text
 from adapter_stilts.zoo.card_parts import (
     PIPELINES,
     base_metadata,
@@ -21,14 +21,15 @@ from adapter_stilts.zoo.card_parts import (
     licence_metadata,
     licence_text,
     licences,
-    reproduce_text,
     size_text,
+    source_text,
     tags,
 )
 from adapter_stilts.zoo.card_usage import choice, other_ways, peft_text, plain_text
 from adapter_stilts.zoo.language_card import language_metadata, language_text
 from adapter_stilts.zoo.merged_card import merged_text
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.stand_in import tasks_of
 
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = "") -> None:
@@ -56,10 +57,6 @@ def _of_one_task(record: ModuleRecord) -> list[ModuleRecord]:
     return [record.at(task) for task in record.heads] or [record]
 
 
-def _tasks(record: ModuleRecord) -> list[TaskSpec]:
-    return [get_trained(each.task) for each in _of_one_task(record)]
-
-
 def _library(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
     """What the Hub reads of any module."""
     model = hub_id(record.backbone["name"])
@@ -74,12 +71,12 @@ def _library(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
 
 
 def _metadata(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
-    hub_ids = list(dict.fromkeys(name for task in _tasks(record) for name in _hub_ids(task)))
+    hub_ids = list(dict.fromkeys(name for task in tasks_of(record) for name in _hub_ids(task)))
     results = [_result(each) for each in _of_one_task(record)]
     results += evaluation_results(record)
     return {
         **_library(record, peft=peft),
-        **licence_metadata(licences(_tasks(record))),
+        **licence_metadata(licences(tasks_of(record))),
         **({"datasets": hub_ids} if hub_ids else {}),
         "model-index": [{"name": record.name, "results": results}],
     }
@@ -91,7 +88,7 @@ def _hub_ids(task: TaskSpec) -> list[str]:
 
 def _result(record: ModuleRecord) -> dict[str, Any]:
     """The score of one task, as the Hub has it."""
-    task = get_trained(record.task)
+    (task,) = tasks_of(record)
     metric, value = next(iter(record.scores.items()))
     return {
         "task": {"type": PIPELINES[record.head]},
@@ -101,7 +98,7 @@ def _result(record: ModuleRecord) -> dict[str, Any]:
 
 
 def _text(record: ModuleRecord, folder: Path, *, peft: bool, native: bool) -> str:
-    tasks = _tasks(record)
+    tasks = tasks_of(record)
     scores = "\n".join(f"| {key} | {value:.2f} |" for key, value in record.scores.items())
     train, dev = record.data["train"], record.data["dev"]
     shown = {key: value for key, value in record.recipe.items() if value not in ((), [], None)}
@@ -121,15 +118,15 @@ module = load("PATH_OF_THIS_FOLDER"{choice(record)})
 ```
 
 {other_ways(record, peft=peft, native=native)}
-## Scores on {dev["examples"]:,} dev examples (source: {dev["origin"]})
+## Scores on {dev["examples"]:,} dev examples (source: {source_text(dev)})
 
 | metric | value |
 |---|---|
 {scores}
-
+{_full_precision_text(record)}
 {languages_text(record)}## Training
 
-{train["examples"]:,} examples (source: {train["origin"]}), {record.steps:,} steps, the best one
+{train["examples"]:,} examples (source: {source_text(train)}), {record.steps:,} steps, the best one
 ({record.best_step:,}) kept; {record.seconds:,.0f} seconds on {record.machine}; peak memory
 {record.peak_memory_mb:,.0f} MB.
 
@@ -147,6 +144,14 @@ module = load("PATH_OF_THIS_FOLDER"{choice(record)})
 
 {_citations(tasks)}
 """
+
+
+def _full_precision_text(record: ModuleRecord) -> str:
+    """What storing it in half precision changed."""
+    if not record.full_precision:
+        return ""
+    before = ", ".join(f"{key} {value:.2f}" for key, value in record.full_precision.items())
+    return f"\nThe weights are stored in half precision; before: {before}.\n"
 
 
 def _titles(tasks: list[TaskSpec]) -> str:

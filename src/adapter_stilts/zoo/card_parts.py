@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED
-from adapter_stilts.modules.composition import Call, canonical
-from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.methods import is_fusion
-from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
+from adapter_stilts.modules.storage import is_halved
+from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
@@ -43,6 +40,7 @@ _MEANINGS = (
     ("LDC", "It is for members and licensees only; the weights hold no text of it."),
     ("SA", "It asks that what is built on the data is shared under the same terms: so share the "
      "weights."),
+    ("terms", "Read them before you share the weights."),
     ("", "It asks for credit at most: name the data where you use the weights."),
 )  # fmt: skip
 
@@ -135,88 +133,16 @@ def evaluation_results(record: ModuleRecord) -> list[dict[str, Any]]:
 
 def size_text(folder: Path) -> str:
     """How much of a disk the weights take."""
-    weights = [path for path in folder.glob("*.safetensors") if path.is_file()]
+    weights = [path for path in folder.rglob("*.safetensors") if path.is_file()]
     total = sum(path.stat().st_size for path in weights)
-    return f", {total / 1e6:.1f} MB on disk" if total else ""
+    half = ", in half precision" if is_halved(weights) else ""
+    return f", {total / 1e6:.1f} MB on disk{half}" if total else ""
 
 
-def reproduce_text(record: ModuleRecord) -> str:
-    """The one command that makes it again, where there is one."""
-    command = _command(record)
-    if not command:
-        return ""
-    return f"## Make it again\n\n```\n{shlex.join(command)}\n```\n\n"
-
-
-def _command(record: ModuleRecord) -> list[str]:
-    if record.heads and not record.bases:
-        start = ["adstilts", "train-multitask", "--tasks", ",".join(record.heads)]
-        return [*start, "--method", record.method, *_options(record)]
-    if record.language and not record.merged:
-        start = ["adstilts", "train-language", record.language, "--text", "TEXT"]
-        return [*start, "--method", record.method, *_options(record)]
-    target = _target(record.task)
-    if is_fusion(record.method) and target:
-        start = ["adstilts", "fuse", *record.bases, "--target", target]
-        start += ["--kind", record.method.removeprefix("fusion-")]
-    elif record.task in intermediate_tasks() and not record.bases:
-        start = ["adstilts", "train-adapter", record.task, "--method", record.method]
-    elif target:
-        start = ["adstilts", "train-target", target, "--method", record.method]
-        start += ["--on", below] if (below := _below(record)) else []
-    else:
-        return []
-    return [*start, *_options(record)]
-
-
-def _target(task: str) -> str:
-    """The target that a record's task is a stage of."""
-    return next(
-        (name for name, each in target_tasks().items() if task in {s.name for s in each.training}),
-        "",
-    )
-
-
-def _below(record: ModuleRecord) -> str:
-    """What the module was trained on top of."""
-    if not record.bases:
-        return ""
-    expression = parse(record.composition)
-    assert isinstance(expression, Call)
-    parts = expression.parts[:-1]
-    return canonical(parts[0] if len(parts) == 1 else Call("stack", parts))
-
-
-_FLAGS = (
-    "epochs",
-    "lr",
-    "batch_tokens",
-    "accumulate",
-    "max_length",
-    "unfreeze",
-    "reduction_factor",
-    "rank",
-    "alpha",
-    "evaluations",
-    "patience",
-    "precision",
-)
-"""The recipe's settings that the command line has options for."""
-
-
-def _options(record: ModuleRecord) -> list[str]:
-    recipe: dict[str, Any] = record.recipe
-    # A folder is somebody's own: its name says nothing to others.
-    origin = str(record.data["train"].get("origin", "hub"))
-    data = origin if origin in ("hub", "sample") else "FOLDER_OF_THE_DATA"
-    found = ["--backbone", record.backbone["name"]]
-    found += [] if record.language else ["--data", data]
-    for key in _FLAGS:
-        if recipe.get(key) not in (None, "", 0, 0.0, "none"):
-            found += [f"--{key.replace('_', '-')}", str(recipe[key])]
-    language = str(record.data.get("language") or "en")
-    if language != "en" and not record.language:
-        found += ["--source-lang", language]
-    if recipe.get("leave_out"):
-        found += ["--leave-out", ",".join(map(str, recipe["leave_out"]))]
-    return [*found, "--seed", str(recipe.get("seed", 0))]
+def source_text(part: dict[str, Any]) -> str:
+    """Where examples come from; a folder of this machine says nothing to others."""
+    origin = str(part.get("origin", "unknown"))
+    if origin in ("hub", "sample", "unknown"):
+        return origin
+    names = [str(each["name"]) for each in part.get("parts", ()) if "name" in each]
+    return f"official files of {', '.join(names)}" if names else "official files"

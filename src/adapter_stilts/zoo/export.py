@@ -1,4 +1,4 @@
-"""Modules for plain `adapters` and plain `peft`, without anything of ours."""
+"""Modules for others: as they are, or for plain `adapters` and plain `peft`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,32 @@ from adapter_stilts.modules.fusing import NATIVE_CONFIG, NATIVE_WEIGHTS
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.native import FILES
+from adapter_stilts.modules.storage import halve
 from adapter_stilts.paths import atomic_folder, check_writable
+from adapter_stilts.zoo.hub.shareable import shareable, stage
 from adapter_stilts.zoo.record import ModuleRecord
 
-FORMATS = ("adapters", "peft")
+FORMATS = ("adapters", "peft", "module")
 _NATIVE = (*FILES, (NATIVE_WEIGHTS, NATIVE_CONFIG))
 _PEFT = ["peft/adapter_config.json", "peft/adapter_model.safetensors"]
 
 
-def export(folder: Path, out: Path, *, library: str = "adapters", overwrite: bool = False) -> Path:
-    """Writes what `load_adapter` or `PeftModel.from_pretrained` takes, and the card.
+def export(
+    folder: Path,
+    out: Path,
+    *,
+    library: str = "adapters",
+    half: bool = False,
+    backbone: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a module for others, without the paths of this machine.
 
     Args:
-        library: `adapters`, or `peft` for LoRAs.
+        library: `adapters` (what `load_adapter` takes), `peft` (what `PeftModel.from_pretrained`
+            takes, of LoRAs), or `module` (with its record, for this package's zoos).
+        half: store weights in half precision, in half the room.
+        backbone: of a `module` that was trained on a backbone in a folder: its id on the Hub.
         overwrite: replace what lies at `out`.
 
     Raises:
@@ -31,19 +44,35 @@ def export(folder: Path, out: Path, *, library: str = "adapters", overwrite: boo
     if library not in FORMATS:
         raise unknown("format", library, FORMATS)
     record = ModuleRecord.read(folder)
-    native_fusion = NATIVE_WEIGHTS in record.files and library == "adapters"
-    if is_fusion(record.method) and not native_fusion:
-        raise UserError(f"{folder} is a fusion of its own kind: no other library can load it")
     check_module(folder, record.method)
     record.verify(folder)
+    names = [] if library == "module" else _plain_files(folder, record, library)
     check_writable(out.parent if overwrite else out)
     if out.exists() and not overwrite and any(out.iterdir()):
         raise UserError(f"{out} is not empty: choose another --out, or add --overwrite")
+    with atomic_folder(out) as work:
+        if library == "module":
+            stage(shareable(folder, backbone), folder, work, half=half)
+            return out
+        for name in names:
+            copy = work / Path(name).name
+            shutil.copyfile(folder / name, copy)
+            if half and copy.suffix == ".safetensors":
+                halve(copy)
+    return out
+
+
+def _plain_files(folder: Path, record: ModuleRecord, library: str) -> list[str]:
+    """What of a module's files a library loads, and the card.
+
+    Raises:
+        UserError: it cannot express the module.
+    """
+    native_fusion = NATIVE_WEIGHTS in record.files and library == "adapters"
+    if is_fusion(record.method) and not native_fusion:
+        raise UserError(f"{folder} is a fusion of its own kind: no other library can load it")
     names = _PEFT if library == "peft" else [name for pair in _NATIVE for name in pair]
     found = [name for name in (*names, "README.md") if name in record.files]
     if library == "peft" and not set(found) >= set(_PEFT):
         raise UserError(f"{folder} is no LoRA in peft's format ({record.method})")
-    with atomic_folder(out) as work:
-        for name in found:
-            shutil.copyfile(folder / name, work / Path(name).name)
-    return out
+    return found

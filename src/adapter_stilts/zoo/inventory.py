@@ -11,10 +11,10 @@ from typing import Any
 
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import pulled_dir, zoo_dir
-from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.stand_in import tasks_of
 
 _WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}
 
@@ -73,7 +73,7 @@ class Entry:
 def licence_of(record: ModuleRecord) -> str:
     """The licence of the data that a module learnt from; "unknown" of other programs' modules."""
     try:
-        found = [get_trained(task).licence for task in _tasks(record)]
+        found = [task.licence for task in tasks_of(record)]
     except UserError:
         return "unknown"
     return "; ".join(dict.fromkeys(found))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.modules.methods import get_method, is_invertible
-from adapter_stilts.zoo.card_parts import languages_text, reproduce_text, size_text
+from adapter_stilts.zoo.card_command import reproduce_text
+from adapter_stilts.zoo.card_parts import languages_text, size_text
 from adapter_stilts.zoo.record import ModuleRecord
 
 

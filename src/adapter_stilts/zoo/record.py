@@ -49,6 +49,8 @@ class ModuleRecord:
         merged: of a merge: how, and the terms, weights and sources that decide it.
         files: SHA-256 of every other file of the folder.
         evaluations: scores in percent by target task, language and metric, where they were added.
+        full_precision: of a module that is stored in half precision, its dev scores in percent
+            before; `scores` are then those of what is stored.
         origin: where it was pulled from: `hub`, the repository, and `revision`, the commit.
     """
 
@@ -76,6 +78,7 @@ class ModuleRecord:
     heads: dict[str, dict[str, Any]] = field(default_factory=dict)
     merged: dict[str, Any] = field(default_factory=dict)
     evaluations: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    full_precision: dict[str, float] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -120,6 +123,7 @@ class ModuleRecord:
             recipe={**self.recipe, "max_length": about["max_length"]},
             data={**self.data, **data, "labels": len(about["labels"])},
             scores=about["scores"],
+            full_precision={},
             no_answer_threshold=about["no_answer_threshold"],
             heads={},
         )

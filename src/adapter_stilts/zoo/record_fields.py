@@ -85,7 +85,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("backbone", "versions", "files", "origin"), _is_texts),
     "recipe": _is_recipe,
     "data": _is_object,
-    "scores": _is_scores,
+    **dict.fromkeys(("scores", "full_precision"), _is_scores),
     "bases": _is_bases,
     "heads": _is_heads,
     "evaluations": _is_evaluations,

@@ -48,6 +48,12 @@ TASK = TaskSpec(
                 FileData(
                     "jsonl",
                     {"train": ("pmb_en_train.jsonl",), "dev": ("pmb_en_validation.jsonl",)},
+                    title="Parallel Meaning Bank (English) in the notation of CCGbank, "
+                    "combinatory categorial grammar supertags",
+                    licence="terms of the Parallel Meaning Bank",
+                    citation="Lasha Abzianidze et al. The Parallel Meaning Bank: Towards a "
+                    "Multilingual Corpus of Translations Annotated with Compositional Meaning "
+                    "Representations. EACL 2017. arXiv:1702.03964",
                 ),
                 FileData(
                     "jsonl",

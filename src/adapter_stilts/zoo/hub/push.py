@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +12,11 @@ from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 
-from adapter_stilts.backbones import hub_id
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import read_json
-from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.hub.calls import patient
 from adapter_stilts.zoo.hub.ids import HubId
-from adapter_stilts.zoo.hub.shareable import evaluations, shareable
+from adapter_stilts.zoo.hub.shareable import evaluations, shareable, stage
 from adapter_stilts.zoo.local import find_module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -71,22 +67,8 @@ def push(
     if scores is not None:
         record = dataclasses.replace(record, evaluations=evaluations(folder, Path(scores)))
     with tempfile.TemporaryDirectory(prefix="adstilts-push-") as work:
-        _stage(record, folder, Path(work), wanted.repo)
+        stage(record, folder, Path(work), repo=wanted.repo)
         return _upload(record, Path(work), wanted.repo, private, branch, overwrite)
-
-
-def _stage(record: ModuleRecord, folder: Path, work: Path, repo: str) -> None:
-    """The folder as it will lie on the Hub: what the record names, with a card for there."""
-    for name in record.files:
-        (work / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, work / name)
-    config = work / "peft" / "adapter_config.json"
-    if config.is_file():
-        about = read_json(config)
-        about["base_model_name_or_path"] = hub_id(record.backbone["name"])
-        config.write_text(json.dumps(about, indent=2), encoding="utf-8")
-    write_card(record, work, peft=config.is_file(), repo=repo)
-    record.write(work)
 
 
 def _upload(

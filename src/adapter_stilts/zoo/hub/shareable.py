@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import shutil
 from pathlib import Path
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.guard import check_module
+from adapter_stilts.modules.storage import halve
 from adapter_stilts.safety import is_number, read_json
+from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve_folder
@@ -42,6 +46,44 @@ def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
         merged={key: _without_paths(value) for key, value in record.merged.items()},
         origin={},
     )
+
+
+_BACKBONE_IN = {
+    "adapter_config.json": ("model_name", "base_model_name_or_path"),
+    "adapter_fusion_config.json": ("model_name",),
+    "head_config.json": ("model_name",),
+}
+"""Where the libraries write down the backbone: a folder, if it was loaded from one."""
+
+
+def stage(
+    record: ModuleRecord, folder: Path, work: Path, *, repo: str = "", half: bool = False
+) -> ModuleRecord:
+    """Copies a module as others are to see it: the files that its record names, and a new card.
+
+    Args:
+        record: what `shareable` made of it.
+        work: an empty folder.
+        repo: where it will lie on the Hub.
+        half: store weights in half precision.
+
+    Returns:
+        The record with the hashes of the copy.
+    """
+    for name in record.files:
+        copy = work / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, copy)
+        if half and copy.suffix == ".safetensors":
+            halve(copy)
+        fields = _BACKBONE_IN.get(copy.name, ())
+        if fields:
+            about = read_json(copy)
+            own = hub_id(record.backbone["name"])
+            about.update({key: own for key in fields if about.get(key)})
+            copy.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_card(record, work, peft=(work / "peft").is_dir(), repo=repo)
+    return record.write(work)
 
 
 def _without_paths(value: object) -> object:

@@ -1,0 +1,47 @@
+"""What a module was really trained on, where other data stood in for its task's own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import PurePath
+
+from adapter_stilts.tasks.registry import get_trained
+from adapter_stilts.tasks.spec import FileData, TaskSpec
+from adapter_stilts.zoo.record import ModuleRecord
+
+
+def tasks_of(record: ModuleRecord) -> list[TaskSpec]:
+    """The tasks of a module; title, licence and citation are those of the data it has seen.
+
+    Raises:
+        UserError: no such task.
+    """
+    return [_task_of(record.at(task)) for task in record.heads] or [_task_of(record)]
+
+
+def _task_of(record: ModuleRecord) -> TaskSpec:
+    task = get_trained(record.task)
+    read = set(_files(record))
+    for source in task.sources:
+        for layout in source.files:
+            if layout.licence and _reads(layout, read):
+                about = {key: getattr(layout, key) for key in ("title", "licence", "citation")}
+                return dataclasses.replace(task, **about)
+    return task
+
+
+def _files(record: ModuleRecord) -> Iterator[str]:
+    """The names of the files of its training data."""
+    train = record.data.get("train")
+    parts = train.get("parts") if isinstance(train, dict) else None
+    for part in parts if isinstance(parts, list) else ():
+        files = part.get("files") if isinstance(part, dict) else None
+        for file in files if isinstance(files, list) else ():
+            yield PurePath(str(file)).name
+
+
+def _reads(layout: FileData, names: set[str]) -> bool:
+    globs = [PurePath(glob).name for glob in layout.paths.get("train", ())]
+    return any(fnmatch(name, glob) for name in names for glob in globs)
