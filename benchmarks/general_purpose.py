@@ -283,7 +283,10 @@ def rows_of(args: argparse.Namespace, target: str) -> list[dict[str, Any]]:
     rows = [row for name in ways(target) if (row := row_of(args, target, name))]
     kept = args.work / f"{target}.forward.json"
     times = json.loads(kept.read_text()) if kept.exists() else {}
-    return [{**row, "forward_ms": f"{times[row['name']]:.0f}" if times else "–"} for row in rows]
+    return [
+        {**row, "forward_ms": f"{times[row['name']]:.0f}" if row["name"] in times else "–"}
+        for row in rows
+    ]
 
 
 def found_of(args: argparse.Namespace, target: str) -> Found:
