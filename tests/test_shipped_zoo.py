@@ -47,7 +47,7 @@ def each_folder(test: Any) -> Any:
 
 def test_the_whole_zoo_is_there() -> None:
     names = {folder.name for folder in FOLDERS}
-    assert names >= {*NINE, *(f"{task}-lora" for task in NINE), "multitask"}
+    assert names >= {*NINE, *(f"{task}-lora" for task in NINE), "multitask", "tydiqa-fusion-lean"}
     for folder in FOLDERS:
         record = ModuleRecord.read(folder)
         assert folder.parent.name == record.backbone["name"] == "embedded"
