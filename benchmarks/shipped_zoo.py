@@ -34,7 +34,7 @@ from adapter_stilts.backbones import find_backbone
 from adapter_stilts.modules.engine import load_engine
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.zoo.export import export
-from adapter_stilts.zoo.hub.shareable import stage
+from adapter_stilts.zoo.hub.shareable import shareable, stage
 from adapter_stilts.zoo.readme import zoo_readme
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.scores import dev_scores
@@ -130,9 +130,9 @@ def add(args: argparse.Namespace, name: str, folder: Path) -> None:
     """Puts a module into the zoo, unless it is there."""
     place = args.out / args.backbone / name
     record = ModuleRecord.read(folder)
-    if (place / RECORD).is_file() and (there := ModuleRecord.read(place)).run == record.run:
+    if (place / RECORD).is_file() and ModuleRecord.read(place).run == record.run:
         with atomic_folder(place) as final:  # the card may say more than it did
-            stage(there, place, final)
+            stage(shareable(place, None), place, final)
         return
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)

@@ -16,11 +16,13 @@ from safetensors.torch import load_file
 from training_kit import SHORT, Spy, Weights  # type: ignore[import-not-found]
 
 from adapter_stilts import evaluate, load, train_adapter, train_multitask, train_target
+from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import InterruptedTrainingError, Trained
+from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.verify import verify
@@ -385,3 +387,15 @@ def test_scores_of_every_head_come_again(trained: Trained, tmp_path: Path) -> No
     heads["mnli"]["dev"] = {**heads["mnli"]["dev"], "fingerprint": "0" * 32}
     dataclasses.replace(record, heads=heads).write(copy)
     assert verify(copy, scores=True, data="sample")[-1].fine is None
+
+
+def test_nothing_of_this_machine_is_shared(
+    multi: Multi, text: Path, tmp_path: Path, tiny_xlmr: Path
+) -> None:
+    trained = multi(data=str(samples_folder()), mlm_text=text)
+    assert str(tmp_path) in json.dumps(dataclasses.asdict(trained.record))
+    out = export(trained.path, tmp_path / "out", library="module", backbone="someone/tiny")
+    for path in out.rglob("*"):
+        if path.is_file():
+            for place in (tmp_path, samples_folder(), tiny_xlmr):
+                assert str(place).encode() not in path.read_bytes(), path

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError
@@ -37,14 +38,16 @@ def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
             "give its id on the Hub as --backbone"
         )
     bases = {key: {**base, "path": base.get("hub", "")} for key, base in record.bases.items()}
-    data = {key: _without_paths(value) for key, value in record.data.items()}
+    clean: dict[str, Any] = {
+        name: {key: _without_paths(value) for key, value in getattr(record, name).items()}
+        for name in ("data", "heads", "merged", "recipe")
+    }
     return dataclasses.replace(
         record,
         backbone={**record.backbone, "name": name},
         bases=bases,
-        data=data,
-        merged={key: _without_paths(value) for key, value in record.merged.items()},
         origin={},
+        **clean,
     )
 
 
