@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from adapter_stilts.modules import attention
-from adapter_stilts.modules.attention import LONGEST, FastAttention
+from adapter_stilts.modules.attention import LONGEST, LONGEST_FORWARD, ROW_BY_ROW, FastAttention
 
 BATCH, HEADS, LENGTH, WIDTH = 3, 2, 9, 4
 KEPT = torch.tensor([9, 5, 1])
@@ -53,6 +53,20 @@ def used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return ours(*args)
 
     monkeypatch.setattr(attention, "matrix_attention", counted)
+    return calls
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one for each batch that is computed row by row."""
+    calls: list[int] = []
+    ours = attention._row_by_row
+
+    def counted(*args: Any) -> torch.Tensor:
+        calls.append(1)
+        return ours(*args)
+
+    monkeypatch.setattr(attention, "_row_by_row", counted)
     return calls
 
 
@@ -145,6 +159,34 @@ def test_long_sequences_are_left_to_torch(length: int, ours: bool, used: list[in
     assert bool(used) == ours
     for a, b in zip(expected, found, strict=True):
         torch.testing.assert_close(b, a, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("length", "by_row", "ours"),
+    [
+        (ROW_BY_ROW - 1, False, True),
+        (ROW_BY_ROW, True, True),
+        (LONGEST_FORWARD, True, True),
+        (LONGEST_FORWARD + 1, False, False),
+    ],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_row_by_row_without_gradients(
+    *, length: int, by_row: bool, ours: bool, masked: bool, used: list[int], rows: list[int]
+) -> None:
+    mask = (torch.arange(length) < torch.tensor([length, 70, 1])[:, None])[:, None, None]
+    query, key, value = (part.detach() for part in tensors(length))
+    options = {"attn_mask": mask.expand(BATCH, 1, length, length)} if masked else {}
+    expected = torch_attention(query, key, value, **options)
+    with torch.no_grad(), FastAttention():
+        found = torch_attention(query, key, value, **options)
+    assert (bool(used), bool(rows)) == (ours, by_row)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_rows_are_not_taken_apart_where_gradients_are_wanted(rows: list[int]) -> None:
+    both(ROW_BY_ROW)
+    assert not rows
 
 
 def test_queries_shorter_than_keys_are_left_to_torch(used: list[int]) -> None:
