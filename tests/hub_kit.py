@@ -38,19 +38,21 @@ def connect(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path, token: str =
     reset_sessions()
 
 
-def pull_in_process(hub: Hub, name: str, environment: dict[str, str]) -> subprocess.Popen[str]:
-    """`adapter_stilts.pull` in a process of its own, which prints the folder or the complaint."""
+def call_in_process(
+    hub: Hub, environment: dict[str, str], code: str, *names: str
+) -> subprocess.Popen[str]:
+    """Prints what the code comes to (`argv` holds the names) or the complaint, in a process."""
     code = (
-        "import sys\n"
+        "from sys import argv\n"
         "from adapter_stilts.errors import FailureError, UserError\n"
-        "from adapter_stilts import pull\n"
+        "from adapter_stilts import pull, push\n"
         "try:\n"
-        "    print(pull(sys.argv[1]).path)\n"
+        f"    print({code})\n"
         "except (UserError, FailureError) as error:\n"
         "    print(type(error).__name__, error)\n"
     )
     return subprocess.Popen(
-        [sys.executable, "-c", code, name],
+        [sys.executable, "-c", code, *names],
         env={**environment, "HF_ENDPOINT": hub.url},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

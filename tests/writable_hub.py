@@ -79,6 +79,10 @@ class Hub:
     faults: list[Fault] = field(default_factory=list)
     is_large: str = r".*\.safetensors"
     lock: threading.Lock = field(default_factory=threading.Lock)
+    committing: threading.Lock = field(default_factory=threading.Lock)
+    commit_takes: float = 0.0
+    """Seconds; meanwhile other commits are refused."""
+    refused: list[str] = field(default_factory=list)
     url: str = ""
 
     def add(self, repo: str, files: dict[str, bytes], branch: str = "main") -> str:
@@ -264,6 +268,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _commit(self, name: str, repo: Repo, branch: str) -> None:
         lines = [json.loads(line) for line in self.body.splitlines()]
+        if not self.hub.committing.acquire(blocking=False):
+            self.hub.refused.append(name)
+            self._json(409, {"error": "Another commit operation is in progress"})
+            return
+        threading.Event().wait(self.hub.commit_takes)
+        self.hub.committing.release()
         with self.hub.lock:
             files = dict(repo.commits[repo.branches[branch]])
             for line in lines:

@@ -24,7 +24,7 @@ from adapter_stilts.zoo.hub.search import search
 from adapter_stilts.zoo.local import find_module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from hub_kit import REPO, connect, files_of, pull_in_process
+from hub_kit import REPO, call_in_process, connect, files_of
 from writable_hub import READER, WRITER, Fault, Hub, serving
 
 WEIGHTS = "adapter.safetensors"
@@ -454,7 +454,7 @@ def test_out_is_not_overwritten(hub: Hub, saved: Path, tmp_path: Path) -> None:
 def test_two_processes_pull_the_same(hub: Hub, saved: Path, tmp_path: Path) -> None:
     commit = hub.add(REPO, files_of(saved))
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    other = pull_in_process(hub, REPO, environment)
+    other = call_in_process(hub, environment, "pull(argv[1]).path", REPO)
     while not hub.asked and other.poll() is None:
         threading.Event().wait(0.01)  # its libraries take seconds to import
     mine = pull(REPO)
@@ -465,12 +465,40 @@ def test_two_processes_pull_the_same(hub: Hub, saved: Path, tmp_path: Path) -> N
     mine.record.verify(mine.path)
 
 
+def test_two_processes_push_the_same(hub: Hub, module: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_TOKEN": WRITER}
+    code = "push(argv[1], argv[2], backbone=argv[3]).commit"
+    hub.commit_takes = 0.3
+    homes = [{**environment, "HF_HOME": str(tmp_path / name)} for name in "ab"]
+    both = [call_in_process(hub, home, code, str(module), REPO, BACKBONE) for home in homes]
+    said = [(*each.communicate(timeout=120), each.returncode) for each in both]
+    commits = {out.strip() for out, _, code in said if code == 0}
+    assert commits <= hub.repos[REPO].commits.keys() and len(commits) == 2, said
+    pull(REPO).record.verify(pull(REPO).path)
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_push_waits_for_the_commit_of_another(
+    hub: Hub, module: Path, status: int, waited: list[float]
+) -> None:
+    hub.faults.append(Fault("/commit/", "POST", times=2, status=status))
+    push(module, REPO, backbone=BACKBONE)
+    assert len(waited) == 2
+    pull(REPO).record.verify(pull(REPO).path)
+
+
+def test_push_gives_up_where_others_never_stop(hub: Hub, module: Path) -> None:
+    hub.faults.append(Fault("/commit/", "POST", times=99, status=412))
+    said = line(lambda: push(module, REPO, backbone=BACKBONE), FailureError)
+    assert "others are writing" in said and "try again" in said
+
+
 def test_a_process_keeps_to_the_cache_that_the_environment_names(
     hub: Hub, saved: Path, tmp_path: Path
 ) -> None:
     hub.add(REPO, files_of(saved))
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    other = pull_in_process(hub, REPO, environment)
+    other = call_in_process(hub, environment, "pull(argv[1]).path", REPO)
     _, err = other.communicate(timeout=120)
     assert other.returncode == 0, err
     assert (tmp_path / "home" / "hub").is_dir()

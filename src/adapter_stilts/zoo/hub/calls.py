@@ -24,6 +24,8 @@ ATTEMPTS = 5
 MAX_WAIT = 60.0
 """Seconds; a Hub that asks for a longer pause is not waited for."""
 _BUSY = (429, 500, 502, 503, 504)
+_OTHER_COMMIT = (409, 412)
+"""Another commit is being made, or was made since the repository was looked at."""
 
 
 class DamagedDownloadError(Exception):
@@ -48,7 +50,7 @@ def patient(repo: str, call: Callable[[], T], *, writes: bool = False) -> T:
         except (UserError, FailureError):
             raise
         except Exception as error:
-            wait = _pause(error, attempt)
+            wait = _pause(error, attempt, writes=writes)
             if wait is None or wait > MAX_WAIT or attempt == ATTEMPTS:
                 raise explain(repo, error, writes=writes) from error
             logger.info("%s: trying again in %.0f s (%s)", repo, wait, _said(error))
@@ -56,12 +58,12 @@ def patient(repo: str, call: Callable[[], T], *, writes: bool = False) -> T:
     raise AssertionError
 
 
-def _pause(error: BaseException, attempt: int) -> float | None:
+def _pause(error: BaseException, attempt: int, *, writes: bool) -> float | None:
     """Seconds until it is worth trying again; None: never."""
     if is_offline(error) or unreachable(error):
         return None
     status = status_of(error)
-    if status in _BUSY:
+    if status in _BUSY or (writes and status in _OTHER_COMMIT):
         return _asked_pause(error) or float(2**attempt) / 4
     cut = (requests.exceptions.ChunkedEncodingError, requests.ConnectionError, requests.Timeout)
     if status is None and any(isinstance(each, cut) for each in causes(error)):
@@ -166,6 +168,8 @@ def explain(repo: str, error: Exception, *, writes: bool = False) -> UserError |
 def _explain_rest(repo: str, error: Exception, status: int | None) -> UserError | FailureError:
     if status == 403:
         return UserError(f"the Hub gives no access to '{repo}' (status 403)")
+    if status in _OTHER_COMMIT:
+        return FailureError(f"others are writing to '{repo}' (status {status}): try again later")
     if status == 429:
         return FailureError(f"the Hub asks for a longer pause ('{repo}', status 429): try later")
     if status is not None:
