@@ -6,9 +6,12 @@ import dataclasses
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import PartialState
+from filelock import FileLock, Timeout
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import check_writable
@@ -22,6 +25,35 @@ NOTE = "run.json"
 def unfinished(folder: Path) -> Path:
     """The folder of the checkpoints of a run whose module will lie at `folder`."""
     return folder.with_name(f"{folder.name}.unfinished")
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Inside the block no other process trains a module for that folder.
+
+    The lock ends with the process, however that ends.
+
+    Raises:
+        UserError: another process does already.
+    """
+    if not PartialState().is_main_process:
+        yield
+        return
+    place = folder.with_name(f".{folder.name}.lock")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another process is training the module of {folder}: wait for it, or choose "
+            "another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        place.unlink(missing_ok=True)
+        lock.release()
 
 
 def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:

@@ -27,7 +27,7 @@ from adapter_stilts.training.begin import add_module_of, check_method
 from adapter_stilts.training.checkpoint import latest_checkpoint
 from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
 from adapter_stilts.training.finish import finish
-from adapter_stilts.training.folders import check_free, claim, finished, unfinished
+from adapter_stilts.training.folders import check_free, claim, finished, only_one, unfinished
 from adapter_stilts.training.interrupt import StopOnSignal
 from adapter_stilts.training.job import Job, Lesson, prepare
 from adapter_stilts.training.naming import chosen_recipe, default_folder, module_name
@@ -104,7 +104,7 @@ def train_adapter(
     folder = Path(out) if out else default_folder(found, name, lesson.on)
     work = unfinished(folder)
     check_free(folder, resume=resume, overwrite=overwrite)
-    with clear_failures(chosen, folder):
+    with clear_failures(chosen, folder), only_one(folder):
         parts = read_parts(lesson, data, limit=limit, dev_limit=dev_limit, seed=seed)
         set_seed(seed)
         engine = load_engine(found, precision=chosen.precision, device=default_device())
