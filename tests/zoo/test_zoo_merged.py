@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from adapters import AutoAdapterModel
+from huggingface_hub.repocard import metadata_load
 from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModel
@@ -18,6 +19,7 @@ from adapter_stilts import load, merge
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import Engine, add_module, forward, module_parameters
 from adapter_stilts.modules.methods import MethodOptions, get_method
+from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.zoo.composed import activate, load_composition
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.resolve import resolve
@@ -222,6 +224,10 @@ def test_a_merge_with_the_head_of_a_source(filled: Path, tiny_xlmr: Path) -> Non
     card = (made.path / "README.md").read_text("utf-8")
     assert "| squad | 0.5 | squad 0000000000000000 |" in card
     assert "with the classification head of `mnli`" in card
+    # of both modules' data, whichever head it has
+    licences = [get_task(name).licence for name in ("mnli", "squad")]
+    assert f"Data licence: {licences[0]} (mnli); {licences[1]} (squad)." in card
+    assert metadata_load(made.path / "README.md")["license"] == "other"  # type: ignore[index]
 
 
 def test_a_merged_lora_opens_with_peft(filled: Path, tiny_xlmr: Path) -> None:

@@ -14,13 +14,13 @@ from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.tasks.registry import get_trained, target_tasks
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.inputs import ALIASES, FIELDS, OPTIONAL
-from adapter_stilts.zoo.inventory import licence_of
 from adapter_stilts.zoo.local import same_backbone
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.places import Found, found_modules
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
 from adapter_stilts.zoo.resolved import Leaf, Resolved
+from adapter_stilts.zoo.stand_in import licence_of
 
 logger = logging.getLogger(__name__)
 

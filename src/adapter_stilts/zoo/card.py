@@ -20,7 +20,6 @@ from adapter_stilts.zoo.card_parts import (
     languages_text,
     licence_metadata,
     licence_text,
-    licences,
     size_text,
     source_text,
     tags,
@@ -29,7 +28,7 @@ from adapter_stilts.zoo.card_usage import choice, other_ways, peft_text, plain_t
 from adapter_stilts.zoo.language_card import language_metadata, language_text
 from adapter_stilts.zoo.merged_card import merged_text
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.stand_in import tasks_of
+from adapter_stilts.zoo.stand_in import licence_of, tasks_of
 
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = "") -> None:
@@ -38,7 +37,7 @@ def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = ""
         fields = {**_library(record, peft=peft), **language_metadata(record)}
         text = language_text(record, folder, other_ways(record, peft=peft, native=False))
     elif record.merged:
-        fields = _library(record, peft=peft)
+        fields = {**_library(record, peft=peft), **licence_metadata(licence_of(record))}
         text = merged_text(record, plain_text(record) + (peft_text(record) if peft else ""))
     else:
         native = (folder / NATIVE_WEIGHTS).is_file()
@@ -76,7 +75,7 @@ def _metadata(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
     results += evaluation_results(record)
     return {
         **_library(record, peft=peft),
-        **licence_metadata(licences(tasks_of(record))),
+        **licence_metadata(licence_of(record)),
         **({"datasets": hub_ids} if hub_ids else {}),
         "model-index": [{"name": record.name, "results": results}],
     }
@@ -140,7 +139,7 @@ module = load("PATH_OF_THIS_FOLDER"{choice(record)})
 
 ## Licence
 
-{licence_text(licences(tasks))}
+{licence_text(licence_of(record))}
 
 {_citations(tasks)}
 """

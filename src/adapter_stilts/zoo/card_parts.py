@@ -9,7 +9,6 @@ from typing import Any
 from adapter_stilts.backbones import EMBEDDED
 from adapter_stilts.modules.storage import is_halved
 from adapter_stilts.tasks.registry import target_tasks
-from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 PIPELINES = {
@@ -41,15 +40,9 @@ _MEANINGS = (
     ("SA", "It asks that what is built on the data is shared under the same terms: so share the "
      "weights."),
     ("terms", "Read them before you share the weights."),
+    ("unknown", "Ask those who made it before you share the weights."),
     ("", "It asks for credit at most: name the data where you use the weights."),
 )  # fmt: skip
-
-
-def licences(tasks: list[TaskSpec]) -> str:
-    """The licences of their data."""
-    if len(tasks) == 1:
-        return tasks[0].licence
-    return "; ".join(f"{task.licence} ({task.name})" for task in tasks)
 
 
 def licence_metadata(licence: str) -> dict[str, str]:

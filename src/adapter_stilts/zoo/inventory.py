@@ -14,7 +14,7 @@ from adapter_stilts.paths import pulled_dir, zoo_dir
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.stand_in import tasks_of
+from adapter_stilts.zoo.stand_in import licence_of
 
 _WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}
 
@@ -68,15 +68,6 @@ class Entry:
             "licence": self.licence,
             "hub": record.hub,
         }
-
-
-def licence_of(record: ModuleRecord) -> str:
-    """The licence of the data that a module learnt from; "unknown" of other programs' modules."""
-    try:
-        found = [task.licence for task in tasks_of(record)]
-    except UserError:
-        return "unknown"
-    return "; ".join(dict.fromkeys(found))
 
 
 def entries(*, backbone: str = "", task: str = "", language: str = "") -> Iterator[Entry]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from adapter_stilts.modules.merge_terms import MERGES
+from adapter_stilts.zoo.card_parts import licence_text
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.stand_in import licence_of
 
 
 def merged_text(record: ModuleRecord, how_to_use: str) -> str:
@@ -43,8 +45,9 @@ module = load("PATH_OF_THIS_FOLDER")
 |---|---|---|
 {rows}
 {_search(merged.get("search"))}
-The licences of the data that these modules were trained on may bind this one too; respect them
-when you share it.
+## Licence
+
+{licence_text(licence_of(record))}
 """
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import PurePath
 
+from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import FileData, TaskSpec
 from adapter_stilts.zoo.record import ModuleRecord
@@ -19,6 +20,31 @@ def tasks_of(record: ModuleRecord) -> list[TaskSpec]:
         UserError: no such task.
     """
     return [_task_of(record.at(task)) for task in record.heads] or [_task_of(record)]
+
+
+def licence_of(record: ModuleRecord) -> str:
+    """The licence of all data that a module learnt from; of several, with the tasks of each.
+
+    A merged module has learnt from what its sources have. Of other programs' modules and of raw
+    text it is "unknown".
+    """
+    try:
+        tasks = _learnt(record)
+    except UserError:
+        return "unknown"
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        found.setdefault(task.licence, []).append(task.name)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{licence} ({', '.join(names)})" for licence, names in found.items())
+
+
+def _learnt(record: ModuleRecord) -> list[TaskSpec]:
+    if not record.merged:
+        return tasks_of(record)
+    sources = record.merged["sources"].values()
+    return [get_trained(task) for task in dict.fromkeys(str(each["task"]) for each in sources)]
 
 
 def _task_of(record: ModuleRecord) -> TaskSpec:
