@@ -101,7 +101,7 @@ def read_text(path: Path, *, kind: str = "text") -> str:
             raise UserError(f"{path}: larger than {MAX_JSON >> 20} MB, so it is not read")
         return content.decode("utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UserError(f"{path}: not readable as {kind} ({_first_line(error)})") from error
+        raise UserError(f"{path}: not readable as {kind} ({first_line(error)})") from error
 
 
 def parse_json(place: str, text: str) -> Any:
@@ -116,7 +116,7 @@ def parse_json(place: str, text: str) -> Any:
             raise ValueError("nested too deeply")
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # no half surrogates
     except (ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{place}: not readable as JSON ({_first_line(error)})") from error
+        raise UserError(f"{place}: not readable as JSON ({first_line(error)})") from error
     return value
 
 
@@ -139,6 +139,7 @@ def _too_deep(value: Any) -> bool:
     return True
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The beginning of what an exception says, fit for one line."""
     lines = str(error).strip().splitlines()
     return printable(lines[0][:160]) if lines else type(error).__name__

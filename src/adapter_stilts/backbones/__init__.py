@@ -1,13 +1,8 @@
 """Frozen encoders: where they come from, their precision, their identity."""
 
-from adapter_stilts.backbones.load import (
-    DEFAULT_BACKBONE,
-    EMBEDDED,
-    Backbone,
-    find_backbone,
-    fingerprint,
-    hub_id,
-)
+from adapter_stilts.backbones.backbone import Backbone, fingerprint
+from adapter_stilts.backbones.hub import hub_id
+from adapter_stilts.backbones.load import DEFAULT_BACKBONE, EMBEDDED, find_backbone
 from adapter_stilts.backbones.precision import bf16_available, default_device, resolve_precision
 
 __all__ = [
