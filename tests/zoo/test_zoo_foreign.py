@@ -129,6 +129,28 @@ def test_lora_of_peft_computes_the_same(
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_folder_of_plain_peft_is_used_as_it_is(
+    engine: Engine, lora: Callable[..., Path], zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = lora()
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("ADSTILTS_CACHE", str(folder.parent / "cache"))
+    before = files_of(folder)
+    batch = token_batch(engine, "span")
+    load_composition(engine, "./lora")
+    base = AutoModel.from_pretrained(engine.backbone.path)
+    expected = hidden(PeftModel.from_pretrained(base, folder).eval(), batch)
+    found = forward(engine, batch).last_hidden_state
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    save_made(engine, "squad", "bottleneck", "span", zoo / "tiny" / "squad")
+    both = load_composition(engine, "stack(./lora, squad)")
+    assert both.expression == "stack(lora, squad)"
+    stacked = forward(engine, batch).start_logits
+    load_composition(engine, "squad")
+    assert not torch.allclose(stacked, forward(engine, batch).start_logits)
+    assert files_of(folder) == before
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
