@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from accelerate import PartialState
 from filelock import FileLock, Timeout
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import check_writable
 from adapter_stilts.training.checkpoint import latest_checkpoint
 from adapter_stilts.training.job import Job
+from adapter_stilts.training.processes import this_process
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 NOTE = "run.json"
@@ -36,7 +36,7 @@ def only_one(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process does already.
     """
-    if not PartialState().is_main_process:
+    if not this_process().is_main_process:
         yield
         return
     place = folder.with_name(f".{folder.name}.lock")
@@ -105,7 +105,7 @@ def claim(work: Path, job: Job, *, resume: bool, overwrite: bool) -> None:
     Raises:
         UserError: it is of another run.
     """
-    state = PartialState()
+    state = this_process()
     if state.is_main_process:
         if overwrite and not resume:
             discard(work)

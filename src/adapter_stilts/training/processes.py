@@ -1,9 +1,20 @@
-"""Decisions that all processes of a training have to take alike."""
+"""Decisions that all processes of a training have to take alike, or one of them alone."""
 
 from __future__ import annotations
 
 import torch
 from accelerate import PartialState
+
+from adapter_stilts.backbones import default_device
+
+
+def this_process() -> PartialState:
+    """Which of a training's processes this is.
+
+    Without being told, `accelerate` takes every process on a CPU for the only one, until
+    transformers begins to train.
+    """
+    return PartialState(cpu=default_device().type == "cpu")
 
 
 def any_process(wish: bool) -> bool:
