@@ -94,18 +94,28 @@ acts = st.lists(
 
 @pytest.fixture(scope="module")
 def kinds(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
-    """A LoRA, a bottleneck module, one for sentence vectors, a foreign one, and a fusion."""
+    """A LoRA, bottleneck module, merge, one for sentence vectors, a foreign one, and a fusion."""
     root = tmp_path_factory.mktemp("fuzz")
     engine = make_engine(str(tiny_xlmr))
     save_made(engine, "mnli-lora", "lora", "classification", root / "lora")
     save_made(engine, "squad", "bottleneck", "span", root / "bottleneck")
+    merged: dict[str, Any] = {
+        "how": "ties",
+        "expression": "ties(squad, mnli)",
+        "weights": {"squad": 1, "mnli": 2},
+    }
+    merged["sources"] = {
+        name: {"run": name * 4, "path": f"/zoo/{name}", "task": name} for name in ("squad", "mnli")
+    }
+    save_made(engine, "mix", "bottleneck", "span", root / "merged", merged=merged, scores={})
     save_made(engine, "vectors", "ia3", "embedding", root / "vectors")
     model = AutoAdapterModel.from_pretrained(tiny_xlmr)
     model.add_adapter("sw", config=SeqBnInvConfig())
     model.add_classification_head("sw", num_labels=2)
     model.save_adapter(str(root / "foreign"), "sw", use_safetensors=True)
     _save_fusion(engine, root)
-    return [(each, root / each) for each in ("lora", "bottleneck", "vectors", "foreign", "fusion")]
+    names = ("lora", "bottleneck", "vectors", "foreign", "fusion", "merged")
+    return [(each, root / each) for each in names]
 
 
 def _save_fusion(engine: Engine, root: Path) -> None:
@@ -290,6 +300,7 @@ def use(folder: Path, engine: Engine, kind: str) -> list[str]:
     ]
     if kind != "fusion":  # which needs its modules, and no other library can load
         calls.append(lambda: export(folder, folder.parent / "exported", overwrite=True))
+        calls.append(lambda: share(folder, folder.parent / "shared"))
         calls.append(lambda: load_module(engine, folder, name="again"))
     said = []
     for call in calls[:1] if kind == "foreign" else calls:
@@ -298,6 +309,11 @@ def use(folder: Path, engine: Engine, kind: str) -> list[str]:
         except (UserError, FailureError) as error:
             said.append(str(error))
     return said
+
+
+def share(folder: Path, out: Path) -> Path:
+    """Writes the module as it would be pushed, with a new card."""
+    return export(folder, out, library="module", backbone="tiny/plain", overwrite=True)
 
 
 def _copied(folder: Path) -> Path:
@@ -347,7 +363,7 @@ def fuzz(examples: int) -> Any:
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.integers(0, 4), acts, st.booleans())
+    @given(st.integers(0, 5), acts, st.booleans())
     def run(
         kinds: list[tuple[str, Path]],
         victim: Victim,

@@ -78,6 +78,14 @@ def _is_recipe(value: Any) -> bool:
     )
 
 
+def _is_merged(value: Any) -> bool:
+    """Lists show the licences of the sources' tasks; the rest is only shown."""
+    if not isinstance(value, dict) or not value:
+        return isinstance(value, dict)
+    sources = value.get("sources")
+    return _is_bases(sources) and all("task" in each for each in sources.values())
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "name": lambda value: isinstance(value, str) and is_name(value),
     **dict.fromkeys(("run", "task", "head", "method", "composition", "machine"), _is_line),
@@ -88,6 +96,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("scores", "full_precision"), _is_scores),
     "bases": _is_bases,
     "heads": _is_heads,
+    "merged": _is_merged,
     "evaluations": _is_evaluations,
     **dict.fromkeys(("parameters", "steps", "best_step", "seconds", "peak_memory_mb"), is_number),
     "no_answer_threshold": lambda value: value is None or is_number(value),

@@ -35,8 +35,8 @@ def licence_of(record: ModuleRecord) -> str:
     found: dict[str, list[str]] = {}
     for task in tasks:
         found.setdefault(task.licence, []).append(task.name)
-    if len(found) == 1:
-        return next(iter(found))
+    if len(found) < 2:
+        return next(iter(found), "unknown")
     return "; ".join(f"{licence} ({', '.join(names)})" for licence, names in found.items())
 
 
@@ -44,7 +44,7 @@ def _learnt(record: ModuleRecord) -> list[TaskSpec]:
     if not record.merged:
         return tasks_of(record)
     sources = record.merged["sources"].values()
-    return [get_trained(task) for task in dict.fromkeys(str(each["task"]) for each in sources)]
+    return [get_trained(task) for task in dict.fromkeys(each["task"] for each in sources)]
 
 
 def _task_of(record: ModuleRecord) -> TaskSpec:

@@ -13,10 +13,10 @@ from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.modules.storage import halve
-from adapter_stilts.safety import is_number, read_json
+from adapter_stilts.safety import first_line, is_number, read_json
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.hub.ids import is_hub_id
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve_folder
 
 
@@ -72,6 +72,9 @@ def stage(
 
     Returns:
         The record with the hashes of the copy.
+
+    Raises:
+        UserError: the record lacks what the card tells.
     """
     for name in record.files:
         copy = work / name
@@ -85,7 +88,13 @@ def stage(
             own = hub_id(record.backbone["name"])
             about.update({key: own for key in fields if about.get(key)})
             copy.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    write_card(record, work, peft=(work / "peft").is_dir(), repo=repo)
+    try:
+        write_card(record, work, peft=(work / "peft").is_dir(), repo=repo)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder / RECORD}: what a card tells is not there as it should be "
+            f"({first_line(error)}): share the module from where it comes from"
+        ) from error
     return record.write(work)
 
 
