@@ -82,7 +82,7 @@ def _is_merged(value: Any) -> bool:
     """Lists show the licences of the sources' tasks; the rest is only shown."""
     if not isinstance(value, dict) or not value:
         return isinstance(value, dict)
-    sources = value.get("sources")
+    sources = value.get("sources", {})
     return _is_bases(sources) and all("task" in each for each in sources.values())
 
 
