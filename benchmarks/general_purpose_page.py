@@ -84,6 +84,7 @@ def answer(found: Mapping[str, Found]) -> list[str]:
         "other languages | gain | lean - full fusion |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    averages = []
     for target, each in found.items():
         alone, single, general = each.of("alone"), each.best_single, each.best_general
         if alone is None or single is None or general is None:
@@ -94,6 +95,13 @@ def answer(found: Mapping[str, Found]) -> list[str]:
             f"| {target} | {others(alone):.1f} | {single['name']} | {others(single):.1f} | "
             f"{general['name']} | {others(general):.1f} | "
             f"{others(general) - others(single):+.1f} | {gap} |"
+        )
+        averages.append((others(alone), others(single), others(general)))
+    if averages:
+        alone_, single_, general_ = map(mean, zip(*averages, strict=True))
+        lines.append(
+            f"| mean | {alone_:.1f} | | {single_:.1f} | | {general_:.1f} | "
+            f"{general_ - single_:+.1f} | |"
         )
     return [*lines, "", "*Best*: by the English dev score, as one has to choose."]
 

@@ -122,14 +122,23 @@ def check_files(folder: Path, files: Sequence[tuple[str, str]] = FILES) -> None:
                     "safetensors are accepted (ask its author to save with use_safetensors=True)"
                 )
             raise UserError(f"{folder} has no {weights}: not a module, or not completely copied")
-        try:
-            with safe_open(path, framework="pt") as file:
-                file.keys()
-        except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"{path}: damaged or truncated weights file ({_last_line(error)})"
-            ) from error
+        check_weights(path)
         read_json(folder / config)
+
+
+def check_weights(path: Path) -> None:
+    """Refuses a damaged safetensors file before it is read.
+
+    Raises:
+        UserError: says what is wrong.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            file.keys()
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{path}: damaged or truncated weights file ({_last_line(error)})"
+        ) from error
 
 
 def head_labels(engine: Engine, name: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.guard import check_module
+from adapter_stilts.modules.native import check_weights
 from adapter_stilts.modules.storage import halve
 from adapter_stilts.safety import first_line, is_number, read_json
 from adapter_stilts.zoo.card import write_card
@@ -29,6 +30,9 @@ def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
     record = ModuleRecord.read(folder)
     check_module(folder, record.method)
     record.verify(folder)
+    for name in record.files:
+        if name.endswith(".safetensors"):
+            check_weights(folder / name)
     if not record.task:
         raise UserError(f"{folder} was not trained here: share it from where it comes from")
     name = backbone or record.backbone.get("name", "")
@@ -82,12 +86,10 @@ def stage(
         shutil.copyfile(folder / name, copy)
         if half and copy.suffix == ".safetensors":
             halve(copy)
-        fields = _BACKBONE_IN.get(copy.name, ())
-        if fields:
-            about = read_json(copy)
-            own = hub_id(record.backbone["name"])
-            about.update({key: own for key in fields if about.get(key)})
-            copy.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        try:
+            _name_backbone(copy, hub_id(record.backbone["name"]))
+        except AttributeError as error:
+            raise UserError(f"{folder / name}: no configuration of a module") from error
     try:
         write_card(record, work, peft=(work / "peft").is_dir(), repo=repo)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -96,6 +98,14 @@ def stage(
             f"({first_line(error)}): share the module from where it comes from"
         ) from error
     return record.write(work)
+
+
+def _name_backbone(path: Path, name: str) -> None:
+    fields = _BACKBONE_IN.get(path.name, ())
+    if fields:
+        about = read_json(path)
+        about.update({key: name for key in fields if about.get(key)})
+        path.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _without_paths(value: object) -> object:
