@@ -80,10 +80,11 @@ def _is_recipe(value: Any) -> bool:
 
 def _is_merged(value: Any) -> bool:
     """Lists show the licences of the sources' tasks; the rest is only shown."""
-    if not isinstance(value, dict) or not value:
-        return isinstance(value, dict)
+    if not isinstance(value, dict):
+        return False
     sources = value.get("sources", {})
-    return _is_bases(sources) and all("task" in each for each in sources.values())
+    known = "sources" in value or not value
+    return known and _is_bases(sources) and all("task" in each for each in sources.values())
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
