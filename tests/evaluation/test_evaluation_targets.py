@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
+from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.modules.engine import Engine, add_module, module_parameters
 from adapter_stilts.modules.methods import MethodOptions, get_method
@@ -70,5 +71,23 @@ def test_samples(
         for scores in evaluation.scores.values():
             assert next(iter(scores)) == evaluation.metric
             assert all(0 <= value <= 100 for value in scores.values())
-        for entry in evaluation.languages.values():
-            assert (evaluation.folder / entry["file"]).read_text("utf-8").strip()
+        for language, entry in evaluation.languages.items():
+            predicted = (evaluation.folder / entry["file"]).read_text("utf-8")
+            assert predicted.strip()
+            # what is written otherwise than before is not taken for done
+            assert entry["settings"].get("labels", []) == list(target.submitted)
+            if target.head in ("classification", "tagging"):
+                check_lines(target, split, language, predicted, evaluation.scores[language])
+
+
+def check_lines(
+    target: TargetSpec, split: str, language: str, predicted: str, scores: Mapping[str, float]
+) -> None:
+    """XTREME compares texts, line by line; its label files are the last column of the samples."""
+    sample = (samples_folder() / target.name / f"{split}-{language}.tsv").read_text("utf-8")
+    gold = [line.split("\t")[-1] for line in sample.rstrip("\n").split("\n")]
+    lines = predicted.rstrip("\n").split("\n")
+    assert [bool(line) for line in lines] == [bool(label) for label in gold]
+    right = sum(bool(label) and line == label for line, label in zip(lines, gold, strict=True))
+    accuracy = scores["accuracy" if target.head == "classification" else "tag_accuracy"]
+    assert accuracy == pytest.approx(100 * right / sum(map(bool, gold)))

@@ -138,6 +138,7 @@ def test_declaration(target: TargetSpec) -> None:
     assert "\n" not in target.citation and re.search(r"\b(19|20)\d\d\b", target.citation)
     assert 64 <= target.max_length <= 512
     assert bool(target.labels) == (target.head == "classification")
+    assert len(target.submitted) in (0, len(target.labels))
     assert (target.choices > 1) == (target.head == "choice")
     assert (target.retrieval is not None) == (target.head == "embedding")
     assert not target.near or target.near in intermediate_tasks()

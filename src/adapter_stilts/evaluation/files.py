@@ -52,11 +52,13 @@ def prediction_lines(
 ) -> list[str]:
     """Predictions for some examples as lines of a file; for answers, members of a JSON object.
 
-    One label a line; one tag a line and an empty line after every sentence; options as XTREME-R
-    has them, `{"label": 1}`; answers by the question's id.
+    One label a line, as XTREME's own files call it (PAWS-X: 0 or 1); one tag a line and an empty
+    line after every sentence; options as XTREME-R has them, `{"label": 1}`; answers by the
+    question's id.
     """
     if target.head == "classification":
-        return [target.labels[value] for value in values]
+        names = target.submitted or target.labels
+        return [names[value] for value in values]
     if target.head == "choice":
         return [json.dumps({"label": value}) for value in values]
     if target.head == "tagging":

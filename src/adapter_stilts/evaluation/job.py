@@ -95,7 +95,7 @@ class Job:
         ]
 
     def decisive(self, contender: Contender) -> dict[str, Any]:
-        """The settings that predictions depend on."""
+        """The settings that predictions, and what is written of them, depend on."""
         dtype = resolve_precision(self.settings.precision, default_device())
         found: dict[str, Any] = {
             "rules": RULES,
@@ -103,6 +103,8 @@ class Job:
             "limit": self.settings.limit,
             "max_length": contender.window[0],
         }
+        if self.target.submitted:
+            found["labels"] = list(self.target.submitted)
         if self.target.retrieval is not None:
             return {**found, "layer": self.settings.layer, "pooling": self.settings.pooling}
         return {**found, "stride": contender.window[1]}

@@ -55,8 +55,9 @@ class TargetSpec:
     by name too (MLQA's pairs). `training` are the stages of the usual training, each a
     task with the splits `train` and `dev`, placeholders allowed; none where a target has no
     training data (Tatoeba, BUCC). `train_languages` are those it can be trained in.
-    `submission` is the folder of its prediction files in XTREME's format, if not its name; `near`
-    is the intermediate task most like it.
+    `submission` is the folder of its prediction files in XTREME's format, if not its name, and
+    `submitted` what its labels are called in them, if not `labels`; `near` is the intermediate
+    task most like it.
     """
 
     name: str
@@ -77,6 +78,7 @@ class TargetSpec:
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     retrieval: Retrieval | None = None
     labels: tuple[str, ...] = ()
+    submitted: tuple[str, ...] = ()
     choices: int = 0
     max_length: int = 256
     aliases: tuple[str, ...] = ()

@@ -94,6 +94,7 @@ TASK = TargetSpec(
     train_languages=LANGUAGES,
     fields={"train": {lang: "train" if lang == "en" else "translated_train" for lang in LANGUAGES}},
     labels=LABELS,
+    submitted=("0", "1"),
     max_length=128,
     aliases=("paws-x",),
     published={
