@@ -23,6 +23,12 @@ def test_accuracy() -> None:
     assert scores == {"accuracy": pytest.approx(100 * 2 / 3)}
 
 
+def test_accuracy_has_the_last_digit_of_xtreme() -> None:
+    # XTREME's evaluate.py divides first: 7 / 25 is 0.28, and 0.28 * 100 is a little above 28.
+    scores = ACCURACY().compute(predictions=[1] * 7 + [0] * 18, references=[1] * 25)
+    assert scores == {"accuracy": 28.000000000000004}
+
+
 @pytest.mark.parametrize(
     ("predictions", "message"),
     [
