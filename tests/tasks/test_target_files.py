@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,21 @@ def test_mined_sets_whose_pairs_are_secret(tmp_path: Path) -> None:
     assert len(load_examples(target.at("de"), "test", str(tmp_path)).examples) == 1
     with pytest.raises(UserError, match=r"expected de-en\.test\.gold"):
         load_examples(target.gold("de"), "test", str(tmp_path))
+
+
+def test_ids_of_tydiqa_are_changed_only_where_they_repeat(tmp_path: Path) -> None:
+    path = tmp_path / "tydiqa-goldp-v1.1-dev/tydiqa.goldp.fi.dev.json"
+    task = get_target("tydiqa").at("fi")
+    put(path, blanked("finnish-1-0", "7", "8"))
+    found = load_examples(task, "test", str(tmp_path)).examples
+    assert found["id"][:] == ["finnish-1-0", "7", "8"]
+    put(path, blanked("7", "8", "7"))
+    *unchanged, last = load_examples(task, "test", str(tmp_path)).examples["id"][:]
+    assert unchanged == ["7", "8"]
+    assert re.fullmatch("7-[0-9a-f]{12}", last)
+    put(path, blanked("7", "7", "7"))  # and nothing else tells the last two apart
+    with pytest.raises(UserError, match="question '7': this id appears a second time"):
+        load_examples(task, "test", str(tmp_path))
 
 
 def test_one_file_of_all_languages(tmp_path: Path) -> None:

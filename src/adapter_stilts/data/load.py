@@ -160,7 +160,7 @@ def _examples(
             try:
                 example = convert_row(task, row, part)
                 if example is not None and task.head in ("span", "embedding"):
-                    _unique(example["id"], seen)
+                    _unique(task, example, seen)
             except ValueError as error:
                 raise bad(where, place, str(error)) from error
             if example is None:
@@ -174,11 +174,17 @@ def _examples(
         counts.append({"rows_kept": kept, "rows_left_out": left_out})
 
 
-def _unique(name: str, seen: set[str]) -> None:
-    """What is scored by its id would be hidden by another of the same id."""
-    if name and name in seen:
+def _unique(task: TaskSpec, example: Example, seen: set[str]) -> None:
+    """What is scored by its id would be hidden by another of the same id.
+
+    Where a task's ids may repeat, a later one gains a hash of what the example holds. All others
+    stay as they are: it is by them that official code finds predictions.
+    """
+    if example["id"] in seen and task.repeated_ids:
+        example["id"] += f"-{cache.digest(example)[:12]}"
+    if example["id"] and example["id"] in seen:
         raise ValueError("this id appears a second time")
-    seen.add(name)
+    seen.add(example["id"])
 
 
 def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:

@@ -177,7 +177,8 @@ class TaskSpec:
 
     `labels` is the closed label set of a classification task; empty for the other heads, and
     for tagging tasks, which learn their tags from the training data. `choices` is the number of
-    options of a multiple-choice task. `sizes` are the official numbers of examples.
+    options of a multiple-choice task. `sizes` are the official numbers of examples. With
+    `repeated_ids`, files in which several questions share an id are read too.
     `published` is a full-size figure to compare with, and where it stands.
 
     A target task in one language is such a declaration too: `language` says which, and with
@@ -198,6 +199,7 @@ class TaskSpec:
     labels: tuple[str, ...] = ()
     choices: int = 0
     unanswerable: bool = False
+    repeated_ids: bool = False
     max_length: int = 256
     published: Mapping[str, float | str] = field(default_factory=dict)
     language: str = "en"

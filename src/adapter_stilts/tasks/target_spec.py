@@ -57,7 +57,7 @@ class TargetSpec:
     training data (Tatoeba, BUCC). `train_languages` are those it can be trained in.
     `submission` is the folder of its prediction files in XTREME's format, if not its name, and
     `submitted` what its labels are called in them, if not `labels`; `near` is the intermediate
-    task most like it.
+    task most like it. `repeated_ids` are as in `TaskSpec`.
     """
 
     name: str
@@ -80,6 +80,7 @@ class TargetSpec:
     labels: tuple[str, ...] = ()
     submitted: tuple[str, ...] = ()
     choices: int = 0
+    repeated_ids: bool = False
     max_length: int = 256
     aliases: tuple[str, ...] = ()
     published: Mapping[str, float | str] = field(default_factory=dict)
@@ -151,6 +152,7 @@ class TargetSpec:
             sizes={},
             labels=self.labels,
             choices=self.choices,
+            repeated_ids=self.repeated_ids,
             max_length=self.max_length,
             language=language,
             unlabelled=True,
