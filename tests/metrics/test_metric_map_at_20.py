@@ -46,6 +46,12 @@ def test_mean_over_the_queries() -> None:
     assert scores == {"map_at_20": 50.0}
 
 
+def test_the_last_digit_is_that_of_xtreme_r() -> None:
+    # 1, 1 and 1/2: utils_mewslix.py takes their mean, 2.5 / 3, and that times 100. 250 / 3 is less.
+    scores = METRIC().compute(predictions=[["a"], ["a"], ["b", "a"]], references=[["a"]] * 3)
+    assert scores == {"map_at_20": 83.33333333333334}
+
+
 def test_twenty_are_looked_at() -> None:
     names = [f"c{i}" for i in range(30)]
     # the 20th place: 1/20; the 21st: 0

@@ -82,7 +82,8 @@ class MapAt20(BufferedMetric):
             if not relevant:
                 raise ValueError(f"reference {index} (counted from 0) names no candidate")
             total += average_precision(ranked, relevant, K)
-        return {"map_at_20": 100.0 * total / len(references)}
+        # the mean first, as XTREME-R's mean reciprocal rank, so that the last digit is its own
+        return {"map_at_20": 100.0 * (total / len(references))}
 
 
 METRIC = MapAt20
