@@ -41,6 +41,10 @@ MULTITASK = 600
 """Examples of each task that the one module for all of them learns from."""
 
 
+FULL_RATE = 1e-3
+"""The learning rate of full fusions: the default is for thousands of steps, and these are few."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a target is measured: rows to learn from and to try in each language, and the singles.
@@ -140,7 +144,9 @@ def fusion(kind: str, suffix: str, args: argparse.Namespace, target: str) -> Bui
     """A fusion of the nine, learnt on the target, and nothing on top."""
     out = args.work / "modules" / target / f"fusion-{kind}{suffix}"
     given = options(args, PLANS[target].train, 100)
-    return Built.of(fuse([f"{task}{suffix}" for task in NINE], target, kind=kind, out=out, **given))
+    rate = FULL_RATE if kind == "full" else None
+    sources = [f"{task}{suffix}" for task in NINE]
+    return Built.of(fuse(sources, target, kind=kind, out=out, lr=rate, **given))
 
 
 def on_fusion(args: argparse.Namespace, target: str) -> Built:

@@ -17,6 +17,7 @@ from training_kit import SHORT, Spy, spoil_fourth_loss  # type: ignore[import-no
 from adapter_stilts import fuse, load, train_target
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.modules.fusing import NATIVE_WEIGHTS
+from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.modules.native import HEAD_WEIGHTS, PICKLES
 from adapter_stilts.training import run
 from adapter_stilts.training.job import Job
@@ -62,6 +63,23 @@ def test_found_again_by_what_it_fuses(filled: Path) -> None:
     module = load(above.path, precision="fp32")
     assert module.answer("Who?", "Ada lives in Rome.")["answer"]
     assert set(module.engine.fusions) == {trained.record.name}
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "rate"),
+    [
+        ("bottleneck", {}, METHODS["fusion-lean"].learning_rate),
+        ("lora", {}, METHODS["fusion-lean"].over_loras),
+        ("lora", {"kind": "uniform"}, METHODS["fusion-uniform"].learning_rate),
+        ("lora", {"lr": 2e-4}, 2e-4),
+    ],
+)
+def test_the_learning_rate_is_the_methods_own_unless_given(
+    tiny_xlmr: Path, zoo: Path, method: str, given: dict[str, Any], rate: float
+) -> None:
+    fill_zoo(str(tiny_xlmr), zoo / "tiny", method)
+    assert METHODS["fusion-lean"].over_loras != METHODS["fusion-lean"].learning_rate
+    assert _learn("qa", "mnli", **given).record.recipe["lr"] == rate
 
 
 def test_the_order_of_names_makes_no_other_run(filled: Path, tmp_path: Path) -> None:

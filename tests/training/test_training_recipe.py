@@ -109,12 +109,6 @@ def test_bounds_themselves_are_allowed() -> None:
     Recipe(epochs=0.01, batch_tokens=1, patience=0, stride=0)
 
 
-def test_the_learning_rate_is_the_methods_own_unless_given() -> None:
-    assert Recipe(method="lora").learning_rate == 2e-3
-    assert Recipe(method="bottleneck").learning_rate == 1e-3
-    assert Recipe(method="lora", lr=3e-5).learning_rate == 3e-5
-
-
 def test_equal_values_are_spelt_alike() -> None:
     """A run's identity is a hash of its recipe: `epochs=1` in Python is `--epochs 1.0`."""
     fields: dict[str, Any] = {"epochs": 1, "lr": 0, "leave_out": [1, 2]}

@@ -50,6 +50,9 @@ class Method:
 
     Methods of one family can be stacked, fused and merged with each other. An `invertible` one has
     a part at the embeddings too, so it works at the bottom of a composition only.
+
+    `learning_rate` is the peak one where none is given; `over_loras` is that of a fusion of LoRAs,
+    whose keys are small: attention over them moves slowly.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Method:
     config: Callable[[MethodOptions], AdapterConfig] | None
     peft: bool = False
     learning_rate: float = 1e-3
+    over_loras: float | None = None
     family: Family = "bottleneck"
     invertible: bool = False
 
@@ -183,6 +187,7 @@ _METHODS = (
         "attention over modules with low-rank queries and keys",
         None,
         learning_rate=3e-3,
+        over_loras=1e-2,
         family="fusion",
     ),
     Method(
@@ -190,6 +195,7 @@ _METHODS = (
         "attention over modules with low-rank queries and keys, the same in all layers",
         None,
         learning_rate=3e-3,
+        over_loras=1e-2,
         family="fusion",
     ),
     Method("fusion-uniform", "the mean of modules", None, family="fusion"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,9 +13,8 @@ from adapter_stilts.backbones import Backbone
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.features.batch import padded_length
 from adapter_stilts.modules.methods import get_method
-from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.folders import unfinished
-from adapter_stilts.training.job import Job
+from adapter_stilts.training.job import Job, Lesson
 from adapter_stilts.training.recipe import Recipe
 
 SHORTEST = 16
@@ -52,7 +50,7 @@ def check_tracker(name: str) -> None:
         raise UserError(f"report-to {name}: {' '.join(str(error).split())}") from error
 
 
-def completed(recipe: Recipe, tasks: Sequence[TaskSpec], backbone: Backbone) -> Recipe:
+def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
     """The recipe with the defaults of task, method and backbone written out.
 
     Several tasks keep their own lengths, where none is given. The batches of a dual encoder hold
@@ -63,6 +61,7 @@ def completed(recipe: Recipe, tasks: Sequence[TaskSpec], backbone: Backbone) -> 
         UserError: sequences too short, or longer than the backbone has positions for; or nothing
             to train.
     """
+    tasks = lesson.tasks
     length = recipe.max_length or min(tasks[0].max_length, backbone.max_length)
     if length < SHORTEST:
         raise UserError(f"max-length must be at least {SHORTEST} tokens, not {length}")
@@ -78,9 +77,8 @@ def completed(recipe: Recipe, tasks: Sequence[TaskSpec], backbone: Backbone) -> 
         tokens = max(tokens, recipe.batch_examples * 2 * padded_length(length))
     if len(tasks) > 1:
         length = recipe.max_length
-    return recipe.replace(
-        method=method, max_length=length, lr=recipe.learning_rate, batch_tokens=tokens
-    )
+    rate = recipe.lr or lesson.usual_rate(method)
+    return recipe.replace(method=method, max_length=length, lr=rate, batch_tokens=tokens)
 
 
 def trainer_arguments(job: Job, folder: Path, report_to: str) -> TrainingArguments:

@@ -16,7 +16,7 @@ from accelerate import PartialState
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.heads import head_name
-from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD
+from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_method
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.sources import Source
@@ -73,6 +73,14 @@ class Lesson:
     def usual_method(self) -> str:
         """The method of which a module's name says nothing."""
         return LANGUAGE_METHOD if self.text else DEFAULT_METHOD
+
+    def usual_rate(self, method: str) -> float:
+        """The peak learning rate where none is given."""
+        learnt = get_method(method)
+        below = self.on.methods.values() if self.on and self.fuses else ()
+        if learnt.over_loras and any(get_method(each).family == "lora" for each in below):
+            return learnt.over_loras
+        return learnt.learning_rate
 
     @property
     def name(self) -> str:

@@ -91,11 +91,6 @@ class Recipe:
             raise unknown("precision", self.precision, ("fp32", "bf16", "auto"))
 
     @property
-    def learning_rate(self) -> float:
-        """The peak learning rate, the method's own unless one is given."""
-        return self.lr or get_method(self.method).learning_rate
-
-    @property
     def shape(self) -> MethodOptions:
         """The module's shape as the method takes it."""
         return MethodOptions(

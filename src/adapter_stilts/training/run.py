@@ -98,7 +98,7 @@ def train_adapter(
     check_numbers(seed=seed, limit=limit, dev_limit=dev_limit)
     check_tracker(report_to)
     found = find_backbone(backbone)
-    chosen = completed(chosen, lesson.tasks, found)
+    chosen = completed(chosen, lesson, found)
     name = module_name(lesson, chosen.method)
     check_method(lesson, chosen.method, name)
     folder = Path(out) if out else default_folder(found, name, lesson.on)
