@@ -122,7 +122,7 @@ def over_the_zoo(args: argparse.Namespace, target: str, folder: Path) -> Path:
         given = options(args, PLANS[target].train, 100)
         kind = record.method.removeprefix("fusion-")
         names = [f"{args.backbone}/{name}" for name in there]
-        fuse(names, target, kind=kind, out=out, **given)
+        fuse(names, target, kind=kind, out=out, lr=record.recipe["lr"], **given)
     return out
 
 
