@@ -70,6 +70,8 @@ def page(args: argparse.Namespace, found: Mapping[str, Found]) -> str:
         "`python benchmarks/general_purpose.py --data DATA`.",
         "",
         *answer(found),
+        "",
+        *by_way(found),
     ]
     for target, each in found.items():
         lines += ["", *table(target, each), "", *heard(each)]
@@ -104,6 +106,26 @@ def answer(found: Mapping[str, Found]) -> list[str]:
             f"{general_ - single_:+.1f} | |"
         )
     return [*lines, "", "*Best*: by the English dev score, as one has to choose."]
+
+
+def by_way(found: Mapping[str, Found]) -> list[str]:
+    """The mean over the targets, of every way that all of them have been measured with."""
+    names = [row["name"] for row in next(iter(found.values())).rows] if found else []
+    rows = {name: [each.of(name) for each in found.values()] for name in names}
+    whole = {name: [row for row in each if row] for name, each in rows.items()}
+    means = {
+        name: (mean(row["dev"] for row in each), mean(map(others, each)))
+        for name, each in whole.items()
+        if len(each) == len(found)
+    }
+    return [
+        "| way, mean over the targets | dev (en) | other languages |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {dev:.1f} | {score:.1f} |"
+            for name, (dev, score) in sorted(means.items(), key=lambda each: -each[1][1])
+        ),
+    ]
 
 
 def table(target: str, found: Found) -> list[str]:
