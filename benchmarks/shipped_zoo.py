@@ -39,7 +39,8 @@ from adapter_stilts.zoo.readme import zoo_readme
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.scores import dev_scores
 
-TARGETS = ("tydiqa", "xnli", "xcopa")
+TARGETS = ("xnli", "tydiqa", "xcopa")
+"""Where there is room for one full fusion only, it is that of the first."""
 KINDS = {
     "full": "full fusion",
     "lean": "lean fusion",
@@ -49,6 +50,8 @@ KINDS = {
 """Fusions by the end of their folder's name, and what `general_purpose.py` calls them."""
 TOLERANCE = 0.1
 MAX_BYTES = 40_000_000
+RESERVE = 2_000_000
+"""Bytes left free for the small fusions of the other targets."""
 
 
 def main() -> None:
@@ -106,7 +109,7 @@ def best_fusion(args: argparse.Namespace, target: str) -> Path | None:
         size_of(each) for each in (args.out / args.backbone).glob(f"{target}-fusion-*")
     )
     sizes = {folder: 2 * ModuleRecord.read(folder).parameters for _, folder in found}
-    fit = [each for each in found if others + sizes[each[1]] < MAX_BYTES]
+    fit = [each for each in found if others + sizes[each[1]] < MAX_BYTES - RESERVE]
     return max(fit, key=lambda each: (each[0], -sizes[each[1]]))[1]
 
 
