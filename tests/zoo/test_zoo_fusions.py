@@ -160,6 +160,13 @@ def test_a_fusion_is_found_by_what_it_fuses(filled: Path, tiny_xlmr: Path) -> No
     save_fused(engine, "g", ["mnli", "squad-on-sw"], "lean", "span", filled / "g", run="9" * 16)
     with pytest.raises(UserError, match=r"several fusions are .*: choose from elsewhere, g"):
         resolve(NESTED)
+    # by name there is no doubt, in a composition either
+    above = {name: resolve(f"stack({name}, qa)") for name in ("elsewhere", "g")}
+    assert {each.text for each in above.values()} == {f"stack({NESTED}, qa)"}
+    assert above["g"].leaves["g"].record.run == "9" * 16
+    assert above["g"].identity != above["elsewhere"].identity
+    composed = load_composition(engine, "stack(g, qa)")
+    assert composed.expression == f"stack({NESTED}, qa)"
 
 
 def test_a_fusion_without_a_head(filled: Path, tiny_xlmr: Path) -> None:

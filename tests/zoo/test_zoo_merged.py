@@ -259,6 +259,7 @@ def test_without_a_head(filled: Path) -> None:
     ("sources", "options", "words"),
     [
         (["squad"], {}, "average needs at least 2 modules, not 1"),
+        (["squad-lora", "mnli-lora"], {"how": "ties", "rank": 999}, "rank 999 is above"),
         (["squad", "mnli"], {"weights": [1, 2]}, "average has no weights"),
         (["squad", "mnli"], {"how": "linear", "weights": [1]}, "1 weights for 2 modules"),
         (["squad", "mnli"], {"how": "ties", "density": 0.0}, "density lies above 0"),

@@ -161,6 +161,13 @@ def renamed(expression: Expression, rename: Callable[[str], str]) -> Expression:
     return replace(expression, parts=parts, by=rename(expression.by) if expression.by else "")
 
 
+def opened(expression: Expression, meaning: Mapping[str, Expression]) -> Expression:
+    """The same expression with what some of its names stand for in their place."""
+    if isinstance(expression, str):
+        return meaning.get(expression, expression)
+    return replace(expression, parts=tuple(opened(part, meaning) for part in expression.parts))
+
+
 def stacked(*expressions: Expression) -> Expression:
     """One expression on top of another, with stacks inside stacks flattened.
 

@@ -33,6 +33,7 @@ from adapter_stilts.modules.native import HEAD_CONFIG, HEAD_WEIGHTS, check_files
 from adapter_stilts.tasks.spec import HeadKind
 
 WEIGHTS, CONFIG = "fusion.safetensors", "fusion.json"
+NOT_SHARED = "a fusion of LoRAs cannot be shared, as their layers differ: use --kind lean"
 NATIVE_WEIGHTS, NATIVE_CONFIG = "model_adapter_fusion.safetensors", "adapter_fusion_config.json"
 """What plain `adapters` reads, in place of `WEIGHTS` where it computes the same."""
 VALUE_PENALTY = 0.01
@@ -105,7 +106,7 @@ def _add_layers(
 ) -> None:
     if any(".loras." in key for each in modules_of(sources) for key in engine.modules[each]):
         if shape.shared:
-            raise UserError("a fusion of LoRAs cannot be shared: their layers differ")
+            raise UserError(NOT_SHARED)
         kind: FusionKind = "lean" if shape.kind == "full" else shape.kind
         add_lora_fusion(engine.model, name, sources, kind, rank=shape.rank)
     else:

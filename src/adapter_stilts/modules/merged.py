@@ -11,6 +11,7 @@ import torch
 from adapters.methods.lora import LoRALinear
 from torch import Tensor
 
+from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Call, Expression, canonical
 from adapter_stilts.modules.engine import Engine, module_parameters
 from adapter_stilts.modules.merge_terms import MERGES, Terms, full_weights
@@ -69,6 +70,9 @@ def add_merged(engine: Engine, name: str, merge: Call) -> Setter:
 
 def _rank(engine: Engine, sources: Sequence[str], terms: Terms) -> int:
     """The rank of the merged LoRA; 0 for bottleneck modules."""
+    width = int(engine.model.config.hidden_size)
+    if terms.rank and terms.rank > width:
+        raise UserError(f"rank {terms.rank} is above {width}, the width of the layers: lower it")
     configs = [engine.model.adapters_config.get(source) for source in sources]
     return terms.rank or max(int(getattr(config, "r", 0)) for config in configs)
 

@@ -19,6 +19,8 @@ LEAST_BATCH = 16
 def warn_of_small_batches(job: Job) -> None:
     """Says so where the steps of a fusion's training have too few examples."""
     recipe = job.recipe
+    if recipe.method == "fusion-uniform":  # nothing but the head learns
+        return
     batches = epoch_batches(
         job.sources[0].lengths,
         batch_tokens=recipe.batch_tokens,

@@ -7,6 +7,7 @@ from typing import Any
 
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.composition import Call, canonical, fused
+from adapter_stilts.modules.fusing import NOT_SHARED
 from adapter_stilts.modules.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
@@ -56,6 +57,8 @@ def fuse(
     if kind not in KINDS:
         raise unknown("kind of fusion", kind, KINDS)
     on = _sources(sources, options.pop("method", None), backbone)
+    if kind == "shared" and any(get_method(each).family == "lora" for each in on.methods.values()):
+        raise UserError(NOT_SHARED)
     stages = _stages(on, target, kind, source_lang)
     # Long texts fill the usual budget with too few examples.
     given = {

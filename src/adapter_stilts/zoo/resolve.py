@@ -15,6 +15,7 @@ from adapter_stilts.modules.composition import (
     in_order,
     learnt,
     leaves,
+    opened,
     renamed,
     top,
 )
@@ -62,7 +63,7 @@ def resolve(text: str) -> Resolved:
                 f"{found[name].folder} and for {leaf.folder}: write folders in place of names"
             )
     named = _by_record_name(expression, found)
-    return checked(_with_fusions(named))
+    return checked(_with_fusions(_without_names_of_fusions(named)))
 
 
 def _named_in(expression: Expression) -> Iterator[tuple[str, Leaf]]:
@@ -78,6 +79,30 @@ def _named_in(expression: Expression) -> Iterator[tuple[str, Leaf]]:
         yield from _named_in(part)
 
 
+def _without_names_of_fusions(resolved: Resolved) -> Resolved:
+    """A fusion that is called by its name stands for what it fuses.
+
+    Raises:
+        UserError: it fuses another module of a name that the composition has, too.
+    """
+    learnt_by = {each.by for each in fusions(resolved.expression)}
+    wholes = {
+        name: _whole(leaf)
+        for name, leaf in resolved.leaves.items()
+        if is_fusion(leaf.record.method) and name not in learnt_by
+    }
+    found = dict(resolved.leaves)
+    for name, whole in wholes.items():
+        for source, leaf in whole.leaves.items():
+            if found.setdefault(source, leaf).record.run != leaf.record.run:
+                raise UserError(
+                    f"'{name}' fuses {leaf.folder}, and the composition has another "
+                    f"'{source}', {found[source].folder}: only one of them can have that name"
+                )
+    meaning = {name: whole.expression for name, whole in wholes.items()}
+    return Resolved(in_order(opened(resolved.expression, meaning)), found)
+
+
 def _with_fusions(resolved: Resolved) -> Resolved:
     """Finds, for every fusion in the expression, the one module that has learnt it.
 
@@ -87,6 +112,8 @@ def _with_fusions(resolved: Resolved) -> Resolved:
     names: dict[str, str] = {}
     leaves_ = dict(resolved.leaves)
     for each in fusions(resolved.expression):
+        if each.by:
+            continue
         written = canonical(each)
         runs = {resolved.leaves[name].record.run for name in leaves(each) if name != each.by}
         found = [

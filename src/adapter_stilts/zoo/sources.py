@@ -26,7 +26,9 @@ def resolve_sources(names: Sequence[str]) -> Resolved:
         if name in names[:place]:
             raise UserError(f"'{name}' is named twice: a fusion takes every module once")
     if len(names) < 2:
-        raise UserError("a fusion needs at least 2 modules")
+        commas = any("," in name and "(" not in name for name in names)
+        hint = ": put spaces between their names, no commas" if commas else ""
+        raise UserError(f"a fusion needs at least 2 modules{hint}")
     return checked(_side_by_side([resolve(name) for name in names]))
 
 
