@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter_stilts import __version__
 from adapter_stilts.tasks.registry import target_tasks
 from cli_kit import Result, assert_one_line
 
@@ -73,6 +74,10 @@ def test_doctor_reports_versions_device_hub_and_disk(run: Callable[..., Result])
         ),
         (("predict", "--with", "nothing", "--words", "a"), ("no module 'nothing'",)),
         (("predict", "--with", "nothing"), ("nothing to predict",)),
+        (
+            ("predict", "--with", "nothing", "--file", "-", "--text-a", "x"),
+            ("leave out --text-a",),
+        ),
     ],
 )
 def test_a_mistake_gets_one_line_and_exit_code_2(
@@ -191,3 +196,7 @@ def test_debug_shows_where_a_mistake_was_found(
     code, _, err = run("--debug", "train-adapter", "sqad")
     assert code == 2
     assert "Traceback" in err
+
+
+def test_the_version_is_told(run: Callable[..., Result]) -> None:
+    assert run("--version") == (0, f"adapter-stilts {__version__}\n", "")

@@ -222,7 +222,7 @@ def test_small_batches_are_warned_of(filled: Path, caplog: pytest.LogCaptureFixt
     def told(**changes: Any) -> list[str]:
         caplog.clear()
         with caplog.at_level(logging.WARNING, logger="adapter_stilts"):
-            _learn("qa", "mnli", kind="uniform", overwrite=True, **changes)
+            _learn("qa", "mnli", **{"kind": "shared", "overwrite": True, **changes})
         return [text for text in caplog.messages if "fusion is known to diverge" in text]
 
     (text,) = told(batch_examples=4)
@@ -231,6 +231,7 @@ def test_small_batches_are_warned_of(filled: Path, caplog: pytest.LogCaptureFixt
     assert int(text.split()[0]) < 16
     assert not told(batch_examples=4, accumulate=4)
     assert not told()
+    assert not told(batch_examples=4, kind="uniform")  # of which only the head learns
 
 
 def test_loras(loras: Path) -> None:

@@ -70,6 +70,8 @@ def test_every_place_is_listed(stocked: Path) -> None:
 def test_filters(stocked: Path) -> None:
     assert names(task="squad") == ["embedded/theirs"]
     assert names(language="sw") == ["someone/pulled"]
+    # a record says nothing of the language that its task is in
+    assert names(language="en") == ["tiny/mine", "embedded/mine", "embedded/theirs"]
     assert names(backbone="xlm-roberta-large") == ["someone/pulled"]
     assert names(backbone="FacebookAI/xlm-roberta-large") == ["someone/pulled"]
     assert names(backbone="roberta-large") == []

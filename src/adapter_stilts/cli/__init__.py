@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import traceback
+from importlib.metadata import version as version_of
 from typing import Any, NoReturn
 
 import typer
@@ -37,9 +38,18 @@ zoo.register(app)
 hub.register(app)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adapter-stilts {version_of('adapter-stilts')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show a traceback when something fails."),
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_version, help="Print the version and end."
+    ),
 ) -> None:
     """Options of every command."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)

@@ -83,6 +83,8 @@ def predict(
             "nothing to predict: give --question and --context, --text-a, --prompt and --option, "
             "--words, or --text, as the module's head needs, or --file"
         )
+    if row and file is not None:
+        raise UserError(f"--file has the inputs: leave out --{next(iter(row)).replace('_', '-')}")
     with opened(file) if file else nullcontext() as lines:
         loaded = load(module, task=task, backbone=backbone)
         if file and lines:

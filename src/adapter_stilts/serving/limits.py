@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-DRAINED = 16
-"""Bodies up to so many times the limit are read to their end, so that the refusal arrives."""
+DRAINED = 256
+"""Bodies up to so many times the limit are read to their end, and forgotten: a client that is
+still sending when the connection is closed would not see the refusal."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from adapter_stilts.paths import pulled_dir, zoo_dir
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.stand_in import licence_of
+from adapter_stilts.zoo.stand_in import licence_of, tasks_of
 
 _WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}
 
@@ -61,13 +62,21 @@ class Entry:
             "method": record.method,
             "composition": record.composition,
             "backbone": record.backbone.get("name", ""),
-            "language": str(record.data.get("language", "")),
+            "language": language_of(record),
             "scores": record.scores,
             "size": self.size,
             "parameters": record.parameters,
             "licence": self.licence,
             "hub": record.hub,
         }
+
+
+def language_of(record: ModuleRecord) -> str:
+    """The code of the language that a module was trained in; empty where nobody says."""
+    own = str(record.data.get("language", ""))
+    with suppress(UserError):
+        own = own or tasks_of(record)[0].language
+    return own
 
 
 def entries(*, backbone: str = "", task: str = "", language: str = "") -> Iterator[Entry]:
@@ -95,7 +104,7 @@ def _fits(record: ModuleRecord, *, backbone: str, task: str, language: str) -> b
         return False
     if task and not any(_same_task(task, own) for own in _tasks(record)):
         return False
-    return not language or str(record.data.get("language", "")) == language
+    return not language or language_of(record) == language
 
 
 def _tasks(record: ModuleRecord | None) -> list[str]:
