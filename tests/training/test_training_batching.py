@@ -60,6 +60,17 @@ def test_rows_of_a_batch_are_of_similar_length() -> None:
     assert padding(plan(batch_examples=10)) < 0.1 < padding(shuffled)
 
 
+@pytest.mark.parametrize("total", [1, 7, 40, 200])
+def test_a_given_number_of_batches_takes_as_many_passes_as_it_needs(total: int) -> None:
+    batches = plan(total=total)
+    assert len(batches) == total
+    once = len(plan())
+    whole = total // once
+    counts = np.bincount(rows(batches), minlength=500)
+    assert set(counts) <= {whole, whole + 1}
+    assert batches[:once] == plan()[:total]
+
+
 def test_the_order_is_that_of_the_seed() -> None:
     assert plan(seed=1) == plan(seed=1)
     assert plan(seed=1) != plan(seed=2)

@@ -37,6 +37,9 @@ def _options(
         "default", "--recipe", help="default, top-down, demo, or a YAML file."
     ),
     epochs: float | None = typer.Option(None, help="Passes over the training data."),
+    steps: int | None = typer.Option(
+        None, help="Optimizer steps, in however many passes; in place of --epochs."
+    ),
     lr: float | None = typer.Option(None, help="Peak learning rate."),
     batch_tokens: int | None = typer.Option(None, help="Padded tokens a batch at most."),
     accumulate: int | None = typer.Option(None, help="Batches per optimizer step."),

@@ -53,11 +53,15 @@ def planned_batches(
     batch_examples: int,
     epochs: float,
     seed: int,
+    total: int = 0,
 ) -> list[Drawn]:
-    """All batches of a training on one source, epoch after epoch."""
-    whole, part = divmod(epochs, 1)
+    """All batches of a training on one source, epoch after epoch.
+
+    There are `total` of them where that is not 0, else as many as `epochs` make.
+    """
     batches: list[Drawn] = []
-    for epoch in range(int(whole) + (part > 0)):
+    epoch = 0
+    while True:
         found = epoch_batches(
             lengths,
             batch_tokens=batch_tokens,
@@ -65,10 +69,13 @@ def planned_batches(
             seed=seed,
             epoch=epoch,
         )
-        if epoch == int(whole):
+        part = (total - len(batches)) / len(found) if total else epochs - epoch
+        if part < 1:
             found = found[: max(1, round(part * len(found)))]
         batches += [Drawn(0, epoch, rows) for rows in found]
-    return batches
+        if part <= 1:
+            return batches
+        epoch += 1
 
 
 class BatchPlan(Sampler[Drawn]):

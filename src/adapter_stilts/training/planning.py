@@ -9,6 +9,7 @@ from accelerate import PartialState
 from adapter_stilts.training.batching import BatchPlan, Drawn, epoch_batches, planned_batches
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.mixing import CAP, language_shares, mixed_batches, task_shares
+from adapter_stilts.training.recipe import Recipe
 
 
 def make_plan(job: Job) -> tuple[BatchPlan, list[int]]:
@@ -29,7 +30,14 @@ def _of_one(job: Job) -> list[Drawn]:
         batch_examples=job.recipe.batch_examples,
         epochs=job.recipe.epochs,
         seed=job.seed,
+        total=_total(job.recipe),
     )
+
+
+def _total(recipe: Recipe) -> int:
+    """The batches of all processes where a number of steps is given, else 0."""
+    world: int = PartialState().num_processes
+    return recipe.steps * recipe.accumulate * world
 
 
 def _mixed(job: Job) -> list[Drawn]:
@@ -47,7 +55,7 @@ def _mixed(job: Job) -> list[Drawn]:
         * min(1.0, CAP / task.examples)
         for task in tasks
     )
-    total = max(1, round(recipe.epochs * once / (1 - share)))
+    total = _total(recipe) or max(1, round(recipe.epochs * once / (1 - share)))
     lengths = [source.lengths for source in job.sources]
     return mixed_batches(lengths, source_shares(job), total, **size, seed=job.seed)
 

@@ -26,6 +26,7 @@ class Recipe:
     Attributes:
         method: kind of module (`modules.methods`).
         epochs: passes over the training data; may be a fraction.
+        steps: optimizer steps, in however many passes; 0 takes as many as `epochs` make.
         lr: peak learning rate; 0 takes the method's own.
         batch_tokens: padded tokens a batch at most.
         batch_examples: examples a batch at most (short texts would make too few steps).
@@ -47,6 +48,7 @@ class Recipe:
 
     method: str = DEFAULT_METHOD
     epochs: float = 3.0
+    steps: int = 0
     lr: float = 0.0
     batch_tokens: int = 4096
     batch_examples: int = 32
@@ -108,6 +110,7 @@ class Recipe:
 
 _FRACTIONS = tuple(name for name, kind in get_type_hints(Recipe).items() if kind is float)
 _NOT_NEGATIVE = (
+    "steps",
     "lr",
     "max_length",
     "stride",

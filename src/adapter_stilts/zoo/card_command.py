@@ -64,6 +64,7 @@ def _below(record: ModuleRecord) -> str:
 
 _FLAGS = (
     "epochs",
+    "steps",
     "lr",
     "batch_tokens",
     "accumulate",
