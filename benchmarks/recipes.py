@@ -1,9 +1,9 @@
 """Which learning rate, for which method, task and number of steps? A sweep that defaults follow.
 
 A cell of the grid is a method, a task and a budget of optimizer steps. In each, rates are tried in
-half-decades from the method's usual one outward, until the best lies between two others. Cells
-come cheapest first, and every run is written as it ends, one line of JSON, so the script can be
-stopped and started again at any time. `recipes_page.py` makes docs/results/recipes.md of the lines.
+half-decades from the best of a smaller budget outward, until the best lies between two others.
+Cells come cheapest first, and every run is written as it ends, one line of JSON, so the script can
+be stopped and started again. `recipes_page.py` makes docs/results/recipes.md of the lines.
 
     python benchmarks/recipes.py --data DATA
 """
@@ -17,7 +17,7 @@ import resource
 import shutil
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +92,19 @@ GRID: dict[int, dict[str, tuple[str, ...]]] = {
         "panx": (*MODULES, "fusion-lean"),
         "ccg": (*MODULES, "head"),
         "mnli": (*MODULES, "head"),
-        "copa": (*MODULES, "head", "fusion-lean"),
-        "squad": MODULES,
+        "copa": (*MODULES, "fusion-lean"),
+        "squad": ("bottleneck",),
         "tydiqa": ("bottleneck", "fusion-lean"),
     },
     150: {
         "udpos": (*MODULES, *FUSIONS),
-        "panx": (*MODULES, "fusion-full"),
+        "panx": MODULES,
         "ccg": MODULES,
-        "qqp": MODULES,
+        "qqp": ("bottleneck",),
         "mnli": (*MODULES, "head"),
-        "copa": (*MODULES, *FUSIONS),
-        "commonsense-qa": ("bottleneck",),
+        "copa": (*MODULES, *FUSIONS, "head"),
         "squad": MODULES,
-        "tydiqa": (*MODULES, *FUSIONS),
+        "tydiqa": ("bottleneck", "fusion-full", "fusion-lean"),
     },
     500: {
         "udpos": (*MODULES, *FUSIONS, "head"),
@@ -113,17 +112,11 @@ GRID: dict[int, dict[str, tuple[str, ...]]] = {
         "ccg": MODULES,
         "qqp": ("bottleneck",),
         "mnli": (*MODULES, "head"),
-        "copa": MODULES,
-        "commonsense-qa": MODULES,
-        "squad": MODULES,
-        "tydiqa": ("bottleneck",),
+        "copa": ("bottleneck",),
+        "commonsense-qa": ("bottleneck",),
+        "squad": ("bottleneck",),
     },
-    1500: {
-        "udpos": ("bottleneck",),
-        "panx": MODULES,
-        "ccg": MODULES,
-        "mnli": ("bottleneck",),
-    },
+    1500: {"udpos": ("bottleneck",), "panx": ("lora",), "ccg": ("bottleneck",)},
 }
 
 
@@ -150,7 +143,7 @@ def main() -> None:
     for cell in cells():
         if args.steps and cell.steps not in args.steps:
             continue
-        while (rate := next_rate(cell, done(args.records, cell))) is not None:
+        while (rate := next_rate(args.records, cell)) is not None:
             row = apart(run, args, cell, rate)
             with args.records.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -188,11 +181,17 @@ def done(records: Path, cell: Cell) -> dict[float, float]:
     return {row["lr"]: row["chosen_by"] for row in rows if ours.items() <= row.items()}
 
 
-def next_rate(cell: Cell, found: dict[float, float]) -> float | None:
-    """The rate to try next; None where the best of those tried has worse ones on both sides."""
+def next_rate(records: Path, cell: Cell) -> float | None:
+    """The rate to try next; None where the best of those tried has worse ones on both sides.
+
+    The first is what was best in fewer steps.
+    """
+    found = done(records, cell)
     if not found:
-        return WAYS[cell.way].start
-    best = RATES.index(max(found, key=lambda rate: found[rate]))
+        shorter = [replace(cell, steps=steps) for steps in sorted(GRID) if steps < cell.steps]
+        before = [best for each in shorter if (best := done(records, each))]
+        return max(before[-1], key=before[-1].__getitem__) if before else WAYS[cell.way].start
+    best = RATES.index(max(found, key=found.__getitem__))
     for place in (best + 1, best - 1):
         if 0 <= place < len(RATES) and RATES[place] not in found:
             return RATES[place]
