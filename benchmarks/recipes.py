@@ -191,8 +191,8 @@ def next_rate(records: Path, cell: Cell) -> float | None:
         shorter = [replace(cell, steps=steps) for steps in sorted(GRID) if steps < cell.steps]
         before = [best for each in shorter if (best := done(records, each))]
         return max(before[-1], key=before[-1].__getitem__) if before else WAYS[cell.way].start
-    best = RATES.index(max(found, key=found.__getitem__))
-    for place in (best + 1, best - 1):
+    middle = RATES.index(max(found, key=found.__getitem__))
+    for place in (middle + 1, middle - 1):
         if 0 <= place < len(RATES) and RATES[place] not in found:
             return RATES[place]
     return None
