@@ -1,0 +1,155 @@
+"""Makes docs/results/recipes.md and its picture of the committed records of `recipes.py`.
+
+python benchmarks/recipes_page.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+RECORDS = Path("docs/results/records/recipes.jsonl")
+NAMES = {
+    "bottleneck": "bottleneck",
+    "lora": "LoRA",
+    "head": "head alone",
+    "fusion-full": "full fusion",
+    "fusion-lean": "lean fusion",
+    "fusion-lean-lora": "fusion of LoRAs",
+}
+COLOURS = {50: "#56b4e9", 150: "#e69f00", 500: "#009e73", 1500: "#cc79a7"}
+"""A line a budget; told apart by the colour-blind (Okabe and Ito 2008) and by their markers."""
+MARKERS = {50: "o", 150: "s", 500: "^", 1500: "D"}
+
+Row = dict[str, Any]
+Cell = tuple[str, str, int]
+
+
+def main() -> None:
+    """Writes page and picture."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/recipes.md"))
+    args = parser.parse_args()
+    cells = read(args.records)
+    drawing = args.out.with_suffix(".svg")
+    picture(cells, drawing)
+    args.out.write_text(page(cells, drawing.name), encoding="utf-8")
+
+
+def read(records: Path) -> dict[Cell, list[Row]]:
+    """The runs of every cell, by rising rate."""
+    found: dict[Cell, list[Row]] = defaultdict(list)
+    for line in records.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found[row["way"], row["task"], row["steps"]].append(row)
+    order = sorted(found, key=lambda cell: (list(NAMES).index(cell[0]), cell[1], cell[2]))
+    return {cell: sorted(found[cell], key=lambda row: float(row["lr"])) for cell in order}
+
+
+def best(rows: Sequence[Row]) -> Row:
+    """The run with the best score."""
+    return max(rows, key=lambda row: float(row["chosen_by"]))
+
+
+def is_closed(rows: Sequence[Row]) -> bool:
+    """Whether the best rate has worse ones on both sides."""
+    return best(rows) not in (rows[0], rows[-1])
+
+
+def page(cells: Mapping[Cell, Sequence[Row]], drawing: str) -> str:
+    """The table, and what it was measured on."""
+    rows = [row for each in cells.values() for row in each]
+    machines = ", ".join(sorted({row["machine"] for row in rows}))
+    commits = ", ".join(sorted({row["commit"] for row in rows}))
+    hours = sum(row["cpu_seconds"] for row in rows) / 3600
+    open_ones = [cell for cell, each in cells.items() if not is_closed(each)]
+    lines = [
+        "# Which learning rate, in how many steps?",
+        "",
+        f"{len(rows)} trainings on the embedded backbone, seed 0; {hours:.1f} hours of processor "
+        f"time. Machine: {machines}; commit {commits}. Made by `python benchmarks/recipes.py "
+        "--data DATA`, the page by `python benchmarks/recipes_page.py` from [the records]"
+        "(records/recipes.jsonl).",
+        "",
+        "Scores are those of English dev (1,000 examples at most: an accuracy of 60 has a standard "
+        "error of 1.5 points) after the last step; a rate in bold is the best of its row. `copa` "
+        "has 100 examples of dev, so its rates are compared by the mean of dev and nine other "
+        'languages. "Others" is the mean over the other languages at the best rate. Seconds are '
+        "processor seconds of the whole run, loading and scoring included.",
+        "",
+        f"![score against learning rate]({drawing})",
+        "",
+        "| way | task | steps | rates, and scores | best | others | seconds |",
+        "|---|---|---|---|---|---|---|",
+        *(line(cell, each) for cell, each in cells.items()),
+    ]
+    if open_ones:
+        named = ", ".join(f"{NAMES[way]} {task} {steps}" for way, task, steps in open_ones)
+        lines += ["", f"Not finished (the best rate lies at the edge of those tried): {named}."]
+    return "\n".join(lines) + "\n"
+
+
+def line(cell: Cell, rows: Sequence[Row]) -> str:
+    """One cell of the sweep."""
+    way, task, steps = cell
+    top = best(rows)
+    tried = ", ".join(
+        f"**{row['lr']:g}: {row['chosen_by']:.1f}**"
+        if row is top
+        else f"{row['lr']:g}: {row['chosen_by']:.1f}"
+        for row in rows
+    )
+    others = top["others"].values()
+    mean = f"{sum(others) / len(others):.1f}" if others else ""
+    seconds = sum(row["cpu_seconds"] for row in rows) / len(rows)
+    return (
+        f"| {NAMES[way]} | {task} | {steps:,} | {tried} | {top['lr']:g} | {mean} | {seconds:,.0f} |"
+    )
+
+
+def picture(cells: Mapping[Cell, Sequence[Row]], place: Path) -> None:
+    """Score against rate: a panel a way and task, a line a budget."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    panels: dict[tuple[str, str], list[tuple[int, Sequence[Row]]]] = defaultdict(list)
+    for (way, task, steps), rows in cells.items():
+        panels[way, task].append((steps, rows))
+    columns = 5
+    height = -(-len(panels) // columns)
+    with mpl.rc_context({"svg.hashsalt": "recipes", "font.size": 8}):
+        figure = Figure(figsize=(11, 1.9 * height), layout="constrained")
+        grid = figure.subplots(height, columns, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        for axes, ((way, task), budgets) in zip(grid.flat, panels.items(), strict=False):
+            axes.set_title(f"{NAMES[way]}, {task}", fontsize=8)
+            axes.set_xscale("log")
+            axes.grid(alpha=0.3)
+            for steps, rows in budgets:
+                axes.plot(
+                    [row["lr"] for row in rows],
+                    [row["chosen_by"] for row in rows],
+                    color=COLOURS[steps],
+                    marker=MARKERS[steps],
+                    markersize=3.5,
+                    label=f"{steps:,} steps",
+                )
+        named = {
+            label: handle
+            for axes in grid.flat
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        order = sorted(named, key=lambda label: int(label.split()[0].replace(",", "")))
+        figure.legend([named[each] for each in order], order, loc="outside lower center", ncols=4)
+        figure.supxlabel("peak learning rate")
+        figure.savefig(place, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
