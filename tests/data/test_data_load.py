@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import re
+import sys
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -367,6 +369,8 @@ def refuse(*args: Any) -> Any:
 
 
 def test_second_load_reads_no_source_file(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
     first = load_examples(get_task("qqp"), "train", str(pairs))
     monkeypatch.setattr(folders, "read_rows", refuse)
     hashed = cache_module._sha256
@@ -403,6 +407,24 @@ def test_a_file_changed_within_the_clock_tick_is_noticed(pairs: Path) -> None:
     assert load_examples(get_task("qqp"), "train", str(pairs)).fingerprint != before
 
 
+def test_a_file_changed_under_its_old_time_is_noticed(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `touch -r`, archives and synchronisation do: same size, same time of its content."""
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    path = pairs / "qqp/train.jsonl"
+    before = load_examples(get_task("qqp"), "train", str(pairs)).fingerprint
+    stat = path.stat()
+    with path.open("r+") as file:
+        content = file.read()
+        file.seek(0)
+        file.write(content.replace("train 7?", "train 8?"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_ino == stat.st_ino
+    assert load_examples(get_task("qqp"), "train", str(pairs)).fingerprint != before
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -422,7 +444,9 @@ def test_damaged_cache_is_made_again(
     first = load_examples(get_task("qqp"), "train", str(pairs))
     expected = first.examples.to_list()
     del first
-    damage(cache / "examples" / load_examples(get_task("qqp"), "train", str(pairs)).fingerprint)
+    load_examples(get_task("qqp"), "train", str(pairs))
+    (arrow,) = (cache / "examples").glob("*/examples.arrow")
+    damage(arrow.parent)
     assert load_examples(get_task("qqp"), "train", str(pairs)).examples.to_list() == expected
 
 
@@ -434,6 +458,55 @@ def test_an_edited_task_is_read_again(pairs: Path) -> None:
     before = load_examples(task, "train", str(pairs))
     edited = load_examples(dataclasses.replace(task, to_example=shouting), "train", str(pairs))
     assert edited.examples[0]["text_a"] == "TRAIN 0?" != before.examples[0]["text_a"]
+    assert edited.fingerprint != before.fingerprint
+
+
+MARK = {"end": "?"}
+
+
+def marked(text: str) -> str:
+    return text + MARK["end"]
+
+
+def test_an_edited_helper_of_a_task_is_noticed(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def example(row: Row) -> PairExample:
+        return {"id": "", "text_a": marked(row["question1"]), "text_b": "", "label": 1}
+
+    def first() -> tuple[str, str]:
+        task = dataclasses.replace(get_task("qqp"), to_example=example)
+        found = load_examples(task, "train", str(pairs))
+        return found.examples[0]["text_a"], found.fingerprint
+
+    before = first()
+    monkeypatch.setitem(MARK, "end", "!")
+    constant = first()
+    monkeypatch.setattr(sys.modules[__name__], "marked", str.upper)
+    helper = first()
+    assert [text for text, _ in (before, constant, helper)] == [
+        "train 0??",
+        "train 0?!",
+        "TRAIN 0?",
+    ]
+    assert len({fingerprint for _, fingerprint in (before, constant, helper)}) == 3
+
+
+def test_equal_examples_have_one_fingerprint(pairs: Path) -> None:
+    """Whatever code made them, and of whatever files."""
+
+    def example(row: Row) -> PairExample | None:
+        return get_task("qqp").to_example(dict(row))  # type: ignore[return-value]
+
+    before = load_examples(get_task("qqp"), "train", str(pairs))
+    path = pairs / "qqp/train.jsonl"
+    path.write_text(path.read_text().replace('": ', '" :   '))
+    task = dataclasses.replace(get_task("qqp"), to_example=example)
+    again = load_examples(task, "train", str(pairs))
+    assert again.fingerprint == before.fingerprint
+    assert again.read_from != before.read_from
+    other = dataclasses.replace(task, labels=("different", "same"))
+    assert load_examples(other, "train", str(pairs)).fingerprint != before.fingerprint
 
 
 def test_limit_draws_by_seed(pairs: Path) -> None:
@@ -465,9 +538,9 @@ def test_several_at_once_write_once(pairs: Path, monkeypatch: pytest.MonkeyPatch
     written: list[Path] = []
     write_once = cache_module._write
 
-    def counted(folder: Path, *args: Any) -> None:
+    def counted(folder: Path, *args: Any) -> Any:
         written.append(folder)
-        write_once(folder, *args)
+        return write_once(folder, *args)
 
     monkeypatch.setattr(cache_module, "_write", counted)
     with ThreadPoolExecutor(4) as pool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +24,9 @@ from adapter_stilts.evaluation import job as jobs
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import get_metric
+from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.tasks.spec import Example, Row
 from adapter_stilts.zoo.module import load
 from evaluation_kit import LANGUAGES, ROWS, write_data
 
@@ -181,6 +185,47 @@ def test_only_what_has_changed_is_computed_again(tiny: Path) -> None:
     assert computed("tiny-nli", "nli", langs="ko,de", overwrite=True, **out) == ["ko", "de"]
 
 
+def test_what_edited_code_decides_is_computed_again(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = run("tiny-nli", "nli", langs="en")
+    assert computed("tiny-nli", "nli") == ["de", "ko", "sw"]
+    target = get_target("tiny-nli")
+
+    def swapped(row: Row) -> Example:
+        found = target.to_example(row)
+        assert found is not None
+        return {**found, "text_a": row["hypothesis"], "text_b": row["premise"]}  # type: ignore
+
+    def neutral(row: Row) -> Example:
+        found = target.to_example(row)
+        assert found is not None
+        return {**found, "label": target.labels.index("neutral")}  # type: ignore
+
+    for edited in (swapped, neutral):
+        task = dataclasses.replace(target, to_example=edited)
+        tasks = {**registry.target_tasks(), task.name: task}
+        monkeypatch.setattr(registry, "target_tasks", lambda tasks=tasks: tasks)
+        assert computed("tiny-nli", "nli") == list(LANGUAGES)
+    (after,) = run("tiny-nli", "nli")
+    said = written(before, "en").split()
+    assert after.scores["en"]["accuracy"] == 100 * said.count("neutral") / len(said)
+    monkeypatch.setattr(jobs, "_CODE", "edited code")
+    assert computed("tiny-nli", "nli") == list(LANGUAGES)
+
+
+def test_another_tokenizer_predicts_again(tiny: Path, tiny_xlmr: Path) -> None:
+    moved = tiny / "moved"
+    shutil.copytree(tiny_xlmr, moved)
+    assert computed("tiny-nli", "nli", langs="en") == ["en"]
+    assert computed("tiny-nli", "nli", langs="en", backbone=str(moved)) == []
+    file = moved / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["normalizer"] = {"type": "Lowercase"}
+    file.write_text(json.dumps(content))
+    assert computed("tiny-nli", "nli", langs="en", backbone=str(moved)) == ["en"]
+
+
 def test_a_limited_run_lies_apart(tiny: Path) -> None:
     (whole,) = run("tiny-nli", "nli", langs="en")
     (part,) = run("tiny-nli", "nli", langs="en", limit=4)
@@ -251,7 +296,9 @@ def test_windows_as_each_composition_was_trained(tiny: Path, tmp_path: Path) -> 
     (other / "module.json").write_text(json.dumps(record))
     short, long = run("tiny-qa", "squad", str(other), langs="en", out="out")
     assert short.languages["en"]["settings"]["max_length"] == 64
-    assert long.languages["en"]["settings"] == {
+    settings = dict(long.languages["en"]["settings"])
+    assert len(settings.pop("code")) == len(settings.pop("tokenizer")) == 16
+    assert settings == {
         "rules": 1,
         "precision": "float32",
         "limit": None,

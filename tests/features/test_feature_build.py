@@ -10,7 +10,9 @@ from typing import Any
 
 import datasets
 import pytest
+from tokenizers import normalizers
 
+from adapter_stilts.backbones import find_backbone
 from adapter_stilts.features import build, classification
 from adapter_stilts.features.build import build_features
 
@@ -89,9 +91,23 @@ def test_key_changes_with_the_code(
 ) -> None:
     few = examples.select(range(3))
     make(few, tiny_tokenizer)
-    monkeypatch.setitem(build._SOURCES, "classification", "other code")
+    monkeypatch.setattr(build, "_CODE", "other code")
     make(few, tiny_tokenizer)
     assert len(folders(features_cache)) == 2
+
+
+def test_key_changes_with_the_content_of_the_tokenizer(
+    examples: Any, tiny_xlmr: Path, features_cache: Path
+) -> None:
+    """Also with what has no part in the number of its pieces, and within one process."""
+    tokenizer = find_backbone(str(tiny_xlmr)).tokenizer
+    few = examples.select(range(3))
+    first = make(few, tokenizer).to_dict()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("S", "t")
+    assert make(few, tokenizer).to_dict() != first
+    tokenizer.truncation_side = "left"
+    make(few, tokenizer)
+    assert len(folders(features_cache)) == 3
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.2, 0.5, 0.9, "whole batches"])

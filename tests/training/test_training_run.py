@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +16,12 @@ from transformers.integrations import integration_utils
 
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.errors import UserError
+from adapter_stilts.features import build
 from adapter_stilts.modules.engine import load_engine, module_parameters
+from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.tasks.spec import Example, Row
 from adapter_stilts.training import run
-from adapter_stilts.training.job import Job
+from adapter_stilts.training.job import Job, Lesson
 from adapter_stilts.training.pace import Pace
 from adapter_stilts.training.run import InterruptedTrainingError
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -46,6 +50,32 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 def same(one: Weights, other: Weights) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_an_edited_task_is_learnt_anew(train: Train, tmp_path: Path) -> None:
+    """Neither features nor a run of the task as it was are taken for those of the edited one."""
+    task = get_task("mnli")
+
+    def edited(row: Row) -> Example | None:
+        found = task.to_example(row)
+        return found and {**found, "text_b": "", "label": 2}  # type: ignore
+
+    lesson = Lesson((dataclasses.replace(task, to_example=edited),))
+    before = train()
+    assert train(resume=True).record.created == before.record.created
+    with pytest.raises(UserError, match="a module lies at"):
+        train(task=lesson, resume=True)
+    after = train(task=lesson, out=tmp_path / "edited", lr=1e-2, limit=None)
+    assert after.record.data["train"]["fingerprint"] != before.record.data["train"]["fingerprint"]
+    assert after.record.scores["accuracy"] == 100.0  # all labels are one now
+
+
+def test_edited_features_are_learnt_anew(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = train()
+    monkeypatch.setattr(build, "_CODE", "edited code")
+    assert train(out=tmp_path / "edited").record.run != before.record.run
 
 
 def test_the_best_module_and_its_head_are_kept(

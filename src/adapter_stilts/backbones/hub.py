@@ -43,7 +43,7 @@ def hub_id(name: str) -> str:
 
 
 _VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
-_TOKENIZER_FILES = (*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json")
+TOKENIZER_FILES = (*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json")
 
 
 def download_backbone(name: str, others: Sequence[str]) -> Backbone:
@@ -128,7 +128,7 @@ def _fetch(repo: str, file: str, commit: str) -> Path | None:
 
 def _download_tokenizer(repo: str, commit: str) -> None:
     found, unreachable = set(), None
-    for file in _TOKENIZER_FILES:
+    for file in TOKENIZER_FILES:
         try:
             if _fetch(repo, file, commit):
                 found.add(file)

@@ -8,7 +8,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,13 +79,15 @@ def _write_text(path: Path, content: str) -> None:
 def file_digests(files: Iterable[Path]) -> list[str]:
     """The SHA-256 of every file; remembered as long as sizes and times of change stay.
 
+    The time of a file's content can be set, that of its change as a whole cannot: both count.
+
     Raises:
         OSError: a file cannot be read.
     """
     files = list(files)
     stats = [path.stat() for path in files]
     signs = [
-        [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         for path, stat in zip(files, stats, strict=True)
     ]
     memory = cache_dir() / "digests" / f"{digest(signs)}.json"
@@ -96,7 +99,8 @@ def file_digests(files: Iterable[Path]) -> list[str]:
         pass
     digests = [_sha256(path) for path in files]
     # A file changed this very moment could change again within the clock's resolution.
-    if max((stat.st_mtime for stat in stats), default=0.0) < time.time() - 2:
+    latest = max((max(stat.st_mtime, stat.st_ctime) for stat in stats), default=0.0)
+    if latest < time.time() - 2:
         with contextlib.suppress(OSError):  # only costs time, the next time
             _write_text(memory, json.dumps(digests))
     return digests
@@ -108,59 +112,84 @@ def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
         yield batch
 
 
-def ensure_examples(
-    folder: Path,
-    head: HeadKind,
-    code: str,
-    make: Callable[[list[dict[str, int]]], Iterable[Example]],
-) -> list[dict[str, int]]:
-    """Makes `folder` hold the examples, where it does not already; all or nothing.
+Parts = list[dict[str, Any]]
+"""What was counted of each part of a set of examples."""
 
-    `make` yields the examples and appends the counts of each part, which are kept beside them
-    and returned. `code` stands for the code that makes them: what other code made is made again,
-    as is what was damaged.
+
+@dataclass(frozen=True)
+class Written:
+    """Examples in the cache: the folder, a hash of their content, and the counts of each part."""
+
+    folder: Path
+    content: str
+    parts: Parts
+
+
+def ensure_examples(
+    key: str, head: HeadKind, make: Callable[[Parts], Iterable[Example]]
+) -> Written:
+    """Makes the cache hold the examples of that key, where it does not already; all or nothing.
+
+    Args:
+        key: stands for what the examples are read from and for the code that makes them.
+        make: yields the examples and appends the counts of each part, which are kept beside them.
 
     Raises:
         FailureError: the disk is full or the cache cannot be written.
     """
-    counts = _usable(folder, code)
-    if counts is not None:
-        return counts
+    folder = examples_folder(key)
+    found = _usable(folder)
+    if found is not None:
+        return found
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):  # the other processes of a training wait
-            counts = _usable(folder, code)
-            if counts is None:
-                counts = []
-                _write(folder, head, make(counts), {"code": code, "parts": counts})
+            found = _usable(folder)
+            if found is None:
+                parts: Parts = []
+                found = _write(folder, head, make(parts), parts)
     except OSError as error:
         raise FailureError(
             f"cannot write the cache '{cache_dir()}' ({error.strerror or error}): free some space "
             "or set ADSTILTS_CACHE to another folder"
         ) from error
-    return counts
+    return found
 
 
-def _write(
-    folder: Path, head: HeadKind, examples: Iterable[Example], about: Mapping[str, Any]
-) -> None:
-    """Writes the examples batch by batch, then `about`, which they fill while they are made."""
+def examples_folder(key: str) -> Path:
+    """Where examples lie in the cache."""
+    return cache_dir() / "examples" / key
+
+
+def _write(folder: Path, head: HeadKind, examples: Iterable[Example], parts: Parts) -> Written:
+    """Writes the examples batch by batch, then what `parts`, filled meanwhile, says of them."""
+    content = hashlib.sha256(head.encode())
     with atomic_folder(folder) as work:
         path = work / "examples.arrow"
         schema = SCHEMAS[head]
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
             for batch in _batches(examples):
+                for example in batch:
+                    content.update(_canonical(example, schema.names))
                 writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
-        about = {**about, "sha256": _sha256(path)}
+        about = {"content": content.hexdigest(), "parts": parts, "sha256": _sha256(path)}
         (work / "examples.json").write_text(json.dumps(about), encoding="utf-8")
+    return Written(folder, content.hexdigest(), parts)
 
 
-def _usable(folder: Path, code: str) -> list[dict[str, int]] | None:
-    """The counts of each part, or None where nothing usable lies there."""
+def _canonical(example: Mapping[str, Any], columns: Sequence[str]) -> bytes:
+    """The bytes of an example: the same wherever and by whatever they were written as Arrow."""
+    values = [example.get(column) for column in columns]
+    written = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    return written.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _usable(folder: Path) -> Written | None:
+    """What lies there, or None where it is nothing usable."""
     try:
         about = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
-        if about["code"] == code and about["sha256"] == _sha256(folder / "examples.arrow"):
-            return list(about["parts"])
+        if about["sha256"] == _sha256(folder / "examples.arrow"):
+            return Written(folder, str(about["content"]), list(about["parts"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None

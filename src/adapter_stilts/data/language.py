@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adapter_stilts.data import cache
+from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import cache_dir
 from adapter_stilts.tasks.spec import Example
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 DEV_LINES = 1000
 """Lines held out at most; of short texts a tenth."""
 _BATCH = 1000
+_READERS = package_digest("adapter_stilts.data")
 
 
 def read_language_text(
@@ -48,17 +47,16 @@ def read_language_text(
         digests = cache.file_digests(files)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    code = hashlib.sha256(inspect.getsource(sys.modules[__name__]).encode()).hexdigest()
-    key = cache.digest(["text", digests])
-    folder = cache_dir() / "examples" / f"text-{key[:24]}"
-    cache.ensure_examples(folder, "text", code, lambda counts: _lines(files, counts))
-    lines = cache.map_examples(folder, key)
+    key = cache.digest(["text", digests, _READERS])
+    written = cache.ensure_examples(
+        f"text-{key[:24]}", "text", lambda counts: _lines(files, counts)
+    )
+    lines = cache.map_examples(written.folder, written.content)
     held_out = _held_out(path, lines)
-    parts = ((~held_out, limit, "train"), (held_out, dev_limit, "dev"))
     train, dev = (
-        _part(path, lines, np.flatnonzero(chosen), f"{key} {name}", most, seed)
-        for chosen, most, name in parts
-    )  # fmt: skip
+        _part(path, lines, np.flatnonzero(chosen), written.content, most, seed)
+        for chosen, most in ((~held_out, limit), (held_out, dev_limit))
+    )
     return train, dev
 
 
@@ -74,7 +72,7 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _lines(files: list[Path], counts: list[dict[str, int]]) -> Iterator[Example]:
+def _lines(files: list[Path], counts: cache.Parts) -> Iterator[Example]:
     for path in files:
         kept = 0
         for text in _read(path):
@@ -120,13 +118,12 @@ def _part(
     path: Path,
     lines: datasets.Dataset,
     rows: npt.NDArray[np.int64],
-    key: str,
+    content: str,
     most: int | None,
     seed: int,
 ) -> ExampleSet:
     if most is not None and most < len(rows):
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
-        key = f"{key} {most} {seed}"
-    fingerprint = cache.digest(key)[:16]
+    fingerprint = cache.digest([content, hashlib.sha256(rows.tobytes()).hexdigest()])[:16]
     part = {"source": "text", "files": [each.name for each in _files(path)], "kept": len(rows)}
     return ExampleSet(lines.select(rows), fingerprint, str(path), (part,))

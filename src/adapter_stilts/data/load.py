@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from adapter_stilts.data import cache
 from adapter_stilts.data.checks import check_example
+from adapter_stilts.data.code_digest import code_digest, package_digest
 from adapter_stilts.data.folders import (
     FilePart,
     check_folder,
@@ -23,14 +23,13 @@ from adapter_stilts.data.folders import (
 from adapter_stilts.data.hub import HubPart, hub_parts
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import cache_dir
 from adapter_stilts.tasks.spec import Example, Row, Split, TaskSpec
 
 if TYPE_CHECKING:
     import datasets
 
-FORMAT_VERSION = 1
-"""Raised when the readers come to read the same bytes differently."""
+_READERS = package_digest("adapter_stilts.data", "adapter_stilts.tasks")
+"""The code that reads rows and checks examples; a task's own function counts for itself."""
 
 Part = FilePart | HubPart
 
@@ -40,15 +39,17 @@ class ExampleSet:
     """The examples of one split, and what they are.
 
     `examples` has the columns of the example type of the task's head. `fingerprint` stands for
-    the content: equal files give equal fingerprints wherever they lie. `origin` is "hub",
-    "sample" or the folder as it was given. Each of `parts` tells a source's name, its files (or
-    its Hub id, revision and splits), and the rows kept and left out.
+    their content, whatever they were read from and by whatever code. `origin` is "hub", "sample"
+    or the folder as it was given. Each of `parts` tells a source's name, its files (or its Hub
+    id, revision and splits), and the rows kept and left out. `read_from` stands for the bytes of
+    the files and what was drawn of them, whatever code read them.
     """
 
     examples: datasets.Dataset
     fingerprint: str
     origin: str
     parts: tuple[dict[str, Any], ...]
+    read_from: str = ""
 
 
 def load_examples(
@@ -81,20 +82,23 @@ def load_examples(
         raise UserError(f"seed {seed}: a seed is not negative")
     origin = str(file) if file else resolve_where(where)
     parts = [given_part(task, file)] if file else find_all(task, split, origin)
-    fingerprint = fingerprint_of(task, split, parts)
-    folder = cache_dir() / "examples" / fingerprint
-    counts = cache.ensure_examples(
-        folder, task.head, _code(task), lambda counts: _examples(task, parts, counts)
+    read_from = read_from_of(task, split, parts)
+    written = cache.ensure_examples(
+        examples_key(task, read_from), task.head, lambda counts: _examples(task, parts, counts)
     )
-    examples = cache.map_examples(folder, fingerprint)
+    # A label is a number: what it means is content, too.
+    meaning = [task.head, list(task.labels), task.choices]
+    fingerprint = cache.digest([written.content, meaning])[:32]
+    examples = cache.map_examples(written.folder, fingerprint)
     if limit is not None and limit < len(examples):
-        drawn = np.random.default_rng(seed).choice(len(examples), size=limit, replace=False)
-        fingerprint = cache.digest([fingerprint, "limit", limit, "seed", seed])[:32]
-        examples = examples.select(drawn.tolist())
+        rows = np.random.default_rng(seed).choice(len(examples), size=limit, replace=False).tolist()
+        fingerprint = cache.digest([fingerprint, "rows", rows])[:32]
+        read_from = cache.digest([read_from, "limit", limit, "seed", seed])[:32]
+        examples = examples.select(rows)
     described = tuple(
-        {**part.describe(), **count} for part, count in zip(parts, counts, strict=True)
+        {**part.describe(), **count} for part, count in zip(parts, written.parts, strict=True)
     )
-    return ExampleSet(examples, fingerprint, origin, described)
+    return ExampleSet(examples, fingerprint, origin, described, read_from)
 
 
 def resolve_where(where: str | None) -> str:
@@ -126,8 +130,8 @@ def find_all(task: TaskSpec, split: Split, origin: str) -> Sequence[Part]:
     )
 
 
-def fingerprint_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
-    """A hash of all that decides the examples."""
+def read_from_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
+    """A hash of what the examples are read from: of the files' bytes, not of where they lie."""
     identities = []
     for part in parts:
         if isinstance(part, FilePart):
@@ -138,20 +142,17 @@ def fingerprint_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
         else:
             identities.append(part.identity())
     spec = [task.name, split, task.head, list(task.labels), task.choices, task.unanswerable]
-    return cache.digest({"version": FORMAT_VERSION, "task": spec, "parts": identities})[:32]
+    # The records of modules name this hash: it is computed as it has been from the first one on.
+    return cache.digest({"version": 1, "task": spec, "parts": identities})[:32]
 
 
-def _code(task: TaskSpec) -> str:
-    """A hash of the task's function: the fingerprint speaks of the data only."""
-    try:
-        return cache.digest(inspect.getsource(task.to_example))
-    except (OSError, TypeError):  # typed into an interpreter
-        return "unknown"
+def examples_key(task: TaskSpec, read_from: str) -> str:
+    """The key of examples in the cache: what they are read from, and all code that makes them."""
+    rules = [task.unlabelled, task.repeated_ids, _READERS, code_digest(task.to_example)]
+    return cache.digest([read_from, *rules])[:32]
 
 
-def _examples(
-    task: TaskSpec, parts: Sequence[Part], counts: list[dict[str, int]]
-) -> Iterator[Example]:
+def _examples(task: TaskSpec, parts: Sequence[Part], counts: cache.Parts) -> Iterator[Example]:
     """Every example of every part, checked; `counts` gains the numbers of each part."""
     seen: set[str] = set()
     for part in parts:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from adapter_stilts.data.cache import examples_folder
 from adapter_stilts.data.folders import FilePart
 from adapter_stilts.data.hub import HubPart, in_cache
-from adapter_stilts.data.load import find_all, fingerprint_of, resolve_where
+from adapter_stilts.data.load import examples_key, find_all, read_from_of, resolve_where
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import cache_dir
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -80,8 +80,8 @@ def _folder(parts: dict[Split, list[FilePart]], index: int) -> str:
 
 def _hub_status(task: TaskSpec, parts: dict[Split, list[HubPart]]) -> DataStatus:
     ids = ", ".join(part.hub.id for part in parts["train"])
-    folders = (cache_dir() / "examples" / fingerprint_of(task, each, parts[each]) for each in parts)
-    if all((folder / "examples.json").is_file() for folder in folders):
+    keys = (examples_key(task, read_from_of(task, each, parts[each])) for each in parts)
+    if all((examples_folder(key) / "examples.json").is_file() for key in keys):
         return DataStatus(True, "hub", f"{ids}, converted in the cache")
     if all(in_cache(part.hub, split) for split in SPLITS for part in parts[split]):
         return DataStatus(True, "hub", f"{ids}, downloaded")

@@ -12,7 +12,7 @@ from adapter_stilts.errors import UserError
 
 @dataclass(frozen=True)
 class TextFile:
-    """The text of one language: its lines without the empty ones, and a hash of the file."""
+    """The text of one language: its lines without the empty ones, and a hash of these."""
 
     language: str
     lines: tuple[str, ...]
@@ -47,4 +47,5 @@ def _read(path: Path) -> TextFile:
     lines = tuple(stripped for line in text.split("\n") if (stripped := line.strip()))
     if not lines:
         raise UserError(f"{path}: the file has no text")
-    return TextFile(path.stem, lines, hashlib.sha256(raw).hexdigest())
+    content = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return TextFile(path.stem, lines, content)

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import default_device, find_backbone, resolve_precision
+from adapter_stilts.backbones.hub import TOKENIZER_FILES
+from adapter_stilts.data.cache import digest, file_digests
+from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.evaluation.contenders import Contender
 from adapter_stilts.evaluation.data import TargetData
@@ -30,6 +33,9 @@ OnLanguage = Callable[[str, str, Entry], None]
 
 RULES = 1
 """Raised when this code comes to predict or score the same data differently."""
+
+_CODE = package_digest(*(f"adapter_stilts.{part}" for part in ("features", "inference", "metrics")))
+"""What makes features, predictions and scores: edited, it makes them anew."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,8 @@ class Job:
         dtype = resolve_precision(self.settings.precision, default_device())
         found: dict[str, Any] = {
             "rules": RULES,
+            "code": _CODE[:16],
+            "tokenizer": self._tokenizer,
             "precision": str(dtype).removeprefix("torch."),
             "limit": self.settings.limit,
             "max_length": contender.window[0],
@@ -108,6 +116,15 @@ class Job:
         if self.target.retrieval is not None:
             return {**found, "layer": self.settings.layer, "pooling": self.settings.pooling}
         return {**found, "stride": contender.window[1]}
+
+    @cached_property
+    def _tokenizer(self) -> str:
+        """A hash of the files of a folder's tokenizer; elsewhere it changes with the weights."""
+        folder = Path(self.backbone).expanduser()
+        if not folder.is_dir():
+            return ""
+        files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+        return digest(file_digests(files))[:16]
 
     def finished(self, number: int, language: str) -> Entry | None:
         """The entry of a language that is done, as it would be done now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -17,15 +16,8 @@ import datasets
 import pyarrow as pa
 from filelock import FileLock
 
-from adapter_stilts.features import (
-    choice,
-    classification,
-    embedding,
-    span,
-    special,
-    tagging,
-    text,
-)
+from adapter_stilts.data.code_digest import package_digest
+from adapter_stilts.features import choice, classification, embedding, span, tagging, text
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -43,11 +35,7 @@ ENCODERS: dict[HeadKind, ModuleType] = {
     "text": text,
 }
 
-# As imported: the files may be edited while a process runs the old code.
-_SOURCES = {
-    kind: inspect.getsource(special) + inspect.getsource(module)
-    for kind, module in ENCODERS.items()
-}
+_CODE = package_digest("adapter_stilts.features")
 _BATCH = 512
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 """What ends an Arrow stream; one cut off between two batches would read as if it were whole."""
@@ -120,19 +108,37 @@ def features_key(
 ) -> str:
     """A hash of everything that decides the features, the encoding code among it."""
     parts = [
-        _SOURCES[kind],
+        encoding_identity(tokenizer),
         fingerprint,
-        _tokenizer_digest(tokenizer),
         json.dumps([kind, max_length, stride, tags]),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def encoding_identity(tokenizer: PreTrainedTokenizerFast) -> str:
+    """A hash of what turns examples into features: the code of this package, and the tokenizer."""
+    return hashlib.sha256(f"{_CODE} {_tokenizer_digest(tokenizer)}".encode()).hexdigest()
 
 
 _DIGESTS: WeakKeyDictionary[Any, tuple[int, str]] = WeakKeyDictionary()
 
 
 def _tokenizer_digest(tokenizer: PreTrainedTokenizerFast) -> str:
-    """A hash of the tokenizer, kept: writing down 250,000 pieces takes a tenth of a second."""
+    """A hash of the tokenizer.
+
+    That of its pieces is kept: writing down 250,000 takes a tenth of a second.
+    """
+    backend = tokenizer.backend_tokenizer
+    around = [backend.normalizer, backend.pre_tokenizer, backend.post_processor]
+    options = [tokenizer.special_tokens_map, tokenizer.truncation_side, tokenizer.padding_side]
+    found = hashlib.sha256(_vocabulary_digest(tokenizer).encode())
+    for part in around:
+        found.update(b"" if part is None else part.__getstate__())
+    found.update(json.dumps(options, sort_keys=True, default=str).encode())
+    return found.hexdigest()
+
+
+def _vocabulary_digest(tokenizer: PreTrainedTokenizerFast) -> str:
     backend = tokenizer.backend_tokenizer
     # `len(tokenizer)` would go through all pieces, each time.
     pieces = backend.get_vocab_size(with_added_tokens=False)

@@ -14,6 +14,7 @@ from typing import Any
 from accelerate import PartialState
 
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.features.build import encoding_identity
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.heads import head_name
 from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_method
@@ -194,6 +195,8 @@ def run_id(lesson: Lesson, recipe: Recipe, seed: int, engine: Engine, data: Data
         "seed": seed,
         "backbone": engine.fingerprint,
         "data": [part.fingerprint for parts in data for part in parts],
+        "encoding": encoding_identity(engine.backbone.tokenizer),
+        "max_length": [task.max_length for task in lesson.tasks],
         "world": PartialState().num_processes,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -113,7 +113,10 @@ def _task(module: Module) -> TaskSpec:
 
 
 def _dev_examples(module: Module, data: str | None) -> ExampleSet | None:
-    """The examples that the record names, by their fingerprint."""
+    """The examples that the record names, by their fingerprint.
+
+    Records of earlier versions name what the examples were read from.
+    """
     recorded = module.record.data.get("dev")
     if not isinstance(recorded, dict):
         return None
@@ -123,6 +126,6 @@ def _dev_examples(module: Module, data: str | None) -> ExampleSet | None:
         found = load_examples(
             _task(module), "dev", data, limit=limit, seed=seed if isinstance(seed, int) else 0
         )
-        if found.fingerprint == recorded.get("fingerprint"):
+        if recorded.get("fingerprint") in (found.fingerprint, found.read_from):
             return found
     return None

@@ -1,0 +1,134 @@
+"""A function's digest changes with all that it uses, and with nothing else."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import adapter_stilts
+from adapter_stilts.data.code_digest import code_digest, package_digest
+from adapter_stilts.tasks.registry import get_task
+
+TASK = """
+import re
+from helpers import names
+
+SUFFIX = ("a", "b")
+PATTERN = re.compile("x+")
+
+class Maker:
+    end = "."
+    def make(self, text):
+        return text + self.end
+
+def helper(text):
+    return Maker().make(text) + SUFFIX[0]
+
+def to_example(row):
+    def inner(text):
+        return helper(PATTERN.sub("y", text))
+    return {"text": inner(row["text"]), "label": names.LABELS.index(row["label"])}
+"""
+HELPERS = {"helpers/__init__.py": "", "helpers/names.py": "LABELS = ['no', 'yes']\nUNUSED = 1\n"}
+
+
+def digest_of(folder: Path, task: str = TASK, **helpers: str) -> str:
+    """The digest that another process computes of the task's function."""
+    written = {**HELPERS, "task.py": task}
+    written |= {f"helpers/{name}.py": text for name, text in helpers.items()}
+    for name, text in written.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    asked = "import task; from adapter_stilts.data.code_digest import code_digest as d; "
+    asked += "print(d(task.to_example))"
+    source = str(Path(adapter_stilts.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", asked],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_any_edit_changes_the_digest(tmp_path: Path) -> None:
+    edits = [
+        TASK.replace('"y"', '"z"'),
+        TASK.replace("SUFFIX[0]", "SUFFIX[1]"),
+        TASK.replace('("a", "b")', '("c", "b")'),
+        TASK.replace('"x+"', '"x*"'),
+        TASK.replace('end = "."', 'end = "!"'),
+        TASK.replace("text + self.end", "self.end + text"),
+        TASK.replace('compile("x+")', 'compile("x+", re.I)'),
+    ]
+    assert all(edit != TASK for edit in edits)
+    found = [digest_of(tmp_path, edit) for edit in (TASK, *edits)]
+    found.append(digest_of(tmp_path, names="LABELS = ['yes', 'no']\n"))
+    assert len(set(found)) == len(found)
+
+
+def test_the_same_code_has_the_same_digest(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    first = digest_of(tmp_path)
+    assert digest_of(elsewhere) == first
+    moved = "# A comment, and lines moved.\n\n" + TASK
+    assert digest_of(tmp_path, moved) == first
+    unused = "LABELS = ['no', 'yes']\nUNUSED = 2\n"
+    assert digest_of(tmp_path, names=unused) == first
+
+
+def closing(value: Any) -> Callable[[Any], Any]:
+    return lambda row: (value, row)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        closing,
+        lambda value: functools.partial(closing, value),
+        lambda value: lambda row, end=value: (row, end),
+        lambda value: eval(f"lambda row: {value!r}"),
+        lambda value: closing(closing(value)),
+        lambda value: closing({"deep": [{value}]}),
+        lambda value: closing(re.compile(str(value) * 300)),
+    ],
+)
+def test_what_a_function_holds_counts(make: Callable[[Any], Callable[[Any], Any]]) -> None:
+    assert code_digest(make("one")) == code_digest(make("one")) != code_digest(make("two"))
+
+
+def test_functions_that_call_each_other_come_to_an_end() -> None:
+    module = ModuleType("circle")
+    code = "def a(row):\n    return b(row)\ndef b(row):\n    return a(row), me.a\n"
+    exec(code, vars(module))
+    vars(module)["me"] = module
+    assert code_digest(module.a) == code_digest(module.a) != code_digest(module.b)
+
+
+def test_tasks_with_one_function_have_one_digest() -> None:
+    squad, other = get_task("squad").to_example, get_task("qqp").to_example
+    assert code_digest(squad) == code_digest(get_task("squad-v2").to_example)
+    assert code_digest(squad) != code_digest(other)
+
+
+def test_a_package_is_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made/__init__.py").write_text("")
+    (tmp_path / "made/part.py").write_text("A = 1\n")
+    first = package_digest("made")
+    assert package_digest("made") == first
+    (tmp_path / "made/part.py").write_text("A = 2\n")
+    assert package_digest("made") != first
