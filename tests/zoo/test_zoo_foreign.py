@@ -112,6 +112,11 @@ def test_language_adapter_below_a_task(
         {"use_rslora": True},
         {"target_modules": ["query", "key", "value", "intermediate.dense"]},
         {"layers_to_transform": [0, 2]},
+        {"fan_in_fan_out": True},
+        {"init_lora_weights": "gaussian"},
+        {"init_lora_weights": "orthogonal"},
+        {"exclude_modules": ["encoder.layer.1.attention.self.query"], "target_modules": ["query"]},
+        {"modules_to_save": ["pooler"]},
     ],
 )
 def test_lora_of_peft_computes_the_same(
@@ -120,7 +125,9 @@ def test_lora_of_peft_computes_the_same(
     folder = lora(**changes)
     hub.add(REPO, files_of(folder))
     record = pull(REPO).record
-    assert record.method == ("lora-all" if "target_modules" in changes else "lora")
+    assert record.method == (
+        "lora-all" if "intermediate.dense" in changes.get("target_modules", ()) else "lora"
+    )
     batch = token_batch(engine, "span")
     load_composition(engine, REPO)
     base = AutoModel.from_pretrained(engine.backbone.path)
@@ -158,6 +165,16 @@ def test_a_folder_of_plain_peft_is_used_as_it_is(
         ({"bias": "all"}, "bias"),
         ({"rank_pattern": {"query": 2}}, "rank_pattern"),
         ({"target_modules": ["attention.output.dense"]}, "no LoRA here"),
+        ({"alpha_pattern": {"query": 2}}, "alpha_pattern"),
+        ({"bias": "lora_only"}, "bias"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights 'pissa'"),
+        ({"init_lora_weights": "pissa_niter_2"}, "init_lora_weights 'pissa_niter_2'"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights 'olora'"),
+        ({"modules_to_save": ["LayerNorm"]}, "LayerNorm"),
+        ({"modules_to_save": ["pooler", "word_embeddings"]}, "word_embeddings"),
+        ({"trainable_token_indices": [5]}, "trainable_token_indices"),
+        ({"target_modules": ["word_embeddings"]}, "no LoRA here"),
     ],
 )
 def test_lora_that_cannot_be_expressed(
@@ -167,6 +184,60 @@ def test_lora_that_cannot_be_expressed(
     with pytest.raises(UserError, match=words) as caught:
         pull(REPO)
     assert str(caught.value).startswith(f"{REPO}/")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("init_lora_weights", "corda"),
+        ("init_lora_weights", "lora_ga"),
+        ("init_lora_weights", "something-new"),
+        ("init_lora_weights", ["pissa"]),
+        ("loftq_config", {"loftq_bits": 4}),
+        ("target_parameters", ["query.weight"]),
+        ("layer_replication", [[0, 2]]),
+        ("alora_invocation_tokens", [5]),
+        ("a_setting_of_the_future", True),
+        ("modules_to_save", "classifier"),
+        ("use_rslora", "yes"),
+    ],
+)
+def test_settings_that_are_not_plain(
+    engine: Engine, lora: Callable[..., Path], key: str, value: Any
+) -> None:
+    path = lora() / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(UserError, match=key) as caught:
+        load_composition(engine, str(path.parent))
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "base_model.model.encoder.layer.0.output.LayerNorm.weight",
+        "base_model.model.embeddings.word_embeddings.weight",
+        "base_model.model.encoder.layer.0.attention.self.query.bias",
+        "encoder.layer.0.output.dense.weight",
+        "base_model.model.encoder.layer.0.attention.self.query.lora_B.bias",
+    ],
+)
+def test_weights_beside_lora_and_head(engine: Engine, lora: Callable[..., Path], key: str) -> None:
+    """They change the trunk, whatever the configuration says."""
+    path = lora() / "adapter_model.safetensors"
+    save_file({**load_file(path), key: torch.ones(32)}, path)
+    with pytest.raises(UserError, match=key.rpartition(".")[2]):
+        load_composition(engine, str(path.parent))
+
+
+def test_a_revision_of_the_backbone_is_kept(hub: Hub, lora: Callable[..., Path]) -> None:
+    path = lora() / "adapter_config.json"
+    about = {**json.loads(path.read_text()), "revision": "abc123"}
+    about["base_model_name_or_path"] = "FacebookAI/xlm-roberta-base"
+    path.write_text(json.dumps(about))
+    hub.add(REPO, files_of(path.parent))
+    assert pull(REPO).record.backbone["revision"] == "abc123"
 
 
 def test_kinds_that_are_not_supported(

@@ -28,7 +28,7 @@ class Foreign:
     """What the files of someone else's module say.
 
     `head` is the kind of its head, empty where it has none that is known here; `labels` is how
-    many that head has.
+    many that head has. `revision` is the backbone's, where one is named.
     """
 
     method: str
@@ -37,6 +37,7 @@ class Foreign:
     head: str
     labels: int
     parameters: int
+    revision: str = ""
 
 
 def read_adapter(folder: Path) -> Foreign:
@@ -182,40 +183,65 @@ def read_peft(folder: Path, name: str) -> Foreign:
         head="",
         labels=0,
         parameters=_parameters(folder / WEIGHTS),
+        revision=_text(about.get("revision")),
     )
 
 
+_PLAIN_INITS = (None, True, False, "gaussian", "eva", "orthogonal")
+"""Beginnings that leave the backbone's weights as they are. The others (PiSSA, OLoRA, CorDA, LoftQ,
+LoRA-GA and what may come) take something out of them, so the LoRA fits these weights alone."""
+_FREE = {
+    *("peft_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision"),
+    *("task_type", "inference_mode", "runtime_config", "r", "lora_alpha", "lora_dropout"),
+    *("use_rslora", "init_lora_weights", "eva_config", "bias", "modules_to_save"),
+    # Which matrices are adapted is read from the weights; linear ones have no fan-in-fan-out.
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+    *("fan_in_fan_out", "megatron_core", "qalora_group_size"),
+}
+"""Settings of peft that are read here, or change nothing that is computed by a saved LoRA."""
+_HEADS = ("classifier", "qa_outputs", "score", "pooler", "lm_head")
+"""Parts above the trunk, which are left behind."""
+_HEAD_KEY = re.compile(rf"base_model\.model\.(?:\w+\.)?(?:{'|'.join(_HEADS)})\.[\w.]+")
+
+
 def _check_variety(path: Path, about: Mapping[str, Any]) -> None:
-    """What else peft's LoRA can do; all of it would change what is computed."""
-    unusual = [
-        key
-        for key in (
-            "use_dora",
-            "lora_bias",
-            "use_qalora",
-            "use_bdlora",
-            "rank_pattern",
-            "alpha_pattern",
-            "layer_replication",
-            "megatron_config",
-            "alora_invocation_tokens",
-            "trainable_token_indices",
-            "target_parameters",
-        )
-        if about.get(key)
-    ]
-    if about.get("bias", "none") != "none":
+    """Refuses whatever else peft's LoRA can do: all of it would change what is computed."""
+    unusual = sorted(key for key, value in about.items() if key not in _FREE and value)
+    if about.get("bias") not in (None, "none"):
         unusual.append("bias")
     if unusual:
-        raise UserError(f"{path}: a LoRA with '{unusual[0]}' is not supported")
+        raise UserError(f"{path}: a LoRA with '{brief(unusual[0])}' is not supported")
+    how = about.get("init_lora_weights")
+    if how not in _PLAIN_INITS:
+        raise UserError(
+            f"{path}: a LoRA with init_lora_weights '{brief(how)}' needs other backbone weights "
+            "than the published ones: ask its author to convert it (peft's save_pretrained with "
+            "path_initial_model_for_weight_conversion)"
+        )
+    if not isinstance(about.get("use_rslora", False), bool):
+        raise UserError(f"{path}: 'use_rslora' is neither true nor false")
+    saved = about.get("modules_to_save") or []
+    if not isinstance(saved, list):
+        raise UserError(f"{path}: 'modules_to_save' is no list")
+    other = [each for each in saved if each not in _HEADS]
+    if other:
+        raise UserError(
+            f"{path}: a LoRA that comes with trained weights of '{brief(other[0])}' is not "
+            "supported: besides the LoRA only a head may be learnt"
+        )
 
 
 def _places(path: Path) -> dict[str, tuple[str, int, str, str]]:
     """For every tensor of the LoRA: where it belongs, the layer, the matrix, and A or B."""
     found = {}
     for key in shapes_in(path):
+        if _HEAD_KEY.fullmatch(key):
+            continue
         if ".lora_" not in key:
-            continue  # the head
+            raise UserError(
+                f"{path}: '{brief(key)}' is neither part of a LoRA nor of a head, so the backbone "
+                "was changed too: not supported"
+            )
         match = _KEY.fullmatch(key)
         matrix = _MATRICES.get(match[3]) if match else None
         if match is None or matrix is None or int(match[2]) not in _LAYERS:

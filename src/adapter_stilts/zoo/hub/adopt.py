@@ -8,12 +8,13 @@ import hashlib
 import re
 from pathlib import Path
 
-from adapter_stilts.backbones import EMBEDDED
+from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.backbones.embedded import is_embedded
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft, rename
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.modules.methods import is_invertible
+from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.hub.offer import Offer
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -94,7 +95,7 @@ def _record(found: Foreign, name: str, source: str, identity: str) -> ModuleReco
         # Only the weights of the backbone itself, which nobody has loaded here, give a fingerprint.
         backbone={
             "name": EMBEDDED if is_embedded(found.backbone) else found.backbone,
-            "revision": "",
+            "revision": found.revision if is_hub_id(hub_id(found.backbone)) else "",
             "model_type": found.model_type,
             "fingerprint": "",
         },
