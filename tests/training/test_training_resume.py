@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -9,8 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from training_kit import Spy, Train  # type: ignore[import-not-found]
 
+from adapter_stilts.errors import UserError
 from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
+from adapter_stilts.training.checkpoint import (
+    MANIFEST,
+    copy_into,
+    latest_checkpoint,
+    write_manifest,
+)
+from adapter_stilts.training.run import InterruptedTrainingError
 from adapter_stilts.zoo.record import ModuleRecord
 
 Worker = Callable[..., list[int]]
@@ -99,6 +111,91 @@ def test_the_embedded_backbone_killed_at_any_moment_ends_with_the_same_weights(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def _rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path)
+
+
+def _first(tensors: dict[str, Any]) -> str:
+    return min(tensors)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "lacking a tensor": lambda path: _rewrite(path, lambda found: found.pop(_first(found))),
+    "foreign tensor": lambda path: _rewrite(path, lambda found: found.update(x=torch.ones(2))),
+    "another shape": lambda path: _rewrite(
+        path, lambda found: found.update({_first(found): torch.zeros(1)})
+    ),
+    "other values": lambda path: _rewrite(
+        path, lambda found: found.update({_first(found): found[_first(found)] + 1})
+    ),
+}
+
+
+@pytest.fixture
+def stopped(train: Train, spy: Spy, tmp_path: Path) -> Path:
+    """The checkpoint of a run that was stopped after its best step."""
+    spy.stop_at(4)
+    with pytest.raises(InterruptedTrainingError):
+        train(report_to="spy", evaluations=6, patience=0)
+    spy.on_step = None
+    found = latest_checkpoint(tmp_path / "module.unfinished")
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *itertools.product(("module", "best", "optimizer", "rng-0"), DAMAGES),
+        *itertools.product(("trainer_state.json", "files.json"), ("missing", "empty", "truncated")),
+    ],
+)
+def test_a_damaged_checkpoint_is_not_resumed_from(
+    train: Train, stopped: Path, tmp_path: Path, name: str, damage: str
+) -> None:
+    """Never other weights than those of an undisturbed run, without a word."""
+    path = stopped / (name if "." in name else f"{name}.safetensors")
+    DAMAGES[damage](path)
+    with pytest.raises(UserError, match=f"{path.name} is .*--overwrite") as caught:
+        train(report_to="spy", evaluations=6, patience=0, resume=True)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "module").exists()
+
+
+@pytest.mark.parametrize("damage", ["lacking a tensor", "foreign tensor", "another shape"])
+def test_weights_of_another_module_are_not_taken(tmp_path: Path, damage: str) -> None:
+    """Whatever the list of files says: `copy_` alone would stretch one value over a matrix."""
+    own = {"a": torch.zeros(3, 3), "b": torch.zeros(3)}
+    path = tmp_path / "best.safetensors"
+    save_file(own, path)
+    copy_into(own, load_file(path), path)
+    DAMAGES[damage](path)
+    with pytest.raises(UserError, match=r"best\.safetensors: .*--overwrite"):
+        copy_into(own, load_file(path), path)
+
+
+def test_as_many_processes_as_before(train: Train, stopped: Path) -> None:
+    """With more of them the batches would be dealt otherwise."""
+    (stopped / "rng-1.safetensors").write_bytes((stopped / "rng-0.safetensors").read_bytes())
+    (stopped / MANIFEST).unlink()
+    write_manifest(stopped)
+    with pytest.raises(UserError, match="written by 2 processes"):
+        train(report_to="spy", evaluations=6, patience=0, resume=True)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_finished_module_that_is_damaged_is_not_finished(train: Train, damage: str) -> None:
+    trained = train()
+    DAMAGES[damage](trained.path / HEAD_WEIGHTS)
+    with pytest.raises(UserError, match=f"{HEAD_WEIGHTS} is .*again"):
+        train(resume=True)
+
+
 def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(
     worker: Worker, settings: dict[str, Any], tmp_path: Path, number: signal.Signals
 ) -> None:

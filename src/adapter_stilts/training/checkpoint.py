@@ -7,10 +7,12 @@ A checkpoint is a folder `checkpoint-STEP` that appears whole or not at all:
     optimizer.safetensors   AdamW's moments; scheduler and parameter groups in its metadata
     rng-RANK.safetensors    random states of Python, NumPy, torch and CUDA
     trainer_state.json      transformers' own record: step, best score, callbacks' states
+    files.json              the SHA-256 of all of these, so that a damaged one is not resumed from
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -25,10 +27,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.safety import first_line, is_plain_path, read_json
+from adapter_stilts.zoo.record import sha256
 
 Tensors = dict[str, torch.Tensor]
 
 MODULE, BEST, OPTIMIZER = "module.safetensors", "best.safetensors", "optimizer.safetensors"
+MANIFEST = "files.json"
+BEGIN_ANEW = "begin anew with --overwrite"
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -48,6 +54,53 @@ def drop_older_checkpoints(folder: Path, keep: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def write_manifest(folder: Path) -> None:
+    """Writes down what the files of a checkpoint hold."""
+    found = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def check_manifest(folder: Path) -> None:
+    """Compares a checkpoint's files with what was written.
+
+    Raises:
+        UserError: names the first file that is missing or altered, and the remedy.
+    """
+    listed = None
+    with contextlib.suppress(UserError):
+        listed = read_json(folder / MANIFEST)
+    if not isinstance(listed, dict) or not listed.keys() >= {MODULE, OPTIMIZER}:
+        raise UserError(f"{folder / MANIFEST} is damaged or missing: {BEGIN_ANEW}")
+    for name, expected in listed.items():
+        path = folder / name
+        if not is_plain_path(name) or not path.is_file():
+            raise UserError(f"{path} is missing: {BEGIN_ANEW}")
+        if sha256(path) != expected:
+            raise UserError(f"{path} is damaged: its content is not what was saved; {BEGIN_ANEW}")
+
+
+def copy_into(parameters: Mapping[str, torch.Tensor], tensors: Tensors, path: Path) -> None:
+    """Sets parameters to what was saved of them, all and nothing else.
+
+    Raises:
+        UserError: the file at `path` lacks a tensor, or has one too many or of another shape.
+    """
+    odd = sorted(parameters.keys() ^ tensors.keys())
+    odd += [
+        key for key in parameters.keys() & tensors.keys() if not _fits(parameters, tensors, key)
+    ]
+    if odd:
+        raise UserError(f"{path}: '{odd[0]}' is not as it was saved; {BEGIN_ANEW}")
+    with torch.no_grad():
+        for key, parameter in parameters.items():
+            parameter.copy_(tensors[key])
+
+
+def _fits(parameters: Mapping[str, torch.Tensor], tensors: Tensors, key: str) -> bool:
+    one, other = parameters[key], tensors[key]
+    return one.shape == other.shape and one.dtype == other.dtype
+
+
 def read_tensors(path: Path) -> Tensors:
     """A safetensors file.
 
@@ -57,7 +110,9 @@ def read_tensors(path: Path) -> Tensors:
     try:
         return load_file(path)
     except (SafetensorError, FileNotFoundError) as error:
-        raise UserError(f"{path}: damaged or missing weights file ({error})") from error
+        raise UserError(
+            f"{path}: damaged or missing weights file ({first_line(error)}); {BEGIN_ANEW}"
+        ) from error
 
 
 def save_optimizer(

@@ -83,7 +83,7 @@ def finished(folder: Path, job: Job, *, resume: bool, overwrite: bool) -> Module
     """The record of the module at `folder` if a run to be resumed has ended already.
 
     Raises:
-        UserError: the module there is another run's.
+        UserError: the module there is another run's, or damaged.
     """
     lies_there = (folder / RECORD).exists() and not latest_checkpoint(unfinished(folder))
     if not resume or overwrite or not lies_there:
@@ -91,6 +91,7 @@ def finished(folder: Path, job: Job, *, resume: bool, overwrite: bool) -> Module
     record = ModuleRecord.read(folder)
     if record.run != job.run:
         raise _occupied(folder)
+    record.verify(folder)
     sweep(folder)
     return record
 

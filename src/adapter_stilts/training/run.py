@@ -14,7 +14,6 @@ from transformers import TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, default_device, find_backbone
-from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import load_engine
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.training.arguments import (
@@ -24,7 +23,7 @@ from adapter_stilts.training.arguments import (
     trainer_arguments,
 )
 from adapter_stilts.training.begin import add_module_of, check_method
-from adapter_stilts.training.checkpoint import latest_checkpoint
+from adapter_stilts.training.checkpoint import check_manifest, latest_checkpoint
 from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
 from adapter_stilts.training.finish import finish
 from adapter_stilts.training.folders import check_free, claim, finished, only_one, unfinished
@@ -161,11 +160,8 @@ def _train(trainer: ModuleTrainer, pace: Pace, checkpoint: Path | None) -> None:
     if checkpoint is None:
         trainer.train()
         return
-    path = checkpoint / TRAINER_STATE_NAME
-    try:
-        state = TrainerState.load_from_json(str(path))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged or missing ({error})") from error
+    check_manifest(checkpoint)
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     if pace.is_over(trainer.args, state):
         # Killed between its last checkpoint and the writing of the module.
         trainer.take_best(checkpoint, state)

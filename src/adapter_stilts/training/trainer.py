@@ -15,6 +15,7 @@ from transformers import PrinterCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
+from adapter_stilts.errors import UserError
 from adapter_stilts.features.batch import collate
 from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.engine import Engine, module_parameters
@@ -136,11 +137,9 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
             key: parameter.detach().to("cpu", copy=True) for key, parameter in parameters.items()
         }
 
-    def restore(self, tensors: files.Tensors) -> None:
-        """Sets the module's and its head's weights."""
-        with torch.no_grad():
-            for key, parameter in module_parameters(self.engine, self.name).items():
-                parameter.copy_(tensors[key])
+    def restore(self, tensors: files.Tensors, path: Path) -> None:
+        """Sets the module's and its head's weights to those of a checkpoint's file."""
+        files.copy_into(module_parameters(self.engine, self.name), tensors, path)
 
     def _maybe_log_save_evaluate(
         self, loss: torch.Tensor, grad_norm: torch.Tensor | float | None, *rest: Any, **named: Any
@@ -165,7 +164,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
 
     def _load_best_model(self) -> None:
         if self.best is not None:
-            self.restore(self.best)
+            self.restore(self.best, Path(self.args.output_dir) / files.BEST)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         run = Path(self.args.output_dir)
@@ -186,6 +185,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
                 for other in run.glob(".rng-*.safetensors"):
                     other.rename(folder / other.name[1:])
                 self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+                files.write_manifest(folder)
             files.drop_older_checkpoints(run, keep=target)
         self.accelerator.wait_for_everyone()
 
@@ -201,7 +201,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
-        self.restore(files.read_tensors(folder / files.MODULE))
+        self.restore(files.read_tensors(folder / files.MODULE), folder / files.MODULE)
         if (folder / files.BEST).exists():
             self.best = files.read_tensors(folder / files.BEST)
 
@@ -211,7 +211,12 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
             files.load_optimizer(path, self.optimizer, self.lr_scheduler)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            path = Path(checkpoint) / f"rng-{self.args.process_index}.safetensors"
-            if path.exists():
-                files.load_rng(path)
+        if checkpoint is None:
+            return
+        states = sorted(Path(checkpoint).glob("rng-*.safetensors"))
+        if len(states) != self.args.world_size:
+            raise UserError(
+                f"{checkpoint} was written by {len(states)} processes: resume with as many, not "
+                f"{self.args.world_size}"
+            )
+        files.load_rng(Path(checkpoint) / f"rng-{self.args.process_index}.safetensors")
