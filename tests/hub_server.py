@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVISIONS = {COMMIT, "main", "refs/convert/parquet"}
+
+
+Change = Callable[[str, bytes, dict[str, str]], tuple[bytes, dict[str, str]]]
+"""What becomes of an answer: of the path, its content and its headers."""
 
 
 class HubHandler(BaseHTTPRequestHandler):
@@ -23,6 +27,7 @@ class HubHandler(BaseHTTPRequestHandler):
 
     root: Path
     asked: list[str]
+    change: Change = staticmethod(lambda path, content, headers: (content, headers))
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -53,7 +58,12 @@ class HubHandler(BaseHTTPRequestHandler):
             entries = [each for each in self._tree(repo) if str(each["path"]).startswith(below)]
             self._send(200, json.dumps(entries).encode(), {})
         else:
-            about = {"id": repo, "sha": COMMIT, "siblings": []}
+            siblings = [
+                {"rfilename": each["path"], "size": each["size"], "blobId": each["oid"]}
+                for each in self._tree(repo)
+                if each["type"] == "file"
+            ]
+            about = {"id": repo, "sha": COMMIT, "siblings": siblings}
             self._send(200, json.dumps(about).encode(), {})
 
     def _tree(self, repo: str) -> list[dict[str, object]]:
@@ -85,8 +95,11 @@ class HubHandler(BaseHTTPRequestHandler):
         self._send(404, b"{}", {"X-Error-Code": code})
 
     def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"X-Repo-Commit": COMMIT, **headers}.items():
+        content, headers = self.change(
+            self.path, content, {"X-Repo-Commit": COMMIT, "Status": str(status), **headers}
+        )
+        self.send_response(int(headers.pop("Status")))
+        for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -95,20 +108,25 @@ class HubHandler(BaseHTTPRequestHandler):
 
 
 def _sha1(path: Path) -> str:
-    return hashlib.sha1(path.read_bytes()).hexdigest()
+    """What git calls it, as the Hub does."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def serve(root: Path) -> tuple[ThreadingHTTPServer, list[str]]:
+def serve(root: Path, change: Change | None = None) -> tuple[ThreadingHTTPServer, list[str]]:
     """A server on a free port, which the caller runs and closes, and what it has been asked."""
     asked: list[str] = []
-    handler = type("Handler", (HubHandler,), {"root": root, "asked": asked})
+    members: dict[str, object] = {"root": root, "asked": asked}
+    if change is not None:
+        members["change"] = staticmethod(change)
+    handler = type("Handler", (HubHandler,), members)
     return ThreadingHTTPServer(("127.0.0.1", 0), handler), asked
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[tuple[str, list[str]]]:
+def serving(root: Path, change: Change | None = None) -> Iterator[tuple[str, list[str]]]:
     """A running server: its address, and what it has been asked."""
-    server, asked = serve(root)
+    server, asked = serve(root, change)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

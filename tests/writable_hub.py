@@ -8,6 +8,7 @@ ranges, and search by tags.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
@@ -34,7 +35,9 @@ class Fault:
     """What goes wrong with the next `times` requests for an address with `where` in it.
 
     `status` is answered in place of what was asked for, with `headers` and `body`; else the body is
-    cut after `cut` bytes, or its last byte is changed (`spoil`).
+    cut after `cut` bytes, or its last byte is changed (`spoil`), or `more` is added to it, or comes
+    in pieces of a byte (`drip`: seconds between them), or does not end (`endless`). `replaced` are
+    headers of the ordinary answer that are others.
     """
 
     where: str
@@ -45,6 +48,10 @@ class Fault:
     body: bytes = b"{}"
     cut: int = -1
     spoil: bool = False
+    replaced: dict[str, str] = field(default_factory=dict)
+    more: int = 0
+    drip: float = 0.0
+    endless: bool = False
 
 
 @dataclass
@@ -332,22 +339,31 @@ class Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
-        fault = self.fault
-        if fault and fault.spoil and content:
+        fault = self.fault or Fault("")
+        if fault.spoil and content:
             content = content[:-1] + bytes([content[-1] ^ 1])
+        content += b" " * fault.more
         self.send_response(status)
-        for name, value in headers.items():
+        length = {} if fault.endless else {"Content-Length": str(len(content))}
+        for name, value in {**headers, **length, **fault.replaced}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command == "HEAD":
             return
-        if fault and fault.cut >= 0:
-            self.wfile.write(content[: fault.cut])
+        self._send_body(content, fault)
+
+    def _send_body(self, content: bytes, fault: Fault) -> None:
+        self.close_connection = fault.cut >= 0 or fault.endless or fault.drip > 0
+        with contextlib.suppress(OSError):
+            if fault.drip:
+                for byte in content:
+                    self.wfile.write(bytes([byte]))
+                    threading.Event().wait(fault.drip)
+                return
+            self.wfile.write(content if fault.cut < 0 else content[: fault.cut])
             self.wfile.flush()
-            self.close_connection = True
-            return
-        self.wfile.write(content)
+            while fault.endless:
+                self.wfile.write(b" " * 65_536)
 
 
 def _tags(card: bytes) -> list[str]:

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from adapter_stilts.data import data_status, load_examples
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import HubData, TaskSpec
 
@@ -31,7 +31,7 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
     task = task_of(case)
     try:
         found = load_examples(task, "train", "hub")
-    except UserError as error:
+    except (UserError, FailureError) as error:
         return {"error": str(error)}
     status = data_status(task, "hub")
     return {

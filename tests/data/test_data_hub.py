@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hub_server import COMMIT, serving
+from hub_server import COMMIT, Change, serving
 
 Client = Callable[..., list[dict[str, Any]]]
 
@@ -166,3 +166,60 @@ def test_without_the_hub(hub: tuple[str, list[str]], client: Client, cache: Path
         assert again == loaded
         assert other["error"].startswith(complaint)
         assert other["error"].endswith("(the cache has it at another revision than this one needs)")
+
+
+def _etag(path: str, content: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    return content, {**headers, "ETag": '"../../../../outside"'} if "ETag" in headers else headers
+
+
+def _commit(path: str, content: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    return content, {**headers, "X-Repo-Commit": "../../../outside"}
+
+
+def _spoilt(path: str, content: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    wrong = content[:-1] + bytes([content[-1] ^ 1]) if path.endswith("train-0.parquet") else content
+    return wrong, headers
+
+
+def _longer(path: str, content: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    return content + b" " * (100 if path.endswith("train-0.parquet") else 0), headers
+
+
+def _broken(path: str, content: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    return content[:-5] if path.startswith("/api") else content, headers
+
+
+def _outside(path: str, content: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    return content.replace(b"data/train-0.parquet", b"../../train-0.parquet"), headers
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_etag, "ETag"),
+        (_commit, "no commit"),
+        (_spoilt, "hash"),
+        (_longer, "wrong length"),
+        (_broken, "broken JSON"),
+        (_outside, "no file's name"),
+    ],
+)
+def test_answers_that_are_refused(
+    root: Path, client: Client, tmp_path: Path, change: Change, words: str
+) -> None:
+    with serving(root, change) as (endpoint, _):
+        (answer,) = client([PLAIN], endpoint)
+    said = str(answer["error"])
+    assert words in said and "\n" not in said and "cannot be reached" not in said
+    assert not list(tmp_path.rglob("outside*"))
+
+
+def test_a_busy_hub_is_asked_five_times(root: Path, client: Client) -> None:
+    def busy(path: str, content: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+        where = path.endswith("README.md")
+        return content, {**headers, "Status": "503"} if where else headers
+
+    with serving(root, busy) as (endpoint, asked):
+        (answer,) = client([PLAIN], endpoint)
+    assert "status 503" in answer["error"]
+    assert len([each for each in asked if each.endswith("README.md")]) == 5

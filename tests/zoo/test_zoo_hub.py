@@ -17,8 +17,8 @@ from huggingface_hub.utils._http import reset_sessions
 
 from adapter_stilts import pull, push
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hub.retry import ATTEMPTS
 from adapter_stilts.modules.engine import Engine
-from adapter_stilts.zoo.hub.calls import ATTEMPTS
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.search import search
 from adapter_stilts.zoo.local import find_module
@@ -35,7 +35,7 @@ BACKBONE = "tiny/plain"
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, none of them in earnest."""
     pauses: list[float] = []
-    monkeypatch.setattr("adapter_stilts.zoo.hub.calls.time.sleep", pauses.append)
+    monkeypatch.setattr("adapter_stilts.hub.retry.time.sleep", pauses.append)
     return pauses
 
 

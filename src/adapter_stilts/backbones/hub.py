@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import (
-    constants,
-    get_session,
-    hf_hub_download,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -27,7 +19,10 @@ from huggingface_hub.errors import (
 
 from adapter_stilts.backbones.backbone import Backbone
 from adapter_stilts.errors import FailureError, UserError, suggest
-from adapter_stilts.safety import first_line
+from adapter_stilts.hub.content import discard, is_intact
+from adapter_stilts.hub.guard import guarded
+from adapter_stilts.hub.retry import refused, repeated, said, status_of, wrong_answer
+from adapter_stilts.safety import brief, first_line, is_plain_path, read_json
 
 # Short names whose repositories moved under an organisation.
 _HUB_IDS = {
@@ -43,6 +38,7 @@ def hub_id(name: str) -> str:
 
 
 _VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
+_MOST_SHARDS = 1000
 TOKENIZER_FILES = (*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -61,33 +57,51 @@ def download_backbone(name: str, others: Sequence[str]) -> Backbone:
     if name not in _HUB_IDS and (near := suggest(name, [*others, *_HUB_IDS])):
         remedy += f"; did you mean '{near[0]}'?"
     try:
-        config = _download_config(repo, revision or None)
-        # The commit that was resolved is the name of the snapshot folder.
-        commit = config.parent.name
-        _download_tokenizer(repo, commit)
-        _download_weights(repo, commit)
-    except GatedRepoError as error:
-        raise UserError(
+        with guarded():
+            config = _whole(repo, "config.json", revision or None)
+            # The commit that was resolved is the name of the snapshot folder.
+            commit = config.parent.name
+            _download_tokenizer(repo, commit)
+            _download_weights(repo, commit)
+    except (UserError, FailureError) as error:
+        if (wrong := refused(error)) is not None:
+            raise FailureError(f"backbone '{repo}': {wrong}") from error
+        raise
+    except Exception as error:
+        raise _explain(name, repo, revision, remedy, error) from error
+    return Backbone(name, config.parent, commit)
+
+
+def _explain(
+    name: str, repo: str, revision: str, remedy: str, error: Exception
+) -> UserError | FailureError:
+    """The libraries' many exceptions as one line that names a way out."""
+    if isinstance(error, GatedRepoError):
+        return UserError(
             f"backbone '{repo}' is gated: ask for access on its page, then `hf auth login`, "
             f"{remedy}"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise UserError(
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return UserError(
             f"no backbone '{repo}' on the Hub (misspelt, or private without a token), {remedy}"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise UserError(
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return UserError(
             f"backbone '{repo}' has no revision '{revision or 'main'}' on the Hub; {remedy}"
-        ) from error
-    except (HFValidationError, EntryNotFoundError) as error:
-        if isinstance(error, LocalEntryNotFoundError):
-            raise _unreachable(repo, remedy) from error
-        raise UserError(f"backbone '{name}': {first_line(error)}; {remedy}") from error
-    except (OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise FailureError(f"disk full while downloading backbone '{repo}'") from error
-        raise _unreachable(repo, remedy) from error
-    return Backbone(name, config.parent, commit)
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return FailureError(f"disk full while downloading backbone '{repo}'")
+    if (wrong := wrong_answer(error)) is not None:
+        return FailureError(f"backbone '{repo}': {wrong}")
+    if (status := status_of(error)) is not None and status >= 500:
+        return FailureError(f"backbone '{repo}': the Hub failed (status {status}): try later")
+    if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+        return _unreachable(repo, remedy)
+    if isinstance(error, HFValidationError | EntryNotFoundError):
+        return UserError(f"backbone '{name}': {first_line(error)}; {remedy}")
+    if isinstance(error, OSError):
+        return _unreachable(repo, remedy)
+    return FailureError(f"backbone '{repo}': the Hub's answer is of no use ({said(error)})")
 
 
 def _unreachable(repo: str, remedy: str) -> UserError:
@@ -95,19 +109,6 @@ def _unreachable(repo: str, remedy: str) -> UserError:
     if constants.HF_HUB_OFFLINE:
         why = "HF_HUB_OFFLINE switches the Hub off: unset it"
     return UserError(f"backbone '{repo}' is not in the local cache and {why}, {remedy}")
-
-
-def _download_config(repo: str, revision: str | None) -> Path:
-    """The configuration at the revision; from the cache at once where the Hub does not answer."""
-    answers = True
-    try:
-        # The library would ask six times, with waits of 23 seconds in all.
-        get_session().head(hf_hub_url(repo, "config.json", revision=revision), timeout=10)
-    except OSError:
-        answers = False
-    return Path(
-        hf_hub_download(repo, "config.json", revision=revision, local_files_only=not answers)
-    )
 
 
 def _fetch(repo: str, file: str, commit: str) -> Path | None:
@@ -119,11 +120,33 @@ def _fetch(repo: str, file: str, commit: str) -> Path | None:
     if known is not None:
         return Path(known) if isinstance(known, str) else None
     try:
-        return Path(hf_hub_download(repo, file, revision=commit))
+        return _whole(repo, file, commit)
     except LocalEntryNotFoundError:
         raise
     except EntryNotFoundError:
         return None
+
+
+def _whole(repo: str, file: str, revision: str | None) -> Path:
+    """A file through the library's cache; what arrived damaged is fetched once more.
+
+    Raises:
+        FailureError: it was damaged the second time too.
+    """
+    was_here = isinstance(try_to_load_from_cache(repo, file, revision=revision), str)
+    for again in (False, True):
+        path = Path(
+            repeated(
+                repo,
+                lambda again=again: hf_hub_download(  # type: ignore[misc]
+                    repo, file, revision=revision, force_download=again
+                ),
+            )
+        )
+        if was_here or is_intact(path):
+            return path
+        discard(path)
+    raise FailureError(f"{brief(file)} arrived damaged twice (its hash is not what the Hub says)")
 
 
 def _download_tokenizer(repo: str, commit: str) -> None:
@@ -145,7 +168,26 @@ def _download_weights(repo: str, commit: str) -> None:
     index = _fetch(repo, "model.safetensors.index.json", commit)
     if index is None:
         raise UserError(f"backbone '{repo}' has no safetensors weights, and pickles are not loaded")
-    weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    for shard in sorted(set(weight_map.values())):
+    for shard in _shards(repo, index):
         if _fetch(repo, shard, commit) is None:
             raise UserError(f"backbone '{repo}' lacks {shard}, which its index names")
+
+
+def _shards(repo: str, index: Path) -> list[str]:
+    """The files that an index of weights names.
+
+    Raises:
+        UserError: it is no index, or names other things.
+    """
+    about = read_json(index)
+    weights = about.get("weight_map") if isinstance(about, dict) else None
+    if not isinstance(weights, dict) or not weights:
+        raise UserError(f"backbone '{repo}': {index.name} is no index of weights")
+    for each in weights.values():
+        plain = isinstance(each, str) and is_plain_path(each) and each.endswith(".safetensors")
+        if not plain:
+            raise UserError(f"backbone '{repo}': {index.name} names '{brief(each)}', no weights")
+    shards = sorted(set(weights.values()))
+    if len(shards) > _MOST_SHARDS:
+        raise UserError(f"backbone '{repo}': {index.name} names {len(shards):,} files")
+    return shards

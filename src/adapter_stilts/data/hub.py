@@ -8,14 +8,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.data.folders import Located
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HubData, HubSplit, Source, Split, TaskSpec
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import DatasetInfo
+
+    from adapter_stilts.hub.guard import Guard
 
 _ELSEWHERE = "use --data PATH for a folder of official files, or --data sample"
 _SECONDS = 10.0
+_HTTP_LIBRARIES = {"requests", "urllib3", "httpx", "httpcore"}
 
 
 @dataclass(frozen=True)
@@ -51,12 +58,17 @@ class HubPart:
             UserError: the Hub cannot be reached, or has no such data.
             FailureError: the disk is full.
         """
-        trouble = _ask(self.hub)
-        for split in self.hub.splits[self.split]:
+        from adapter_stilts.hub.guard import guarded
+
+        splits = self.hub.splits[self.split]
+        with guarded() as guard:
+            trouble = _ask(self.hub, guard)
+            loaded = [_load(self.hub, split, trouble) for split in splits]
+        for split, rows in zip(splits, loaded, strict=True):
             where = f"{self.hub.id}, split {split['split']}"
             column, prefix = split.get("only", ("", ""))
             number = 0
-            for table in _load(self.hub, split, trouble).with_format("arrow").iter(1000):
+            for table in rows.with_format("arrow").iter(1000):
                 for row in table.to_pylist():
                     if not column or str(row.get(column)).startswith(prefix):
                         yield where, f"row {number}", row
@@ -94,7 +106,7 @@ def in_cache(hub: HubData, split: Split) -> bool:
     )
 
 
-def _ask(hub: HubData) -> UserError | None:
+def _ask(hub: HubData, guard: Guard) -> UserError | None:
     """One quick question to the Hub, as `datasets` would try for half a minute, and not quietly.
 
     Returns:
@@ -105,9 +117,18 @@ def _ask(hub: HubData) -> UserError | None:
     """
     from huggingface_hub import HfApi, errors
 
+    from adapter_stilts.hub.guard import HubAnswerError
+    from adapter_stilts.hub.retry import repeated
+
     try:
-        HfApi().dataset_info(hub.id, revision=hub.revision, timeout=_SECONDS)
-    except errors.HfHubHTTPError as error:
+        info = repeated(
+            hub.id,
+            lambda: HfApi().dataset_info(
+                hub.id, revision=hub.revision, files_metadata=True, timeout=_SECONDS
+            ),
+        )
+        _expect(hub, info, guard)
+    except (errors.HfHubHTTPError, HubAnswerError) as error:
         raise _explain(hub, error) from error
     except Exception as error:
         trouble = _explain(hub, error)
@@ -115,6 +136,26 @@ def _ask(hub: HubData) -> UserError | None:
             return trouble
         raise trouble from error
     return None
+
+
+def _expect(hub: HubData, info: DatasetInfo, guard: Guard) -> None:
+    """Holds the Hub to its list of the data set's files.
+
+    Raises:
+        HubAnswerError: a file's name leads out of a folder.
+    """
+    from adapter_stilts.hub.guard import HubAnswerError, Promise
+
+    promises = {}
+    for each in info.siblings or ():
+        name = str(each.rfilename)
+        if name.startswith("/") or "\0" in name or {"..", "."} & set(re.split(r"[/\\]", name)):
+            raise HubAnswerError(f"the Hub's answer is refused: '{brief(name)}' is no file's name")
+        if isinstance(each.size, int):
+            sha256 = str(each.lfs.sha256 if each.lfs else "")
+            promises[name] = Promise(each.size, sha256, str(each.blob_id or ""))
+    for revision in {hub.revision, str(info.sha)}:
+        guard.expect(hub.id, revision, promises, kind="datasets/")
 
 
 @contextmanager
@@ -138,9 +179,13 @@ def _load(hub: HubData, split: HubSplit, trouble: UserError | None) -> Any:
     given: dict[str, Any] = {"split": name, "revision": hub.revision}
     if "files" in split:
         given["data_files"] = {name: split["files"]}
+    from adapter_stilts.hub.retry import repeated
+
     try:
         with _offline(trouble is not None):
-            loaded = datasets.load_dataset(hub.id, split.get("config"), **given)
+            loaded = repeated(
+                hub.id, lambda: datasets.load_dataset(hub.id, split.get("config"), **given)
+            )
     except Exception as error:
         raise trouble or _explain(hub, error) from error
     # Without the Hub, `datasets` takes the newest it has, of whatever revision; the folder of
@@ -155,17 +200,14 @@ def _is_commit(name: str) -> bool:
     return re.fullmatch("[0-9a-f]{40}", name) is not None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _explain(hub: HubData, error: Exception) -> UserError | FailureError:
     """The libraries' many exceptions as one line that names a way out."""
     from huggingface_hub import constants, errors
 
-    chain = list(_causes(error))
+    from adapter_stilts.hub.retry import causes, status_of, wrong_answer
+
+    chain = list(causes(error))
+    status = status_of(error)
     said = " ".join(str(error).split())[:200]
     if "is a gated dataset" in said or any(
         isinstance(each, errors.GatedRepoError) for each in chain
@@ -178,13 +220,15 @@ def _explain(hub: HubData, error: Exception) -> UserError | FailureError:
         what = f"the Hub has no data set '{hub.id}', or it needs 'hf auth login'"
     elif constants.HF_HUB_OFFLINE:
         what = f"'{hub.id}' is not in the cache, and HF_HUB_OFFLINE switches the Hub off"
-    elif isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code if error.response is not None else "unknown"
-        what = f"the Hub refused '{hub.id}' (status {status})"
     elif any(_is_full(each) for each in chain):
         return FailureError(f"no space left on the disk to download '{hub.id}': free some")
-    elif isinstance(error, (ConnectionError, TimeoutError)) or _is_network(error):
-        kind = type(error).__name__
+    elif (wrong := wrong_answer(error)) is not None:
+        return FailureError(f"'{hub.id}': {wrong}; {_ELSEWHERE}")
+    elif status is not None and (status >= 500 or isinstance(error, errors.HfHubHTTPError)):
+        verb = "failed for" if status >= 500 else "refused"
+        what = f"the Hub {verb} '{hub.id}' (status {status})"
+    elif network := [each for each in chain if _is_network(each)]:
+        kind = type(network[0]).__name__
         what = f"the Hugging Face Hub cannot be reached for '{hub.id}' ({kind})"
     else:
         what = f"cannot load '{hub.id}' from the Hub ({type(error).__name__}: {said})"
@@ -198,5 +242,6 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _is_network(error: BaseException) -> bool:
-    """Whether an HTTP library raised it: they have their own names for the same thing."""
-    return type(error).__module__.split(".")[0] in {"requests", "urllib3", "httpx", "httpcore"}
+    """Whether the line failed; HTTP libraries have their own names for that."""
+    module = type(error).__module__.split(".")[0]
+    return isinstance(error, ConnectionError | TimeoutError) or module in _HTTP_LIBRARIES

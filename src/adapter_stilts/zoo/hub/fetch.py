@@ -6,7 +6,6 @@ whole and as its record says is then copied to `PULLED/ORG--NAME/COMMIT`, which 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -18,8 +17,11 @@ from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.hf_api import ModelInfo
 
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hub.content import discard, git_hash
+from adapter_stilts.hub.guard import Promise, guarded
+from adapter_stilts.hub.retry import status_of
 from adapter_stilts.paths import atomic_folder, pulled_dir
-from adapter_stilts.zoo.hub.calls import DamagedDownloadError, explain, patient, status_of
+from adapter_stilts.zoo.hub.calls import DamagedDownloadError, explain, patient
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.offer import Offer, RemoteFile
 from adapter_stilts.zoo.record import RECORD, sha256
@@ -80,7 +82,7 @@ def _ask(wanted: HubId) -> Offer:
 
 def _remote_files(repo: str, info: ModelInfo) -> Iterator[tuple[str, RemoteFile]]:
     for each in info.siblings or ():
-        size, sha256_, git = each.size or 0, each.lfs and each.lfs.sha256, each.blob_id
+        size, sha256_, git = each.size, each.lfs and each.lfs.sha256, each.blob_id
         if not isinstance(each.rfilename, str) or not isinstance(size, int) or size < 0:
             raise FailureError(f"the Hub's list of the files of '{repo}' is of no use")
         yield each.rfilename, RemoteFile(size, str(sha256_ or ""), str(git or ""))
@@ -146,11 +148,14 @@ def _assemble(offer: Offer, files: dict[str, RemoteFile], folder: Path, *, offli
     from adapter_stilts.zoo.hub.adopt import adopt
 
     with atomic_folder(folder) as work:
-        for name, file in files.items():
-            download = partial(_download, offer, name, file, offline=offline)
-            path = patient(offer.repo, download)
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, work / name)  # what the cache's link leads to
+        with guarded() as guard:
+            promises = {name: Promise(file.size) for name, file in files.items()}
+            guard.expect(offer.repo, offer.commit, promises)
+            for name, file in files.items():
+                download = partial(_download, offer, name, file, offline=offline)
+                path = patient(offer.repo, download)
+                (work / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, work / name)  # what the cache's link leads to
         try:
             adopt(offer, work)
         except UserError as error:
@@ -174,20 +179,22 @@ def _download(offer: Offer, name: str, file: RemoteFile, *, offline: bool) -> Pa
                 force_download=again and not offline,
             )
         )
-        if _is_intact(path, file):
+        wrong = _damage(path, file)
+        if not wrong:
             return path
-        path.resolve().unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        discard(path)
     raise DamagedDownloadError(
-        f"'{offer.repo}': {name} arrived damaged twice (its content is not what the Hub says): "
+        f"'{offer.repo}': {name} arrived damaged twice (its {wrong} is not what the Hub says): "
         "try later"
     )
 
 
-def _is_intact(path: Path, file: RemoteFile) -> bool:
+def _damage(path: Path, file: RemoteFile) -> str:
+    """What is wrong with a file; nothing where it is what was listed."""
+    if path.stat().st_size != file.size:
+        return "length"
     if file.sha256:
-        return sha256(path) == file.sha256
-    if len(file.git) == 40:
-        content = path.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == file.git
-    return True
+        return "" if sha256(path) == file.sha256 else "hash"
+    if len(file.git) == 40 and git_hash(path) != file.git:
+        return "hash"
+    return ""

@@ -1,0 +1,1 @@
+"""What all that talks to the Hub has in common: answers are checked, calls are repeated once."""

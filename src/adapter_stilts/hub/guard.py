@@ -1,0 +1,285 @@
+"""The Hub's answers, checked before `huggingface_hub` acts on them.
+
+`huggingface_hub` takes a server's `ETag` and `X-Repo-Commit` as names of files, reads as much as
+is sent for as long as it is sent, and repeats requests inside of repeated calls. Within `guarded()`
+every answer goes through here first, for whichever of its functions or of `datasets` asked.
+"""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote, urljoin
+
+import requests
+from huggingface_hub import configure_http_backend, constants
+from huggingface_hub.errors import FileMetadataError
+from huggingface_hub.utils import _http
+from requests.adapters import BaseAdapter
+
+from adapter_stilts.errors import FailureError
+from adapter_stilts.hub.body import Body, SlowHubError, Sum
+from adapter_stilts.safety import brief
+
+ANSWER_SECONDS = 30.0
+"""Until an answer begins; four times as long where something is written."""
+UPLOAD_BYTES = 1 << 14
+"""Bytes a second that an upload is given time for, beside that."""
+MAX_ANSWER = 64 << 20
+"""Bytes of an answer whose size was not told before."""
+MAX_REQUESTS = 20_000
+"""Of one piece of work: lists that go on for ever end here."""
+BUSY = (500, 502, 503, 504)
+
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.IGNORECASE)
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
+_ETAGS = ("X-Linked-Etag", "ETag")
+_XET = "X-Xet-Hash"
+
+
+class HubAnswerError(FailureError):
+    """The Hub's answer is not what it may be."""
+
+
+class NoAnswerError(FileMetadataError, requests.RequestException):
+    """No answer came; unlike the error below it, `huggingface_hub` does not try again for it."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What was said of a file before it is fetched: its size, and hashes where they are known."""
+
+    size: int
+    sha256: str = ""
+    git: str = ""
+
+
+@dataclass
+class Guard:
+    """What has been promised, by address, and how often the Hub was asked."""
+
+    promises: dict[str, Promise] = field(default_factory=dict)
+    asked: int = 0
+
+    def expect(
+        self, repo: str, revision: str, files: Mapping[str, Promise], *, kind: str = ""
+    ) -> None:
+        """Holds the Hub to its own list of a repository's files.
+
+        Args:
+            kind: `datasets/` for data sets, nothing for models.
+        """
+        top = f"{constants.ENDPOINT}/{kind}{repo}/resolve/{quote(revision, safe='')}"
+        for name, promise in files.items():
+            self.promises[unquote(f"{top}/{name}")] = promise
+
+    def count(self) -> None:
+        """Counts a request.
+
+        Raises:
+            HubAnswerError: there were too many.
+        """
+        self.asked += 1
+        if self.asked > MAX_REQUESTS:
+            raise HubAnswerError(f"the Hub's lists do not end (after {MAX_REQUESTS:,} requests)")
+
+    def check(self, response: requests.Response, *, streamed: bool) -> requests.Response:
+        """The answer, with a body that ends where it should.
+
+        Raises:
+            HubAnswerError: a header that is to become a file's name is none, or a length is
+                another than was promised.
+            requests.HTTPError: the Hub is busy; whoever asked may ask again.
+        """
+        request, headers = response.request, response.headers
+        _check_names(request, headers)
+        headers.pop(_XET, None)  # that protocol would go past this guard
+        if response.status_code in BUSY:
+            response.close()
+            raise requests.HTTPError(
+                f"status {response.status_code} for {request.url}", response=response
+            )
+        place = unquote(request.url or "")
+        promise = self.promises.get(place)
+        if request.method == "HEAD":
+            promise = _promised_by(place, headers, promise, ok=response.ok)
+        if promise is not None:
+            self.promises[place] = promise
+            if "Location" in headers:
+                self.promises[unquote(urljoin(request.url or "", headers["Location"]))] = promise
+        if request.method != "HEAD":
+            _bound(response, place, promise, streamed=streamed)
+        return response
+
+
+def _check_names(request: requests.PreparedRequest, headers: Mapping[str, str]) -> None:
+    commit = headers.get("X-Repo-Commit")
+    if commit is not None and not _COMMIT.fullmatch(commit):
+        raise HubAnswerError(f"the Hub's answer is refused: '{brief(commit)}' is no commit")
+    if request.method != "HEAD":
+        return  # of other answers nobody takes the ETag for a name
+    for name in _ETAGS:
+        etag = headers.get(name)
+        # As `huggingface_hub` reads it, and in the same order.
+        if etag and not _HASH.fullmatch(etag.lstrip("W/").strip('"')):
+            raise HubAnswerError(
+                f"the Hub's answer is refused: its {name} '{brief(etag)}' is no hash of a file"
+            )
+        if etag:
+            return
+
+
+def _promised_by(
+    place: str, headers: Mapping[str, str], known: Promise | None, *, ok: bool
+) -> Promise | None:
+    """What an answer without a body says of the file that will come."""
+    said = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
+    if not ok or not said.isdigit():
+        return known
+    if "Location" in headers and "X-Linked-Size" not in headers:
+        return known  # the length is that of the note that it lies elsewhere
+    if known is not None and int(said) != known.size:
+        raise _wrong_length(place, int(said), known.size)
+    return known or Promise(int(said))
+
+
+def _bound(
+    response: requests.Response, place: str, promise: Promise | None, *, streamed: bool
+) -> None:
+    declared = response.headers.get("Content-Length", "")
+    encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
+    length = int(declared) if declared.isdigit() and not encoded else None
+    whole = response.status_code == 200
+    if not response.ok or response.is_redirect:
+        promise = None
+    most = MAX_ANSWER
+    if promise is not None:
+        most = promise.size
+    elif streamed and length is not None:
+        most = length
+    if length is not None and (length > most or (promise and whole and length < most)):
+        response.close()
+        raise _wrong_length(place, length, most)
+
+    def ended(count: int, sum_: Sum) -> None:
+        if count > most or (promise and whole and count < most):
+            raise _wrong_length(place, count, most)
+        if promise and whole and not sum_.fits(promise.sha256, promise.git):
+            raise HubAnswerError(
+                f"{_file(place)} arrived damaged: its hash is not the one in the Hub's list"
+            )
+
+    sum_ = Sum(promise.size if promise else 0, wanted=bool(promise and whole))
+    response.raw = Body(response.raw, most, ended, sum_)
+
+
+def _file(place: str) -> str:
+    """What a person calls what lies at an address."""
+    name = place.partition("/resolve/")[2].partition("/")[2]
+    return brief(name or place)
+
+
+def _wrong_length(place: str, found: int, promised: int) -> HubAnswerError:
+    more = " or more" if found > promised else ""
+    return HubAnswerError(
+        f"{_file(place)} has the wrong length: {found:,} bytes{more}, where the Hub promised "
+        f"{promised:,}"
+    )
+
+
+class _Adapter(BaseAdapter):
+    """Sends with another adapter, and checks what comes back."""
+
+    def __init__(self, inner: BaseAdapter, guard: Guard) -> None:
+        super().__init__()
+        self._inner, self._guard = inner, guard
+
+    def send(self, request: Any, stream: bool = False, **options: Any) -> requests.Response:  # type: ignore[override]
+        """One request, without what it is redirected to."""
+        self._guard.count()
+        if constants.HF_HUB_OFFLINE:
+            return self._inner.send(request, stream=stream, **options)
+        seconds = ANSWER_SECONDS
+        if request.method not in ("GET", "HEAD"):
+            size = str(request.headers.get("Content-Length") or "0")
+            seconds = 4 * seconds + (int(size) if size.isdigit() else 0) / UPLOAD_BYTES
+        try:
+            response = _within(seconds, lambda: self._inner.send(request, stream=True, **options))
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise NoAnswerError(*error.args, request=request) from error
+        return self._guard.check(response, streamed=stream)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._inner.close()
+
+
+def _within(seconds: float, call: Callable[[], requests.Response]) -> requests.Response:
+    """What the call returns; a server that sends its headers byte by byte is not waited for."""
+    answers: queue.SimpleQueue[requests.Response | BaseException] = queue.SimpleQueue()
+    late = threading.Event()
+
+    def work() -> None:
+        try:
+            found: requests.Response | BaseException = call()
+        except BaseException as error:
+            found = error
+        answers.put(found)
+        if late.is_set() and isinstance(found, requests.Response):
+            found.close()
+
+    threading.Thread(target=work, name="hub-answer", daemon=True).start()
+    try:
+        found = answers.get(timeout=seconds)
+    except queue.Empty:
+        late.set()
+        raise SlowHubError(f"the Hub has not answered within {seconds:g} seconds") from None
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+@dataclass
+class _State:
+    """The one guard of the process; nested and simultaneous work shares it."""
+
+    users: int = 0
+    guard: Guard = field(default_factory=Guard)
+    before: Callable[[], requests.Session] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_STATE = _State()
+
+
+@contextmanager
+def guarded() -> Iterator[Guard]:
+    """Within it, all that `huggingface_hub` and `datasets` are answered is checked."""
+    with _STATE.lock:
+        _STATE.users += 1
+        if _STATE.users == 1:
+            _STATE.guard = Guard()
+            # The library has a way to set it, and none to ask.
+            _STATE.before = before = _http._GLOBAL_BACKEND_FACTORY
+            configure_http_backend(lambda: _session(before, _STATE.guard))
+        guard = _STATE.guard
+    try:
+        yield guard
+    finally:
+        with _STATE.lock:
+            _STATE.users -= 1
+            if not _STATE.users and _STATE.before is not None:
+                configure_http_backend(_STATE.before)
+
+
+def _session(before: Callable[[], requests.Session], guard: Guard) -> requests.Session:
+    """The session that there would be, with the guard around its adapters."""
+    session = before()
+    for prefix, adapter in list(session.adapters.items()):
+        session.mount(prefix, _Adapter(adapter, guard))
+    return session
