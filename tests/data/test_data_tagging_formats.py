@@ -46,15 +46,18 @@ def tagged(path: Path) -> list[tuple[str, str]]:
 def test_conll(write: Writer) -> None:
     path = write("a.tsv", "\n\nDogs\tNOUN\r\nbark\tVERB\r\n\r\n \nYes\tINTJ")
     assert list(read_rows(path, "conll")) == [
-        (3, {"tokens": ["Dogs", "bark"], "tags": ["NOUN", "VERB"]}),
-        (7, {"tokens": ["Yes"], "tags": ["INTJ"]}),
+        (3, {"tokens": ["Dogs", "bark"], "tags": ["NOUN", "VERB"], "lines": [3, 4]}),
+        (7, {"tokens": ["Yes"], "tags": ["INTJ"], "lines": [7]}),
     ]
 
 
 def test_conll_without_tags(write: Writer) -> None:
     path = write("a.tsv", "Dogs\nbark\t\n\n#\tPUNCT\n")
     rows = [row for _, row in read_rows(path, "conll")]
-    assert rows == [{"tokens": ["Dogs", "bark"], "tags": []}, {"tokens": ["#"], "tags": ["PUNCT"]}]
+    assert rows == [
+        {"tokens": ["Dogs", "bark"], "tags": [], "lines": [1, 2]},
+        {"tokens": ["#"], "tags": ["PUNCT"], "lines": [4]},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +86,8 @@ def test_only_a_line_feed_ends_a_word(write: Writer) -> None:
 def test_conllu_takes_id_words_and_tags(write: Writer) -> None:
     content = sentence(token("1", "Dogs", "NOUN", "2"), token("2", "bark", "VERB", "0"))
     assert list(read_rows(write("en_x-ud-dev.conllu", content * 2), "conllu")) == [
-        (3, {"id": "s1", "tokens": ["Dogs", "bark"], "tags": ["NOUN", "VERB"]}),
-        (8, {"id": "s1", "tokens": ["Dogs", "bark"], "tags": ["NOUN", "VERB"]}),
+        (3, {"id": "s1", "tokens": ["Dogs", "bark"], "tags": ["NOUN", "VERB"], "lines": [3, 4]}),
+        (8, {"id": "s1", "tokens": ["Dogs", "bark"], "tags": ["NOUN", "VERB"], "lines": [8, 9]}),
     ]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.results import Progress, show_evaluations, show_suite
-from adapter_stilts.cli.training_options import DATA
+from adapter_stilts.cli.training_options import DATA, TAGS
 from adapter_stilts.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def evaluate(
         None, "--out", help="Folder of the predictions [predictions/BACKBONE/COMPOSITION]."
     ),
     limit: int | None = common.LIMIT,
+    tags: str | None = TAGS,
     backbone: str | None = common.BACKBONE,
     precision: str = common.PRECISION,
     batch_tokens: int | None = typer.Option(
@@ -89,6 +90,7 @@ def evaluate(
         "out": out,
         "backbone": backbone,
         "limit": limit,
+        "tags": tags,
         "precision": precision,
         "batch_tokens": batch_tokens,
         "layer": layer,

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from adapter_stilts.cli.training_options import training_options
+from adapter_stilts.cli.training_options import TAGS, training_options
 from adapter_stilts.errors import UserError
 
 _BACKBONES = "embedded (needs no Hub), xlm-roberta-large, xlm-roberta-base, a Hub id, or a folder."
@@ -78,6 +78,7 @@ def train_target(
         False, "--fresh-head", help="Do not start from the head of the module below."
     ),
     source_lang: str = typer.Option("en", help="Language of the training data."),
+    tags: str | None = TAGS,
     train_file: Path | None = typer.Option(
         None, help="Your own training rows, in one of the task's formats."
     ),
@@ -94,6 +95,7 @@ def train_target(
         on=on,
         fresh_head=fresh_head,
         source_lang=source_lang,
+        tags=tags,
         train_file=train_file,
         backbone=backbone,
         **options,
@@ -135,6 +137,7 @@ def fuse(
         False, "--fresh-head", help="Do not start from the head of a source that suits the target."
     ),
     source_lang: str = typer.Option("en", help="Language of the training data."),
+    tags: str | None = TAGS,
     backbone: str | None = typer.Option(
         None, "--backbone", help="Where the modules' backbone lies now, if it has moved."
     ),
@@ -151,6 +154,7 @@ def fuse(
         kind=kind,
         fresh_head=fresh_head,
         source_lang=source_lang,
+        tags=tags,
         backbone=backbone,
         **options,
     )

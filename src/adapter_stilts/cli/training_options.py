@@ -25,6 +25,13 @@ DATA = typer.Option(
 )
 
 
+TAGS = typer.Option(
+    None,
+    "--tags",
+    help="For tagging: a tag set of your own in place of the task's, as O,B-MISC,I-MISC.",
+)
+
+
 def _options(
     method: str | None = typer.Option(
         None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapter_stilts.tasks.rows import shown
@@ -17,6 +18,14 @@ from adapter_stilts.tasks.spec import (
     TaggingExample,
     TaskSpec,
 )
+
+
+class WordError(ValueError):
+    """What is wrong with one of a sentence's words: `word` is its number, from 0."""
+
+    def __init__(self, word: int, what: str) -> None:
+        super().__init__(what)
+        self.word = word
 
 
 def check_example(task: TaskSpec, example: Example) -> None:
@@ -85,10 +94,34 @@ def _check_span(task: TaskSpec, example: SpanExample) -> None:
 
 def _check_tagging(task: TaskSpec, example: TaggingExample) -> None:
     words, tags = example["words"], example["tags"]
+    if words and not tags and not task.unlabelled:
+        raise WordError(0, f"{shown(words[0])} has no tag, so nothing can be learnt from it")
     if len(words) != len(tags) and (tags or not task.unlabelled):
         raise ValueError(f"{len(words)} words but {len(tags)} tags")
     if not words or not all(words) or not all(tags):
         raise ValueError("the sentence has no words, or a word or tag is empty")
+    if task.tags:
+        _check_tags(task, words, tags)
+
+
+def _check_tags(task: TaskSpec, words: Sequence[str], tags: Sequence[str]) -> None:
+    """Refuses a tag outside the task's set; and tags that are part of the words."""
+    known = set(task.tags)
+    name = task.name.partition(".")[0]
+    for number, (word, tag) in enumerate(zip(words, tags, strict=False)):
+        if tag not in known:
+            remedy = "another set is named with --tags"
+            if word in known and tag not in words:
+                remedy = "are the columns swapped?"
+            what = f"{shown(tag)} is no tag of {name} ({', '.join(task.tags)})"
+            raise WordError(number, f"{what}: {remedy}")
+    if not tags and all(_ends_in_tag(word, known) for word in words):
+        raise WordError(0, f"{shown(words[0])} where a word, a tab and its tag belong")
+
+
+def _ends_in_tag(word: str, tags: set[str]) -> bool:
+    match = re.fullmatch(r".+[,;|/](.+)", word)
+    return match is not None and match[1] in tags
 
 
 def _check_embedding(task: TaskSpec, example: EmbeddingExample) -> None:

@@ -118,7 +118,11 @@ def _read_tsv(path: Path, header: Sequence[str] = ()) -> Iterator[tuple[Place, R
 
     `header` names the columns of a file without a first line for that.
     """
+    told = bool(header)
     for number, line in read_lines(path):
+        if told and line.strip() and "\t" not in line and len(header) > 1:
+            expected = f"{len(header)} columns with tabs between ({', '.join(header)})"
+            raise bad(path, number, f"{shown(line.strip())} where {expected} were expected")
         cells: list[str | None] = list(line.rstrip("\r\n").split("\t"))
         if not header:
             header = _header(path, number, line.rstrip("\r\n").split("\t"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapter_stilts.data import cache
-from adapter_stilts.data.checks import check_example
+from adapter_stilts.data.checks import WordError, check_example
 from adapter_stilts.data.code_digest import code_digest, package_digest
 from adapter_stilts.data.folders import (
     FilePart,
@@ -21,7 +21,7 @@ from adapter_stilts.data.folders import (
     samples_folder,
 )
 from adapter_stilts.data.hub import HubPart, hub_parts
-from adapter_stilts.data.places import bad
+from adapter_stilts.data.places import Place, bad
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import Example, Row, Split, TaskSpec
 
@@ -148,7 +148,8 @@ def read_from_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
 
 def examples_key(task: TaskSpec, read_from: str) -> str:
     """The key of examples in the cache: what they are read from, and all code that makes them."""
-    rules = [task.unlabelled, task.repeated_ids, _READERS, code_digest(task.to_example)]
+    rules = [task.unlabelled, task.repeated_ids, list(task.tags), _READERS]
+    rules.append(code_digest(task.to_example))
     return cache.digest([read_from, *rules])[:32]
 
 
@@ -162,6 +163,8 @@ def _examples(task: TaskSpec, parts: Sequence[Part], counts: cache.Parts) -> Ite
                 example = convert_row(task, row, part)
                 if example is not None and task.head in ("span", "embedding"):
                     _unique(task, example, seen)
+            except WordError as error:
+                raise bad(where, _word_place(row, error.word, place), str(error)) from error
             except ValueError as error:
                 raise bad(where, place, str(error)) from error
             if example is None:
@@ -173,6 +176,12 @@ def _examples(task: TaskSpec, parts: Sequence[Part], counts: cache.Parts) -> Ite
         if not kept:
             raise UserError(f"{part.source.name}: none of its {left_out} rows can be used")
         counts.append({"rows_kept": kept, "rows_left_out": left_out})
+
+
+def _word_place(row: Row, word: int, place: Place) -> Place:
+    """The line of a word, in files with a word a line."""
+    lines = row.get("lines")
+    return lines[word] if isinstance(lines, list) and word < len(lines) else place
 
 
 def _unique(task: TaskSpec, example: Example, seen: set[str]) -> None:

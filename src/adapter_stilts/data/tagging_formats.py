@@ -14,6 +14,12 @@ from adapter_stilts.tasks.spec import Row
 
 Lines = Iterable[tuple[int, str]]
 
+_SPACES = " \t\r\n"
+"""White space between words. Of other kinds Wikipedia makes words: a no-break space has a tag."""
+
+_TAGGED = re.compile(r".*[^\s,;|][,;|][A-Z_]+(-[A-Z]+)?")
+"""A word with its tag, but without the tab between them."""
+
 _ID = re.compile(r"(\d+)(?:([-.])(\d+))?")
 
 # Which part of a multi-word token gives it its tag, where several are equally near the root.
@@ -28,22 +34,28 @@ _DEFAULT_RANKS = "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ S
 def _sentences(lines: Lines) -> Iterator[list[tuple[int, str]]]:
     """The lines between blank ones, without their line ends."""
     stripped = ((number, line.rstrip("\r\n")) for number, line in lines)
-    for blank, group in groupby(stripped, key=lambda numbered: not numbered[1].strip()):
+    for blank, group in groupby(stripped, key=lambda numbered: not numbered[1].strip(_SPACES)):
         if not blank:
             yield list(group)
+
+
+def _stripped(word: str) -> str:
+    """The word without spaces around it, unless it is nothing else."""
+    return word.strip() or word.strip(_SPACES) or word
 
 
 def conll_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
     """Sentences, a word a line with its tag after a tab, and a blank line between sentences.
 
-    Test sets may lack the tags: then a sentence has an empty list of them.
+    Test sets may lack the tags: then a sentence has an empty list of them. `lines` are the
+    numbers of the words' lines.
     """
     for sentence in _sentences(lines):
         words: list[str] = []
         tags: list[str] = []
         for number, line in sentence:
             word, *rest = line.split("\t")
-            if len(rest) > 1 or not word.strip() or (not rest and " " in word.strip()):
+            if len(rest) > 1 or not word or (not rest and " " in word.strip()):
                 raise bad(path, number, f"{shown(line)} where a word, a tab and its tag belong")
             tag = rest[0].strip() if rest else ""
             if words and bool(tag) != bool(tags):
@@ -51,9 +63,13 @@ def conll_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
                 if tag:
                     what = "a tag, but others of its sentence have none"
                 raise bad(path, number, f"{shown(word)} has {what}")
-            words.append(word.strip())
+            words.append(_stripped(word))
             tags += [tag] if tag else []
-        yield sentence[0][0], {"tokens": words, "tags": tags}
+        if not tags and all(_TAGGED.fullmatch(word) for word in words):
+            number = sentence[0][0]
+            raise bad(path, number, f"{shown(words[0])} where a word, a tab and its tag belong")
+        numbers = [number for number, _ in sentence]
+        yield numbers[0], {"tokens": words, "tags": tags, "lines": numbers}
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ class _Word:
     form: str
     tag: str
     heads: tuple[int, ...]
+    line: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,7 @@ class _Fused:
     form: str
     first: int
     last: int
+    line: int
 
 
 def conllu_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
@@ -105,8 +123,8 @@ def conllu_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
                 f"the sentence has {len(words)} words",
             )
         if words:
-            forms, tags = _surface(words, fused, ranks)
-            yield start, {"id": name, "tokens": forms, "tags": tags}
+            forms, tags, numbers = _surface(words, fused, ranks)
+            yield start, {"id": name, "tokens": forms, "tags": tags, "lines": numbers}
 
 
 def _token(path: Path, number: int, line: str, before: int) -> _Word | _Fused | None:
@@ -122,32 +140,36 @@ def _token(path: Path, number: int, line: str, before: int) -> _Word | _Fused | 
         return None
     if first != before + 1 or (kind and last <= first):
         raise bad(path, number, f"id {cells[0]} where word {before + 1} follows")
-    form = cells[1].strip()
+    form = cells[1].strip() or cells[1].strip(_SPACES)
     if not form:
         raise bad(path, number, "the word is empty")
     if kind:
-        return _Fused(form, first, last)
+        return _Fused(form, first, last, number)
     # The basic head and those of the enhanced graph; heads that are empty nodes do not count.
     heads = [cells[6], *(each.split(":")[0] for each in cells[8].split("|"))]
-    return _Word(form, cells[3].strip(), tuple(int(head) for head in heads if head.isdecimal()))
+    numbers = tuple(int(head) for head in heads if head.isdecimal())
+    return _Word(form, cells[3].strip(), numbers, number)
 
 
 def _surface(
     words: list[_Word], fused: list[_Fused], ranks: list[str]
-) -> tuple[list[str], list[str]]:
-    """The words as they are written, and their tags."""
+) -> tuple[list[str], list[str], list[int]]:
+    """The words as they are written, their tags, and the lines of these."""
     heads = {i: word.heads for i, word in enumerate(words, start=1)}
     starts = {token.first: token for token in fused}
     forms: list[str] = []
     tags: list[str] = []
+    numbers: list[int] = []
     i = 1
     while i <= len(words):
-        token = starts.get(i) or _Fused(words[i - 1].form, i, i)
+        word = words[i - 1]
+        token = starts.get(i) or _Fused(word.form, i, i, word.line)
         part = _nearest_root(heads, range(i, token.last + 1), words, ranks)
         forms.append(token.form.replace("\u200c", "").replace(" ", "") or token.form)
         tags.append(words[part - 1].tag)
+        numbers.append(words[part - 1].line)
         i = token.last + 1
-    return forms, tags
+    return forms, tags, numbers
 
 
 def _nearest_root(

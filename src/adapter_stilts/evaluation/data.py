@@ -9,6 +9,7 @@ from adapter_stilts.data.cache import digest
 from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, find_all, load_examples, resolve_where
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.evaluation.agreement import Side, check_agreement
 from adapter_stilts.evaluation.sides import data_sets
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -146,9 +147,12 @@ def _read_language(
         labelled = has_labels(task, split, where, data)
         return LanguageData(data, labelled, data.fingerprint, len(data.examples))
     # Candidates stay all under a limit, so that the queries are as hard; these are drawn later.
-    read = [
-        load_examples(task, each, where) for task, each in _sets(target, language, split, where)
+    sides = [
+        Side(task, each, load_examples(task, each, where))
+        for task, each in _sets(target, language, split, where)
     ]
+    check_agreement(target, language, where, sides)
+    read = [side.data for side in sides]
     count = len(read[0].examples)
     fingerprint = digest([data.fingerprint for data in read])[:32]
     return LanguageData(read[0], True, fingerprint, count if limit is None else min(limit, count))

@@ -50,8 +50,8 @@ def fitted_head(engine: Engine, target: TargetSpec, composed: Composed) -> Head:
     check_kind(target, composed.expression, composed.record)
     names = head_labels(engine, composed.name)
     if target.head == "tagging":
-        if target.labels and not set(names) & set(target.labels):
-            raise _other(target, composed, "tags", names, target.labels)
+        if target.tags and not set(names) <= set(target.tags):
+            raise _other(target, composed, "tags", names, target.tags)
         return Head(tags=names)
     if target.head == "classification":
         if set(names) != set(target.labels):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from adapter_stilts.data.cache import digest
 from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, load_examples
-from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.agreement import check_lengths
 from adapter_stilts.evaluation.bitext import gold_pairs, mined_pairs
 from adapter_stilts.evaluation.layers import default_layer
 from adapter_stilts.evaluation.pool import Pool, read_pool
@@ -112,11 +112,7 @@ class Searcher:
         queries = load_examples(task, self.split, self.where)
         aligned = has_labels(task, self.split, self.where, queries)
         candidates = load_examples(self.target.candidates(language), self.split, self.where)
-        if len(queries.examples) != len(candidates.examples):
-            raise UserError(
-                f"{self.target.name}: {len(queries.examples):,} sentences in {language}, but "
-                f"{len(candidates.examples):,} translations: these files do not belong together"
-            )
+        check_lengths(self.target.name, language, queries, candidates)
         drawn, rows = drawn_from(queries, self.limit)
         found = nearest(self.vectors.of(drawn), self.vectors.of(candidates)).tolist()
         scores = self._scores(found, rows.tolist()) if aligned else {}

@@ -27,6 +27,7 @@ def evaluate(
     out: str | Path | None = None,
     backbone: str | None = None,
     limit: int | None = None,
+    tags: str | Sequence[str] | None = None,
     precision: str = "auto",
     batch_tokens: int | None = None,
     layer: int | None = None,
@@ -55,6 +56,7 @@ def evaluate(
         out: folder of the predictions; of several compositions, the folder of their folders.
             Default: `predictions/BACKBONE/COMPOSITION`.
         backbone: where the backbone lies, if not where it lay when the modules were trained.
+        tags: a tag set of one's own in place of the task's, as the modules were trained with.
         limit: evaluate that many examples of every language, drawn at random.
         precision: of the trunk: `fp32`, `bf16` or `auto`.
         batch_tokens: padded tokens a batch at most; None: what suits the device.
@@ -76,6 +78,8 @@ def evaluate(
     if batch_tokens is not None and batch_tokens < 1:
         raise UserError(f"batch-tokens {batch_tokens}: must be above 0")
     target = get_target(task)
+    if tags is not None:
+        target = target.with_tags(tags)
     if target.retrieval is None and (layer is not None or layer_from is not None):
         raise UserError(
             f"{target.name} has a head, so no layer is chosen for it: leave out --layer and "
@@ -89,6 +93,7 @@ def evaluate(
             "data": data,
             "backbone": backbone,
             "limit": limit,
+            "tags": tags,
         }
         options |= {"precision": precision, "batch_tokens": batch_tokens, "layer": layer}
         options |= {"pooling": pooling, "layer_from": layer_from, "overwrite": overwrite}

@@ -175,10 +175,11 @@ class TaskSpec:
     (SNLI's "-" labels). It raises `KeyError` for a column that is not there and `ValueError`
     for a value that cannot be right; the reader adds file and line.
 
-    `labels` is the closed label set of a classification task; empty for the other heads, and
-    for tagging tasks, which learn their tags from the training data. `choices` is the number of
-    options of a multiple-choice task. `sizes` are the official numbers of examples. With
-    `repeated_ids`, files in which several questions share an id are read too.
+    `labels` is the closed label set of a classification task, `tags` that of a tagging task: data
+    with other ones is refused, unless they are the user's choice (`own_tags`). A tagging task
+    without `tags` learns them from the training data.
+    `choices` is the number of options of a multiple-choice task. `sizes` are the official numbers
+    of examples. With `repeated_ids`, files in which several questions share an id are read too.
     `published` is a full-size figure to compare with, and where it stands.
 
     A target task in one language is such a declaration too: `language` says which, and with
@@ -197,6 +198,8 @@ class TaskSpec:
     sizes: Mapping[Split, int]
     aliases: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    own_tags: bool = False
     choices: int = 0
     unanswerable: bool = False
     repeated_ids: bool = False

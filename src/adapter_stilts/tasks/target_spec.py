@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -78,6 +78,7 @@ class TargetSpec:
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     retrieval: Retrieval | None = None
     labels: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     submitted: tuple[str, ...] = ()
     choices: int = 0
     repeated_ids: bool = False
@@ -100,6 +101,21 @@ class TargetSpec:
             UserError: the task has no such language.
         """
         return self._side(language, self.sources, self.to_example)
+
+    def with_tags(self, tags: str | Sequence[str]) -> TargetSpec:
+        """The task with a tag set of the user's own, written with commas between or as a list.
+
+        Raises:
+            UserError: it tags nothing, or these are no tags.
+        """
+        if self.head != "tagging":
+            raise UserError(f"{self.name} has no tags: leave out --tags")
+        listed = tags.split(",") if isinstance(tags, str) else tags
+        own = tuple(tag.strip() for tag in listed if tag.strip())
+        if not own or len(set(own)) != len(own) or any(len(tag.split()) > 1 for tag in own):
+            raise UserError("--tags: distinct tags were expected, with commas between")
+        training = tuple(replace(stage, tags=own, own_tags=True) for stage in self.training)
+        return replace(self, tags=own, training=training)
 
     def candidates(self, language: str) -> TaskSpec:
         """What the queries of that language are to find."""
@@ -151,6 +167,7 @@ class TargetSpec:
             citation=self.citation,
             sizes={},
             labels=self.labels,
+            tags=self.tags,
             choices=self.choices,
             repeated_ids=self.repeated_ids,
             max_length=self.max_length,

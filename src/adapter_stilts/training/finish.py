@@ -105,7 +105,8 @@ def _data(job: Job) -> dict[str, Any]:
     first = job.subjects[0]
     if job.lesson.mixture is None:
         parts = {"train": data_entry(first.train), "dev": data_entry(first.dev)}
-        return {**parts, "labels": len(first.labels), "language": first.task.language}
+        tags = {"tags": list(first.task.tags)} if first.task.own_tags else {}
+        return {**parts, "labels": len(first.labels), "language": first.task.language, **tags}
     train = sum(len(each.train.examples) for each in job.subjects)
     dev = sum(len(each.dev.examples) for each in job.subjects)
     return {

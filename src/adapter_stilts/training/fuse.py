@@ -28,6 +28,7 @@ def fuse(
     kind: str = "lean",
     fresh_head: bool = False,
     source_lang: str = "en",
+    tags: str | Sequence[str] | None = None,
     backbone: str | None = None,
     **options: Any,
 ) -> Trained:
@@ -47,6 +48,7 @@ def fuse(
         fresh_head: begin with a new head even where a source has one of the same kind and labels;
             else it is that of the first such source, by name.
         source_lang: the language of the training data.
+        tags: for tagging, a tag set of the user's own in place of the task's.
         backbone: where the modules' backbone lies, if it has moved.
         options: as for `train_adapter`; `rank` is that of queries and keys.
 
@@ -59,7 +61,7 @@ def fuse(
     on = _sources(sources, options.pop("method", None), backbone)
     if kind == "shared" and any(get_method(each).family == "lora" for each in on.methods.values()):
         raise UserError(NOT_SHARED)
-    stages = _stages(on, target, kind, source_lang)
+    stages = _stages(on, target, kind, source_lang, tags)
     # Long texts fill the usual budget with too few examples.
     given = {
         "batch_tokens": 8192,
@@ -79,7 +81,13 @@ def _sources(sources: Sequence[str] | str, method: str | None, backbone: str | N
     return resolve_sources([sources] if isinstance(sources, str) else sources)
 
 
-def _stages(on: Resolved, target: str | None, kind: str, source_lang: str) -> tuple[TaskSpec, ...]:
+def _stages(
+    on: Resolved,
+    target: str | None,
+    kind: str,
+    source_lang: str,
+    tags: str | Sequence[str] | None,
+) -> tuple[TaskSpec, ...]:
     """The stages of the target's training.
 
     Raises:
@@ -95,6 +103,8 @@ def _stages(on: Resolved, target: str | None, kind: str, source_lang: str) -> tu
     if target is None:
         raise UserError("a fusion is learnt on a task's data: name one with --target")
     task = get_target(target)
+    if tags is not None:
+        task = task.with_tags(tags)
     if not task.training:
         raise UserError(
             f"{task.name} has no training data to learn a fusion on: evaluate it with a fusion "

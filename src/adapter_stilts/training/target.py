@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def train_target(
     fresh_head: bool = False,
     source_lang: str = "en",
     train_file: str | Path | None = None,
+    tags: str | Sequence[str] | None = None,
     backbone: str | None = None,
     **options: Any,
 ) -> Trained:
@@ -40,6 +42,7 @@ def train_target(
         train_file: the user's own rows in place of the (last stage's) training data, in one of
             the task's formats, for example machine-translated data.
         backbone: by default that of `on`, or XLM-R Large.
+        tags: for tagging, a tag set of the user's own in place of the task's.
         options: as for `train_adapter`.
 
     Raises:
@@ -47,6 +50,8 @@ def train_target(
             in that language.
     """
     target = get_target(task)
+    if tags is not None:
+        target = target.with_tags(tags)
     stages = target.trained_in(source_lang)
     on = on.replace(EACH_LANGUAGE, f"lang:{source_lang}")
     below = resolve(on) if on.strip() != NONE else None

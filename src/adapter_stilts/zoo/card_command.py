@@ -94,6 +94,8 @@ def _options(record: ModuleRecord) -> list[str]:
     language = str(record.data.get("language") or "en")
     if language != "en" and not record.language:
         found += ["--source-lang", language]
+    if record.data.get("tags"):
+        found += ["--tags", ",".join(map(str, record.data["tags"]))]
     if recipe.get("leave_out"):
         found += ["--leave-out", ",".join(map(str, recipe["leave_out"]))]
     found += _limit(record, "train", "--limit") + _limit(record, "dev", "--dev-limit")

@@ -109,7 +109,9 @@ def _task(module: Module) -> TaskSpec:
         for stage in target.trained_in(language)
         if stage.name == module.record.task
     )
-    return next(stages, module.task)
+    task = next(stages, module.task)
+    own = module.record.data.get("tags")  # a set of the user's own
+    return dataclasses.replace(task, tags=tuple(map(str, own))) if isinstance(own, list) else task
 
 
 def _dev_examples(module: Module, data: str | None) -> ExampleSet | None:

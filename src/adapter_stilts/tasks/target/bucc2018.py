@@ -8,29 +8,43 @@ as one row: neither is the task. There is no training data.
 
 from __future__ import annotations
 
-from adapter_stilts.tasks.rows import text
+from adapter_stilts.tasks.rows import shown, text
 from adapter_stilts.tasks.spec import EmbeddingExample, FileData, Row, Source
 from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec
 
 LANGUAGES = ("de", "fr", "ru", "zh")
 
 
+def sentence_id(row: Row, column: str) -> str:
+    """The id of a sentence, such as de-000000123."""
+    name = text(row, column)
+    if not name or any(char.isspace() for char in name):
+        raise ValueError(f"{shown(name)} where the id of a sentence belongs, as de-000000123")
+    return name
+
+
 def example(row: Row) -> EmbeddingExample:
     """One sentence of the other language."""
     query = text(row, "sentence")
-    return {"id": text(row, "id"), "query": query, "text": "", "context": "", "gold": []}
+    return {"id": sentence_id(row, "id"), "query": query, "text": "", "context": "", "gold": []}
 
 
 def candidate_example(row: Row) -> EmbeddingExample:
     """One English sentence."""
     found = text(row, "sentence")
-    return {"id": text(row, "id"), "query": "", "text": found, "context": "", "gold": []}
+    return {"id": sentence_id(row, "id"), "query": "", "text": found, "context": "", "gold": []}
 
 
 def gold_example(row: Row) -> EmbeddingExample:
     """One pair of translations: the id of the sentence, and in `gold` that of its translation."""
-    target = text(row, "target")
-    return {"id": text(row, "source"), "query": "", "text": "", "context": "", "gold": [target]}
+    target = sentence_id(row, "target")
+    return {
+        "id": sentence_id(row, "source"),
+        "query": "",
+        "text": "",
+        "context": "",
+        "gold": [target],
+    }
 
 
 def _source(name: str, end: str, *header: str) -> Source:

@@ -80,6 +80,7 @@ TASK = TargetSpec(
     suites={"xtreme": LANGUAGES, "xtreme-r": tuple(sorted((*LANGUAGES, *ADDED)))},
     sources=(SOURCE,),
     to_example=example,
+    tags=TAGS,
     training=(
         TaskSpec(
             name="panx",
@@ -88,6 +89,7 @@ TASK = TargetSpec(
             metric="seqeval_f1",
             sources=(SOURCE,),
             to_example=example,
+            tags=TAGS,
             sizes={"train": 20_000, "dev": 10_000},
             licence="Wikipedia text, CC BY-SA",
             citation=CITATION,

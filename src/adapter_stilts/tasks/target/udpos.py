@@ -34,15 +34,17 @@ TAGS = (
 def example(row: Row) -> TaggingExample | None:
     """One sentence; None where the treebank leaves the words out, as licences make some do.
 
-    As in XTREME's `udpos_preprocess`: all words but one, or all, are an underscore.
+    As in XTREME's `udpos_preprocess`: all words but one, or all, are an underscore. A treebank
+    that is not tagged yet has an underscore for every tag.
     """
     words = texts(row, "tokens")
     if words.count("_") and words.count("_") >= len(words) - 1:
         return None
+    tags = tag_names(row, "pos_tags", TAGS)
     return {
         "id": str(row.get("id") or ""),
         "words": words,
-        "tags": tag_names(row, "pos_tags", TAGS),
+        "tags": [] if set(tags) == {"_"} else tags,
     }
 
 
@@ -94,6 +96,7 @@ TASK = TargetSpec(
     suites={"xtreme": tuple(NAMES), "xtreme-r": tuple(sorted({**NAMES, **ADDED}))},
     sources=(SOURCE,),
     to_example=example,
+    tags=TAGS,
     training=(
         TaskSpec(
             name="udpos",
@@ -102,6 +105,7 @@ TASK = TargetSpec(
             metric="seqeval_f1",
             sources=(SOURCE,),
             to_example=example,
+            tags=TAGS,
             sizes={"train": 21_253, "dev": 3_974},
             licence="by treebank, CC BY-SA and others",
             citation=CITATION,

@@ -1,0 +1,122 @@
+"""Whether the files of a retrieval task belong together: checked before anything is computed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adapter_stilts.data.load import ExampleSet, convert_row, find_all, resolve_where
+from adapter_stilts.data.places import bad
+from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.rows import shown
+from adapter_stilts.tasks.spec import Split, TaskSpec
+from adapter_stilts.tasks.target_spec import TargetSpec
+
+logger = logging.getLogger(__name__)
+
+
+class Side(NamedTuple):
+    """One of the data sets that a language's results depend on."""
+
+    task: TaskSpec
+    split: Split
+    data: ExampleSet
+
+
+def check_agreement(
+    target: TargetSpec, language: str, where: str | None, sides: Sequence[Side]
+) -> None:
+    """Refuses queries, candidates and gold that cannot be of one release.
+
+    Raises:
+        UserError: another number of translations than of sentences; a listed pair with an id that
+            no sentence has (with its line); or no candidate for any of the queries.
+    """
+    assert target.retrieval
+    queries, candidates = target.at(language).name, target.candidates(language).name
+    for split in dict.fromkeys(side.split for side in sides):
+        own = {side.task.name: side for side in sides if side.split == split}
+        if target.retrieval.search == "ranking":
+            _check_keys(language, own[queries], [s for s in sides if s is not own[queries]])
+        elif target.retrieval.search == "nearest":
+            check_lengths(target.name, language, own[queries].data, own[candidates].data)
+        elif (gold := own.get(target.gold(language).name)) is not None:
+            _check_pairs(gold, own[queries].data, own[candidates].data, where)
+
+
+def check_lengths(name: str, language: str, queries: ExampleSet, candidates: ExampleSet) -> None:
+    """Refuses translations by line that are not as many as the sentences.
+
+    Raises:
+        UserError: says how many there are of each.
+    """
+    counts = len(queries.examples), len(candidates.examples)
+    if counts[0] != counts[1]:
+        raise UserError(
+            f"{name}: {counts[0]:,} sentences in {_files(queries)}, but {counts[1]:,} translations "
+            f"in {_files(candidates)} ({language}): these files do not belong together"
+        )
+
+
+def _files(data: ExampleSet) -> str:
+    names = [name for part in data.parts for name in part.get("files", [part.get("hub", "")])]
+    return ", ".join(str(name) for name in names)
+
+
+def _column(data: ExampleSet, name: str) -> pa.ChunkedArray:
+    return data.examples.select_columns([name]).with_format("arrow")[:].column(name)
+
+
+def _check_pairs(
+    gold: Side, queries: ExampleSet, candidates: ExampleSet, where: str | None
+) -> None:
+    """Every listed pair is of ids that the two corpora have."""
+    sources, targets = _column(queries, "id"), _column(candidates, "id")
+    listed = _column(gold.data, "id"), pc.list_flatten(_column(gold.data, "gold"))
+    if all(
+        pc.all(pc.is_in(ids, value_set=pc.unique(known)), min_count=0).as_py()
+        for ids, known in zip(listed, (sources, targets), strict=True)
+    ):
+        return
+    known_sources, known_targets = set(sources.to_pylist()), set(targets.to_pylist())
+    for part in find_all(gold.task, gold.split, resolve_where(where)):
+        for place, line, row in part.rows():
+            pair = convert_row(gold.task, row, part)
+            assert pair is not None
+            ids = [(pair["id"], known_sources), (pair["gold"][0], known_targets)]  # type: ignore
+            for name, known in ids:
+                if name not in known:
+                    other = known_targets if known is known_sources else known_sources
+                    swapped = "; are the columns swapped?" if name in other else ""
+                    what = f"{shown(name)} is the id of no sentence of {gold.task.name}"
+                    raise bad(place, line, what.removesuffix(".gold") + swapped)
+
+
+def _check_keys(language: str, queries: Side, candidates: Sequence[Side]) -> None:
+    """Queries whose gold is told have a candidate that answers them; nearly all, at least."""
+    asked = pc.unique(pc.list_flatten(_column(queries.data, "gold")))
+    if not len(asked):
+        return  # published without
+    keys = [pc.list_flatten(_column(side.data, "gold")) for side in candidates]
+    held = pa.chunked_array([chunk for each in keys for chunk in each.chunks], pa.string())
+    lost = pc.filter(asked, pc.invert(pc.is_in(asked, value_set=pc.unique(held)))).to_pylist()
+    if len(lost) == len(asked):
+        raise UserError(
+            f"{queries.task.name}: no candidate has what any of its queries asks for, such as "
+            f"{shown(lost[0])}: queries ({_files(queries.data)}) and candidates "
+            f"({_files(candidates[0].data)}) do not belong together"
+        )
+    if lost:
+        logger.warning(
+            "%s in %s: no candidate for %d of %d keys, such as %s; these queries count as not "
+            "found",
+            queries.task.name,
+            language,
+            len(lost),
+            len(asked),
+            shown(lost[0]),
+        )
