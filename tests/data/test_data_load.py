@@ -19,7 +19,7 @@ import pytest
 from adapter_stilts.data import cache as cache_module
 from adapter_stilts.data import data_status, folders, load_examples
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import PairExample, Row, Split
 
 Writer = Callable[[str, str | bytes], Path]
@@ -305,13 +305,15 @@ def test_one_round_of_anli_missing(write: Writer, data: Path) -> None:
             "squad",
             "squad/train-v1.1.json",
             squad(question(), question("q2", "Lovelace", 3)),
-            "question 'q2': the answer 'Lovelace' is not at its offset 3, ' Lovelac' stands there",
+            "question 'q2': the answer 'Lovelace' is not at its offset 3, ' Lovelac' stands there"
+            ": --skip-bad-rows leaves such rows out of a training",
         ),
         (
             "squad",
             "squad/train-v1.1.json",
             squad(question("q1", "it.", -3)),
-            "question 'q1': the answer 'it.' is not at its offset -3, '' stands there",
+            "question 'q1': the answer 'it.' is not at its offset -3, '' stands there"
+            ": --skip-bad-rows leaves such rows out of a training",
         ),
         (
             "squad",
@@ -351,6 +353,66 @@ def test_half_an_answer_is_no_answer(write: Writer, data: Path) -> None:
     write("squad_v2/train-v2.0.json", squad({**question(), "answers": [], "is_impossible": True}))
     found = load_examples(get_task("squad-v2"), "train", str(data)).examples[0]
     assert found["answers"] == [] and found["answer_starts"] == []
+
+
+# ---- answers that are not at their offsets, and other rows that cannot be used
+
+
+def shifted(write: Writer, name: str) -> Path:
+    asked = [question(f"q{number}", start=int(number in (3, 5, 6))) for number in range(8)]
+    return write(name, squad(*asked))
+
+
+def test_offsets_play_no_part_where_nothing_is_learnt(write: Writer, data: Path) -> None:
+    shifted(write, "xquad/xquad.de.json")
+    shifted(write, "squad/dev-v1.1.json")
+    read = [
+        load_examples(get_target("xquad").at("de"), "test", str(data)),
+        load_examples(get_task("squad"), "dev", str(data)),
+    ]
+    assert [len(each.examples) for each in read] == [8, 8]
+    assert {text for each in read for texts in each.examples["answers"] for text in texts} == {
+        "Ada Lovelace"
+    }
+
+
+def test_in_training_one_is_told_how_many_and_can_leave_them_out(
+    write: Writer, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shifted(write, "squad/train-v1.1.json")
+    said = complaint("squad", data)
+    assert "train-v1.1.json, question 'q3': the answer 'Ada Lovelace' is not at its" in said
+    assert "; 2 more answers are not at theirs: --skip-bad-rows" in said
+    for _ in "12":  # found in the cache, they are told again
+        caplog.clear()
+        found = load_examples(get_task("squad"), "train", str(data), skip_bad=True)
+        assert found.examples["id"][:] == ["q0", "q1", "q2", "q4", "q7"]
+        assert found.parts[0]["rows_kept"] == 5 and found.parts[0]["rows_bad"] == 3
+        assert "first_bad" not in found.parts[0]  # a path of the user's, in what may be shared
+        assert "squad: 3 rows that cannot be used are left out, such as " in caplog.text
+    assert "q3" in complaint("squad", data)  # what was read with the option is not taken without
+
+
+def test_other_bad_rows_can_be_left_out_too(write: Writer, data: Path) -> None:
+    write("qqp/train.jsonl", lines(QQP, {**QQP, "label": 7}, QQP, {**QQP, "question1": 3}))
+    assert "line 2: label 7" in complaint("qqp", data)
+    found = load_examples(get_task("qqp"), "train", str(data), skip_bad=True)
+    assert len(found.examples) == 2 and found.parts[0]["rows_bad"] == 2
+
+
+def test_a_sentence_is_not_learnt_from_a_wrong_offset(write: Writer, data: Path) -> None:
+    shifted(write, "squad/train-v1.1.json")
+    (task,) = get_target("lareqa").trained_in("en")
+    with pytest.raises(UserError, match=r"question 'q3': .* 2 more answers"):
+        load_examples(task, "train", str(data))
+
+
+@pytest.mark.parametrize("split", ["dev", "test", "train"])
+def test_contradictory_is_a_contradiction(write: Writer, data: Path, split: Split) -> None:
+    write(f"xnli/{split}-de.tsv", "a\tb\tcontradictory\nc\td\tneutral\n")
+    target = get_target("xnli")
+    task = target.trained_in("de")[0] if split == "train" else target.at("de")
+    assert load_examples(task, split, str(data)).examples["label"][:] == [2, 1]
 
 
 # ---- fingerprint, cache, limit

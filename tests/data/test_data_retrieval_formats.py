@@ -61,7 +61,7 @@ def test_an_empty_line_would_shift_the_others(write: Writer) -> None:
 
 def test_xquad_r_sentences_list_the_questions_they_answer(write: Writer) -> None:
     first = paragraph(question("a", 0, "Ada"), question("b", 14, "Bob"))
-    last = paragraph(question("c", 21, "read"))
+    last = paragraph(question("c", 18, "read"))
     path = write("de.json", xquad_r(first, paragraph(), last))
     rows = [row for _, row in read_rows(path, "xquad-r")]
     # Equal sentences of a paragraph answer the same questions; paragraph 2 has no questions.

@@ -24,6 +24,7 @@ from adapter_stilts.training import run
 from adapter_stilts.training.job import Job, Lesson
 from adapter_stilts.training.pace import Pace
 from adapter_stilts.training.run import InterruptedTrainingError
+from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 Script = Callable[[list[float]], list[Weights]]
@@ -68,6 +69,25 @@ def test_an_edited_task_is_learnt_anew(train: Train, tmp_path: Path) -> None:
     after = train(task=lesson, out=tmp_path / "edited", lr=1e-2, limit=None)
     assert after.record.data["train"]["fingerprint"] != before.record.data["train"]["fingerprint"]
     assert after.record.scores["accuracy"] == 100.0  # all labels are one now
+
+
+def test_bad_rows_are_left_out_where_one_says_so(train: Train, tmp_path: Path) -> None:
+    def asked(name: str, start: int) -> dict[str, Any]:
+        answers = [{"text": "Lund", "answer_start": start}]
+        return {"id": name, "question": "Where?", "answers": answers}
+
+    questions = [asked(str(number), 15 if number % 4 else 14) for number in range(16)]
+    paragraph = {"context": "Marta lives in Lund today.", "qas": questions}
+    for split in ("train", "dev"):
+        content = json.dumps({"data": [{"title": "t", "paragraphs": [paragraph]}]})
+        (tmp_path / f"{split}-v1.1.json").write_text(content)
+    settings = {"task": "squad", "data": str(tmp_path), "limit": None}
+    with pytest.raises(UserError, match=r"'Lund' is not at its offset 14.*; 3 more.*--skip-bad-r"):
+        train(**settings)
+    record = train(**settings, skip_bad_rows=True).record
+    assert record.data["train"]["examples"] == 12
+    assert record.data["dev"]["parts"][0]["rows_kept"] == 16
+    assert "--skip-bad-rows" in command_text(record)
 
 
 def test_edited_features_are_learnt_anew(

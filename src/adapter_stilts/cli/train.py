@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
     app.command("train-adapter")(training_options(train_adapter))
     app.command("train-multitask")(training_options(train_multitask))
     app.command("train-target")(training_options(train_target))
-    app.command("train-language")(training_options(train_language, without=("data",)))
+    app.command("train-language")(
+        training_options(train_language, without=("data", "skip_bad_rows"))
+    )
     app.command("fuse")(training_options(fuse))
 
 

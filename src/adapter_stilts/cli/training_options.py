@@ -75,6 +75,11 @@ def _options(
     ),
     resume: bool = typer.Option(False, "--resume", help="Continue an interrupted run."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what lies at --out."),
+    skip_bad_rows: bool = typer.Option(
+        False,
+        "--skip-bad-rows",
+        help="Leave out training rows that cannot be used, and say how many.",
+    ),
     report_to: str = typer.Option("none", help="Tracker, such as tensorboard or wandb."),
     as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapter_stilts.data.checks import is_labelled
-from adapter_stilts.data.load import ExampleSet, convert_row, find_all, resolve_where
+from adapter_stilts.data.examples import convert_row
+from adapter_stilts.data.load import ExampleSet, find_all, resolve_where
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import HeadKind, Split, TaskSpec

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapter_stilts.data import cache
-from adapter_stilts.data.checks import WordError, check_example
 from adapter_stilts.data.code_digest import code_digest, package_digest
+from adapter_stilts.data.examples import Part, read_examples
 from adapter_stilts.data.folders import (
     FilePart,
     check_folder,
@@ -20,18 +21,17 @@ from adapter_stilts.data.folders import (
     given_part,
     samples_folder,
 )
-from adapter_stilts.data.hub import HubPart, hub_parts
-from adapter_stilts.data.places import Place, bad
+from adapter_stilts.data.hub import hub_parts
 from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.spec import Example, Row, Split, TaskSpec
+from adapter_stilts.tasks.spec import Split, TaskSpec
 
 if TYPE_CHECKING:
     import datasets
 
+logger = logging.getLogger(__name__)
+
 _READERS = package_digest("adapter_stilts.data", "adapter_stilts.tasks")
 """The code that reads rows and checks examples; a task's own function counts for itself."""
-
-Part = FilePart | HubPart
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def load_examples(
     limit: int | None = None,
     seed: int = 0,
     file: Path | None = None,
+    skip_bad: bool = False,
 ) -> ExampleSet:
     """The examples of a task's split.
 
@@ -71,6 +72,7 @@ def load_examples(
         limit: draw that many examples at random; all of them where there are fewer.
         seed: decides which are drawn, and in which order.
         file: the user's own rows, in place of the split's.
+        skip_bad: leave out rows that cannot be used, and say how many; without, they are refused.
 
     Raises:
         UserError: the data is not there, malformed, or the limit is not positive.
@@ -84,8 +86,11 @@ def load_examples(
     parts = [given_part(task, file)] if file else find_all(task, split, origin)
     read_from = read_from_of(task, split, parts)
     written = cache.ensure_examples(
-        examples_key(task, read_from), task.head, lambda counts: _examples(task, parts, counts)
+        examples_key(task, read_from, skip_bad=skip_bad),
+        task.head,
+        lambda counts: read_examples(task, split, parts, counts, skip_bad=skip_bad),
     )
+    _tell_bad(task, written.parts)
     # A label is a number: what it means is content, too.
     meaning = [task.head, list(task.labels), task.choices]
     fingerprint = cache.digest([written.content, meaning])[:32]
@@ -96,9 +101,22 @@ def load_examples(
         read_from = cache.digest([read_from, "limit", limit, "seed", seed])[:32]
         examples = examples.select(rows)
     described = tuple(
-        {**part.describe(), **count} for part, count in zip(parts, written.parts, strict=True)
+        {**part.describe(), **{key: value for key, value in count.items() if key != "first_bad"}}
+        for part, count in zip(parts, written.parts, strict=True)
     )
     return ExampleSet(examples, fingerprint, origin, described, read_from)
+
+
+def _tell_bad(task: TaskSpec, parts: cache.Parts) -> None:
+    bad = [part for part in parts if part.get("rows_bad")]
+    if bad:
+        count = sum(part["rows_bad"] for part in bad)
+        logger.warning(
+            "%s: %d rows that cannot be used are left out, such as %s",
+            task.name,
+            count,
+            bad[0]["first_bad"],
+        )
 
 
 def resolve_where(where: str | None) -> str:
@@ -146,70 +164,8 @@ def read_from_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
     return cache.digest({"version": 1, "task": spec, "parts": identities})[:32]
 
 
-def examples_key(task: TaskSpec, read_from: str) -> str:
+def examples_key(task: TaskSpec, read_from: str, *, skip_bad: bool = False) -> str:
     """The key of examples in the cache: what they are read from, and all code that makes them."""
-    rules = [task.unlabelled, task.repeated_ids, list(task.tags), _READERS]
+    rules = [task.unlabelled, task.repeated_ids, list(task.tags), skip_bad, _READERS]
     rules.append(code_digest(task.to_example))
     return cache.digest([read_from, *rules])[:32]
-
-
-def _examples(task: TaskSpec, parts: Sequence[Part], counts: cache.Parts) -> Iterator[Example]:
-    """Every example of every part, checked; `counts` gains the numbers of each part."""
-    seen: set[str] = set()
-    for part in parts:
-        kept = left_out = 0
-        for where, place, row in part.rows():
-            try:
-                example = convert_row(task, row, part)
-                if example is not None and task.head in ("span", "embedding"):
-                    _unique(task, example, seen)
-            except WordError as error:
-                raise bad(where, _word_place(row, error.word, place), str(error)) from error
-            except ValueError as error:
-                raise bad(where, place, str(error)) from error
-            if example is None:
-                left_out += 1
-                continue
-            example["id"] = example["id"] or f"{part.source.name}-{kept + left_out}"
-            kept += 1
-            yield example
-        if not kept:
-            raise UserError(f"{part.source.name}: none of its {left_out} rows can be used")
-        counts.append({"rows_kept": kept, "rows_left_out": left_out})
-
-
-def _word_place(row: Row, word: int, place: Place) -> Place:
-    """The line of a word, in files with a word a line."""
-    lines = row.get("lines")
-    return lines[word] if isinstance(lines, list) and word < len(lines) else place
-
-
-def _unique(task: TaskSpec, example: Example, seen: set[str]) -> None:
-    """What is scored by its id would be hidden by another of the same id.
-
-    Where a task's ids may repeat, a later one gains a hash of what the example holds. All others
-    stay as they are: it is by them that official code finds predictions.
-    """
-    if example["id"] in seen and task.repeated_ids:
-        example["id"] += f"-{cache.digest(example)[:12]}"
-    if example["id"] and example["id"] in seen:
-        raise ValueError("this id appears a second time")
-    seen.add(example["id"])
-
-
-def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
-    """The row as an example that holds against the task; what is wrong as a `ValueError`."""
-    columns = part.columns
-    try:
-        example = task.to_example(
-            {columns.get(name, name): value for name, value in row.items()} if columns else row
-        )
-    except KeyError as error:
-        missing = next((old for old, new in columns.items() if new == error.args[0]), error.args[0])
-        there = ", ".join(row)
-        raise ValueError(f"no column '{missing}' (the columns are {there})") from error
-    except (TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"a value of another type than expected ({error})") from error
-    if example is not None:
-        check_example(task, example)
-    return example

@@ -11,7 +11,7 @@ from typing import Any
 
 from adapter_stilts.data.json_values import load_json, member
 from adapter_stilts.data.places import Place, bad
-from adapter_stilts.tasks.rows import shown
+from adapter_stilts.tasks.rows import check_offset, shown
 from adapter_stilts.tasks.spec import Row
 
 Lines = Iterable[tuple[int, str]]
@@ -83,6 +83,10 @@ def sentence_rows(path: Path, lines: Lines) -> Iterator[tuple[Place, Row]]:
             starts = question["answers"]["answer_start"]
             if not starts:
                 raise bad(path, where, "no answer, so no sentence that holds it")
+            try:
+                check_offset(context, question["answers"]["text"][0], starts[0])
+            except ValueError as error:
+                raise bad(path, where, str(error)) from error
             holding = (s for s, (a, b) in zip(sentences, breaks, strict=True) if a <= starts[0] < b)
             if (sentence := next(holding, None)) is not None:
                 answered[sentence].append(question["id"])

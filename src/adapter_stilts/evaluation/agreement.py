@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adapter_stilts.data.load import ExampleSet, convert_row, find_all, resolve_where
+from adapter_stilts.data.examples import convert_row
+from adapter_stilts.data.load import ExampleSet, find_all, resolve_where
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.rows import shown

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from adapter_stilts.features.edges import inner
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
@@ -182,5 +184,6 @@ def _merge(
 
 
 def answer_text(context: str, span: Span) -> str:
-    """The characters of a span without the white space at its ends."""
-    return context[span.begin : span.end].strip()
+    """The characters of a span without what is not seen at its ends."""
+    begin, end = inner(context, span.begin, span.end)
+    return context[begin:end]

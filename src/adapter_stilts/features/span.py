@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
+from adapter_stilts.features.edges import inner
+
 
 def encode(
     examples: Mapping[str, Sequence[Any]],
@@ -18,9 +20,9 @@ def encode(
 ) -> dict[str, list[Any]]:
     """Windows `<s> question </s></s> part of the context </s>` that overlap by `stride` tokens.
 
-    Training positions point at the first annotated answer that lies in the window, else at the
-    first token (as for SQuAD 2.0's unanswerable questions). A question longer than a third of
-    the window is cut.
+    Training positions point at the first annotated answer that lies in the window, without the
+    white space at its edges, else at the first token (as for SQuAD 2.0's unanswerable
+    questions). A question longer than a third of the window is cut.
 
     Returns:
         Columns `input_ids`, `length`, `example`, `context_start` (position of the first context
@@ -57,7 +59,9 @@ def encode(
         features["offsets"].append([edge for pair in offsets for edge in pair])
         if labelled:
             answers = zip(examples["answer_starts"][row], examples["answers"][row], strict=True)
-            start, end = _answer_tokens(offsets, [(s, s + len(text)) for s, text in answers])
+            context_text = examples["context"][row]
+            spans = [inner(context_text, s, s + len(text)) for s, text in answers]
+            start, end = _answer_tokens(offsets, spans)
             features["start_positions"].append(begin + start if start >= 0 else 0)
             features["end_positions"].append(begin + end if end >= 0 else 0)
     return features

@@ -16,6 +16,23 @@ def shown(value: Any, limit: int = 60) -> str:
     return written if len(written) <= limit else f"{written[: limit - 1]}…"
 
 
+class OffsetError(ValueError):
+    """An answer that is not where it is said to be."""
+
+
+def check_offset(context: str, answer: str, start: int) -> None:
+    """Refuses an answer that does not stand at its offset.
+
+    Raises:
+        OffsetError: says what stands there.
+    """
+    there = context[start : start + len(answer)] if start >= 0 else ""
+    if not answer.strip() or there != answer:
+        raise OffsetError(
+            f"the answer {shown(answer)} is not at its offset {start}, {shown(there)} stands there"
+        )
+
+
 def text(row: Row, column: str) -> str:
     """The text in that column.
 

@@ -8,9 +8,18 @@ from adapter_stilts.training.job import Data, Lesson
 
 
 def read_parts(
-    lesson: Lesson, data: str | None, *, limit: int | None, dev_limit: int | None, seed: int
+    lesson: Lesson,
+    data: str | None,
+    *,
+    limit: int | None,
+    dev_limit: int | None,
+    seed: int,
+    skip_bad: bool = False,
 ) -> Data:
     """The training and dev examples of every task.
+
+    Args:
+        skip_bad: leave out training rows that cannot be used.
 
     Raises:
         UserError: there are none, or something is wrong with them.
@@ -19,7 +28,15 @@ def read_parts(
         return [read_language_text(lesson.text, limit=limit, dev_limit=dev_limit, seed=seed)]
     return [
         (
-            load_examples(each, "train", data, limit=limit, seed=seed, file=lesson.train_file),
+            load_examples(
+                each,
+                "train",
+                data,
+                limit=limit,
+                seed=seed,
+                file=lesson.train_file,
+                skip_bad=skip_bad,
+            ),
             load_examples(each, "dev", data, limit=dev_limit, seed=seed),
         )
         for each in lesson.tasks

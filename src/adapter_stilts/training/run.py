@@ -62,6 +62,7 @@ def train_adapter(
     out: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    skip_bad_rows: bool = False,
     report_to: str = "none",
     quiet: bool = False,
     **changes: Any,
@@ -79,6 +80,8 @@ def train_adapter(
         out: folder of the module; by default `ZOO/BACKBONE/TASK[-METHOD]`.
         resume: continue an interrupted run of the same settings.
         overwrite: replace a module or an unfinished run that lies at `out`.
+        skip_bad_rows: leave out training rows that cannot be used, such as questions with an
+            answer that is not at its offset, and say how many; without, they are refused.
         report_to: experiment tracker, as `transformers.TrainingArguments` takes it; what it
             writes as files goes to a folder `....logs` beside the module.
         quiet: no progress bar.
@@ -104,7 +107,9 @@ def train_adapter(
     work = unfinished(folder)
     check_free(folder, resume=resume, overwrite=overwrite)
     with clear_failures(chosen, folder), only_one(folder):
-        parts = read_parts(lesson, data, limit=limit, dev_limit=dev_limit, seed=seed)
+        parts = read_parts(
+            lesson, data, limit=limit, dev_limit=dev_limit, seed=seed, skip_bad=skip_bad_rows
+        )
         set_seed(seed)
         engine = load_engine(found, precision=chosen.precision, device=default_device())
         job = prepare(lesson, chosen, seed, name, engine, parts)

@@ -99,7 +99,15 @@ def _options(record: ModuleRecord) -> list[str]:
     if recipe.get("leave_out"):
         found += ["--leave-out", ",".join(map(str, recipe["leave_out"]))]
     found += _limit(record, "train", "--limit") + _limit(record, "dev", "--dev-limit")
+    if any(part.get("rows_bad") for part in _parts(record, "train")):
+        found += ["--skip-bad-rows"]
     return [*found, "--seed", str(recipe.get("seed", 0))]
+
+
+def _parts(record: ModuleRecord, split: str) -> list[dict[str, Any]]:
+    """What was read of every source, of each task."""
+    tasks = [head[split] for head in record.heads.values()] or [record.data[split]]
+    return [part for task in tasks for part in task.get("parts", ())]
 
 
 def _limit(record: ModuleRecord, split: str, flag: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adapter_stilts.features.answers import Answer, answer_text
+from adapter_stilts.features.edges import inner
 from adapter_stilts.inference.predictions import Predictions
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -63,7 +64,8 @@ def _answer(found: Answer, context: str, threshold: float | None) -> dict[str, A
     if not found.spans or (threshold is not None and found.no_answer > threshold):
         return {"answer": "", "start": -1, "score": found.null_score}
     best = found.spans[0]
-    return {"answer": answer_text(context, best), "start": best.begin, "score": best.score}
+    begin, _ = inner(context, best.begin, best.end)
+    return {"answer": answer_text(context, best), "start": begin, "score": best.score}
 
 
 def _scored(

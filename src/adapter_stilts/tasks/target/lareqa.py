@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from adapter_stilts.tasks.intermediate import squad
-from adapter_stilts.tasks.rows import text, texts
+from adapter_stilts.tasks.rows import check_offset, text, texts
 from adapter_stilts.tasks.sentences import sentence_at
 from adapter_stilts.tasks.spec import EmbeddingExample, FileData, Row, Source
 from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec, codes
@@ -43,8 +43,10 @@ def candidate_example(row: Row) -> EmbeddingExample:
 
 def train_example(row: Row) -> EmbeddingExample | None:
     """One question with the sentence of its first answer; None if no sentence holds it."""
-    starts = row["answers"]["answer_start"]
+    answers, starts = row["answers"]["text"], row["answers"]["answer_start"]
     context = text(row, "context")
+    if starts:
+        check_offset(context, answers[0], starts[0])
     sentence = sentence_at(context, starts[0]) if starts else None
     if sentence is None:
         return None
