@@ -155,7 +155,7 @@ def load(trunk: str, precision: str, layers: int) -> Any:
 
     from adapter_stilts.backbones import Backbone, default_device, find_backbone
     from adapter_stilts.modules.engine import Engine, load_engine
-    from adapter_stilts.modules.stacking import add_up_stacked_loras
+    from adapter_stilts.modules.stacked_loras import add_up_stacked_loras
 
     if trunk == "embedded":
         return load_engine(find_backbone("embedded"), precision=precision, device=default_device())

@@ -29,7 +29,7 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.environment import machine
-from adapter_stilts.training.job import Lesson
+from adapter_stilts.training.lesson import Lesson
 
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """Half-decades, as they are usually rounded."""

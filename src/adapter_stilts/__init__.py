@@ -51,11 +51,12 @@ if TYPE_CHECKING:
     from adapter_stilts.training.target import train_target
     from adapter_stilts.zoo.hub.pull import pull
     from adapter_stilts.zoo.hub.push import push
-    from adapter_stilts.zoo.module import Module, load
+    from adapter_stilts.zoo.load import load
+    from adapter_stilts.zoo.module import Module
 
 _HOMES = {
     "Module": "adapter_stilts.zoo.module",
-    "load": "adapter_stilts.zoo.module",
+    "load": "adapter_stilts.zoo.load",
     "Recipe": "adapter_stilts.training.recipe",
     "Trained": "adapter_stilts.training.run",
     "train_adapter": "adapter_stilts.training.run",
@@ -84,3 +85,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'adapter_stilts' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """What is here, imported yet or not."""
+    return sorted({*globals(), *__all__})

@@ -21,7 +21,7 @@ def run(
 ) -> Callable[..., Result]:
     """Calls `adstilts` in this process; returns exit code, standard output, standard error."""
     monkeypatch.delenv("ADSTILTS_DATA", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "400")
 
     def call(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["adstilts", *arguments])

@@ -27,7 +27,7 @@ from adapter_stilts.metrics import get_metric
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Example, Row
-from adapter_stilts.zoo.module import load
+from adapter_stilts.zoo.load import load
 from evaluation_kit import LANGUAGES, ROWS, write_data
 
 TASKS = {"tiny-nli": "nli", "tiny-copa": "copa", "tiny-pos": "pos", "tiny-qa": "qa"}

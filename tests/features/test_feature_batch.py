@@ -9,7 +9,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.features.batch import collate, padded_length, token_budget_batches
+from adapter_stilts.features.batch import collate, token_budget_batches
+from adapter_stilts.features.padding import padded_length
 from adapter_stilts.features.tagging import IGNORED
 
 

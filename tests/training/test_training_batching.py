@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adapter_stilts.features.batch import padded_length
+from adapter_stilts.features.padding import padded_length
 from adapter_stilts.training.batching import BatchPlan, epoch_batches, planned_batches
 
 LENGTHS = np.random.default_rng(0).integers(4, 120, size=500)

@@ -14,13 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from adapter_stilts.errors import UserError
 from adapter_stilts.training.checkpoint import (
     drop_older_checkpoints,
-    latest_checkpoint,
     load_optimizer,
     load_rng,
     read_tensors,
     save_optimizer,
     save_rng,
 )
+from adapter_stilts.training.unfinished import latest_checkpoint
 
 
 def pace(step: int, *, total: int) -> float:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from training_kit import Train, spoil_fourth_loss  # type: ignore[import-not-found]
 
 from adapter_stilts.errors import FailureError
-from adapter_stilts.training import run, trainer
+from adapter_stilts.training import execute, trainer
 from adapter_stilts.training.trainer import ModuleTrainer
 
 
@@ -105,7 +105,7 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
     spoil_fourth_loss(monkeypatch, factor)
-    monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "SAVE_SECONDS", 0.0)
     message = failure(train, lr=3e-3)
     assert message.startswith("the training diverged at step 4 (loss ")
     assert "lower --lr (now 0.003)" in message and "--overwrite" in message

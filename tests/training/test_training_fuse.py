@@ -16,10 +16,10 @@ from training_kit import SHORT, Spy, spoil_fourth_loss  # type: ignore[import-no
 
 from adapter_stilts import fuse, load, train_target
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.modules.fusing import NATIVE_WEIGHTS
+from adapter_stilts.modules.fusion_files import NATIVE_WEIGHTS
 from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.modules.native import HEAD_WEIGHTS, PICKLES
-from adapter_stilts.training import run
+from adapter_stilts.training import execute
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.resolve import resolve
@@ -193,7 +193,7 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(
 
 
 def test_nothing_is_pickled(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr("adapter_stilts.training.finish.discard", lambda work: None)
     trained = _learn("qa", "mnli", kind="full")
     assert list(trained.path.parent.glob("*.unfinished/checkpoint-*/optimizer.safetensors"))
@@ -206,7 +206,7 @@ def test_a_fusion_that_diverges_stops_and_keeps_the_last_good_checkpoint(
     filled: Path, monkeypatch: pytest.MonkeyPatch, factor: float
 ) -> None:
     spoil_fourth_loss(monkeypatch, factor)
-    monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "SAVE_SECONDS", 0.0)
     with pytest.raises(FailureError) as raised:
         _learn("qa", "mnli", epochs=4, lr=3e-3)
     message = str(raised.value)

@@ -223,7 +223,7 @@ def test_ctrl_c_saves_and_other_settings_are_refused(multi: Multi, spy: Spy) -> 
     with pytest.raises(InterruptedTrainingError, match="--resume"):
         multi("mnli,qqp", report_to="spy")
     spy.on_step = None
-    with pytest.raises(UserError, match="other settings or data"):
+    with pytest.raises(UserError, match=r"\(temperature was 2\.0, now 3\.0\).*--overwrite"):
         multi("mnli,qqp", report_to="spy", resume=True, temperature=3.0)
     assert multi("mnli,qqp", report_to="spy", resume=True).record.steps > 2
 

@@ -19,10 +19,10 @@ from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.training.checkpoint import (
     MANIFEST,
     copy_into,
-    latest_checkpoint,
     write_manifest,
 )
 from adapter_stilts.training.run import InterruptedTrainingError
+from adapter_stilts.training.unfinished import latest_checkpoint
 from adapter_stilts.zoo.record import ModuleRecord
 
 Worker = Callable[..., list[int]]

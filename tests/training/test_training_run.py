@@ -20,8 +20,10 @@ from adapter_stilts.features import build
 from adapter_stilts.modules.engine import load_engine, module_parameters
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import Example, Row
-from adapter_stilts.training import run
-from adapter_stilts.training.job import Job, Lesson
+from adapter_stilts.training import execute
+from adapter_stilts.training.checkpoint import write_manifest
+from adapter_stilts.training.job import Job
+from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.pace import Pace
 from adapter_stilts.training.run import InterruptedTrainingError
 from adapter_stilts.zoo.card_command import command_text
@@ -137,7 +139,7 @@ def test_it_stops_early_when_patience_is_over(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "finish", killed)
+        patched.setattr(execute, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
             train(evaluations=6, patience=2)
     assert len(scored) == 4
@@ -149,7 +151,27 @@ def test_it_stops_early_when_patience_is_over(
 def test_without_patience_it_never_stops_early(train: Train, script: Script) -> None:
     scored = script([5.0] * 6)
     record = train(evaluations=6, patience=0).record
-    assert (len(scored), record.steps, record.best_step) == (6, 6, 1)
+    assert (len(scored), record.steps, record.best_step) == (6, 6, 6)
+
+
+def test_a_plateau_does_not_end_a_training(train: Train, script: Script) -> None:
+    """The majority class scores the same until a module has learnt something."""
+    scored = script([33.0, 33.0, 33.0, 33.0, 33.0, 60.0])
+    record = train(evaluations=6, patience=2).record
+    assert (len(scored), record.steps, record.best_step) == (6, 6, 6)
+    assert not record.stopped_early
+
+
+def test_no_training_ends_in_its_first_half(
+    train: Train, script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What ends it early, and where, is printed and recorded."""
+    scored = script([10.0, 50.0, 20.0, 20.0, 20.0, 20.0])
+    record = train(evaluations=6, patience=1, quiet=False).record
+    assert (len(scored), record.steps, record.best_step, record.planned_steps) == (3, 3, 2, 6)
+    assert record.stopped_early
+    assert "stopped early at step 3 of 6" in capsys.readouterr().err
+    assert ModuleRecord.read(tmp_path / "module") == record
 
 
 @pytest.mark.parametrize(("steps", "evaluations"), [(6, 1), (6, 3), (7, 3), (100, 8), (5, 5)])
@@ -271,6 +293,8 @@ def test_seconds_add_up_over_interruptions(train: Train, spy: Spy, tmp_path: Pat
     assert 0 < state["stateful_callbacks"]["Pace"]["attributes"]["seconds"] < 300
     state["stateful_callbacks"]["Pace"]["attributes"]["seconds"] = 5000.0
     path.write_text(json.dumps(state))
+    (path.parent / "files.json").unlink()
+    write_manifest(path.parent)
     spy.on_step = None
     assert 5000 < train(report_to="spy", resume=True).record.seconds < 5300
 
@@ -320,8 +344,18 @@ def test_an_unfinished_run_is_neither_lost_nor_mixed_up(
     spy.on_step = None
     with pytest.raises(UserError, match=r"an unfinished run lies at .*--resume .*--overwrite"):
         train()
-    for change in ({"lr": 5e-4}, {"seed": 1}, {"limit": 23}, {"method": "lora"}):
-        with pytest.raises(UserError, match=r"other settings or data: .*--overwrite"):
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"lr": 5e-4}, r"\(lr was 0\.0\d+, now 0\.0005\)"),
+        ({"seed": 1}, r"\(seed was 0, now 1\)"),
+        ({"limit": 23}, r"\(limit was 24, now 23\)"),
+        (
+            {"method": "lora", "patience": 9},
+            "method was bottleneck, now lora.* patience was 3, now 9",
+        ),
+        ({"leave_out": (0, 2)}, r"\(leave-out was not given, now 0,2\)"),
+    ]
+    for change, words in changes:
+        with pytest.raises(UserError, match=rf"has other settings {words}|{words}.*--overwrite"):
             train(resume=True, **change)
     work = tmp_path / "module.unfinished"
     assert (work / "checkpoint-2").is_dir()

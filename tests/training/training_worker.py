@@ -35,7 +35,7 @@ from transformers.integrations import integration_utils
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.modules.engine import module_parameters
-from adapter_stilts.training import run
+from adapter_stilts.training import execute, run
 from adapter_stilts.training.finish import finish
 from adapter_stilts.training.fuse import fuse
 from adapter_stilts.training.multitask import train_multitask
@@ -67,10 +67,10 @@ def train(request: dict[str, Any]) -> int:
     """One training; returns the exit code and leaves a message in `OUT.message`."""
     torch.set_num_threads(1)
     out = Path(request["settings"]["out"])
-    run.SAVE_SECONDS = request.get("save_seconds", run.SAVE_SECONDS)
+    execute.SAVE_SECONDS = request.get("save_seconds", execute.SAVE_SECONDS)
     integration_utils.INTEGRATION_TO_CALLBACK["gradients"] = FirstGradients
     if request.get("weights"):
-        vars(run)["finish"] = _keep_weights
+        vars(execute)["finish"] = _keep_weights
     _arm(request["stop"], out)
     code, message = 0, ""
     try:

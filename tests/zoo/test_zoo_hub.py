@@ -19,9 +19,9 @@ from adapter_stilts import pull, push
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub.retry import ATTEMPTS
 from adapter_stilts.modules.engine import Engine
+from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.search import search
-from adapter_stilts.zoo.local import find_module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from hub_kit import REPO, call_in_process, connect, files_of

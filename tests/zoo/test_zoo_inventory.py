@@ -15,8 +15,8 @@ from transformers import AutoModelForSequenceClassification
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.engine import Engine, forward
 from adapter_stilts.zoo.export import export
+from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.inventory import entries, locate, one, remove, standing_on
-from adapter_stilts.zoo.local import find_module
 from adapter_stilts.zoo.places import found_modules
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import verify
@@ -180,7 +180,7 @@ def test_verified_and_found_wrong(module: Path, tmp_path: Path) -> None:
 def test_scores_come_again_or_not(module: Path) -> None:
     from adapter_stilts.data import load_examples
     from adapter_stilts.tasks.registry import get_task
-    from adapter_stilts.zoo.module import load
+    from adapter_stilts.zoo.load import load
 
     dev = load_examples(get_task("mnli"), "dev", "sample", limit=8)
     record = ModuleRecord.read(module)

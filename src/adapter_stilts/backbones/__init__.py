@@ -1,15 +1,21 @@
 """Frozen encoders: where they come from, their precision, their identity."""
 
 from adapter_stilts.backbones.backbone import Backbone, fingerprint
-from adapter_stilts.backbones.hub import hub_id
-from adapter_stilts.backbones.load import DEFAULT_BACKBONE, EMBEDDED, find_backbone
-from adapter_stilts.backbones.precision import bf16_available, default_device, resolve_precision
+from adapter_stilts.backbones.load import find_backbone
+from adapter_stilts.backbones.names import DEFAULT_BACKBONE, EMBEDDED, hub_id
+from adapter_stilts.backbones.precision import (
+    bf16_available,
+    check_precision,
+    default_device,
+    resolve_precision,
+)
 
 __all__ = [
     "DEFAULT_BACKBONE",
     "EMBEDDED",
     "Backbone",
     "bf16_available",
+    "check_precision",
     "default_device",
     "find_backbone",
     "fingerprint",

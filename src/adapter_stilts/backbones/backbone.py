@@ -8,14 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoConfig, AutoTokenizer
-
 from adapter_stilts.errors import UserError
 from adapter_stilts.quiet import quieten
-from adapter_stilts.safety import first_line
+from adapter_stilts.safety import first_line, read_json
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 
@@ -34,6 +32,8 @@ class Backbone:
     @cached_property
     def config(self) -> PretrainedConfig:
         """The model's configuration, read anew for every backbone object."""
+        from transformers import AutoConfig
+
         try:
             config: PretrainedConfig = AutoConfig.from_pretrained(
                 self.path,
@@ -49,6 +49,8 @@ class Backbone:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The fast tokenizer; a slow one has no offsets and is refused."""
+        from transformers import AutoTokenizer
+
         quieten()
         try:
             tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
@@ -69,12 +71,28 @@ class Backbone:
     @property
     def max_length(self) -> int:
         """The longest sequence, in tokens, that the position embeddings hold."""
-        config: Any = self.config
-        positions = int(config.max_position_embeddings)
+        positions = int(self._setting("max_position_embeddings"))
         # RoBERTa numbers positions from padding_idx + 1.
-        if config.model_type in {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert"}:
-            positions -= int(config.pad_token_id) + 1
+        model_type = self._setting("model_type")
+        if model_type in {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert"}:
+            positions -= int(self._setting("pad_token_id")) + 1
         return positions
+
+    def _setting(self, name: str) -> Any:
+        """A value of the configuration; `transformers` is only needed for those left out."""
+        value = self._written.get(name)
+        if type(value) in (int, str):
+            return value
+        config: Any = self.config
+        return getattr(config, name)
+
+    @cached_property
+    def _written(self) -> dict[str, Any]:
+        try:
+            found = read_json(self.path / "config.json")
+        except UserError:
+            found = None  # `config` says what is wrong
+        return found if isinstance(found, dict) else {}
 
     @property
     def slug(self) -> str:

@@ -18,24 +18,12 @@ from huggingface_hub.errors import (
 )
 
 from adapter_stilts.backbones.backbone import Backbone
+from adapter_stilts.backbones.names import HUB_IDS, hub_id
 from adapter_stilts.errors import FailureError, UserError, suggest
 from adapter_stilts.hub.content import discard, is_intact
 from adapter_stilts.hub.guard import guarded
 from adapter_stilts.hub.retry import refused, repeated, said, status_of, wrong_answer
 from adapter_stilts.safety import brief, first_line, is_plain_path, read_json
-
-# Short names whose repositories moved under an organisation.
-_HUB_IDS = {
-    "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
-    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
-}
-
-
-def hub_id(name: str) -> str:
-    """The id on the Hub of a backbone given by such an id, or by one of the short names."""
-    repo = name.partition("@")[0]
-    return _HUB_IDS.get(repo, repo)
-
 
 _VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
 _MOST_SHARDS = 1000
@@ -54,7 +42,7 @@ def download_backbone(name: str, others: Sequence[str]) -> Backbone:
     """
     repo, revision = hub_id(name), name.partition("@")[2]
     remedy = "or use --backbone embedded|PATH (and --data sample|PATH)"
-    if name not in _HUB_IDS and (near := suggest(name, [*others, *_HUB_IDS])):
+    if name not in HUB_IDS and (near := suggest(name, [*others, *HUB_IDS])):
         remedy += f"; did you mean '{near[0]}'?"
     try:
         with guarded():

@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_stilts.backbones.backbone import Backbone
-from adapter_stilts.backbones.embedded import embedded_backbone
-from adapter_stilts.backbones.hub import download_backbone
+from adapter_stilts.backbones.names import EMBEDDED
 from adapter_stilts.errors import UserError
-
-EMBEDDED = "embedded"
-DEFAULT_BACKBONE = "xlm-roberta-large"
 
 
 def find_backbone(name: str) -> Backbone:
@@ -20,6 +16,8 @@ def find_backbone(name: str) -> Backbone:
         UserError: no such folder or repository, or the Hub cannot be reached.
     """
     if name == EMBEDDED:
+        from adapter_stilts.backbones.embedded import embedded_backbone
+
         return Backbone(name, embedded_backbone())
     local = Path(name).expanduser()
     if local.is_dir():
@@ -28,4 +26,6 @@ def find_backbone(name: str) -> Backbone:
         return Backbone(name, local)
     if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
         raise UserError(f"backbone folder {name} is not there")
+    from adapter_stilts.backbones.hub import download_backbone
+
     return download_backbone(name, [EMBEDDED])

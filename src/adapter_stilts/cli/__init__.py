@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import traceback
-from importlib.metadata import version as version_of
 from typing import Any, NoReturn
 
 import typer
@@ -40,6 +39,8 @@ hub.register(app)
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version as version_of  # not needed for anything else
+
         typer.echo(f"adapter-stilts {version_of('adapter-stilts')}")
         raise typer.Exit
 
@@ -92,6 +93,8 @@ def _fail_otherwise(error: Exception) -> NoReturn:
         _fail(error, 130)
     if hasattr(error, "format_message"):
         _fail_usage(error)
+    if isinstance(error, OSError) and error.filename and error.errno == errno.ENAMETOOLONG:
+        _fail(UserError(f"{str(error.filename)[:40]}…: no file has a name that long"), 2)
     if isinstance(error, OSError) and error.filename and error.errno in _NOT_WRITABLE:
         remedy = "free some space" if error.errno == errno.ENOSPC else "make it writable for you"
         line = f"{error.filename}: {error.strerror}: {remedy}, or choose another folder"

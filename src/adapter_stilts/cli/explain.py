@@ -49,11 +49,11 @@ def explain(
     Exit code 3: the data lacks some of the languages; the others are done.
     """
     from adapter_stilts.evaluation.explain import explain as run
-    from adapter_stilts.paths import check_writable
+    from adapter_stilts.paths import check_replaceable
     from adapter_stilts.report.explain import PICTURE, write_explanation
 
     if out is not None:
-        check_writable(out)  # before the work
+        check_replaceable(out)  # before the work
     found = run(
         composition,
         task=task,

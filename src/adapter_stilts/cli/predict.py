@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import printable
-
-if TYPE_CHECKING:
-    from adapter_stilts.zoo.module import Module
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +60,9 @@ def predict(
     The text may be in any language that the backbone reads.
     """
     from adapter_stilts.tasks.languages import check_language, cut_words
-    from adapter_stilts.zoo.module import load
+    from adapter_stilts.tasks.registry import get_trained
+    from adapter_stilts.zoo.inputs import kept, read_input
+    from adapter_stilts.zoo.load import find, kind_of, load
     from adapter_stilts.zoo.stream import STDIN, STDIN_NAME, answers, opened
 
     language = check_language(lang) if lang else ""
@@ -86,21 +85,17 @@ def predict(
     if row and file is not None:
         raise UserError(f"--file has the inputs: leave out --{next(iter(row)).replace('_', '-')}")
     with opened(file) if file else nullcontext() as lines:
-        loaded = load(module, task=task, backbone=backbone)
+        found = find(module, task=task)
+        kind = kind_of(found.record)
         if file and lines:
             where = STDIN_NAME if file == STDIN else file
-            for answer in answers(loaded, lines, where, lang=language):
-                _show(loaded.kind, answer, as_json)
-        else:
-            _show(loaded.kind, _one(loaded, row, language), as_json)
-
-
-def _one(loaded: Module, row: dict[str, Any], lang: str) -> dict[str, Any]:
-    from adapter_stilts.zoo.inputs import kept, read_input
-
-    choices = loaded.task.choices if loaded.kind == "choice" else 0
-    given = read_input(loaded.kind, row, name=loaded.record.name, choices=choices, lang=lang)
-    return {**kept(row, lang), **loaded.predict_one(given)}
+            for answer in answers(load(found, backbone=backbone), lines, where, lang=language):
+                _show(kind, answer, as_json)
+            return
+        choices = get_trained(found.record.task).choices if kind == "choice" else 0
+        asked = read_input(kind, row, name=found.record.name, choices=choices, lang=language)
+        answer = load(found, backbone=backbone).predict_one(asked)
+        _show(kind, {**kept(row, language), **answer}, as_json)
 
 
 def _show(kind: str, answer: dict[str, Any], as_json: bool) -> None:

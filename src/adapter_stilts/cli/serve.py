@@ -48,6 +48,12 @@ def serve(
     Each request names its module; requests for different modules share a batch. /docs describes
     the requests. SIGTERM or Ctrl-C finishes what has come and stops.
     """
+    from adapter_stilts.backbones import check_precision
+    from adapter_stilts.zoo.load import find
+
+    check_precision(precision)
+    for name in modules:
+        find(name)  # a wrong one is told before seconds of imports
     try:
         from adapter_stilts.serving.limits import Limits
         from adapter_stilts.serving.run import bound, run

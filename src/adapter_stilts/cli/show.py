@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from adapter_stilts.cli.table import layout, terminal_width
 from adapter_stilts.safety import printable
 
 
@@ -15,14 +16,17 @@ def scores_line(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.1f}" for name, value in scores.items())
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table on standard output; whole cells when the output is not a terminal."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 10_000
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        table.add_row(*map(printable, row))  # modules and their texts may come from anybody
-    console.print(table)
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequence[str] = ()
+) -> None:
+    """A plain table on standard output; whole rows where that is no terminal.
+
+    `spare` are columns that may be left out where the terminal is narrow, the first one first.
+    """
+    # Modules and their texts may come from anybody.
+    shown = [[printable(cell) for cell in row] for row in rows]
+    lines, left_out = layout(columns, shown, width=terminal_width(), spare=spare)
+    for place, line in enumerate(lines):
+        typer.echo(typer.style(line, bold=True) if not place and sys.stdout.isatty() else line)
+    if left_out:
+        typer.echo(f"(no room for {', '.join(left_out)}: --json has all)")

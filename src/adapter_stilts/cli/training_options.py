@@ -16,6 +16,7 @@ from adapter_stilts.cli.show import scores_line
 
 if TYPE_CHECKING:
     from adapter_stilts.training.run import Trained
+    from adapter_stilts.zoo.record import ModuleRecord
 
 DATA = typer.Option(
     None,
@@ -122,6 +123,12 @@ def json_line(trained: Trained) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
+def _early(record: ModuleRecord) -> str:
+    if not record.stopped_early:
+        return ""
+    return f" (stopped early, {record.planned_steps} were planned)"
+
+
 def show(trained: Trained, *, as_json: bool) -> None:
     """Prints what came out of a training."""
     from accelerate import PartialState
@@ -134,8 +141,8 @@ def show(trained: Trained, *, as_json: bool) -> None:
         return
     typer.echo(
         f"{record.composition}: dev {scores_line(record.scores)} at step {record.best_step} of "
-        f"{record.steps}; {record.parameters:,} parameters; {record.seconds:,.0f} s; peak memory "
-        f"{record.peak_memory_mb:,.0f} MB"
+        f"{record.steps}{_early(record)}; {record.parameters:,} parameters; "
+        f"{record.seconds:,.0f} s; peak memory {record.peak_memory_mb:,.0f} MB"
     )
     if record.heads:
         typer.echo(

@@ -167,7 +167,7 @@ def export(
 ) -> None:
     """Write a module for others: for plain `adapters`, plain `peft`, or as a module."""
     from adapter_stilts.zoo.export import export as write
-    from adapter_stilts.zoo.local import find_module
+    from adapter_stilts.zoo.find import find_module
 
     done = write(
         find_module(name), out, library=library, half=half, backbone=backbone, overwrite=overwrite

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from adapter_stilts.data import cache
 from adapter_stilts.data.code_digest import code_digest, package_digest
 from adapter_stilts.data.examples import Part, read_examples
@@ -96,6 +94,8 @@ def load_examples(
     fingerprint = cache.digest([written.content, meaning])[:32]
     examples = cache.map_examples(written.folder, fingerprint)
     if limit is not None and limit < len(examples):
+        import numpy as np
+
         rows = np.random.default_rng(seed).choice(len(examples), size=limit, replace=False).tolist()
         fingerprint = cache.digest([fingerprint, "rows", rows])[:32]
         read_from = cache.digest([read_from, "limit", limit, "seed", seed])[:32]

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.heads import check_kind
 from adapter_stilts.modules.composition import NONE
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.composed import Composed, activate, load_composition, load_resolved
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Resolved
+
+if TYPE_CHECKING:
+    from adapter_stilts.modules.engine import Engine
+    from adapter_stilts.zoo.composed import Composed
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Contender:
 
     def load(self, engine: Engine) -> Composed:
         """Loads what is not in the engine yet, and activates the composition."""
+        from adapter_stilts.zoo.composed import activate, load_composition, load_resolved
+
         if self.resolved is None:
             composed = load_composition(engine, NONE)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import NoDataError
@@ -12,11 +12,13 @@ from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import primary
 from adapter_stilts.modules.composition import EACH_LANGUAGE
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.languages import find_language
 
-Engines = dict[tuple[str, str], Engine]
+if TYPE_CHECKING:
+    from adapter_stilts.modules.engine import Engine
+
+    Engines = dict[tuple[str, str], Engine]
 Evaluate = Callable[..., list[Evaluation]]
 
 

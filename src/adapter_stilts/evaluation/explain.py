@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import datasets
-
-from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.attention import Gathered, gather
 from adapter_stilts.evaluation.contenders import Contender
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.explanation import Explanation
-from adapter_stilts.features.build import build_features
-from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.modules.composition import canonical, fusings, fusions
-from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Resolved
+
+if TYPE_CHECKING:
+    import datasets
+
+    from adapter_stilts.evaluation.attention import Gathered
+    from adapter_stilts.modules.engine import Engine
 
 OnLanguage = Callable[[str], None]
 STRIDE = 128
@@ -60,14 +60,18 @@ def explain(
         UserError: the composition has no learnt fusion; an unknown task, language or split; data
             that is malformed or not there.
     """
+    target = get_target(task) if task else None
+    check_precision(precision)
     resolved = resolve(composition)
     _check_fuses(resolved)
-    target = get_target(task) if task else _task_of(resolved)
+    target = target or _task_of(resolved)
     chosen = asked_split(target, split)
     read = read_data(target, asked_languages(target, langs), chosen, data, limit=limit)
-    engine = load_engine(
-        find_backbone(backbone or resolved.backbone), precision=precision, device=default_device()
-    )
+    place = find_backbone(backbone or resolved.backbone)
+    from adapter_stilts.backbones import default_device
+    from adapter_stilts.modules.engine import load_engine
+
+    engine = load_engine(place, precision=precision, device=default_device())
     found = {}
     for language, features in _features(engine, resolved, target, read, limit):
         found[language] = _gathered(engine, resolved, features, batch_tokens)
@@ -120,6 +124,8 @@ def _features(
     engine: Engine, resolved: Resolved, target: TargetSpec, read: TargetData, limit: int | None
 ) -> list[tuple[str, datasets.Dataset]]:
     """Every language's texts, cut as the fusion was trained, if on tasks of this kind."""
+    from adapter_stilts.features.build import build_features
+
     length, stride = Contender(target, resolved).window
     made = []
     for language, part in read.languages.items():
@@ -140,6 +146,11 @@ def _features(
 def _gathered(
     engine: Engine, resolved: Resolved, features: datasets.Dataset, batch_tokens: int | None
 ) -> Gathered:
+    from adapter_stilts.backbones import default_device
+    from adapter_stilts.evaluation.attention import gather
+    from adapter_stilts.inference.run import default_batch_tokens
+    from adapter_stilts.zoo.composed import load_resolved
+
     composed = load_resolved(engine, resolved)
     pairs = zip(fusions(composed.inside), fusions(resolved.expression), strict=True)
     sources = {inside.by: [canonical(part) for part in each.parts] for inside, each in pairs}

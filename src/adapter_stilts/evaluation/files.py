@@ -8,14 +8,14 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import datasets
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import FailureError
 from adapter_stilts.evaluation.result import LanguageResult
-from adapter_stilts.inference.predictions import predicted_text
 from adapter_stilts.tasks.target_spec import TargetSpec
+
+if TYPE_CHECKING:
+    import datasets
 
 
 def slug(expression: str) -> str:
@@ -63,6 +63,8 @@ def prediction_lines(
         return [json.dumps({"label": value}) for value in values]
     if target.head == "tagging":
         return [line for tags in values for line in (*tags, "")]
+    from adapter_stilts.inference.predictions import predicted_text
+
     rows = examples.select_columns(["id", "context"])
     return [
         f"{_json(row['id'])}: {_json(predicted_text(answer, row['context']))}"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.composed import Composed
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+
+if TYPE_CHECKING:
+    from adapter_stilts.modules.engine import Engine
+    from adapter_stilts.zoo.composed import Composed
 
 
 def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None) -> None:

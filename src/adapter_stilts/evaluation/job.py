@@ -17,6 +17,7 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.evaluation.contenders import Contender
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.labels import Found, Progress, evaluate_labels
+from adapter_stilts.evaluation.settings import Settings
 from adapter_stilts.evaluation.store import Entry, Store
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.inference.run import default_batch_tokens
@@ -36,18 +37,6 @@ RULES = 1
 
 _CODE = package_digest(*(f"adapter_stilts.{part}" for part in ("features", "inference", "metrics")))
 """What makes features, predictions and scores: edited, it makes them anew."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides predictions, beside composition and data."""
-
-    precision: str = "auto"
-    limit: int | None = None
-    batch_tokens: int | None = None
-    layer: int | None = None
-    pooling: str = "mean"
-    layer_from: str | None = None
 
 
 @dataclass

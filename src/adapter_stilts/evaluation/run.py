@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.contenders import backbone_name, find_contenders, folders
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
-from adapter_stilts.evaluation.each_language import Engines, evaluate_each
-from adapter_stilts.evaluation.job import Job, OnLanguage, Settings
-from adapter_stilts.evaluation.labels import Progress
+from adapter_stilts.evaluation.each_language import evaluate_each
+from adapter_stilts.evaluation.settings import Settings, check_settings
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.modules.composition import EACH_LANGUAGE
+from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.registry import get_target
+
+if TYPE_CHECKING:
+    from adapter_stilts.evaluation.each_language import Engines
+    from adapter_stilts.evaluation.job import OnLanguage
+    from adapter_stilts.evaluation.labels import Progress
 
 
 def evaluate(
@@ -75,11 +80,11 @@ def evaluate(
         UserError: an unknown task, language or split; a composition that does not fit the task;
             data that is malformed or not there; a folder of another composition's predictions.
     """
-    if batch_tokens is not None and batch_tokens < 1:
-        raise UserError(f"batch-tokens {batch_tokens}: must be above 0")
     target = get_target(task)
     if tags is not None:
         target = target.with_tags(tags)
+    settings = Settings(precision, limit, batch_tokens, layer, pooling, layer_from)
+    check_settings(settings)
     if target.retrieval is None and (layer is not None or layer_from is not None):
         raise UserError(
             f"{target.name} has a head, so no layer is chosen for it: leave out --layer and "
@@ -101,7 +106,12 @@ def evaluate(
         return evaluate_each(evaluate, target, compositions, asked, out, options)
     contenders = find_contenders(target, compositions)
     name = backbone_name(contenders, backbone)
-    settings = Settings(precision, limit, batch_tokens, layer, pooling, layer_from)
+    places = folders(contenders, out, name, limit)
+    for place in places:
+        check_writable(place)
+    read = read_data(target, asked, chosen, data, limit=limit)
+    from adapter_stilts.evaluation.job import Job  # seconds of imports: nothing is wrong
+
     job = Job(
         target=target,
         split=chosen,
@@ -109,9 +119,9 @@ def evaluate(
         settings=settings,
         backbone=name,
         contenders=contenders,
-        places=folders(contenders, out, name, limit),
+        places=places,
         flat=flat,
-        data=read_data(target, asked, chosen, data, limit=limit),
+        data=read,
         overwrite=overwrite,
         engines={} if engines is None else engines,
     )

@@ -9,15 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adapter_stilts.features.padding import padded_length
 from adapter_stilts.features.tagging import IGNORED
-
-PAD_TO = 8
-"""Lengths are padded to a multiple of this, which suits both AVX-512/AMX tiles and tensor cores."""
-
-
-def padded_length(length: int) -> int:
-    """The length a sequence has once padded to a multiple of `PAD_TO`."""
-    return -(-length // PAD_TO) * PAD_TO
 
 
 def token_budget_batches(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from adapter_stilts.features.batch import padded_length
+from adapter_stilts.features.padding import padded_length
 from adapter_stilts.features.special import template
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from adapter_stilts.features.batch import padded_length
+from adapter_stilts.features.padding import padded_length
 
 
 def encode(

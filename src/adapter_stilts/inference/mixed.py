@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutput
 
-from adapter_stilts.features.batch import collate, padded_length
+from adapter_stilts.features.batch import collate
+from adapter_stilts.features.padding import padded_length
 from adapter_stilts.inference.run import Batch, split_output
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.mixed import Part, mixed_hidden

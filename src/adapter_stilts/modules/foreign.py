@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import adapters
-from adapters import LoRAConfig
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.guard import HEADS, PLACES, named_config, shapes_in
@@ -62,6 +59,8 @@ def read_adapter(folder: Path) -> Foreign:
 
 def rename(folder: Path, name: str) -> None:
     """Calls a module of `adapters`, and its head, by that name in its files, as ours are."""
+    from safetensors.torch import load_file, save_file
+
     for weights, config in ((WEIGHTS, CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG)):
         if not (folder / config).is_file() or not (folder / weights).is_file():
             continue
@@ -153,6 +152,9 @@ def read_peft(folder: Path, name: str) -> Foreign:
     Raises:
         UserError: damaged, no LoRA, or of a variety that the native format cannot express.
     """
+    import adapters
+    from safetensors.torch import load_file, save_file
+
     check_files(folder, ((PEFT_WEIGHTS, CONFIG),))
     about = read_json(folder / CONFIG)
     if not isinstance(about, dict) or about.get("peft_type") != "LORA":
@@ -271,6 +273,8 @@ def _lora_config(
     matrices = {each.partition(".")[0] for each in adapted}
     if any(each != adapted for each in layers.values()) or len(adapted) != 2 * len(matrices):
         raise UserError(f"{folder / PEFT_WEIGHTS}: its layers adapt different matrices")
+    from adapters import LoRAConfig
+
     assert isinstance(alpha, int | float)
     return dict(
         LoRAConfig(

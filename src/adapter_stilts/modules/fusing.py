@@ -29,13 +29,16 @@ from adapter_stilts.modules.fusion import (
     add_lora_fusion,
     modules_of,
 )
-from adapter_stilts.modules.native import HEAD_CONFIG, HEAD_WEIGHTS, check_files
+from adapter_stilts.modules.fusion_files import (
+    CONFIG,
+    NOT_SHARED,
+    WEIGHTS,
+    fusion_files,
+    weights_in,
+)
+from adapter_stilts.modules.native import check_files
 from adapter_stilts.tasks.spec import HeadKind
 
-WEIGHTS, CONFIG = "fusion.safetensors", "fusion.json"
-NOT_SHARED = "a fusion of LoRAs cannot be shared, as their layers differ: use --kind lean"
-NATIVE_WEIGHTS, NATIVE_CONFIG = "model_adapter_fusion.safetensors", "adapter_fusion_config.json"
-"""What plain `adapters` reads, in place of `WEIGHTS` where it computes the same."""
 VALUE_PENALTY = 0.01
 """How strongly the value matrix is held near the identity (as in the library)."""
 
@@ -139,15 +142,6 @@ def is_value(key: str) -> bool:
     return ".adapter_fusion_layer." in key and key.endswith(".value.weight")
 
 
-def fusion_files(folder: Path, *, head: bool) -> tuple[tuple[str, str], ...]:
-    """A fusion's weights and their configuration, and its head's if it has one."""
-    return ((_weights_in(folder), CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG))[: 1 + head]
-
-
-def _weights_in(folder: Path) -> str:
-    return NATIVE_WEIGHTS if (folder / NATIVE_WEIGHTS).is_file() else WEIGHTS
-
-
 def save_fusion(engine: Engine, name: str, folder: Path, called: Collection[str] = ()) -> None:
     """Writes a fusion and its head, for plain `adapters` as well where it computes the same.
 
@@ -203,7 +197,7 @@ def load_fusion(
     _add_layers(engine, name, sources, shape)
     _claim(engine, name, before, trainable=False)
     own = module_parameters(engine, name)
-    path = folder / _weights_in(folder)
+    path = folder / weights_in(folder)
     tensors = {_general(key): tensor for key, tensor in load_file(path).items()}
     for key, parameter in own.items():
         if key.startswith("heads."):

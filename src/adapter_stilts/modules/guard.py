@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.fusing import fusion_files
+from adapter_stilts.modules.fusion_files import fusion_files
 from adapter_stilts.modules.guard_configs import (
     HEADS,
     PLACES,
@@ -85,7 +85,7 @@ def check_widths(folder: Path, hidden: int, intermediate: int) -> None:
 
 def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor in a file, without reading any."""
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="numpy") as file:
         return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.native import (
     HEAD_CONFIG,
     HEAD_FILES,
@@ -15,6 +15,9 @@ from adapter_stilts.modules.native import (
     drop_other_heads,
     is_in_head,
 )
+
+if TYPE_CHECKING:
+    from adapter_stilts.modules.engine import Engine
 
 FOLDER = "heads"
 

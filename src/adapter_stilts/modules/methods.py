@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
-
-from adapters import (
-    AdapterConfig,
-    DoRAConfig,
-    DoubleSeqBnConfig,
-    DoubleSeqBnInvConfig,
-    IA3Config,
-    LoRAConfig,
-    ParBnConfig,
-    SeqBnConfig,
-    SeqBnInvConfig,
-)
+from typing import TYPE_CHECKING, Any, Literal
 
 from adapter_stilts.errors import unknown
+
+if TYPE_CHECKING:
+    from adapters import AdapterConfig
 
 
 @dataclass(frozen=True)
@@ -65,11 +56,17 @@ class Method:
     invertible: bool = False
 
 
-def _bottleneck(
-    kind: type[SeqBnConfig], reduction: int
-) -> Callable[[MethodOptions], AdapterConfig]:
+def _config(kind: str, **values: Any) -> AdapterConfig:
+    """A configuration of `adapters`, whose import takes seconds and is left to the last moment."""
+    import adapters
+
+    return getattr(adapters, kind)(**values)
+
+
+def _bottleneck(kind: str, reduction: int) -> Callable[[MethodOptions], AdapterConfig]:
     def build(options: MethodOptions) -> AdapterConfig:
-        return kind(
+        return _config(
+            kind,
             reduction_factor=options.reduction_factor or reduction,
             leave_out=list(options.leave_out),
         )
@@ -78,10 +75,11 @@ def _bottleneck(
 
 
 def _lora(
-    kind: type[LoRAConfig], matrices: Sequence[str], rank: int, alpha: int
+    kind: str, matrices: Sequence[str], rank: int, alpha: int
 ) -> Callable[[MethodOptions], AdapterConfig]:
     def build(options: MethodOptions) -> AdapterConfig:
-        return kind(
+        return _config(
+            kind,
             r=options.rank or rank,
             alpha=options.alpha or alpha,
             attn_matrices=list(matrices),
@@ -92,7 +90,8 @@ def _lora(
 
 
 def _lora_all(options: MethodOptions) -> AdapterConfig:
-    return LoRAConfig(
+    return _config(
+        "LoRAConfig",
         r=options.rank or 8,
         alpha=options.alpha or 16,
         attn_matrices=["q", "k", "v"],
@@ -103,48 +102,48 @@ def _lora_all(options: MethodOptions) -> AdapterConfig:
 
 
 def _ia3(options: MethodOptions) -> AdapterConfig:
-    return IA3Config(leave_out=list(options.leave_out))
+    return _config("IA3Config", leave_out=list(options.leave_out))
 
 
 def _head_only(options: MethodOptions) -> AdapterConfig:
-    return SeqBnConfig(leave_out=list(ALL_LAYERS))
+    return _config("SeqBnConfig", leave_out=list(ALL_LAYERS))
 
 
 _METHODS = (
     Method(
         "bottleneck",
         "one bottleneck adapter after the feed-forward block (Pfeiffer et al. 2021)",
-        _bottleneck(SeqBnConfig, 16),
+        _bottleneck("SeqBnConfig", 16),
     ),
     Method(
         "double-bottleneck",
         "bottleneck adapters after attention and after feed-forward (Houlsby et al. 2019)",
-        _bottleneck(DoubleSeqBnConfig, 16),
+        _bottleneck("DoubleSeqBnConfig", 16),
     ),
     Method(
         "parallel-bottleneck",
         "a scaled bottleneck adapter beside the feed-forward block (He et al. 2022)",
-        _bottleneck(ParBnConfig, 2),
+        _bottleneck("ParBnConfig", 2),
     ),
     Method(
         "invertible",
         "a bottleneck adapter in every layer and an invertible one at the embeddings (MAD-X, "
         "Pfeiffer et al. 2020)",
-        _bottleneck(SeqBnInvConfig, 2),
+        _bottleneck("SeqBnInvConfig", 2),
         learning_rate=5e-4,
         invertible=True,
     ),
     Method(
         "double-invertible",
         "two bottleneck adapters in every layer and an invertible one at the embeddings",
-        _bottleneck(DoubleSeqBnInvConfig, 2),
+        _bottleneck("DoubleSeqBnInvConfig", 2),
         learning_rate=5e-4,
         invertible=True,
     ),
     Method(
         "lora",
         "low-rank updates of the query and value projections (Hu et al. 2022)",
-        _lora(LoRAConfig, ("q", "v"), 8, 16),
+        _lora("LoRAConfig", ("q", "v"), 8, 16),
         peft=True,
         learning_rate=2e-3,
         family="lora",
@@ -159,7 +158,7 @@ _METHODS = (
     Method(
         "dora",
         "LoRA with the magnitude of the weights learnt apart (Liu et al. 2024)",
-        _lora(DoRAConfig, ("q", "v"), 8, 16),
+        _lora("DoRAConfig", ("q", "v"), 8, 16),
         learning_rate=2e-3,
         family="dora",
     ),

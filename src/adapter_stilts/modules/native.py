@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.safety import printable, read_json
+
+if TYPE_CHECKING:
+    from adapter_stilts.modules.engine import Engine
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter.safetensors"
 HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", "model_head.safetensors"
@@ -27,6 +28,8 @@ def save_native(engine: Engine, name: str, folder: Path) -> None:
 
 def drop_other_heads(path: Path, name: str) -> None:
     """Saving the head of `squad`, `adapters` writes that of `squad-v2` as well, if it is there."""
+    from safetensors.torch import load_file, save_file
+
     if not path.is_file():
         return
     tensors = load_file(path)
@@ -133,7 +136,7 @@ def check_weights(path: Path) -> None:
         UserError: says what is wrong.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             file.keys()
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise UserError(

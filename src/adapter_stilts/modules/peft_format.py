@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from peft import LoraConfig, TaskType
-from safetensors.torch import save_file
-
-from adapter_stilts.modules.engine import Engine, module_parameters
 from adapter_stilts.tasks.spec import HeadKind
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapter_stilts.modules.engine import Engine
 
 AUTO_CLASSES: Mapping[HeadKind, str] = {
     "classification": "AutoModelForSequenceClassification",
@@ -22,12 +23,12 @@ AUTO_CLASSES: Mapping[HeadKind, str] = {
 }
 
 # peft has no task type for multiple choice; without one, only `modules_to_save` keeps the head.
-_TASK_TYPES: Mapping[HeadKind, TaskType | None] = {
-    "classification": TaskType.SEQ_CLS,
+_TASK_TYPES: Mapping[HeadKind, str | None] = {
+    "classification": "SEQ_CLS",
     "choice": None,
-    "span": TaskType.QUESTION_ANS,
-    "tagging": TaskType.TOKEN_CLS,
-    "embedding": TaskType.FEATURE_EXTRACTION,
+    "span": "QUESTION_ANS",
+    "tagging": "TOKEN_CLS",
+    "embedding": "FEATURE_EXTRACTION",
 }
 
 # Where the head's linear layers (numbers in the head of `adapters`) lie in the static class.
@@ -58,6 +59,11 @@ def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
     `AUTO_CLASSES`; the head's layers become `modules_to_save`. Of the kind `embedding` there is
     the module alone, whatever heads it has.
     """
+    from peft import LoraConfig
+    from safetensors.torch import save_file
+
+    from adapter_stilts.modules.engine import module_parameters
+
     config = engine.model.adapters_config.get(name)
     prefix = engine.model.base_model_prefix
     places = _HEADS[engine.model.config.model_type, kind]

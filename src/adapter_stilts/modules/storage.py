@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 from adapter_stilts.errors import UserError
 
@@ -21,6 +19,9 @@ def halve(path: Path) -> None:
     Raises:
         UserError: a value is beyond float16's range.
     """
+    import torch
+    from safetensors.torch import load_file, save_file
+
     halved = {}
     for key, tensor in load_file(path).items():
         single = tensor.dtype == torch.float32
@@ -37,5 +38,5 @@ def is_halved(paths: Iterable[Path]) -> bool:
 
 
 def _types(path: Path) -> set[str]:
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="numpy") as file:
         return {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Expression
-from adapter_stilts.modules.stacking import add_up_stacked_loras
+from adapter_stilts.modules.stacked_loras import add_up_stacked_loras
 from adapter_stilts.quiet import quieten
 
 

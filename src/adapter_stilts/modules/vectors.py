@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch.nn import functional
 
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError
 from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.engine import Engine
-
-Pooling = Literal["mean", "first", "max"]
-POOLINGS: tuple[Pooling, ...] = ("mean", "first", "max")
+from adapter_stilts.modules.poolings import check_pooling
 
 
 def check_choice(engine: Engine, layer: int, pooling: str) -> None:
@@ -32,8 +29,7 @@ def check_choice(engine: Engine, layer: int, pooling: str) -> None:
             f"no layer {layer}: backbone '{engine.backbone.name}' has layers 1 to "
             f"{engine.layers}, and 0 is the output of its embeddings"
         )
-    if pooling not in POOLINGS:
-        raise unknown("pooling", pooling, POOLINGS)
+    check_pooling(pooling)
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str = "mean") -> torch.Tensor:

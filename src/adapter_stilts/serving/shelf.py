@@ -13,8 +13,8 @@ from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.tasks.registry import get_trained, target_tasks
 from adapter_stilts.zoo.composed import load_resolved
+from adapter_stilts.zoo.find import same_backbone
 from adapter_stilts.zoo.inputs import ALIASES, FIELDS, OPTIONAL
-from adapter_stilts.zoo.local import same_backbone
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.places import Found, found_modules
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord

@@ -9,7 +9,7 @@ from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from adapter_stilts.errors import unknown
+from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -44,9 +44,14 @@ def _key(name: str) -> str:
     return "".join(char for char in name.lower() if char.isalnum() or char == "+")
 
 
-def _find(kind: str, name: str, tasks: Mapping[str, Any]) -> Any:
+def _named(name: str, tasks: Mapping[str, Any]) -> Any:
+    """The task of that name or alias, or None."""
     by_key = {_key(known): task for task in tasks.values() for known in (task.name, *task.aliases)}
-    task = by_key.get(_key(name))
+    return by_key.get(_key(name))
+
+
+def _find(kind: str, name: str, tasks: Mapping[str, Any]) -> Any:
+    task = _named(name, tasks)
     if task is None:
         raise unknown(kind, name, tasks)
     return task
@@ -56,8 +61,14 @@ def get_task(name: str) -> TaskSpec:
     """The intermediate task of that name or alias; spelling of dashes and case is free.
 
     Raises:
-        UserError: no task has that name; near names are suggested.
+        UserError: no task has that name; near names are suggested. Or it is a target.
     """
+    if target := _named(name, target_tasks()):
+        raise UserError(
+            f"{target.name} is a target task, not an intermediate one: "
+            f"`adstilts train-target {target.name}` trains a module for it, "
+            f"`adstilts evaluate {target.name}` tries one in its languages"
+        )
     task: TaskSpec = _find("task", name, intermediate_tasks())
     return task
 
@@ -66,10 +77,29 @@ def get_target(name: str) -> TargetSpec:
     """The target task of that name or alias.
 
     Raises:
-        UserError: no target has that name; near names are suggested.
+        UserError: no target has that name; near names are suggested. Or it is an intermediate task.
     """
-    task: TargetSpec = _find("target task", name, target_tasks())
-    return task
+    if task := _named(name, intermediate_tasks()):
+        raise UserError(
+            f"{task.name} is an intermediate task, not a target: "
+            f"`adstilts train-adapter {task.name}` trains a module for it, and a target can be "
+            f"learnt on that, as in `adstilts train-target {_like(task)} --on {task.name}`"
+        )
+    target: TargetSpec = _find("target task", name, target_tasks())
+    return target
+
+
+def _like(task: TaskSpec) -> str:
+    """The target that an intermediate task is most like, of those that can be trained."""
+    return min(
+        (each for each in target_tasks().values() if each.training),
+        key=lambda each: (
+            each.near != task.name,
+            each.head != task.head,
+            each.labels != task.labels,
+            each.name,
+        ),
+    ).name
 
 
 def get_trained(name: str) -> TaskSpec:

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Call, stacked, top
+from adapter_stilts.modules.composition import Call, top
 from adapter_stilts.modules.engine import add_head, add_module, copy_weights
 from adapter_stilts.modules.fusing import FusionShape, add_fusion
 from adapter_stilts.modules.heads import claim_head, head_name
 from adapter_stilts.modules.masked_words import add_masked_words_head
-from adapter_stilts.modules.methods import get_method, is_fusion
+from adapter_stilts.modules.methods import get_method
 from adapter_stilts.modules.native import head_labels
-from adapter_stilts.modules.stacking import check_stackable
 from adapter_stilts.training.caution import warn_of_small_batches
-from adapter_stilts.training.job import Job, Lesson
+from adapter_stilts.training.job import Job
 from adapter_stilts.training.text_subject import TextSubject
 from adapter_stilts.zoo.composed import load_leaves, load_resolved
 from adapter_stilts.zoo.local import start_from
 from adapter_stilts.zoo.record import ModuleRecord
-
-
-def check_method(lesson: Lesson, method: str, name: str) -> None:
-    """Refuses a module of a kind that does not fit what it is to stand on.
-
-    Raises:
-        UserError: says which.
-    """
-    get_method(method)
-    if is_fusion(method) != lesson.fuses:
-        raise UserError(f"method '{method}' fuses modules: see `adstilts fuse`")
-    if lesson.on and not lesson.fuses:
-        on_top = stacked(lesson.on.expression, name)
-        check_stackable(on_top, {**lesson.on.methods, name: method})
 
 
 def add_module_of(job: Job) -> None:

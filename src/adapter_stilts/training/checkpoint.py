@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,16 +34,6 @@ Tensors = dict[str, torch.Tensor]
 MODULE, BEST, OPTIMIZER = "module.safetensors", "best.safetensors", "optimizer.safetensors"
 MANIFEST = "files.json"
 BEGIN_ANEW = "begin anew with --overwrite"
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The complete checkpoint with the highest step number in a run's folder."""
-    found = [
-        (int(match.group(1)), path)
-        for path in (folder.glob("checkpoint-*") if folder.is_dir() else ())
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
-    ]
-    return max(found)[1] if found else None
 
 
 def drop_older_checkpoints(folder: Path, keep: Path) -> None:

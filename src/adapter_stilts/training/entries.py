@@ -7,7 +7,8 @@ from typing import Any
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.modules.engine import module_parameters
 from adapter_stilts.modules.native import is_in_head
-from adapter_stilts.training.job import Job, Mixture
+from adapter_stilts.training.job import Job
+from adapter_stilts.training.lesson import Mixture
 from adapter_stilts.training.planning import source_shares
 
 THRESHOLD = "best_f1_threshold"

@@ -8,8 +8,6 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from adapter_stilts import __version__
 
 LIBRARIES = ("torch", "transformers", "adapters", "peft", "datasets", "evaluate", "tokenizers")
@@ -26,6 +24,8 @@ def versions() -> dict[str, str]:
 
 def machine() -> str:
     """The processor that trains: the GPU's name, or the CPU's and its cores."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
@@ -39,6 +39,8 @@ def machine() -> str:
 
 def peak_memory_mb() -> float:
     """Peak memory of this process so far in MB: of the GPU if there is one, else resident."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

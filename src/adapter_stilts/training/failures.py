@@ -8,12 +8,11 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 
 from adapter_stilts.errors import FailureError
-from adapter_stilts.training.checkpoint import latest_checkpoint
 from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.unfinished import latest_checkpoint
 
 
 class InterruptedTrainingError(Exception):
@@ -25,6 +24,8 @@ class InterruptedTrainingError(Exception):
 @contextlib.contextmanager
 def clear_failures(recipe: Recipe, folder: Path) -> Iterator[None]:
     """Turns full disks and full memory into one line that names the remedy."""
+    import torch
+
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -21,6 +21,7 @@ from adapter_stilts.training.entries import (
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
+from adapter_stilts.training.selection import place_of_best
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
 
@@ -66,6 +67,7 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         parameters=saved_size(job),
         steps=state.global_step,
         best_step=best_step,
+        planned_steps=state.max_steps,
         seconds=seconds,
         peak_memory_mb=peak_memory_mb(),
         versions=versions(),
@@ -90,8 +92,9 @@ def _composition(job: Job) -> str:
 
 
 def _best(state: TrainerState, key: str) -> tuple[int, dict[str, float]]:
-    """The step with the best dev score, and all its scores; the first of equals."""
-    best = max((entry for entry in state.log_history if key in entry), key=lambda entry: entry[key])
+    """The step whose weights were kept, and all its scores."""
+    scored = [entry for entry in state.log_history if key in entry]
+    best = scored[place_of_best([entry[key] for entry in scored])]
     scores = {
         name.removeprefix("eval_"): value
         for name, value in best.items()

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import check_writable
-from adapter_stilts.training.checkpoint import latest_checkpoint
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.processes import this_process
+from adapter_stilts.training.unfinished import NOTE, latest_checkpoint, occupied, unfinished
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
-NOTE = "run.json"
-
-
-def unfinished(folder: Path) -> Path:
-    """The folder of the checkpoints of a run whose module will lie at `folder`."""
-    return folder.with_name(f"{folder.name}.unfinished")
+Settings = Mapping[str, Any]
+"""What was chosen for a training, by the names of options."""
 
 
 @contextmanager
@@ -56,30 +51,9 @@ def only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuses to replace what was not meant to be replaced.
-
-    Raises:
-        UserError: a module, an unfinished run or something else lies there, or nothing can be
-            written there.
-    """
-    if not resume:
-        check_writable(folder.parent if overwrite else folder)
-    if overwrite or resume:
-        return
-    if (folder / RECORD).exists():
-        raise _occupied(folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty: choose another --out")
-    work = unfinished(folder)
-    if latest_checkpoint(work):
-        raise UserError(
-            f"an unfinished run lies at {work}: add --resume to continue it, or --overwrite to "
-            "begin anew"
-        )
-
-
-def finished(folder: Path, job: Job, *, resume: bool, overwrite: bool) -> ModuleRecord | None:
+def finished(
+    folder: Path, job: Job, settings: Settings, *, resume: bool, overwrite: bool
+) -> ModuleRecord | None:
     """The record of the module at `folder` if a run to be resumed has ended already.
 
     Raises:
@@ -90,17 +64,14 @@ def finished(folder: Path, job: Job, *, resume: bool, overwrite: bool) -> Module
         return None
     record = ModuleRecord.read(folder)
     if record.run != job.run:
-        raise _occupied(folder)
+        other = differences(record.recipe, settings)
+        raise occupied(folder, f", of other settings ({other})" if other else "")
     record.verify(folder)
     sweep(folder)
     return record
 
 
-def _occupied(folder: Path) -> UserError:
-    return UserError(f"a module lies at {folder} already: choose --out or add --overwrite")
-
-
-def claim(work: Path, job: Job, *, resume: bool, overwrite: bool) -> None:
+def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: bool) -> None:
     """Makes the folder of the unfinished run, or checks that it is of the same run.
 
     Raises:
@@ -111,27 +82,43 @@ def claim(work: Path, job: Job, *, resume: bool, overwrite: bool) -> None:
         if overwrite and not resume:
             discard(work)
         if latest_checkpoint(work):
-            _check_same(work, job)
+            _check_same(work, job, settings)
         else:
             work.mkdir(parents=True, exist_ok=True)
-            recipe = dataclasses.asdict(job.recipe)
-            fields = {"run": job.run, "task": job.lesson.name, "recipe": recipe}
+            fields = {"run": job.run, "task": job.lesson.name, "settings": settings}
             (work / NOTE).write_text(json.dumps(fields, indent=1), encoding="utf-8")
     state.wait_for_everyone()
 
 
-def _check_same(work: Path, job: Job) -> None:
+def _check_same(work: Path, job: Job, settings: Settings) -> None:
     try:
-        began = json.loads((work / NOTE).read_text(encoding="utf-8"))["run"]
+        note = json.loads((work / NOTE).read_text(encoding="utf-8"))
+        began, others = note["run"], dict(note.get("settings", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{work / NOTE} is damaged or missing: add --overwrite to begin anew"
         ) from error
     if began != job.run:
+        other = differences(others, settings) or "its data, or what it stands on, has changed"
         raise UserError(
-            f"the unfinished run at {work} has other settings or data: give the same ones, or "
+            f"the unfinished run at {work} has other settings ({other}): give the same ones, or "
             "--overwrite to begin anew"
         )
+
+
+def differences(before: Settings, now: Settings) -> str:
+    """The settings that differ, with both values; what only one side has is passed over."""
+    return ", ".join(
+        f"{name.replace('_', '-')} was {_written(before[name])}, now {_written(value)}"
+        for name, value in now.items()
+        if name in before and before[name] != value
+    )
+
+
+def _written(value: Any) -> str:
+    if value is None or value == "" or value == []:
+        return "not given"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def discard(work: Path) -> None:

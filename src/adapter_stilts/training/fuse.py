@@ -7,11 +7,11 @@ from typing import Any
 
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.composition import Call, canonical, fused
-from adapter_stilts.modules.fusing import NOT_SHARED
+from adapter_stilts.modules.fusion_files import NOT_SHARED
 from adapter_stilts.modules.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.training.job import Lesson
+from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.run import Trained, train_adapter
 from adapter_stilts.zoo.resolved import Resolved
 from adapter_stilts.zoo.sources import all_sources, resolve_sources

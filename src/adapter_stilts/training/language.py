@@ -10,7 +10,7 @@ from adapter_stilts.data.language_codes import check_language
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD
 from adapter_stilts.tasks.spec import Row, TaskSpec
-from adapter_stilts.training.job import Lesson
+from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import chosen_recipe
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.run import Trained, train_adapter

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
-import torch
-
-from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.composition import Call, canonical, leaves, merged
 from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.engine import Engine, load_engine
-from adapter_stilts.modules.heads import head_name, load_head
-from adapter_stilts.modules.merge_terms import MERGES, Terms, checked, checked_density, get_merge
-from adapter_stilts.modules.merged import add_merged
+from adapter_stilts.modules.heads import head_name
+from adapter_stilts.modules.merge_terms import Terms, checked, checked_density, get_merge
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.arguments import check_numbers
-from adapter_stilts.training.folders import check_free
-from adapter_stilts.training.merge_head import Plan, head_for, heads_of
-from adapter_stilts.training.merge_record import Merged, merge_record
-from adapter_stilts.training.merge_search import check_search, search_weights
+from adapter_stilts.training.checks import check_data, check_numbers
+from adapter_stilts.training.lesson import Lesson
+from adapter_stilts.training.merge_head import Plan, check_search, heads_of
 from adapter_stilts.training.naming import default_folder
 from adapter_stilts.training.run import Trained
-from adapter_stilts.zoo.composed import load_leaves
-from adapter_stilts.zoo.local import save_module
-from adapter_stilts.zoo.record import NO_HEAD, RECORD
+from adapter_stilts.training.unfinished import check_free
+from adapter_stilts.zoo.record import RECORD
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Leaf, Resolved
 
@@ -94,7 +83,7 @@ def merge(
         UserError: unknown modules, one named twice, or of different kinds, shapes or backbones;
             weights that do not fit; a head or a target that does not fit.
     """
-    started = time.monotonic()
+    check_precision(precision)
     check_numbers(seed=seed, limit=examples, dev_limit=None)
     aim = _target(search, target)
     plan = Plan(aim, examples, budget, data, seed, precision, quiet) if aim else None
@@ -110,33 +99,21 @@ def merge(
     folder = Path(out) if out else default_folder(found, name, None)
     check_free(folder, resume=False, overwrite=overwrite)
     chosen = _source(head, resolved) if head else None
-    with head_for(plan, resolved, place, chosen) as leaf:
-        engine = load_engine(found, precision=precision, device=default_device())
-        made = _merge(engine, name, resolved, leaf, plan)
-    record = merge_record(made, seed, time.monotonic() - started)
-    kind = "embedding" if record.head == NO_HEAD else record.head
-    return Trained(folder, save_module(engine, record, cast(HeadKind, kind), folder))
+    if plan:
+        check_data(Lesson((plan.task,)), data)
+    from adapter_stilts.training.merge_modules import write_merged  # seconds of imports
 
-
-def _merge(
-    engine: Engine, name: str, resolved: Resolved, head: Leaf | None, plan: Plan | None
-) -> Merged:
-    call = resolved.expression
-    assert isinstance(call, Call)
-    parts = tuple(
-        load_leaves(engine, dataclasses.replace(resolved, expression=part)) for part in call.parts
+    record = write_merged(
+        name,
+        resolved,
+        chosen,
+        plan,
+        backbone=found,
+        folder=folder,
+        precision=precision,
+        seed=seed,
     )
-    setter = add_merged(engine, name, dataclasses.replace(call, parts=parts))
-    if head:
-        load_head(engine, name, name, head.folder)
-    if not plan:
-        return Merged(engine, name, resolved, head, None)
-    searched = search_weights(engine, name, call, setter, plan)
-    assert call.terms is not None
-    terms = dataclasses.replace(call.terms, weights=searched.weights)
-    terms = checked(MERGES[call.operator], terms, len(parts))
-    found = dataclasses.replace(call, terms=terms)
-    return Merged(engine, name, dataclasses.replace(resolved, expression=found), head, searched)
+    return Trained(folder, record)
 
 
 def _target(search: bool, target: str | None) -> TargetSpec | None:
@@ -165,8 +142,6 @@ def _name(given: str | None, resolved: Resolved) -> str:
         given = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{resolved.expression.operator}-{ending}")
     if not _NAME.fullmatch(given):
         raise UserError(f"name '{given}': only letters, digits, - and _ make a module's name")
-    if hasattr(torch.nn.ModuleDict, given):
-        raise UserError(f"name '{given}': torch has no place for it, choose another one")
     if given in resolved.leaves:
         raise UserError(f"name '{given}' is that of a source: choose another one")
     return given

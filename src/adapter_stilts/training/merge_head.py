@@ -14,11 +14,12 @@ from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Call, merged
 from adapter_stilts.modules.heads import FOLDER
-from adapter_stilts.modules.merge_terms import Terms
+from adapter_stilts.modules.merge_terms import MergeMethod, Terms
 from adapter_stilts.modules.native import read_head
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.job import Lesson
+from adapter_stilts.training.lesson import Lesson
+from adapter_stilts.training.minimise import least_budget
 from adapter_stilts.training.run import train_adapter
 from adapter_stilts.zoo.resolved import Leaf, Resolved
 
@@ -51,6 +52,21 @@ class Plan:
     def examples(self) -> ExampleSet:
         """The examples to search on, drawn from the training data."""
         return load_examples(self.task, "train", self.data, limit=self.count, seed=self.seed)
+
+
+def check_search(plan: Plan, method: MergeMethod, count: int) -> None:
+    """Refuses a search that cannot be, before anything is loaded.
+
+    Raises:
+        UserError: a target without training data, a method without weights, or a budget too small
+            for a single step.
+    """
+    assert plan.task
+    if not method.weighted:
+        raise UserError(f"{method.name} has no weights to search: linear or task-arithmetic has")
+    least = least_budget(count)
+    if plan.budget < least:
+        raise UserError(f"budget {plan.budget}: a search over {count} weights needs {least}")
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from adapter_stilts.modules.merged import Setter
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.merge_head import Plan
-from adapter_stilts.training.minimise import Point, least_budget, minimise
+from adapter_stilts.training.minimise import Point, minimise
 
 PENALTY = 0.05
 """On the mean size of the weights, as in LoraHub."""
@@ -109,21 +109,6 @@ def search_weights(engine: Engine, name: str, merge: Call, setter: Setter, plan:
         data=plan.examples.fingerprint,
         seed=plan.seed,
     )
-
-
-def check_search(plan: Plan, method: MergeMethod, count: int) -> None:
-    """Refuses a search that cannot be, before anything is loaded.
-
-    Raises:
-        UserError: a target without training data, a method without weights, or a budget too small
-            for a single step.
-    """
-    assert plan.task
-    if not method.weighted:
-        raise UserError(f"{method.name} has no weights to search: linear or task-arithmetic has")
-    least = least_budget(count)
-    if plan.budget < least:
-        raise UserError(f"budget {plan.budget}: a search over {count} weights needs {least}")
 
 
 def _share(method: MergeMethod, count: int) -> float:

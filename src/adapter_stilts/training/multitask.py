@@ -13,7 +13,7 @@ from adapter_stilts.data.text import read_text
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
 from adapter_stilts.tasks.spec import Split, TaskSpec
-from adapter_stilts.training.job import Lesson, Mixture
+from adapter_stilts.training.lesson import Lesson, Mixture
 from adapter_stilts.training.run import Trained, train_adapter
 from adapter_stilts.training.text import Text
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone, find_backbone
+from adapter_stilts.modules.methods import get_method
 from adapter_stilts.paths import zoo_dir
-from adapter_stilts.training.job import Lesson
+from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.recipe import Recipe, get_recipe
 from adapter_stilts.zoo.resolved import Resolved
 
@@ -42,6 +43,7 @@ def module_folder(
 
 def module_name(lesson: Lesson, method: str) -> str:
     """What a module is called in compositions."""
+    method = get_method(method).name  # however it was spelt
     return lesson.name if method == lesson.usual_method else f"{lesson.name}-{method}"
 
 

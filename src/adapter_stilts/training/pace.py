@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from adapter_stilts.training.processes import any_process
+from adapter_stilts.training.selection import is_worn_out
 
 
 class Pace(TrainerCallback, ExportableState):
     """Scores dev `evaluations` times at even distances, the last time at the end.
 
-    Saves after every evaluation and at least every `save_seconds`. Stops after `patience`
-    evaluations in a row without a better score (0: never).
+    Saves after every evaluation and at least every `save_seconds`. Stops where `is_worn_out` says
+    so, and tells `on_stop` then.
     """
 
-    def __init__(self, *, evaluations: int, patience: int, save_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        evaluations: int,
+        patience: int,
+        save_seconds: float,
+        on_stop: Callable[[TrainerState], None] = lambda state: None,
+    ) -> None:
         self._evaluations = evaluations
         self._patience = patience
         self._save_seconds = save_seconds
+        self._on_stop = on_stop
         self._saved = time.monotonic()
         self._seconds = 0.0
         self._resumed_at = time.monotonic()
@@ -77,14 +87,17 @@ class Pace(TrainerCallback, ExportableState):
         # The evaluation at hand is not in `best_metric` yet, so the log is read instead.
         key = str(args.metric_for_best_model)
         scores = [entry[key] for entry in state.log_history if key in entry]
-        best = max(range(len(scores)), key=lambda place: scores[place], default=0)
-        return bool(self._patience) and len(scores) - 1 - best >= self._patience
+        return is_worn_out(
+            scores, patience=self._patience, step=state.global_step, steps=state.max_steps
+        )
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Stops after the checkpoint that follows the last evaluation."""
         self._saved = time.monotonic()
-        if self.stopped_early:
+        if self.stopped_early and not control.should_training_stop:
+            if state.global_step < state.max_steps:
+                self._on_stop(state)
             control.should_training_stop = True
         return control

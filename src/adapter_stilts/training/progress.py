@@ -59,6 +59,15 @@ class Progress(TrainerCallback):
                 f"step {state.global_step}/{state.max_steps}: dev {shown}", file=sys.stderr
             )
 
+    def stopped(self, state: TrainerState, patience: int) -> None:
+        """Says that the training ends before its last step, and why."""
+        if self._bar is not None:
+            self._bar.write(
+                f"stopped early at step {state.global_step} of {state.max_steps}: no better dev "
+                f"score in {patience} evaluations (--patience 0 never stops early)",
+                file=sys.stderr,
+            )
+
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

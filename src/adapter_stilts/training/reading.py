@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.training.job import Data, Lesson
+from adapter_stilts.training.job import Data
+from adapter_stilts.training.lesson import Lesson
 
 
 def read_parts(

@@ -10,7 +10,7 @@ from typing import Any
 from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.modules.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.training.job import Lesson
+from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import module_folder
 from adapter_stilts.training.run import Trained, train_adapter
 from adapter_stilts.zoo.resolve import resolve

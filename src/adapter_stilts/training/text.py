@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import datasets
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.text import TextFile
 from adapter_stilts.errors import UserError
-from adapter_stilts.features.build import build_features
-from adapter_stilts.training.masking import Masking
-from adapter_stilts.training.sources import Source
+
+if TYPE_CHECKING:
+    from adapter_stilts.training.sources import Source
 
 LONGEST = 256
 """Tokens a sequence at most, where nothing is said."""
@@ -40,6 +38,12 @@ def text_sources(
     Raises:
         UserError: a file whose lines have no two tokens, or a backbone without a mask token.
     """
+    import datasets
+
+    from adapter_stilts.features.build import build_features
+    from adapter_stilts.training.masking import Masking
+    from adapter_stilts.training.sources import Source
+
     masking = Masking.of(backbone.tokenizer, seed)
     length = max_length or min(LONGEST, backbone.max_length)
     classes = len(backbone.tokenizer) if normalise else None

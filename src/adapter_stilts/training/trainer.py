@@ -25,6 +25,7 @@ from adapter_stilts.training import checkpoint as files
 from adapter_stilts.training.batching import BatchPlan
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.failures import stop_if_diverged
+from adapter_stilts.training.selection import place_of_best
 from adapter_stilts.training.sources import Source, Sources
 
 Scorer = Callable[[], dict[str, float]]
@@ -157,9 +158,13 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         super()._maybe_log_save_evaluate(loss, grad_norm, *rest, **named)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        better: bool = super()._determine_best_metric(metrics, trial)
+        super()._determine_best_metric(metrics, trial)
+        key = str(self.args.metric_for_best_model)
+        scores = [entry[key] for entry in self.state.log_history if key in entry]
+        better = place_of_best(scores) == len(scores) - 1
         if better:
             self.best = self.weights()
+            self.state.best_global_step = self.state.global_step
         return better
 
     def _load_best_model(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from adapter_stilts.backbones import hub_id
-from adapter_stilts.modules.fusing import NATIVE_WEIGHTS
+from adapter_stilts.modules.fusion_files import NATIVE_WEIGHTS
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.card_command import reproduce_text
@@ -22,6 +22,7 @@ from adapter_stilts.zoo.card_parts import (
     licence_text,
     size_text,
     source_text,
+    steps_text,
     tags,
 )
 from adapter_stilts.zoo.card_usage import choice, other_ways, peft_text, plain_text
@@ -125,7 +126,7 @@ module = load("PATH_OF_THIS_FOLDER"{choice(record)})
 {_full_precision_text(record)}
 {languages_text(record)}## Training
 
-{train["examples"]:,} examples (source: {source_text(train)}), {record.steps:,} steps, the best one
+{train["examples"]:,} examples (source: {source_text(train)}), {steps_text(record)}, the best one
 ({record.best_step:,}) kept; {record.seconds:,.0f} seconds on {record.machine}; peak memory
 {record.peak_memory_mb:,.0f} MB.
 

@@ -139,3 +139,9 @@ def source_text(part: dict[str, Any]) -> str:
         return origin
     names = [str(each["name"]) for each in part.get("parts", ()) if "name" in each]
     return f"official files of {', '.join(names)}" if names else "official files"
+
+
+def steps_text(record: ModuleRecord) -> str:
+    """How long it was trained, and whether that was shorter than planned."""
+    early = f" of {record.planned_steps:,} planned (stopped early)" if record.stopped_early else ""
+    return f"{record.steps:,} steps{early}"

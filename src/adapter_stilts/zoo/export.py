@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.fusing import NATIVE_CONFIG, NATIVE_WEIGHTS
+from adapter_stilts.modules.fusion_files import NATIVE_CONFIG, NATIVE_WEIGHTS
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.native import FILES
 from adapter_stilts.modules.storage import halve
-from adapter_stilts.paths import atomic_folder, check_writable
+from adapter_stilts.paths import atomic_folder, check_replaceable
 from adapter_stilts.zoo.hub.shareable import shareable, stage
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -47,7 +47,7 @@ def export(
     check_module(folder, record.method)
     record.verify(folder)
     names = [] if library == "module" else _plain_files(folder, record, library)
-    check_writable(out.parent if overwrite else out)
+    check_replaceable(out)
     if out.exists() and not overwrite and any(out.iterdir()):
         raise UserError(f"{out} is not empty: choose another --out, or add --overwrite")
     with atomic_folder(out) as work:

@@ -7,7 +7,7 @@ from typing import Any
 
 from adapter_stilts.modules.methods import get_method, is_invertible
 from adapter_stilts.zoo.card_command import reproduce_text
-from adapter_stilts.zoo.card_parts import languages_text, size_text
+from adapter_stilts.zoo.card_parts import languages_text, size_text, steps_text
 from adapter_stilts.zoo.record import ModuleRecord
 
 
@@ -60,7 +60,7 @@ Of the masked words (15%), told among the pieces of the vocabulary that the text
 
 {languages_text(record)}## Training
 
-{train["examples"]:,} lines (source: {train["origin"]}), {record.steps:,} steps, the best one
+{train["examples"]:,} lines (source: {train["origin"]}), {steps_text(record)}, the best one
 ({record.best_step:,}) kept; {record.seconds:,.0f} seconds on {record.machine}; peak memory
 {record.peak_memory_mb:,.0f} MB.
 

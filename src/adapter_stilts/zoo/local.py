@@ -1,33 +1,27 @@
-"""Modules as folders: finding, writing and loading them."""
+"""Modules as folders: writing and loading them."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapter_stilts.backbones import EMBEDDED, hub_id
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Expression
 from adapter_stilts.modules.engine import Engine, activate_block, copy_weights
-from adapter_stilts.modules.fusing import fusion_files, load_fusion, save_fusion
+from adapter_stilts.modules.fusing import load_fusion, save_fusion
+from adapter_stilts.modules.fusion_files import fusion_files
 from adapter_stilts.modules.guard import check_contents, check_widths
 from adapter_stilts.modules.heads import load_heads, save_heads
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import FILES, check_files, load_native, save_native
 from adapter_stilts.modules.peft_format import has_peft_format, save_peft
-from adapter_stilts.paths import atomic_folder, zoo_dir
+from adapter_stilts.paths import atomic_folder
 from adapter_stilts.safety import brief
-from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.card import write_card
-from adapter_stilts.zoo.foreign_folder import adopt_folder, is_foreign
-from adapter_stilts.zoo.hub.fetch import fetch
-from adapter_stilts.zoo.hub.ids import is_hub_id
-from adapter_stilts.zoo.languages import find_language, is_language
-from adapter_stilts.zoo.places import by_name, found_modules, has_record
-from adapter_stilts.zoo.record import RECORD, ModuleRecord
+from adapter_stilts.zoo.find import same_backbone
+from adapter_stilts.zoo.record import ModuleRecord
 
 
 def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Path) -> ModuleRecord:
@@ -105,19 +99,6 @@ def _check_backbone(engine: Engine, record: ModuleRecord, folder: Path) -> None:
     )
 
 
-def same_backbone(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether two modules were made for the same weights, as far as is known.
-
-    Modules of other programs have no fingerprint: the Hub's names decide, and then the shapes.
-    """
-    prints = {each.get("fingerprint", "") for each in (one, other)}
-    if "" not in prints:
-        return len(prints) == 1
-    names = {hub_id(each.get("name", "")).lower() for each in (one, other)}
-    local = any("/" not in name or name.startswith((".", "/", "~")) for name in names)
-    return len(names) == 1 or (local and EMBEDDED not in names)
-
-
 def start_from(engine: Engine, name: str, folder: Path) -> None:
     """Sets a new module's weights, and its head's, to those of a module on disk.
 
@@ -135,48 +116,3 @@ def start_from(engine: Engine, name: str, folder: Path) -> None:
     activate_block(engine, active, head or name)
     if not same:
         raise UserError(f"{folder} has another shape than the module that is to start from it")
-
-
-def find_module(name: str) -> Path:
-    """The folder of a module: a path, a name in a zoo (`squad`, `embedded/squad`), a Hub id.
-
-    `lang:sw` is the module of a language. A folder that plain `adapters` or `peft` wrote is copied
-    to the cache, where it gets a record. A Hub id (`someone/xlmr-squad`, with `@revision` if need
-    be) is pulled where it is not here.
-
-    Raises:
-        UserError: there is none, or several backbones have one of that name.
-    """
-    if has_record(Path(name)):
-        return Path(name)
-    if is_language(name):
-        return find_language(name)
-    found = by_name(name)
-    if len(found) == 1:
-        return found[0].folder
-    if found:
-        options = ", ".join(each.name for each in found)
-        raise UserError(f"module '{name}' exists for several backbones: choose from {options}")
-    if is_foreign(Path(name)):
-        return adopt_folder(Path(name))
-    if Path(name).is_dir():
-        raise UserError(f"folder {name} has no {RECORD}: not a module")
-    known = list(found_modules())
-    local = [each for each in known if each.place != "hub"]
-    if is_hub_id(name) and name.partition("/")[0] not in {
-        each.folder.parent.name for each in local
-    }:
-        return fetch(name)
-    near = suggest(name, [each.folder.name for each in local])
-    near = near or suggest(name, [each.name for each in known])
-    if near:
-        raise UserError(f"no module '{name}': did you mean '{near[0]}'?")
-    raise UserError(f"no module '{name}' in {zoo_dir()} and no such folder: {_way_to_have(name)}")
-
-
-def _way_to_have(name: str) -> str:
-    """The command that trains a task's module; for other names, the one that shows what is here."""
-    for command, get in (("train-adapter", get_task), ("train-target", get_target)):
-        with contextlib.suppress(UserError):
-            return f"train it with `adstilts {command} {get(name).name}`"
-    return "`adstilts zoo list` shows what is here"

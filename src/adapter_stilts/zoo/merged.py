@@ -112,7 +112,7 @@ def _shapes(folder: Path, name: str, terms: Terms) -> _Shapes:
     """The shape of every tensor of a module by its name without that of the module."""
     check_files(folder, FILES[:1])
     shapes: _Shapes = {}
-    with safe_open(folder / WEIGHTS, framework="pt") as file:
+    with safe_open(folder / WEIGHTS, framework="numpy") as file:
         for key in file.keys():  # noqa: SIM118
             general = ".".join("*" if part == name else part for part in key.split("."))
             shape = tuple(file.get_slice(key).get_shape())

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 
-from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import encoder
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
 from adapter_stilts.inference.vectors import sentence_vectors
-from adapter_stilts.modules.engine import Engine, load_engine
+from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import ChoiceExample, Example, HeadKind, TaskSpec
-from adapter_stilts.zoo.composed import Composed, load_resolved
-from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
-from adapter_stilts.zoo.resolve import resolve, resolve_folder
+from adapter_stilts.zoo.composed import Composed
+from adapter_stilts.zoo.load import kind_of
+from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.rows import Inputs, columns_of, told
 
 
@@ -54,17 +52,7 @@ class Module:
             UserError: it has one for each of several tasks, and none has been chosen; or it has
                 none, like a merge that was given none.
         """
-        if self.record.head == NO_HEAD:
-            raise UserError(
-                f"'{self.record.name}' has no head: train a target on top with `adstilts "
-                "train-target --on`, or merge with that of a module, `adstilts merge --head MODULE`"
-            )
-        if self.record.heads:
-            raise UserError(
-                f"module '{self.record.name}' has a head for each of its tasks: choose --task from "
-                f"{', '.join(self.record.heads)}"
-            )
-        return cast(HeadKind, self.record.head)
+        return kind_of(self.record)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -243,30 +231,3 @@ def _side(example: Example) -> tuple[str, str]:
     """The text of an example with its context, or its query where it has no text."""
     row = cast(Mapping[str, str], example)
     return row.get("text") or row.get("query") or "", row.get("context") or ""
-
-
-def load(
-    name: str | Path,
-    *,
-    task: str | None = None,
-    backbone: str | None = None,
-    precision: str = "auto",
-) -> Module:
-    """Loads a module or a composition onto its backbone.
-
-    Args:
-        name: a folder, a name in the zoo, or an expression such as `stack(squad, tydiqa)`. A
-            module trained on top of others brings these with it.
-        task: whose head is used, of a module of several tasks.
-        backbone: where the backbone lies, if not where it lay when the module was trained.
-        precision: of the trunk: `fp32`, `bf16` or `auto`.
-
-    Raises:
-        UserError: no such module, a damaged one, one for another backbone, or one that has no
-            head for the task.
-    """
-    resolved = (resolve(name) if isinstance(name, str) else resolve_folder(name)).choosing(task)
-    found = find_backbone(backbone or resolved.backbone)
-    engine = load_engine(found, precision=precision, device=default_device())
-    composed = load_resolved(engine, resolved)
-    return Module(engine, resolved.record, composed.name, composed)

@@ -41,6 +41,8 @@ class ModuleRecord:
         scores: dev scores in percent, the one that selected the model first.
         parameters: trained parameters of module and head.
         steps, best_step: optimizer steps done, and where the kept weights come from.
+        planned_steps: those of the whole training, of which fewer were done where it stopped
+            early; 0 in records that do not say.
         seconds, peak_memory_mb: of the training, evaluations included.
         versions: of Python and the libraries; `machine` names the processor.
         no_answer_threshold: for tasks with unanswerable questions.
@@ -80,6 +82,7 @@ class ModuleRecord:
     evaluations: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     full_precision: dict[str, float] = field(default_factory=dict)
     origin: dict[str, str] = field(default_factory=dict)
+    planned_steps: int = 0
     format: int = FORMAT
 
     @property
@@ -87,6 +90,11 @@ class ModuleRecord:
         """`repository@commit` of a module that came from the Hub, else an empty text."""
         where = self.origin
         return f"{where['hub']}@{where.get('revision', 'main')}" if where.get("hub") else ""
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the training ended before its last step."""
+        return self.steps < self.planned_steps
 
     @property
     def language(self) -> str:

@@ -99,7 +99,10 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "heads": _is_heads,
     "merged": _is_merged,
     "evaluations": _is_evaluations,
-    **dict.fromkeys(("parameters", "steps", "best_step", "seconds", "peak_memory_mb"), is_number),
+    **dict.fromkeys(
+        ("parameters", "steps", "best_step", "planned_steps", "seconds", "peak_memory_mb"),
+        is_number,
+    ),
     "no_answer_threshold": lambda value: value is None or is_number(value),
     "format": is_number,
 }

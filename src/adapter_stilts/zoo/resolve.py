@@ -22,9 +22,9 @@ from adapter_stilts.modules.composition import (
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.paths import zoo_dir
+from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.fitting import checked
 from adapter_stilts.zoo.languages import is_language
-from adapter_stilts.zoo.local import find_module
 from adapter_stilts.zoo.places import has_record, readable
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolved import Leaf, Resolved

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from adapter_stilts.data.formats import BOM
 from adapter_stilts.data.json_values import load_json
@@ -14,7 +14,9 @@ from adapter_stilts.data.places import bad, located
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.rows import shown
 from adapter_stilts.zoo.inputs import kept, read_input
-from adapter_stilts.zoo.module import Module
+
+if TYPE_CHECKING:
+    from adapter_stilts.zoo.module import Module
 
 BLOCK = 1 << 18
 """Bytes taken at a time at most: some hundred inputs, sorted by length among themselves."""

@@ -74,7 +74,7 @@ def _check(what: str, look: Callable[[], object], detail: str) -> Check:
 
 def _loaded(folder: Path, *, scores: bool, data: str | None) -> Iterator[Check]:
     from adapter_stilts.backbones import find_backbone
-    from adapter_stilts.zoo.module import load
+    from adapter_stilts.zoo.load import load
     from adapter_stilts.zoo.resolve import resolve_folder
 
     try:

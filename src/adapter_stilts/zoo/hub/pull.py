@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import atomic_folder, check_writable
+from adapter_stilts.paths import atomic_folder, check_replaceable
 from adapter_stilts.zoo.hub.fetch import fetch
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -66,7 +66,7 @@ def _check_backbone(name: str, record: ModuleRecord, wanted: str) -> None:
 
 
 def _check_free(target: Path, record: ModuleRecord, *, overwrite: bool) -> None:
-    check_writable(target.parent if overwrite else target)
+    check_replaceable(target)
     if overwrite or not target.exists():
         return
     if (target / RECORD).is_file():

@@ -14,10 +14,10 @@ from huggingface_hub.hf_api import ModelInfo
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import read_json
+from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.hub.calls import patient
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.shareable import evaluations, shareable, stage
-from adapter_stilts.zoo.local import find_module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")

@@ -1,0 +1,120 @@
+"""What is asked of a training, checked and written out in full; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import sys
+
+from adapter_stilts.backbones import Backbone
+from adapter_stilts.data.folders import given_part
+from adapter_stilts.data.load import check_where, find_all, resolve_where
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.features.padding import padded_length
+from adapter_stilts.modules.composition import stacked
+from adapter_stilts.modules.methods import get_method, is_fusion
+from adapter_stilts.modules.stacking import check_stackable
+from adapter_stilts.tasks.spec import Split
+from adapter_stilts.training.lesson import Lesson
+from adapter_stilts.training.recipe import Recipe
+
+TRACKERS = frozenset(
+    {"azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "flyte", "mlflow"}
+    | {"neptune", "swanlab", "tensorboard", "trackio", "wandb"}
+)
+"""Those of `transformers`, whose import takes seconds; a test compares the two lists."""
+SHORTEST = 16
+"""Tokens a sequence must hold at least: special tokens and a few of each text."""
+
+
+def check_numbers(*, seed: int, limit: int | None, dev_limit: int | None) -> None:
+    """Refuses a seed or a number of examples that cannot be.
+
+    Raises:
+        UserError: names it.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed must lie between 0 and 4294967295, not {seed}")
+    for name, value in (("limit", limit), ("dev-limit", dev_limit)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be above 0, not {value}")
+
+
+def check_tracker(name: str) -> None:
+    """Refuses an experiment tracker that transformers lacks or that is not installed.
+
+    Raises:
+        UserError: says which.
+    """
+    if name in ("none", "all"):
+        return
+    there = sys.modules.get("transformers.integrations.integration_utils")
+    if name not in TRACKERS and name not in getattr(there, "INTEGRATION_TO_CALLBACK", ()):
+        raise unknown("tracker", name, ["none", "all", *TRACKERS])
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    try:
+        INTEGRATION_TO_CALLBACK[name]()
+    except (RuntimeError, ImportError) as error:
+        raise UserError(f"report-to {name}: {' '.join(str(error).split())}") from error
+
+
+def check_data(lesson: Lesson, where: str | None) -> None:
+    """Looks for the data of every task, by the names of files alone.
+
+    Raises:
+        UserError: the folder is not there, or lacks a task's files.
+    """
+    if lesson.text:
+        return
+    check_where(where)
+    splits: tuple[Split, ...] = ("train", "dev")
+    for task in lesson.tasks:
+        for split in splits:
+            if lesson.train_file and split == "train":
+                given_part(task, lesson.train_file)
+            else:
+                find_all(task, split, resolve_where(where))
+
+
+def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
+    """The recipe with the defaults of task, method and backbone written out.
+
+    Several tasks keep their own lengths, where none is given. The batches of a dual encoder hold
+    `batch_examples` examples, however long: what else is in its batch is all that a query is told
+    apart from.
+
+    Raises:
+        UserError: sequences too short, or longer than the backbone has positions for; or nothing
+            to train.
+    """
+    tasks = lesson.tasks
+    length = recipe.max_length or min(tasks[0].max_length, backbone.max_length)
+    if length < SHORTEST:
+        raise UserError(f"max-length must be at least {SHORTEST} tokens, not {length}")
+    if length > backbone.max_length:
+        raise UserError(
+            f"max-length {length} is over the {backbone.max_length} tokens that backbone "
+            f"'{backbone.name}' has positions for"
+        )
+    method, tokens = get_method(recipe.method).name, recipe.batch_tokens
+    if tasks[0].head == "embedding":
+        if method == "head":
+            raise UserError(f"task {tasks[0].name} has no head to train: choose another --method")
+        tokens = max(tokens, recipe.batch_examples * 2 * padded_length(length))
+    if len(tasks) > 1:
+        length = recipe.max_length
+    rate = recipe.lr or lesson.usual_rate(method)
+    return recipe.replace(method=method, max_length=length, lr=rate, batch_tokens=tokens)
+
+
+def check_method(lesson: Lesson, method: str, name: str) -> None:
+    """Refuses a module of a kind that does not fit what it is to stand on.
+
+    Raises:
+        UserError: says which.
+    """
+    get_method(method)
+    if is_fusion(method) != lesson.fuses:
+        raise UserError(f"method '{method}' fuses modules: see `adstilts fuse`")
+    if lesson.on and not lesson.fuses:
+        on_top = stacked(lesson.on.expression, name)
+        check_stackable(on_top, {**lesson.on.methods, name: method})

@@ -1,0 +1,130 @@
+"""The work of one training: loads the backbone, trains, writes the module."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import TrainerState, TrainingArguments, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
+
+from adapter_stilts.backbones import default_device
+from adapter_stilts.modules.engine import load_engine
+from adapter_stilts.training.arguments import trainer_arguments
+from adapter_stilts.training.begin import add_module_of
+from adapter_stilts.training.checkpoint import check_manifest
+from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
+from adapter_stilts.training.finish import finish
+from adapter_stilts.training.folders import claim, finished, only_one
+from adapter_stilts.training.interrupt import StopOnSignal
+from adapter_stilts.training.job import Job, prepare
+from adapter_stilts.training.pace import Pace
+from adapter_stilts.training.planning import make_plan
+from adapter_stilts.training.progress import Progress
+from adapter_stilts.training.reading import read_parts
+from adapter_stilts.training.request import Request
+from adapter_stilts.training.trainer import ModuleTrainer
+from adapter_stilts.training.unfinished import latest_checkpoint
+from adapter_stilts.training.unfreezing import GradualUnfreezing
+from adapter_stilts.zoo.record import ModuleRecord
+
+SAVE_SECONDS = 600.0
+
+
+def execute(asked: Request) -> ModuleRecord:
+    """Trains what was asked for, or goes on with it, and writes the module.
+
+    Raises:
+        UserError: something about the data is wrong, or another run lies there.
+        FailureError: disk or memory ran out, or the training diverged.
+        InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
+    """
+    lesson, recipe, folder, work = asked.lesson, asked.recipe, asked.folder, asked.work
+    may = {"resume": asked.resume, "overwrite": asked.overwrite}
+    with clear_failures(recipe, folder), only_one(folder):
+        parts = read_parts(
+            lesson,
+            asked.data,
+            limit=asked.limit,
+            dev_limit=asked.dev_limit,
+            seed=asked.seed,
+            skip_bad=asked.skip_bad_rows,
+        )
+        set_seed(asked.seed)
+        engine = load_engine(asked.backbone, precision=recipe.precision, device=default_device())
+        job = prepare(lesson, recipe, asked.seed, asked.name, engine, parts)
+        done = finished(folder, job, asked.settings, **may)
+        if done is not None:
+            return done
+        claim(work, job, asked.settings, **may)
+        args = trainer_arguments(job, folder, asked.report_to)
+        state, seconds = _run(job, work, args, quiet=asked.quiet)
+        return finish(job, state, seconds, folder, work)
+
+
+def _run(
+    job: Job, work: Path, args: TrainingArguments, *, quiet: bool
+) -> tuple[TrainerState, float]:
+    """Trains, or goes on from the last checkpoint; the engine then holds the best weights."""
+    recipe = job.recipe
+    add_module_of(job)
+    plan, tokens = make_plan(job)
+    pace = Pace(
+        evaluations=min(recipe.evaluations, len(tokens)),
+        patience=recipe.patience,
+        save_seconds=SAVE_SECONDS,
+        on_stop=lambda state: bar.stopped(state, recipe.patience),
+    )
+    bar, stop = Progress(tokens), StopOnSignal()
+    callbacks: list[Any] = [pace, stop] if quiet else [pace, stop, bar]
+    if recipe.unfreeze == "top-down":
+        unfreeze_steps = round(recipe.unfreeze_fraction * len(tokens))
+        callbacks.append(GradualUnfreezing(job.engine, job.name, unfreeze_steps))
+    with _quiet_libraries(), stop, contextlib.closing(bar):
+        trainer = ModuleTrainer(
+            job.engine,
+            job.name,
+            args,
+            sources=job.sources,
+            plan=plan,
+            score=job.dev_scores,
+            callbacks=callbacks,
+            on_scores=lambda state, scores, seconds: bar.evaluated(
+                state, job.headline(scores), seconds
+            ),
+        )
+        _train(trainer, pace, latest_checkpoint(work))
+    if stop.caught and trainer.state.global_step < trainer.state.max_steps:
+        raise InterruptedTrainingError(
+            f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}; "
+            f"saved in {work}: add --resume to the same command to go on"
+        )
+    return trainer.state, pace.total_seconds
+
+
+def _train(trainer: ModuleTrainer, pace: Pace, checkpoint: Path | None) -> None:
+    if checkpoint is None:
+        trainer.train()
+        return
+    check_manifest(checkpoint)
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    if pace.is_over(trainer.args, state):
+        # Killed between its last checkpoint and the writing of the module.
+        trainer.take_best(checkpoint, state)
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keeps the libraries' notes out of the progress bar; errors still show."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)

@@ -1,0 +1,61 @@
+"""One training as it was asked for, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.backbones import Backbone
+from adapter_stilts.training.lesson import Lesson
+from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.unfinished import unfinished
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `train_adapter`, with every default written out."""
+
+    lesson: Lesson
+    recipe: Recipe
+    backbone: Backbone
+    name: str
+    folder: Path
+    data: str | None
+    seed: int
+    limit: int | None
+    dev_limit: int | None
+    skip_bad_rows: bool
+    resume: bool
+    overwrite: bool
+    report_to: str
+    quiet: bool
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was chosen, by the names of options, as JSON has it."""
+        recipe = dataclasses.asdict(self.recipe)
+        recipe["leave_out"] = list(self.recipe.leave_out)
+        own: dict[str, Any] = {
+            "backbone": self.backbone.name,
+            "data": self.data,
+            "seed": self.seed,
+            "limit": self.limit,
+            "dev_limit": self.dev_limit,
+            "skip_bad_rows": self.skip_bad_rows,
+            "train_file": str(self.lesson.train_file) if self.lesson.train_file else None,
+            "on": self.lesson.on.text if self.lesson.on else None,
+            "fresh_head": self.lesson.fresh_head,
+        }
+        if mixture := self.lesson.mixture:
+            own |= {"tasks": [task.name for task in self.lesson.tasks]}
+            own |= {"temperature": mixture.temperature}
+            own |= {"normalise_losses": mixture.normalise_losses}
+            own |= {"mlm_share": mixture.text.share if mixture.text else None}
+        return {**recipe, **own}
+
+    @property
+    def work(self) -> Path:
+        """The folder of the checkpoints."""
+        return unfinished(self.folder)

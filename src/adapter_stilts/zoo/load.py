@@ -1,0 +1,74 @@
+"""From the name of a module to the module in memory; nothing heavy is imported for a wrong name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from adapter_stilts.backbones import check_precision, find_backbone
+from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.spec import HeadKind
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.resolve import resolve, resolve_folder
+from adapter_stilts.zoo.resolved import Resolved
+
+if TYPE_CHECKING:
+    from adapter_stilts.zoo.module import Module
+
+
+def find(name: str | Path, *, task: str | None = None) -> Resolved:
+    """The modules that a name, a folder or an expression stands for; see `load`."""
+    return (resolve(name) if isinstance(name, str) else resolve_folder(name)).choosing(task)
+
+
+def kind_of(record: ModuleRecord) -> HeadKind:
+    """The kind of the head that answers.
+
+    Raises:
+        UserError: the module has one for each of several tasks, and none has been chosen; or it has
+            none, like a merge that was given none.
+    """
+    if record.head == NO_HEAD:
+        raise UserError(
+            f"'{record.name}' has no head: train a target on top with `adstilts "
+            "train-target --on`, or merge with that of a module, `adstilts merge --head MODULE`"
+        )
+    if record.heads:
+        raise UserError(
+            f"module '{record.name}' has a head for each of its tasks: choose --task from "
+            f"{', '.join(record.heads)}"
+        )
+    return cast(HeadKind, record.head)
+
+
+def load(
+    name: str | Path | Resolved,
+    *,
+    task: str | None = None,
+    backbone: str | None = None,
+    precision: str = "auto",
+) -> Module:
+    """Loads a module or a composition onto its backbone.
+
+    Args:
+        name: a folder, a name in the zoo, or an expression such as `stack(squad, tydiqa)`. A
+            module trained on top of others brings these with it. Or what `find` made of one.
+        task: whose head is used, of a module of several tasks.
+        backbone: where the backbone lies, if not where it lay when the module was trained.
+        precision: of the trunk: `fp32`, `bf16` or `auto`.
+
+    Raises:
+        UserError: no such module, a damaged one, one for another backbone, or one that has no
+            head for the task.
+    """
+    check_precision(precision)
+    resolved = find(name, task=task) if not isinstance(name, Resolved) else name.choosing(task)
+    found = find_backbone(backbone or resolved.backbone)
+    from adapter_stilts.backbones import default_device
+    from adapter_stilts.modules.engine import load_engine
+    from adapter_stilts.zoo.composed import load_resolved
+    from adapter_stilts.zoo.module import Module
+
+    engine = load_engine(found, precision=precision, device=default_device())
+    composed = load_resolved(engine, resolved)
+    return Module(engine, resolved.record, composed.name, composed)
