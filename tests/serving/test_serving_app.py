@@ -89,13 +89,13 @@ def test_requests_for_different_modules_share_a_batch(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    predict = together.predict_together
+    run = together.run
 
-    def counted(inputs: Any) -> Any:
-        sizes.append(len(inputs))
-        return predict(inputs)
+    def counted(pieces: Any, **options: Any) -> None:
+        sizes.append(len(pieces))
+        run(pieces, **options)
 
-    monkeypatch.setattr(together, "predict_together", counted)
+    monkeypatch.setattr(together, "run", counted)
     with TestClient(create_app(shelf, gather=1.0)) as client, ThreadPoolExecutor(5) as pool:
 
         def ask(name: str) -> Any:
@@ -121,6 +121,12 @@ BASE = {"module": "qa-all", "question": "Who?", "context": "Ann."}
         ({**BASE, "lang": "swa"}, 422, "lang", "no language 'swa'"),
         ({**BASE, "context": "\ud800"}, 422, "context", ""),
         ({**BASE, "\ud800": "a"}, 422, "", ""),
+        ({**BASE, "id": "\ud800"}, 422, "id", "surrogate"),
+        ({**BASE, "lang": "\udfff"}, 422, "lang", ""),
+        ({**BASE, "module": "a\ud800"}, 422, "module", ""),
+        ({"module": "pos", "words": ["a", "\udc00"]}, 422, "words", ""),
+        ({**BASE, "id": True}, 422, "id", ""),
+        ({**BASE, "id": 1.0}, 422, "id", ""),
         ({**BASE, "module": "qa-al"}, 404, "module", "did you mean 'qa-all'"),
         ({**BASE, "module": "../../etc"}, 404, "module", "no module"),
         ({**BASE, "module": "someone/thing"}, 404, "module", "no module"),
@@ -171,14 +177,14 @@ def test_too_large(shelf: Shelf) -> None:
 
 def test_too_many_at_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    predict = together.predict_together
+    run = together.run
 
-    def slow(inputs: Any) -> Any:
+    def slow(pieces: Any, **options: Any) -> None:
         begun.set()
         assert go_on.wait(20)
-        return predict(inputs)
+        run(pieces, **options)
 
-    monkeypatch.setattr(together, "predict_together", slow)
+    monkeypatch.setattr(together, "run", slow)
     with (
         limited(shelf, max_waiting=2, concurrency=3, max_items=1) as client,
         ThreadPoolExecutor(3) as pool,
@@ -203,13 +209,14 @@ def test_too_many_at_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_too_many_wait(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
+    run = together.run
 
-    def slow(inputs: Any) -> Any:
+    def slow(pieces: Any, **options: Any) -> None:
         begun.set()
         assert go_on.wait(20)
-        return [{"answer": "", "start": -1, "score": 0.0}] * len(inputs)
+        run(pieces, **options)
 
-    monkeypatch.setattr(together, "predict_together", slow)
+    monkeypatch.setattr(together, "run", slow)
     with (
         limited(shelf, max_waiting=1, max_items=1) as client,
         ThreadPoolExecutor(2) as pool,
@@ -241,14 +248,14 @@ def test_no_more_modules_than_may_be(here: Path) -> None:
 def test_what_fails_for_one_request_does_not_fail_for_others(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict = together.predict_together
+    run = together.run
 
-    def spoilt(inputs: Any) -> Any:
-        if any(row.get("question") == "poison" for _, row in inputs):
+    def spoilt(pieces: Any, **options: Any) -> None:
+        if any(each.row.get("question") == "poison" for each, _ in pieces):
             raise RuntimeError("a secret of the machine")
-        return predict(inputs)
+        run(pieces, **options)
 
-    monkeypatch.setattr(together, "predict_together", spoilt)
+    monkeypatch.setattr(together, "run", spoilt)
     app = create_app(shelf, gather=0.5)
     with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor(3) as pool:
 

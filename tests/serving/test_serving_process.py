@@ -45,7 +45,7 @@ class Service:
         """A connection on which a request, or half of one, has been sent."""
         body = json.dumps(ROW).encode()
         head = (
-            "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         client = socket.create_connection(("127.0.0.1", self.port))
@@ -90,7 +90,9 @@ def test_a_service_from_start_to_stop(service: Service) -> None:
         (b"Content-Length: 99999999999", b""),
     ):
         with socket.create_connection(("127.0.0.1", service.port)) as client:
-            client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n" + body)
+            client.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n" + body
+            )
             answer = client.recv(4096)
             assert answer.startswith(b"HTTP/1.1 413") and b"connection: close" in answer.lower()
     # Told to stop while a request is at work: it is answered, new ones are not taken.

@@ -30,12 +30,24 @@ def serve(
     host: str = typer.Option(
         "127.0.0.1", help="The address to listen at; by default only this machine can ask."
     ),
+    allow_host: list[str] = typer.Option(
+        [],
+        "--allow-host",
+        metavar="NAME",
+        help="A name that it may be called by beside localhost and addresses, such as that of a "
+        "proxy; *.NAME for all below it; repeat it.",
+    ),
     port: int = typer.Option(8000, min=0, max=65535, help="0 takes a free one."),
     max_bytes: int = typer.Option(1 << 18, min=1, help="Bytes a request may have."),
     max_items: int = typer.Option(64, min=1, help="Inputs a request may have."),
+    max_tokens: int = typer.Option(1 << 14, min=1, help="Tokens a request's texts may have."),
+    max_windows: int = typer.Option(
+        256, min=1, help="Windows that a request's texts may be cut into."
+    ),
     max_waiting: int = typer.Option(512, min=1, help="Inputs that may wait, of all requests."),
     max_modules: int = typer.Option(32, min=1, help="Modules in memory at the same time."),
-    concurrency: int = typer.Option(128, min=1, help="Requests at work at the same time."),
+    max_connections: int = typer.Option(768, min=2, help="Connections open at the same time."),
+    concurrency: int = typer.Option(256, min=1, help="Requests at work at the same time."),
     gather: float = typer.Option(
         5, min=0, max=1000, help="Milliseconds that a request waits for others to share its batch."
     ),
@@ -56,7 +68,7 @@ def serve(
         find(name)  # a wrong one is told before seconds of imports
     try:
         from adapter_stilts.serving.limits import Limits
-        from adapter_stilts.serving.run import bound, run
+        from adapter_stilts.serving.run import bound, server
         from adapter_stilts.serving.shelf import stock
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn", "pydantic"):
@@ -67,6 +79,9 @@ def serve(
     limits = Limits(
         max_bytes=max_bytes,
         max_items=max_items,
+        max_tokens=max_tokens,
+        max_windows=max_windows,
+        max_connections=max_connections,
         max_waiting=max_waiting,
         concurrency=concurrency,
         max_modules=max_modules,
@@ -89,4 +104,12 @@ def serve(
                 err=True,
             )
 
-        run(shelf, listening, limits, gather=gather / 1000, grace=grace, on_ready=ready)
+        service = server(
+            shelf,
+            limits,
+            hosts=[host, *allow_host],
+            gather=gather / 1000,
+            grace=grace,
+            on_ready=ready,
+        )
+        service.run(sockets=[listening])

@@ -20,6 +20,9 @@ from adapter_stilts.modules.mixed import Part, mixed_hidden
 from adapter_stilts.modules.vectors import pool
 from adapter_stilts.tasks.spec import HeadKind
 
+_LONG = 128
+"""Tokens from which on it pays to run short rows apart: a pass has a cost of its own."""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -72,7 +75,10 @@ def _plan(shares: Sequence[Share], batch_tokens: int) -> Iterator[list[_Row]]:
         batch: list[_Row] = []
         for row in sorted(rows, key=lambda row: -row.longest):
             count = sum(len(each.sequences) for each in (*batch, row))
-            if batch and count * padded_length(batch[0].longest) > batch_tokens:
+            longest = padded_length(batch[0].longest) if batch else 0
+            # Short rows in a batch of long ones would be padding for the most part.
+            is_short = longest >= _LONG and 2 * padded_length(row.longest) <= longest
+            if batch and (is_short or count * longest > batch_tokens):
                 yield sorted(batch, key=lambda row: row.share)
                 batch = []
             batch.append(row)

@@ -16,8 +16,9 @@ from starlette.exceptions import HTTPException
 from adapter_stilts import __version__
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import printable
-from adapter_stilts.serving.desk import Desk, DeskFullError, Order
+from adapter_stilts.serving.batcher import Batcher, BatcherFullError, Order, TooLargeError
 from adapter_stilts.serving.docs import docs_page
+from adapter_stilts.serving.hosts import Hosts
 from adapter_stilts.serving.limits import Guard, Limits
 from adapter_stilts.serving.schema import (
     About,
@@ -35,7 +36,7 @@ from adapter_stilts.zoo.inputs import InputError, read_input
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such module"},
-    413: {"model": Problem, "description": "the body is too large, or has too many inputs"},
+    413: {"model": Problem, "description": "the body is too large, or too much work"},
     422: {"model": Problem, "description": "malformed: field says where"},
     429: {"model": Problem, "description": "too much at once: Retry-After says when to come again"},
 }
@@ -55,20 +56,34 @@ class ProblemError(Exception):
         self.status, self.field = status, field
 
 
-def create_app(shelf: Shelf, limits: Limits | None = None, *, gather: float = 0.005) -> FastAPI:
+def create_app(
+    shelf: Shelf,
+    limits: Limits | None = None,
+    *,
+    gather: float = 0.005,
+    hosts: Hosts | None = None,
+) -> FastAPI:
     """The service over a shelf of modules.
 
     Args:
         gather: seconds that a request waits for others to share its batch.
+        hosts: how the service may be called; None: by any name.
     """
     limits = limits or Limits()
-    desk = Desk(shelf, max_waiting=limits.max_waiting, gather=gather, most=limits.max_items)
+    batcher = Batcher(
+        shelf,
+        max_waiting=limits.max_waiting,
+        gather=gather,
+        most=limits.max_items,
+        max_tokens=limits.max_tokens,
+        max_windows=limits.max_windows,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        desk.start()
+        batcher.start()
         yield
-        await asyncio.to_thread(desk.stop)
+        await asyncio.to_thread(batcher.stop)
 
     app = FastAPI(
         title="adapter-stilts",
@@ -78,28 +93,26 @@ def create_app(shelf: Shelf, limits: Limits | None = None, *, gather: float = 0.
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(Guard, limits=limits)
+    app.add_middleware(Guard, limits=limits, hosts=hosts)
     _add_pages(app)
     _add_handlers(app)
 
     @app.get("/health", summary="Whether the service is up, and how busy")
     async def health() -> Health:
         name = shelf.engine.backbone.name
-        return Health(status="ok", backbone=name, loaded=len(shelf.loaded), waiting=desk.waiting)
+        return Health(status="ok", backbone=name, loaded=len(shelf.loaded), waiting=batcher.waiting)
 
     @app.get("/modules", summary="What can be asked")
     async def modules() -> Modules:
         loaded = shelf.loaded
-        found = [
-            About(**offer.about(), loaded=name in loaded) for name, offer in shelf.offers.items()
-        ]
+        found = [About(**about, loaded=name in loaded) for name, about in shelf.about.items()]
         return Modules(
             backbone=shelf.engine.backbone.name, languages=list(known_languages()), modules=found
         )
 
     @app.post("/predict", summary="Ask one module", responses=_PROBLEMS)
     async def predict(given: Input, request: Request) -> Answer:
-        (answer,) = await _answered(shelf, desk, [given], request, "")
+        (answer,) = await _answered(shelf, batcher, [given], request, "")
         return answer
 
     @app.post("/predict/batch", summary="Ask one or several modules at once", responses=_PROBLEMS)
@@ -107,20 +120,20 @@ def create_app(shelf: Shelf, limits: Limits | None = None, *, gather: float = 0.
         if len(given.inputs) > limits.max_items:
             many = f"{len(given.inputs)} inputs in one request, and {limits.max_items} may be"
             raise ProblemError(413, many, "inputs")
-        answers = await _answered(shelf, desk, given.inputs, request, "inputs.{}.")
+        answers = await _answered(shelf, batcher, given.inputs, request, "inputs.{}.")
         return Answers(answers=answers)
 
     return app
 
 
 async def _answered(
-    shelf: Shelf, desk: Desk, inputs: Sequence[Input], request: Request, place: str
+    shelf: Shelf, batcher: Batcher, inputs: Sequence[Input], request: Request, place: str
 ) -> list[Answer]:
     """The answers, unless the client leaves first: then what waits for it is dropped."""
     order = Order([_checked(shelf, each, place.format(n)) for n, each in enumerate(inputs)])
     try:
-        desk.submit(order)
-    except DeskFullError as error:
+        batcher.submit(order)
+    except BatcherFullError as error:
         raise ProblemError(429, str(error)) from error
     work = asyncio.wrap_future(order.answers)
     gone = asyncio.ensure_future(_gone(request))
@@ -132,6 +145,8 @@ async def _answered(
         found = work.result()
     except ShelfFullError as error:
         raise ProblemError(429, str(error), f"{place.format(0)}module") from error
+    except TooLargeError as error:
+        raise ProblemError(413, str(error)) from error
     except UserError as error:
         raise ProblemError(500, str(error)) from error
     finally:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapter_stilts.serving.hosts import Hosts
+
 DRAINED = 256
 """Bodies up to so many times the limit are read to their end, and forgotten: a client that is
 still sending when the connection is closed would not see the refusal."""
@@ -20,63 +22,91 @@ class Limits:
     Attributes:
         max_bytes: of a request's body.
         max_items: inputs in one request.
+        max_tokens: of the texts of a request.
+        max_windows: pieces that its texts are cut into, each as long as a module reads at once.
         max_waiting: inputs that wait for their turn, of all requests.
         concurrency: requests at work at the same time.
         max_modules: modules and compositions in memory.
-        body_seconds: how long a client may take to send a body.
+        max_connections: open at the same time; more push out those that have asked nothing.
+        header_seconds: how long a client may take to send the head of a request.
+        body_seconds: how long it may take to send a body, or to read an answer.
     """
 
     max_bytes: int = 1 << 18
     max_items: int = 64
+    max_tokens: int = 1 << 14
+    max_windows: int = 256
     max_waiting: int = 512
-    concurrency: int = 128
+    concurrency: int = 256
     max_modules: int = 32
+    max_connections: int = 768
+    header_seconds: float = 10.0
     body_seconds: float = 30.0
 
 
 class Guard:
     """Reads bodies up to their limit and lets so many requests through at a time.
 
-    `/health` is answered whatever the load.
+    `/health` is answered whatever the load. Requests whose body has not arrived are no load yet:
+    slow clients keep nobody out.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, hosts: Hosts | None = None) -> None:
         self._app = app
         self._limits = limits
+        self._hosts = hosts
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http" or scope["path"] == "/health":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._running >= self._limits.concurrency:
-            why = f"{self._running} requests are at work, which is the limit: try again"
-            await refuse(send, 429, why, retry=1)
+        if self._hosts is not None and (why := self._hosts.complaint(scope)):
+            await refuse(send, 403, why)
+            return
+        if scope["path"] == "/health":
+            await self._app(scope, receive, send)
+            return
+        if self._is_full():
+            await self._refuse_full(send)
+            return
+        whole = await self._whole_body(scope, receive, send)
+        if whole is None:
+            return
+        if self._is_full():
+            await self._refuse_full(send)
             return
         self._running += 1
         try:
-            await self._within_size(scope, receive, send)
+            await self._app(scope, whole, send)
         finally:
             self._running -= 1
 
-    async def _within_size(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _is_full(self) -> bool:
+        return self._running >= self._limits.concurrency
+
+    async def _refuse_full(self, send: Send) -> None:
+        why = f"{self._running} requests are at work, which is the limit: try again"
+        await refuse(send, 429, why, retry=1)
+
+    async def _whole_body(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
+        """What gives the body that has arrived; None where it was refused."""
         most = self._limits.max_bytes
-        declared = _declared(scope)
-        if declared > most * DRAINED:
+        if _declared(scope) > most * DRAINED:
             await refuse(send, 413, _too_large(most))
-            return
+            return None
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 messages = await _body(receive, most)
         except TimeoutError:
             why = f"the request's body did not arrive within {self._limits.body_seconds:g} seconds"
             await refuse(send, 408, why)
-            return
+            return None
         if messages is None:
             await refuse(send, 413, _too_large(most))
-            return
-        await self._app(scope, _replayed(messages, receive), send)
+            return None
+        return _replayed(messages, receive)
 
 
 def _too_large(most: int) -> str:

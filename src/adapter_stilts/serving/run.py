@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ import uvicorn
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.serving.app import create_app
+from adapter_stilts.serving.connections import protocol
+from adapter_stilts.serving.hosts import Hosts
 from adapter_stilts.serving.limits import Limits
 from adapter_stilts.serving.shelf import Shelf
 
@@ -65,25 +67,31 @@ class Server(uvicorn.Server):
         self._on_ready()
 
 
-def run(
+def server(
     shelf: Shelf,
-    listening: socket.socket,
     limits: Limits,
     *,
+    hosts: Sequence[str] = (),
     gather: float,
     grace: int,
     on_ready: Callable[[], None],
-) -> None:
-    """Serves until SIGINT or SIGTERM, then finishes what has come, for `grace` seconds at most."""
+) -> Server:
+    """The service, which runs until SIGINT or SIGTERM, then finishes what has come.
+
+    Args:
+        hosts: names that it may be called by, beside `localhost` and addresses.
+        gather: seconds that a request waits for others to share its batch.
+        grace: seconds at most to finish.
+    """
     options: dict[str, Any] = {
         "log_level": "warning",
         "access_log": False,
-        "http": "h11",
+        "http": protocol(limits),
         "ws": "none",
     }
     config = uvicorn.Config(
-        create_app(shelf, limits, gather=gather),
+        create_app(shelf, limits, gather=gather, hosts=Hosts(hosts)),
         timeout_graceful_shutdown=grace,
         **options,
     )
-    Server(config, on_ready).run(sockets=[listening])
+    return Server(config, on_ready)

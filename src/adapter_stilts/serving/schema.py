@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+
+def _whole(text: str) -> str:
+    """JSON can hold half of a surrogate pair; no text, and no answer, can."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half of a surrogate pair (\\ud…)") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
+Id = Annotated[StrictStr, AfterValidator(_whole)] | StrictInt
+"""No bools, which Python takes for numbers."""
 
 
 class Input(BaseModel):
@@ -24,21 +38,21 @@ class Input(BaseModel):
         },
     )
 
-    module: str = Field(description="A name from `GET /modules`.")
-    id: str | int | None = Field(None, description="Comes back with the answer.")
-    lang: str | None = Field(None, description="Language code; texts in ja, th, zh are cut by it.")
-    question: str | None = Field(None, description="For question answering, and for some choices.")
-    context: str | None = Field(None, description="The text that holds the answer.")
-    text_a: str | None = Field(None, description="For classification: the first text.")
-    text_b: str | None = Field(None, description="The second text, if there is one.")
-    premise: str | None = Field(None, description="The same as `text_a`.")
-    hypothesis: str | None = Field(None, description="The same as `text_b`.")
-    prompt: str | None = Field(None, description="For multiple choice: what comes before.")
-    options: list[str] | None = Field(None, description="The choices.")
-    choices: list[str] | None = Field(None, description="The same as `options`.")
-    words: list[str] | None = Field(None, description="For tagging: the words.")
-    tokens: list[str] | None = Field(None, description="The same as `words`.")
-    text: str | None = Field(
+    module: Text = Field(description="A name from `GET /modules`.")
+    id: Id | None = Field(None, description="Comes back with the answer.")
+    lang: Text | None = Field(None, description="Language code; texts in ja, th, zh are cut by it.")
+    question: Text | None = Field(None, description="For question answering, and for some choices.")
+    context: Text | None = Field(None, description="The text that holds the answer.")
+    text_a: Text | None = Field(None, description="For classification: the first text.")
+    text_b: Text | None = Field(None, description="The second text, if there is one.")
+    premise: Text | None = Field(None, description="The same as `text_a`.")
+    hypothesis: Text | None = Field(None, description="The same as `text_b`.")
+    prompt: Text | None = Field(None, description="For multiple choice: what comes before.")
+    options: list[Text] | None = Field(None, description="The choices.")
+    choices: list[Text] | None = Field(None, description="The same as `options`.")
+    words: list[Text] | None = Field(None, description="For tagging: the words.")
+    tokens: list[Text] | None = Field(None, description="The same as `words`.")
+    text: Text | None = Field(
         None, description="For sentence vectors; one to classify; or one to be cut and tagged."
     )
 

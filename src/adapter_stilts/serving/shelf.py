@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.engine import Engine, load_engine
+from adapter_stilts.safety import first_line, printable
+from adapter_stilts.serving.schema import About
 from adapter_stilts.tasks.registry import get_trained, target_tasks
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.find import same_backbone
@@ -67,6 +71,25 @@ class Offer:
         }
 
 
+def _shown(offer: Offer) -> dict[str, Any]:
+    """What `GET /modules` says of an offer, once it is known that it can be said.
+
+    Raises:
+        UserError: the record holds something that cannot be shown.
+    """
+    try:
+        about = offer.about()
+        About(**about, loaded=False)
+        json.dumps(about, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"module '{offer.name}': its record cannot be shown ({first_line(error)})"
+        ) from error
+    return about
+
+
 def _languages(task: str) -> tuple[str, ...]:
     """The languages that the module's target is evaluated in; none for an intermediate task."""
     target = target_tasks().get(task.partition(".")[0])
@@ -82,15 +105,21 @@ class Shelf:
     def __init__(self, engine: Engine, offers: Sequence[Offer], *, most: int) -> None:
         self.engine = engine
         self.offers: dict[str, Offer] = {}
+        self.about: dict[str, dict[str, Any]] = {}
         self._most = most
         self._loaded: dict[str, Module] = {}
         self.add(offers)
 
     def add(self, offers: Iterable[Offer]) -> None:
-        """Offers what is not offered yet, under a name that is free."""
+        """Offers what is not offered yet, under a name that is free.
+
+        Raises:
+            UserError: a record is not such that it could be shown.
+        """
         known = {offer.resolved.identity for offer in self.offers.values()}
         for offer in offers:
             if offer.resolved.identity not in known and offer.name not in self.offers:
+                self.about[offer.name] = _shown(offer)
                 known.add(offer.resolved.identity)
                 self.offers[offer.name] = offer
 
@@ -151,7 +180,7 @@ def stock(
     for name in list(shelf.offers):
         shelf.module(name)
     if zoo:
-        shelf.add(_zoo(engine))
+        _add_zoo(shelf)
     if not shelf.offers:
         raise UserError(
             f"no module for backbone '{chosen}' is here: train one, or name one (--with)"
@@ -186,31 +215,47 @@ def _heads(name: str, resolved: Resolved) -> Iterator[Offer]:
 
 def _records() -> Iterator[tuple[Found, ModuleRecord]]:
     for found in found_modules():
-        record = found.record()
-        if record is not None and record.head != NO_HEAD:
-            yield found, record
+        with _left_out(found.name):
+            record = found.record()
+            if record is None:
+                ModuleRecord.read(found.folder)  # says why
+            elif record.head != NO_HEAD:
+                yield found, record
+
+
+@contextmanager
+def _left_out(name: str) -> Iterator[None]:
+    """Whatever is wrong with one module of the zoo, the others are offered."""
+    try:
+        yield
+    except Exception as error:
+        logger.warning("module %s is left out: %s", printable(name), first_line(error))
 
 
 def _only_backbone() -> str:
-    found = {
-        Resolved(record.name, {record.name: Leaf(place.folder, record)}).backbone
-        for place, record in _records()
-    }
+    found: set[str] = set()
+    for place, record in _records():
+        with _left_out(place.name):
+            leaf = {record.name: Leaf(place.folder, record)}
+            found.add(Resolved(record.name, leaf).backbone)
     if len(found) != 1:
         what = f"modules are here for {', '.join(sorted(found))}" if found else "no module is here"
         raise UserError(f"{what}: choose with --backbone, or name modules (--with)")
     return found.pop()
 
 
-def _zoo(engine: Engine) -> Iterator[Offer]:
-    """All modules that are here for the engine's backbone, by their short names if these differ."""
+def _add_zoo(shelf: Shelf) -> None:
+    """Adds all modules that are here for the backbone, by their short names if these differ."""
+    engine = shelf.engine
     own = {"name": engine.backbone.name, "fingerprint": engine.fingerprint}
-    fitting = [each for each, record in _records() if same_backbone(record.backbone, own)]
+    fitting: list[Found] = []
+    for each, record in _records():
+        with _left_out(each.name):
+            if same_backbone(record.backbone, own):
+                fitting.append(each)
     short = Counter(each.folder.name for each in fitting)
     for each in fitting:
         is_short = each.place != "hub" and short[each.folder.name] == 1
         name = each.folder.name if is_short else each.name
-        try:
-            yield from _heads(name, resolve_folder(each.folder))
-        except UserError as error:
-            logger.warning("module %s is left out: %s", name, error)
+        with _left_out(name):
+            shelf.add(_heads(name, resolve_folder(each.folder)))

@@ -1,9 +1,10 @@
-"""Inputs for several modules on one backbone, answered together."""
+"""Inputs for several modules on one backbone, answered together, in one go or slice by slice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import datasets
 
@@ -15,11 +16,31 @@ from adapter_stilts.modules.mixed import can_mix
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.rows import columns_of
 
+T = TypeVar("T")
+Input = tuple[Module, Mapping[str, Any]]
+
 _WINDOWS = ("example", "context_start", "offsets", "first_word")
+_COUNTED = 1 << 14
+"""Characters that are counted at a time."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An input as its module reads it.
+
+    `features` are the feature columns of its windows, `sizes` their tokens, and `outputs` what the
+    head says of each, once it has been run.
+    """
+
+    module: Module
+    row: Mapping[str, Any]
+    features: Mapping[str, list[Any]]
+    sizes: list[int]
+    outputs: list[Any]
 
 
 def predict_together(
-    inputs: Sequence[tuple[Module, Mapping[str, Any]]], *, batch_tokens: int | None = None
+    inputs: Sequence[Input], *, batch_tokens: int | None = None
 ) -> list[dict[str, Any]]:
     """What each module says of its input, in the inputs' order.
 
@@ -31,50 +52,116 @@ def predict_together(
             by the field names of `zoo.inputs.FIELDS`.
         batch_tokens: padded tokens a batch at most; None: what suits the device.
     """
+    prepared = prepare(inputs)
+    run(
+        [(each, number) for each in prepared for number in range(len(each.sizes))],
+        batch_tokens=batch_tokens,
+    )
+    return finish(prepared)
+
+
+def exceeds(inputs: Sequence[Input], most: int) -> bool:
+    """Whether the texts have more tokens than that; no more of them is read than is needed."""
     if not inputs:
-        return []
-    engine = inputs[0][0].engine
-    places: dict[str, list[int]] = {}
-    for place, (module, _) in enumerate(inputs):
-        places.setdefault(_key(module), []).append(place)
-    groups = [(inputs[own[0]][0], own) for own in places.values()]
-    columns = [
-        columns_of(module.kind, [inputs[place][1] for place in own]) for module, own in groups
-    ]
-    shares = [_share(module, each) for (module, _), each in zip(groups, columns, strict=True)]
+        return False
+    tokenizer = inputs[0][0].engine.backbone.tokenizer.backend_tokenizer
+    # What the last call cut and padded is kept in the tokenizer.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    count = 0
+    for _, row in inputs:
+        for text in _texts(row.values()):
+            for start in range(0, len(text), _COUNTED):
+                part = text[start : start + _COUNTED]
+                count += len(tokenizer.encode(part, add_special_tokens=False))
+                if count > most:
+                    return True
+    return False
+
+
+def _texts(values: Iterable[Any]) -> Iterable[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            # Words are counted together, as one call of the tokenizer for each would take long.
+            yield " ".join(map(str, value))
+
+
+def prepare(inputs: Sequence[Input]) -> list[Prepared]:
+    """Inputs cut into windows of token ids."""
+    found: dict[int, Prepared] = {}
+    for module, places in _grouped(inputs, lambda each: each[0]):
+        rows = [inputs[place][1] for place in places]
+        features = module.encode(columns_of(module.kind, rows))
+        windows: list[list[int]] = [[] for _ in rows]
+        for number, example in enumerate(features["example"]):
+            windows[example].append(number)
+        for place, row, own in zip(places, rows, windows, strict=True):
+            cut = {name: [column[n] for n in own] for name, column in features.items()}
+            found[place] = Prepared(module, row, cut, cut["length"], [None] * len(own))
+    return [found[place] for place in range(len(inputs))]
+
+
+def run(pieces: Sequence[tuple[Prepared, int]], *, batch_tokens: int | None = None) -> None:
+    """Runs windows, each given by its input and its number there, and keeps the outputs there."""
+    if not pieces:
+        return
+    engine = pieces[0][0].module.engine
+    groups = _grouped(pieces, lambda each: each[0].module)
+    shares = [_share(module, [pieces[place] for place in places]) for module, places in groups]
     tokens = batch_tokens or default_batch_tokens(engine.device)
     outputs = run_mixed(engine, shares, batch_tokens=tokens)
-    answers: list[dict[str, Any]] = [{} for _ in inputs]
-    for (module, own), share, said, column in zip(groups, shares, outputs, columns, strict=True):
-        found = _decoded(module, share, said, column)
-        rows = [inputs[place][1] for place in own]
-        for place, answer in zip(own, module.told(rows, found), strict=True):
-            answers[place] = answer
-    return answers
+    for (_, places), said in zip(groups, outputs, strict=True):
+        for place, output in zip(places, said, strict=True):
+            prepared, number = pieces[place]
+            prepared.outputs[number] = output
 
 
-def _key(module: Module) -> str:
-    assert module.composed is not None
-    return module.composed.identity
+def finish(done: Sequence[Prepared]) -> list[dict[str, Any]]:
+    """The answers to inputs all of whose windows were run, in their order."""
+    answers: dict[int, dict[str, Any]] = {}
+    for module, places in _grouped(done, lambda each: each.module):
+        own = [done[place] for place in places]
+        rows = [each.row for each in own]
+        answers.update(zip(places, module.told(rows, _decoded(module, own)), strict=True))
+    return [answers[place] for place in range(len(done))]
 
 
-def _share(module: Module, columns: Mapping[str, Sequence[Any]]) -> Share:
+def _grouped(
+    items: Sequence[T], module_of: Callable[[T], Module]
+) -> list[tuple[Module, list[int]]]:
+    """The places of the items of each module."""
+    groups: dict[str, tuple[Module, list[int]]] = {}
+    for place, item in enumerate(items):
+        module = module_of(item)
+        assert module.composed is not None
+        groups.setdefault(module.composed.identity, (module, []))[1].append(place)
+    return list(groups.values())
+
+
+def _share(module: Module, pieces: Sequence[tuple[Prepared, int]]) -> Share:
     composed = module.composed
     assert composed is not None
+    names = [name for name in ("input_ids", "word_starts") if name in pieces[0][0].features]
     return Share(
         block=composed.block,
         head=composed.name,
         kind=module.kind,
-        features=module.encode(columns),
+        features={name: [each.features[name][n] for each, n in pieces] for name in names},
         mixes=can_mix(module.engine, leaves(composed.inside)),
     )
 
 
-def _decoded(
-    module: Module, share: Share, outputs: list[Any], columns: Mapping[str, Sequence[Any]]
-) -> Predictions:
-    if share.kind == "embedding":
-        return Predictions(share.kind, outputs)
-    windows = {name: share.features[name] for name in _WINDOWS if name in share.features}
-    examples = datasets.Dataset.from_dict(dict(columns))
-    return decode_outputs(share.kind, outputs, windows, examples, module.labels)
+def _decoded(module: Module, own: Sequence[Prepared]) -> Predictions:
+    outputs = [output for each in own for output in each.outputs]
+    if module.kind == "embedding":
+        return Predictions(module.kind, outputs)
+    windows: dict[str, list[Any]] = {
+        name: [value for each in own for value in each.features[name]]
+        for name in _WINDOWS
+        if name in own[0].features
+    }
+    windows["example"] = [place for place, each in enumerate(own) for _ in each.sizes]
+    examples = datasets.Dataset.from_dict(columns_of(module.kind, [each.row for each in own]))
+    return decode_outputs(module.kind, outputs, windows, examples, module.labels)
