@@ -7,8 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from adapter_stilts.paths import atomic_folder, pulled_dir, shared_zoos
+from adapter_stilts.paths import atomic_folder, pulled_dir, shared_zoos, write_whole
 
 
 def test_several_writers_leave_one_whole_folder(tmp_path: Path) -> None:
@@ -74,3 +76,39 @@ def test_pulled_modules_lie_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("ADSTILTS_PULLED", raising=False)
     monkeypatch.setenv("ADSTILTS_CACHE", "/cache")
     assert pulled_dir() == Path("/cache/pulled")
+
+
+@pytest.mark.parametrize(
+    ("umask", "folders", "files"), [(0o022, 0o755, 0o644), (0o002, 0o775, 0o664), (0o077, 0, 0)]
+)
+def test_what_is_written_can_be_read_by_whom_the_umask_says(
+    tmp_path: Path, umask: int, folders: int, files: int
+) -> None:
+    """safetensors and tempfile write for the owner alone; a group shares its zoo and its cache."""
+    folders, files = folders or 0o700, files or 0o600
+    before = os.umask(umask)
+    try:
+        for _ in range(2):  # the second time in the place of the first
+            with atomic_folder(tmp_path / "zoo" / "module") as work:
+                (work / "peft").mkdir()
+                save_file({"a": torch.zeros(2)}, work / "peft" / "adapter.safetensors")
+                (work / "README.md").write_text("x")
+        write_whole(tmp_path / "predictions" / "layer.json", "{}\n")
+
+    finally:
+        os.umask(before)
+    found = list(tmp_path.rglob("*"))
+    modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777 for path in found}
+    assert modes == {
+        **dict.fromkeys(("zoo", "zoo/module", "zoo/module/peft", "predictions"), folders),
+        "zoo/module/peft/adapter.safetensors": files,
+        "zoo/module/README.md": files,
+        "predictions/layer.json": files,
+    }
+
+
+def test_a_text_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a" / "text", "old\n")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(tmp_path / "a" / "text", "new \ud800\n")
+    assert [path.read_text() for path in (tmp_path / "a").iterdir()] == ["old\n"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,23 +113,58 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
     On an exception the temporary folder is removed and `target` is untouched. An existing
     `target` is replaced. Of several processes that write the same one, the last one's stays.
+    Files and folders can be read by whom the user's umask says.
     """
     import shutil
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    work.chmod(0o755)
+    work = _made_beside(target)
     try:
         yield work
+        _open_files(work)
         while not _took_place(work, target):
             # It is there, perhaps only just now by another process: moved out of the way.
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+            old = _made_beside(target, ".old")
             with contextlib.suppress(FileNotFoundError):
                 target.rename(old / target.name)
             shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Writes a text that appears whole or not at all, readable by whom the user's umask says.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with work.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(content)
+        work.replace(path)
+    except BaseException:
+        work.unlink(missing_ok=True)
+        raise
+
+
+def _made_beside(target: Path, mark: str = "") -> Path:
+    """A new folder beside another one. (Folders of `tempfile` are closed to all but the owner.)"""
+    while True:
+        folder = target.with_name(f".{target.name}{mark}.{secrets.token_hex(4)}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+
+
+def _open_files(folder: Path) -> None:
+    """Gives all files the rights of the folder: safetensors writes for the owner's eyes alone."""
+    rights = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(rights)
 
 
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)

@@ -157,7 +157,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(FailureError, match="No space left"):
-        patch.setattr("os.fdopen", full)
+        patch.setattr(Path, "replace", full)
         made.save(NLI, "test", "en", result("entailment"), ABOUT)
     assert done(opened(tmp_path), "en")
     assert {path.name for path in (tmp_path / "nli").iterdir()} == {"test-en.tsv"}

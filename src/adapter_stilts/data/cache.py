@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from adapter_stilts.errors import FailureError
-from adapter_stilts.paths import atomic_folder, cache_dir
+from adapter_stilts.paths import atomic_folder, cache_dir, write_whole
 from adapter_stilts.tasks.spec import Example, HeadKind
 
 if TYPE_CHECKING:
@@ -67,15 +65,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_text(path: Path, content: str) -> None:
-    """Writes a small file so that nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(content)
-    Path(name).replace(path)
-
-
 def file_digests(files: Iterable[Path]) -> list[str]:
     """The SHA-256 of every file; remembered as long as sizes and times of change stay.
 
@@ -102,7 +91,7 @@ def file_digests(files: Iterable[Path]) -> list[str]:
     latest = max((max(stat.st_mtime, stat.st_ctime) for stat in stats), default=0.0)
     if latest < time.time() - 2:
         with contextlib.suppress(OSError):  # only costs time, the next time
-            _write_text(memory, json.dumps(digests))
+            write_whole(memory, json.dumps(digests))
     return digests
 
 

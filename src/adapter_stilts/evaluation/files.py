@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapter_stilts import paths
 from adapter_stilts.errors import FailureError
 from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -83,16 +82,7 @@ def write_whole(path: Path, content: str) -> None:
         FailureError: the disk is full or the folder cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        paths.write_whole(path, content)
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.files import write_whole
 from adapter_stilts.evaluation.sweep import Sweep, has_translations
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -149,8 +149,5 @@ def _record(
 ) -> None:
     if folder is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
     fields = {**_about(engine, composed, target), **asdict(choice)}
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as file:
-        file.write(json.dumps(fields, indent=1, ensure_ascii=False) + "\n")
-    Path(file.name).replace(folder / RECORD)
+    write_whole(folder / RECORD, json.dumps(fields, indent=1, ensure_ascii=False) + "\n")

@@ -72,7 +72,6 @@ def rename(folder: Path, name: str) -> None:
             for key, tensor in load_file(folder / weights).items()
         }
         save_file(tensors, folder / weights, metadata={"format": "pt"})
-        (folder / weights).chmod(0o644)
         (folder / config).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
@@ -177,7 +176,6 @@ def read_peft(folder: Path, name: str) -> Foreign:
     fields = {"config": config, "name": name, "version": f"adapters.{adapters.__version__}"}
     (folder / CONFIG).write_text(json.dumps(fields, indent=1), encoding="utf-8")
     (folder / PEFT_WEIGHTS).unlink()
-    (folder / WEIGHTS).chmod(0o644)
     return Foreign(
         method="lora-all" if config["intermediate_lora"] or config["output_lora"] else "lora",
         backbone=_text(about.get("base_model_name_or_path")),

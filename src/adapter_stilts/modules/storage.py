@@ -29,7 +29,6 @@ def halve(path: Path) -> None:
         if single and not torch.equal(halved[key].isfinite(), tensor.isfinite()):
             raise UserError(f"{path}: '{key}' has values beyond the range of half precision")
     save_file(halved, path, metadata={"format": "pt"})
-    path.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
 
 
 def is_halved(paths: Iterable[Path]) -> bool:

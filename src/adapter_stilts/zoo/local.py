@@ -40,8 +40,6 @@ def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Pa
             # Of several heads peft's format can hold none: it has the LoRA for the plain trunk.
             kind: HeadKind = "embedding" if record.heads or not record.has_head else head
             save_peft(engine, record.name, kind, work / "peft")
-        for path in work.rglob("*.safetensors"):
-            path.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
         write_card(record, work, peft=peft)
         return record.write(work)
 
