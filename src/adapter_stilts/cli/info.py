@@ -19,34 +19,63 @@ def register(app: typer.Typer) -> None:
 
 
 def tasks(
+    task: str = typer.Argument("", help="Only this one, with all that is known of it."),
     data: str | None = DATA,
     as_json: bool = typer.Option(False, "--json", help="Print as JSON."),
 ) -> None:
-    """List the tasks, and whether their data is here."""
+    """List the tasks, and how much of their data is here.
+
+    `adstilts tasks squad` shows one with its licence and source.
+    """
     from adapter_stilts.data.load import check_where
+    from adapter_stilts.tasks.registry import find_either
 
     check_where(data)
-    listed = [*_intermediate(data), *_targets(data)]
+    only = find_either(task).name if task else ""
+    listed = [row for row in _rows(data) if only in ("", row["name"])]
     if as_json:
         typer.echo(json.dumps(listed, ensure_ascii=False, indent=1))
-        return
-    columns = ("task", "kind", "head", "metric", "train", "dev", "languages", "suites", "licence")
-    print_table(
-        (*columns, "data"),
-        [
+    elif only:
+        print_table(("what", "value"), [(key, _cell(value)) for key, value in listed[0].items()])
+    else:
+        columns = ("task", "kind", "head", "metric", "languages", "rows here", "suites")
+        rows = [
             (
-                str(row["name"]),
-                *(_cell(row.get(column)) for column in columns[1:]),
-                f"{'found' if row['found'] else 'not found'}: {row['data']}",
+                *(_cell(row[key]) for key in ("name", "kind", "head", "metric")),
+                _languages(row),
+                _here(row),
+                *(_cell(row[key]) for key in ("suites", "licence", "data")),
             )
             for row in listed
-        ],
-    )
+        ]
+        spare = ("data", "licence", "suites", "metric", "head")
+        print_table((*columns, "licence", "data"), rows, spare=spare)
+
+
+def _rows(data: str | None) -> Iterator[dict[str, Any]]:
+    yield from _intermediate(data)
+    yield from _targets(data)
+
+
+def _languages(row: dict[str, Any]) -> str:
+    """Of a target, in how many languages it is here."""
+    if row["kind"] == "intermediate":
+        return "en"
+    return f"{row['languages here']} of {row['languages']}"
+
+
+def _here(row: dict[str, Any]) -> str:
+    counts = ", ".join(f"{count:,} {split}" for split, count in row["rows"].items())
+    return counts or ("yes" if row["found"] else "none")
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{count:,} {split}" for split, count in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value or "")
 
 
@@ -58,6 +87,7 @@ def _intermediate(data: str | None) -> Iterator[dict[str, Any]]:
         status = data_status(task, data)
         yield {
             "name": task.name,
+            "title": task.title,
             "kind": "intermediate",
             "head": task.head,
             "metric": task.metric,
@@ -66,7 +96,9 @@ def _intermediate(data: str | None) -> Iterator[dict[str, Any]]:
             "languages": 1,
             "suites": [],
             "licence": task.licence,
+            "citation": task.citation,
             "found": status.found,
+            "rows": dict(status.rows),
             "data": status.detail,
             "aliases": list(task.aliases),
         }
@@ -80,13 +112,17 @@ def _targets(data: str | None) -> Iterator[dict[str, Any]]:
         status = target_status(task, data)
         yield {
             "name": task.name,
+            "title": task.title,
             "kind": "target",
             "head": task.head,
             "metric": task.metric,
             "languages": len(task.languages),
+            "languages here": status.languages,
             "suites": list(task.suites),
             "licence": task.licence,
+            "citation": task.citation,
             "found": status.found,
+            "rows": dict(status.rows),
             "data": status.detail,
             "aliases": list(task.aliases),
         }

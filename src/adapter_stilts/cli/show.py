@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import typer
 
-from adapter_stilts.cli.table import layout, terminal_width
+from adapter_stilts.cli.table import folded, layout, terminal_width
 from adapter_stilts.safety import printable
 
 
@@ -30,3 +30,15 @@ def print_table(
         typer.echo(typer.style(line, bold=True) if not place and sys.stdout.isatty() else line)
     if left_out:
         typer.echo(f"(no room for {', '.join(left_out)}: --json has all)")
+
+
+def wrapped(lines: Sequence[str]) -> Iterator[str]:
+    """The lines of a card, long ones of prose broken between words; code and tables as they are."""
+    width = terminal_width()
+    is_code = False
+    for line in lines:
+        is_code ^= line.startswith("```")
+        if width is None or len(line) <= width or is_code or line.startswith("|"):
+            yield line
+        else:
+            yield from folded(line, width)

@@ -35,7 +35,7 @@ def layout(
     """
     kept = list(columns)
     while True:
-        table = [kept, *([row[columns.index(name)] for name in kept] for row in rows)]
+        table: list[Row] = [kept, *([row[columns.index(name)] for name in kept] for row in rows)]
         natural = _widths(table, _length)
         room = None if width is None else width - GAP * (len(kept) - 1)
         out = next((name for name in spare if name in kept), None)
@@ -44,10 +44,29 @@ def layout(
         kept.remove(out)
     left_out = [name for name in columns if name not in kept]
     widths = natural if room is None else _fitted(table, natural, room)
+    if widths is not None or room is None or width is None:
+        return [line for row in table for line in _lines(row, widths or natural)], left_out
+    table, legend = _numbered(table)
+    widths = _fitted(table, _widths(table, _length), room)
     if widths is None:
-        assert width is not None
-        return _one_below_the_other(table, width), left_out
-    return [line for row in table for line in _lines(row, widths)], left_out
+        return _one_below_the_other([kept, *table[1:]], width), left_out
+    lines = [line for row in table for line in _lines(row, widths)]
+    return [*lines, *(line for note in legend for line in folded(note, width))], left_out
+
+
+def _numbered(table: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The table with numbers for long headings, and what they stand for."""
+    header, *rows = table
+    cells = [max((_length(row[place]) for row in rows), default=0) for place in range(len(header))]
+    short: list[str] = []
+    legend: list[str] = []
+    for place, name in enumerate(header):
+        if _length(name) <= max(cells[place], 10):
+            short.append(name)
+            continue
+        short.append(f"[{len(legend) + 1}]")
+        legend.append(f"[{len(legend) + 1}] {name}")
+    return [short, *rows], legend
 
 
 def _fitted(table: Sequence[Row], natural: list[int], room: int) -> list[int] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from adapter_stilts.cli.show import print_table, scores_line
+from adapter_stilts.cli.show import print_table, scores_line, wrapped
 from adapter_stilts.errors import FailureError, UserError
 
 if TYPE_CHECKING:
@@ -42,14 +42,15 @@ def list_modules(
     if not found:
         typer.echo("no modules: train one with `adstilts train-adapter`, or `adstilts pull` one")
         return
-    columns = ("module", "task", "method", "backbone", "dev score", "size", "licence", "from")
-    print_table(columns, [_row(entry) for entry in found])
+    columns = ("module", "task", "method", "backbone", "dev score", "size", "from")
+    print_table(columns, [_row(entry) for entry in found], spare=("backbone", "from", "size"))
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
     record, size = entry.record, f"{entry.size / 1e6:.1f} MB"
     if record is None:
-        return (entry.found.name, "", "", "", "", size, "", f"{entry.where}: {entry.problem}")
+        # What is wrong must be seen, however narrow the terminal.
+        return (entry.found.name, f"damaged: {entry.problem}", "", "", "", size, entry.where)
     score = dict(list(record.scores.items())[:1])
     return (
         entry.found.name,
@@ -58,7 +59,6 @@ def _row(entry: Entry) -> tuple[str, ...]:
         record.backbone.get("name", ""),
         scores_line(score),
         size,
-        entry.licence,
         entry.where,
     )
 
@@ -85,7 +85,9 @@ def show(
     print_table(("what", "value"), rows)
     card = entry.found.folder / "README.md"
     if card.is_file():
-        typer.echo("\n" + printable(read_text(card)))
+        typer.echo()
+        for line in wrapped(printable(read_text(card)).splitlines()):
+            typer.echo(line)
 
 
 def _shown(value: object) -> str:

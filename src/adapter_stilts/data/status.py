@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 from adapter_stilts.data.cache import examples_folder
+from adapter_stilts.data.counts import count_rows
 from adapter_stilts.data.folders import FilePart
 from adapter_stilts.data.hub import HubPart, in_cache
 from adapter_stilts.data.load import examples_key, find_all, read_from_of, resolve_where
@@ -20,11 +22,17 @@ EVALUATED: tuple[Split, Split] = ("test", "dev")
 
 @dataclass(frozen=True)
 class DataStatus:
-    """Whether both splits can be read without the network, and one line on where they are."""
+    """Whether both splits can be read without the network, and one line on where they are.
+
+    `rows` are those that are here, by split, as far as they can be counted; `languages` is in how
+    many languages a target has any.
+    """
 
     found: bool
     origin: str
     detail: str
+    rows: Mapping[str, int] = field(default_factory=dict)
+    languages: int = 1
 
 
 def data_status(task: TaskSpec, where: str | None = None) -> DataStatus:
@@ -37,38 +45,46 @@ def data_status(task: TaskSpec, where: str | None = None) -> DataStatus:
     if origin == "hub":
         return _hub_status(task, {split: cast(list[HubPart], parts[split]) for split in SPLITS})
     files = {split: cast(list[FilePart], parts[split]) for split in SPLITS}
+    try:
+        rows: dict[str, int] = {split: sum(map(count_rows, files[split])) for split in SPLITS}
+    except (UserError, OSError) as error:
+        return DataStatus(False, origin, str(error))
     if origin == "sample":
-        try:
-            counts = (f"{_count(files[split])} {split}" for split in SPLITS)
-            return DataStatus(True, origin, f"bundled samples: {', '.join(counts)}")
-        except UserError as error:
-            return DataStatus(False, origin, str(error))
-    return DataStatus(True, origin, "; ".join(_folder(files, i) for i in range(len(task.sources))))
+        counts = ", ".join(f"{count} {split}" for split, count in rows.items())
+        return DataStatus(True, origin, f"bundled samples: {counts}", rows)
+    places = "; ".join(_folder(files, i) for i in range(len(task.sources)))
+    return DataStatus(True, origin, places, rows)
 
 
 def target_status(target: TargetSpec, where: str | None = None) -> DataStatus:
     """In how many languages a target task's data is here, by split; as `data_status`."""
     origin = resolve_where(where)
-    counts = {
-        split: sum(_is_here(target.at(language), split, origin) for language in target.languages)
+    found: dict[str, dict[str, int]] = {
+        split: {
+            language: count
+            for language in target.languages
+            if (count := _rows_here(target.at(language), split, origin)) is not None
+        }
         for split in EVALUATED
         if any(source.has(split) for source in target.sources)
     }
     total = len(target.languages)
-    detail = ", ".join(f"{split} in {count} of {total}" for split, count in counts.items())
-    return DataStatus(any(counts.values()), origin, f"{detail} languages")
+    detail = ", ".join(f"{split} in {len(here)} of {total}" for split, here in found.items())
+    rows = {split: sum(here.values()) for split, here in found.items() if any(here.values())}
+    languages = len({language for here in found.values() for language in here})
+    return DataStatus(bool(languages), origin, f"{detail} languages", rows, languages)
 
 
-def _is_here(task: TaskSpec, split: Split, origin: str) -> bool:
+def _rows_here(task: TaskSpec, split: Split, origin: str) -> int | None:
+    """The rows of one language; 0 where they are here uncounted, None where they are not."""
     try:
         parts = find_all(task, split, origin)
-    except UserError:
-        return False
-    return origin != "hub" or all(in_cache(part.hub, split) for part in cast(list[HubPart], parts))
-
-
-def _count(parts: Sequence[FilePart]) -> int:
-    return sum(1 for part in parts for _ in part.rows())
+        if origin != "hub":
+            return sum(map(count_rows, cast(list[FilePart], parts)))
+    except (UserError, OSError):
+        return None
+    whole = all(in_cache(part.hub, split) for part in cast(list[HubPart], parts))
+    return 0 if whole else None
 
 
 def _folder(parts: dict[Split, list[FilePart]], index: int) -> str:
@@ -80,9 +96,22 @@ def _folder(parts: dict[Split, list[FilePart]], index: int) -> str:
 
 def _hub_status(task: TaskSpec, parts: dict[Split, list[HubPart]]) -> DataStatus:
     ids = ", ".join(part.hub.id for part in parts["train"])
-    keys = (examples_key(task, read_from_of(task, each, parts[each])) for each in parts)
-    if all((examples_folder(key) / "examples.json").is_file() for key in keys):
-        return DataStatus(True, "hub", f"{ids}, converted in the cache")
+    kept = {
+        each: _converted(examples_key(task, read_from_of(task, each, parts[each])))
+        for each in parts
+    }
+    if None not in kept.values():
+        rows: dict[str, int] = {split: count for split, count in kept.items() if count is not None}
+        return DataStatus(True, "hub", f"{ids}, converted in the cache", rows)
     if all(in_cache(part.hub, split) for split in SPLITS for part in parts[split]):
         return DataStatus(True, "hub", f"{ids}, downloaded")
     return DataStatus(False, "hub", f"{ids}, not downloaded yet")
+
+
+def _converted(key: str) -> int | None:
+    """The examples that were made of a split; None where they were not."""
+    try:
+        about = json.loads((examples_folder(key) / "examples.json").read_text(encoding="utf-8"))
+        return sum(int(part["rows_kept"]) for part in about["parts"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None

@@ -102,6 +102,16 @@ def _like(task: TaskSpec) -> str:
     ).name
 
 
+def find_either(name: str) -> TaskSpec | TargetSpec:
+    """The task of that name, of either kind.
+
+    Raises:
+        UserError: none has it; near names are suggested.
+    """
+    found: TaskSpec | TargetSpec = _find("task", name, {**intermediate_tasks(), **target_tasks()})
+    return found
+
+
 def get_trained(name: str) -> TaskSpec:
     """The task that a module's record names: an intermediate one, or a stage of a target's.
 
