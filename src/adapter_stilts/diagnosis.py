@@ -42,11 +42,14 @@ def hub_state(timeout: float = 5.0) -> str:
     import requests
     from huggingface_hub import constants
 
+    from adapter_stilts.hub.body import SlowHubError
+    from adapter_stilts.hub.guard import within
+
     if constants.HF_HUB_OFFLINE:
         return "switched off (HF_HUB_OFFLINE)"
     try:
-        requests.head(constants.ENDPOINT, timeout=timeout)
-    except requests.RequestException as error:
+        within(timeout + 1, lambda: requests.head(constants.ENDPOINT, timeout=timeout))
+    except (requests.RequestException, SlowHubError) as error:
         return (
             f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}): use "
             "--backbone embedded|PATH and --data sample|PATH"

@@ -87,6 +87,18 @@ def test_a_name_that_is_no_hash(
     ask()
 
 
+def test_answers_of_the_usual_kind_pass(hub: Hub, ask: Call) -> None:
+    """The Hub gives "not found" and notes of another path ETags that are no hashes."""
+    weak = {"ETag": 'W/"f-mY2VvLxuxB7KhsoOdQTlMTccuAQ"'}
+    missing = {**weak, "X-Error-Code": "EntryNotFound"}
+    hub.faults.append(Fault("/special_tokens_map.json", "HEAD", status=404, headers=missing))
+    commit = hub.repos[REPO].branches["main"]
+    for place in (f"/{BACKBONE}/resolve/main/config.json", f"/{REPO}/resolve/{commit}/module.json"):
+        elsewhere = {**weak, "Location": place}
+        hub.faults.append(Fault(place, "HEAD", status=307, headers=elsewhere))
+    ask()
+
+
 def test_5xx_is_repeated_once_over(hub: Hub, ask: Call) -> None:
     hub.faults.append(Fault("/resolve/", "HEAD", times=99, status=503))
     assert "status 503" in line(ask)

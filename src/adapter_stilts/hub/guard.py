@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import requests
 from huggingface_hub import configure_http_backend, constants
@@ -97,7 +97,7 @@ class Guard:
             requests.HTTPError: the Hub is busy; whoever asked may ask again.
         """
         request, headers = response.request, response.headers
-        _check_names(request, headers)
+        _check_names(response)
         headers.pop(_XET, None)  # that protocol would go past this guard
         if response.status_code in BUSY:
             response.close()
@@ -117,12 +117,16 @@ class Guard:
         return response
 
 
-def _check_names(request: requests.PreparedRequest, headers: Mapping[str, str]) -> None:
+def _check_names(response: requests.Response) -> None:
+    headers = response.headers
     commit = headers.get("X-Repo-Commit")
     if commit is not None and not _COMMIT.fullmatch(commit):
         raise HubAnswerError(f"the Hub's answer is refused: '{brief(commit)}' is no commit")
-    if request.method != "HEAD":
-        return  # of other answers nobody takes the ETag for a name
+    # Only of a HEAD that succeeds, or leads elsewhere, does anybody take the ETag for a name. One
+    # that leads to another path of the same place is followed first.
+    followed = response.is_redirect and not urlsplit(headers["Location"]).netloc
+    if response.request.method != "HEAD" or not response.ok or followed:
+        return
     for name in _ETAGS:
         etag = headers.get(name)
         # As `huggingface_hub` reads it, and in the same order.
@@ -209,7 +213,7 @@ class _Adapter(BaseAdapter):
             size = str(request.headers.get("Content-Length") or "0")
             seconds = 4 * seconds + (int(size) if size.isdigit() else 0) / UPLOAD_BYTES
         try:
-            response = _within(seconds, lambda: self._inner.send(request, stream=True, **options))
+            response = within(seconds, lambda: self._inner.send(request, stream=True, **options))
         except (requests.ConnectionError, requests.Timeout) as error:
             raise NoAnswerError(*error.args, request=request) from error
         return self._guard.check(response, streamed=stream)
@@ -219,7 +223,7 @@ class _Adapter(BaseAdapter):
         self._inner.close()
 
 
-def _within(seconds: float, call: Callable[[], requests.Response]) -> requests.Response:
+def within(seconds: float, call: Callable[[], requests.Response]) -> requests.Response:
     """What the call returns; a server that sends its headers byte by byte is not waited for."""
     answers: queue.SimpleQueue[requests.Response | BaseException] = queue.SimpleQueue()
     late = threading.Event()
