@@ -41,8 +41,8 @@ def test_it_trains_and_prints_the_record(run: Run, tiny_xlmr: Path, tmp_path: Pa
         (b"one line\none line\n", "sw", ("has one line",)),
         (b"fine\nfine, too\n\xff\xfe\n", "sw", ("text.txt, line 3", "not UTF-8")),
         (b"a\nb\nc\n", "sw", ("has two tokens",)),
-        (b"some words\nand others\n", "swahili", ("unknown language code 'swahili'",)),
-        (b"some words\nand others\n", "xx", ("unknown language code 'xx'",)),
+        (b"some words\nand others\n", "swahili", ("no language 'swahili'",)),
+        (b"some words\nand others\n", "xx", ("no language 'xx'",)),
     ],
 )
 def test_a_mistake_gets_one_line(

@@ -6,10 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.data import NoDataError, asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.data import (
+    NoDataError,
+    asked_languages,
+    asked_split,
+    other_languages,
+    read_data,
+)
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.training.target import source_language
 from evaluation_kit import LANGUAGES, ROWS
 
 
@@ -34,8 +42,64 @@ def test_suites_and_pairs() -> None:
     mlqa = get_target("mlqa")
     assert asked_languages(mlqa, "en-de") == ("en-de",)
     assert asked_languages(mlqa, "all,en-de") == (*mlqa.languages, "en-de")
-    with pytest.raises(UserError, match="no language in mlqa 'fr'"):
-        asked_languages(mlqa, "en,fr")
+    for wrong in ("en,xx", "en-ko", "ko-en", "english"):
+        with pytest.raises(UserError, match="no language '"):
+            asked_languages(mlqa, wrong)
+
+
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("Asha\tB-PER\n")
+
+
+def test_any_language_that_has_files(tmp_path: Path) -> None:
+    panx, here = get_target("panx"), str(tmp_path)
+    put(tmp_path, "panx/test-ha.tsv", "panx/test-sr-Latn.tsv", "panx/test-pt.tsv")
+    put(tmp_path, "panx/test-zh.tsv", "panx/test-he.tsv", "panx/test-tl.tsv")
+
+    def asked(langs: str) -> tuple[str, ...]:
+        return asked_languages(panx, langs, "test", here)
+
+    assert asked("ha") == asked("hau") == asked("HA") == ("ha",)
+    assert asked("sr-Latn") == asked("sr-latn") == ("sr-Latn",)
+    assert asked("iw,zh-Hans,pt-BR,fil") == ("he", "zh", "pt", "tl")
+    assert asked("zh-CN") == asked("cmn") == asked("zh_CN") == ("zh",)
+    put(tmp_path, "panx/test-pt-BR.tsv")
+    assert asked("pt-BR") == asked("pt-br") == ("pt-BR",)
+    put(tmp_path, "panx/test-cy.tsv", "panx/test-xx.tsv", "panx/dev-ig.tsv", "panx/test-iw.tsv")
+    assert other_languages(panx, "test", here) == ["cy", "ha", "pt-BR", "sr-Latn"]
+    assert other_languages(panx, "dev", here) == ["ig"]
+    assert "ha" not in asked("all")
+    with pytest.raises(NoDataError, match=r"no test data of panx\.sn in .* expected test-sn\.tsv"):
+        read_data(panx, asked("sn"), "test", here, limit=None)
+    found = read_data(panx, asked("ha,sn"), "test", here, limit=None)
+    assert list(found.languages) == ["ha"] and list(found.missing) == ["sn"]
+
+
+def test_files_named_after_three_letters(tmp_path: Path) -> None:
+    for side in ("eng", "bre"):
+        put(tmp_path, f"tatoeba/v1/tatoeba.bre-eng.{side}")
+    tatoeba = get_target("tatoeba")
+    assert asked_languages(tatoeba, "br", "test", str(tmp_path)) == ("br",)
+    found = read_data(tatoeba, ["br"], "test", str(tmp_path), limit=None)
+    assert found.languages["br"].count == 1
+
+
+def test_training_data_in_any_language(tmp_path: Path) -> None:
+    put(tmp_path, "panx/train-ha.tsv", "panx/dev-ha.tsv", "panx/train-pt.tsv", "panx/dev-pt.tsv")
+    panx, here = get_target("panx"), str(tmp_path)
+    assert source_language(panx, "hau", here) == "ha"
+    assert source_language(panx, "pt-BR", here) == "pt"
+    assert source_language(panx, "sn", here) == "sn"
+    (stage,) = panx.trained_in("ha")
+    assert stage.language == "ha"
+    assert load_examples(stage, "train", here).examples["tags"][:] == [["B-PER"]]
+    with pytest.raises(UserError, match="training data of xquad is in en, not in 'ha'"):
+        get_target("xquad").trained_in("ha")
+    with pytest.raises(UserError, match="no language 'jp': did you mean 'ja'"):
+        source_language(panx, "jp", here)
 
 
 def test_splits() -> None:

@@ -336,6 +336,19 @@ def test_a_language_that_the_data_lacks_is_named_and_the_others_run(tiny: Path) 
         run("tiny-nli", "nli", langs="sw")
 
 
+def test_languages_outside_the_suites_have_no_part_in_the_averages(tiny: Path) -> None:
+    write_data(tiny / "data", "ha")
+    (listed,) = run("tiny-nli", "nli")
+    (found,) = run("tiny-nli", "nli", langs="all,ha")
+    assert found.outside == ("ha",) and found.as_dict()["outside"] == ["ha"]
+    assert list(found.scores) == [*LANGUAGES, "ha"] and found.scores["ha"]
+    assert found.average == listed.average
+    assert (found.without_english, found.gap) == (listed.without_english, listed.gap)
+    (alone,) = run("tiny-nli", "nli", langs="ha")
+    assert list(alone.scores) == ["ha"] and alone.average == {}
+    assert written(alone, "ha") == written(found, "ha")
+
+
 def test_test_sets_without_labels_give_predictions_and_no_scores(tiny: Path) -> None:
     write_data(tiny / "data", "ko", labels=False)
     for task, module in TASKS.items():
@@ -372,8 +385,9 @@ def test_malformed_data_is_an_error_before_anything_runs(tiny: Path) -> None:
     ("task", "compositions", "options", "words"),
     [
         ("tiny-qo", ("qa",), {}, ("no target task 'tiny-qo'", "tiny-qa")),
-        ("tiny-qa", ("qa",), {"langs": "kö"}, ("no language in tiny-qa 'kö'",)),
-        ("tiny-qa", ("qa",), {"langs": "fr,en"}, ("'fr'", "all, de, en, ko, sw")),
+        ("tiny-qa", ("qa",), {"langs": "kö"}, ("no language 'kö'",)),
+        ("tiny-qa", ("qa",), {"langs": "fr"}, ("no test data of tiny-qa.fr", "test-fr.json")),
+        ("tiny-qa", ("qa",), {"langs": "jp,en"}, ("no language 'jp': did you mean 'ja'?",)),
         ("tiny-qa", ("qa",), {"langs": ","}, ("no language given", "en, de, ko, sw")),
         ("tiny-qa", ("qa",), {"split": "train"}, ("no split of tiny-qa 'train'", "dev, test")),
         ("tiny-qa", ("qa", "nothing"), {}, ("no module 'nothing'",)),

@@ -106,7 +106,7 @@ def test_no_layer_below_one_is_shared(engine: Engine) -> None:
         ("average(lang:sw, squad)", ("'lang-sw' (invertible) cannot be merged",)),
         ("stack(lang:de, squad)", ("no module for the language 'de'", "train-language de")),
         ("stack(other/lang:sw, squad)", ("no module for the language 'sw' and other",)),
-        ("stack(lang:xx, squad)", ("unknown language code 'xx'",)),
+        ("stack(lang:xx, squad)", ("no language 'xx'",)),
         ("stack(lang:*, squad)", ("character 7", "name a language, as lang:sw")),
     ],
 )

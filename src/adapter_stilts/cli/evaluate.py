@@ -113,7 +113,20 @@ def evaluate(
         raise InterruptedEvaluationError(
             "interrupted: finished languages are kept, and the same command goes on with the others"
         ) from None
+    if task and langs == "all" and not as_json:
+        _name_others(task, split, data)
     _show(found, as_json=as_json)
+
+
+def _name_others(task: str, split: str, data: str | None) -> None:
+    """A line on languages that are here and that `all` does not stand for."""
+    from adapter_stilts.evaluation.data import asked_split, other_languages
+    from adapter_stilts.tasks.registry import get_target
+
+    target = get_target(task)
+    if others := other_languages(target, asked_split(target, split), data):
+        known = ",".join(others)
+        typer.echo(f"there are files of {known}, too: --langs {known}, or all,{known}", err=True)
 
 
 def _check_asked(

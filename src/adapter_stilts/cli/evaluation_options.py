@@ -5,7 +5,10 @@ from __future__ import annotations
 import typer
 
 LANGS = typer.Option(
-    "all", "--langs", help="all, codes such as ko,sw, or the languages of xtreme or xtreme-r."
+    "all",
+    "--langs",
+    help="all (of the task's suites), the languages of xtreme or xtreme-r, or codes with commas "
+    "between, such as ko,sw,ha: of any languages that have files.",
 )
 SPLIT = typer.Option("test", "--split", help="test or dev.")
 LIMIT = typer.Option(

@@ -48,7 +48,7 @@ def predict(
         "input. Answers come as lines do; id and lang of a line come back with its answer.",
     ),
     lang: str | None = typer.Option(
-        None, "--lang", help="The input's language, one of XTREME's or XTREME-R's."
+        None, "--lang", help="The input's language by ISO 639, such as sw or zh."
     ),
     backbone: str | None = typer.Option(
         None, "--backbone", help="Where the backbone lies now, if it has moved."

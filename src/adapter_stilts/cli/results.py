@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.summary import Evaluation
 
 UNLABELLED = "no labels: predictions only"
+OUTSIDE = "*"
+"""Marks a language that no suite lists for the task, and that no mean counts."""
 
 
 class Progress:
@@ -83,6 +85,8 @@ def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
             *_mean_rows([(each, metric) for _, each, metric in columns]),
         ],
     )
+    if first.outside:
+        typer.echo(f"{OUTSIDE} outside the suites' languages, and so outside the averages")
     if first.missing:
         why = next(iter(first.missing.values()))
         typer.echo(f"not evaluated, for want of data: {', '.join(first.missing)} ({why})")
@@ -98,7 +102,8 @@ def _language_rows(
             f"{each.scores[language][metric]:.1f}" if language in each.scores else UNLABELLED
             for each, metric in columns
         ]
-        yield (language, f"{entry['examples']:,}", *cells)
+        mark = OUTSIDE if language in evaluations[0].outside else ""
+        yield (f"{language}{mark}", f"{entry['examples']:,}", *cells)
 
 
 def _mean_rows(columns: Sequence[tuple[Evaluation, str]]) -> Iterator[tuple[str, ...]]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from adapter_stilts.data.cache import digest
 from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, find_all, load_examples, resolve_where
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError, suggest, unknown
 from adapter_stilts.evaluation.agreement import Side, check_agreement
 from adapter_stilts.evaluation.sides import data_sets
+from adapter_stilts.tasks.language_codes import check_language, choose_language
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+
+logger = logging.getLogger(__name__)
 
 SPLITS: tuple[Split, ...] = ("dev", "test")
 
@@ -21,11 +28,18 @@ class NoDataError(UserError):
     """The data has none of the languages that were asked for."""
 
 
-def asked_languages(target: TargetSpec, langs: str | Sequence[str]) -> tuple[str, ...]:
+def asked_languages(
+    target: TargetSpec,
+    langs: str | Sequence[str],
+    split: Split = "test",
+    where: str | None = None,
+) -> tuple[str, ...]:
     """The languages that a list or `ko,sw` stands for; `all` and a suite's name are its own.
 
+    Others are found by any of their codes: by the one that the task lists, or that has files.
+
     Raises:
-        UserError: the task has no such language, or none was named.
+        UserError: there is no such language, or none was named.
     """
     named = [part.strip() for part in langs.split(",")] if isinstance(langs, str) else list(langs)
     suites: dict[str, tuple[str, ...]] = {str(name): each for name, each in target.suites.items()}
@@ -33,12 +47,54 @@ def asked_languages(target: TargetSpec, langs: str | Sequence[str]) -> tuple[str
     known = (*target.languages, *target.others)
     found: list[str] = []
     for part in filter(None, named):
-        if part not in known and part not in groups:
-            raise unknown(f"language in {target.name}", part, (*known, *groups))
-        found += groups.get(part, (part,))
+        found += groups.get(part) or [_chosen(target, part, split, where, [*known, *groups])]
     if not found:
         raise UserError(f"no language given: choose from {', '.join(known)}, or all")
     return tuple(dict.fromkeys(found))
+
+
+def _chosen(
+    target: TargetSpec, code: str, split: Split, where: str | None, known: Sequence[str]
+) -> str:
+    """The language of that code, as the task or its files call it."""
+
+    def has_files(spelling: str) -> bool:
+        return _lacking(target, spelling, split, where) is None
+
+    # What the Hub has one only learns when asking for it.
+    on_hub = resolve_where(where) == "hub"
+    language = choose_language(code, known, None if on_hub else has_files)
+    if language in known and language not in (code, check_language(code, known)):
+        logger.warning("%s: there is no data in %s, so %s is taken", target.name, code, language)
+    return language
+
+
+def other_languages(target: TargetSpec, split: Split, where: str | None) -> list[str]:
+    """Languages that no suite lists, and that a folder has files of."""
+    origin = resolve_where(where)
+    if origin in ("hub", "sample"):
+        return []
+    found = set()
+    for code in _codes_in(target, split, Path(origin).expanduser()):
+        with suppress(UserError):
+            if check_language(code, (*target.languages, *target.others)) == code:
+                found.add(code)
+    listed = {*target.languages, *target.others}
+    return sorted(code for code in found - listed if _lacking(target, code, split, where) is None)
+
+
+def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
+    """What stands in the names of files where a language's code does."""
+    for source in target.sources:
+        globs = [glob for layout in source.files for glob in layout.paths.get(split, ())]
+        for root in (*(folder / name for name in source.folders), folder):
+            for glob in (glob for glob in globs if "{lang}" in glob):
+                written = re.escape(glob.split("/")[-1] if "{lang}" in glob.split("/")[-1] else "")
+                pattern = written.replace(re.escape("{lang}"), "([A-Za-z0-9-]+?)", 1)
+                pattern = pattern.replace(re.escape("{lang}"), r"\1").replace(r"\*", ".*")
+                for path in root.glob(re.sub(r"\{\w+\}", "*", glob)) if written else ():
+                    if match := re.fullmatch(pattern, path.name):
+                        yield match[1]
 
 
 def asked_split(target: TargetSpec, split: str) -> Split:
@@ -93,7 +149,7 @@ def read_data(
     for language in languages:
         lacking = _lacking(target, language, split, where)
         if lacking is not None:
-            read.missing[language] = lacking
+            read.missing[language] = lacking + _nearby(target, language)
             continue
         try:
             read.languages[language] = _read_language(target, language, split, where, limit)
@@ -107,6 +163,13 @@ def read_data(
             next(iter(read.missing.values())) + _elsewhere(target, read, split, where)
         )
     return read
+
+
+def _nearby(target: TargetSpec, language: str) -> str:
+    """A hint, where a code that the task does not list may be a slip of the pen."""
+    listed = (*target.languages, *target.others)
+    near = suggest(language, listed, limit=1) if language not in listed else []
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _elsewhere(target: TargetSpec, read: TargetData, split: Split, where: str | None) -> str:

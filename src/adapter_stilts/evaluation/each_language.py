@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import slug
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.metrics import primary
 from adapter_stilts.modules.composition import EACH_LANGUAGE
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -69,10 +70,8 @@ def _each(
     missing: dict[str, str] = {}
     folders = []
     for language in languages:
-        # Of a pair such as en-de, the first is the language that is read most.
-        code = language.partition("-")[0]
         try:
-            find_language(f"lang:{code}")
+            code = _module_language(target, language)
         except UserError as error:
             missing[language] = str(error)
             continue
@@ -100,4 +99,22 @@ def _each(
         metric=primary(target.metric),
         languages=entries,
         missing=missing,
+        outside=outside_suites(target, entries),
     )
+
+
+def _module_language(target: TargetSpec, language: str) -> str:
+    """The code of the language whose module is used: of `pt-BR`, else of `pt`.
+
+    Of a pair such as en-de, the first is the language that is read most.
+
+    Raises:
+        UserError: neither has one.
+    """
+    broad = language.partition("-")[0]
+    if language not in target.others:
+        with suppress(UserError):
+            find_language(f"lang:{language}")
+            return language
+    find_language(f"lang:{broad}")
+    return broad

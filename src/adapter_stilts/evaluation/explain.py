@@ -66,7 +66,8 @@ def explain(
     _check_fuses(resolved)
     target = target or _task_of(resolved)
     chosen = asked_split(target, split)
-    read = read_data(target, asked_languages(target, langs), chosen, data, limit=limit)
+    asked = asked_languages(target, langs, chosen, data)
+    read = read_data(target, asked, chosen, data, limit=limit)
     place = find_backbone(backbone or resolved.backbone)
     from adapter_stilts.backbones import default_device
     from adapter_stilts.modules.engine import load_engine

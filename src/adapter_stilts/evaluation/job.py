@@ -19,7 +19,7 @@ from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.labels import Found, Progress, evaluate_labels
 from adapter_stilts.evaluation.settings import Settings
 from adapter_stilts.evaluation.store import Entry, Store
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.metrics import primary
 from adapter_stilts.modules.engine import Engine, load_engine
@@ -232,4 +232,5 @@ class Job:
             metric=primary(self.target.metric),
             languages={lang: entry for lang, entry in entries.items() if entry is not None},
             missing=self.data.missing,
+            outside=outside_suites(self.target, self.data.languages),
         )

@@ -165,7 +165,8 @@ class Searcher:
 
     def _pool(self, language: str) -> Pool:
         assert self.target.retrieval
-        if self.target.retrieval.pooled or self.target.retrieval.shared:
+        shared = self.target.retrieval.pooled and language in self.target.languages
+        if shared or self.target.retrieval.shared:
             return self._shared_pool
         return read_pool(self.target, language, self.split, self.where, self.vectors)
 

@@ -55,7 +55,8 @@ def evaluate(
         compositions: expressions such as `stack(squad, tydiqa)`; several are evaluated together,
             in little more time than the layers that tell them apart take. In
             `stack(lang:*, squad)`, every language has its own module below.
-        langs: `all`, a suite's name, codes with commas between, or a list of codes.
+        langs: `all` (of the task's suites), a suite's name, codes with commas between, or a list
+            of codes; any language that has files can be named.
         split: `dev` or `test`.
         data: as in `load_examples`.
         out: folder of the predictions; of several compositions, the folder of their folders.
@@ -90,8 +91,8 @@ def evaluate(
             f"{target.name} has a head, so no layer is chosen for it: leave out --layer and "
             "--layer-from, which are for retrieval"
         )
-    asked = asked_languages(target, langs)
     chosen = asked_split(target, split)
+    asked = asked_languages(target, langs, chosen, data)
     if any(EACH_LANGUAGE in text for text in compositions):
         options: dict[str, Any] = {
             "split": split,

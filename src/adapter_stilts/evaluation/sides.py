@@ -50,7 +50,8 @@ def candidate_sets(
     assert target.retrieval
     if not target.retrieval.pooled:
         return [target.candidates(language)], []
-    tasks = {each: target.candidates(each) for each in target.languages}
+    pooled = dict.fromkeys((*target.languages, language))
+    tasks = {each: target.candidates(each) for each in pooled}
     lacking = {each: error for each, task in tasks.items() if (error := lacks(task, split, where))}
     found = [task for each, task in tasks.items() if each not in lacking]
     if not found:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from adapter_stilts.tasks.spec import Split
+from adapter_stilts.tasks.target_spec import TargetSpec
 
 Scores = Mapping[str, float]
 ENGLISH = "en"
@@ -20,7 +21,8 @@ class Evaluation:
 
     `metric` is the task's primary one. `languages` has, for every language that was evaluated,
     its entry of `evaluation.json`; `missing` says of every other one that was asked for why it
-    was not.
+    was not. `outside` are languages that no suite lists for the task: they have scores, and no
+    part in the means.
     """
 
     task: str
@@ -30,6 +32,7 @@ class Evaluation:
     metric: str
     languages: Mapping[str, Mapping[str, Any]]
     missing: Mapping[str, str]
+    outside: tuple[str, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -47,8 +50,12 @@ class Evaluation:
 
     @property
     def average(self) -> dict[str, float]:
-        """The mean of every metric over the languages that have scores."""
-        return _mean(self.scores)
+        """The mean of every metric over the suites' languages that have scores."""
+        return _mean(self._counting)
+
+    @property
+    def _counting(self) -> dict[str, Scores]:
+        return {name: each for name, each in self.scores.items() if name not in self.outside}
 
     @property
     def english(self) -> dict[str, float]:
@@ -58,7 +65,7 @@ class Evaluation:
     @property
     def without_english(self) -> dict[str, float]:
         """The mean of every metric over the other languages."""
-        return _mean({name: each for name, each in self.scores.items() if name != ENGLISH})
+        return _mean({name: each for name, each in self._counting.items() if name != ENGLISH})
 
     @property
     def gap(self) -> dict[str, float]:
@@ -77,6 +84,7 @@ class Evaluation:
             "languages": {name: dict(entry) for name, entry in self.languages.items()},
             "missing": dict(self.missing),
             "partial": self.partial,
+            "outside": list(self.outside),
             "average": self.average,
             "english": self.english,
             "without_english": self.without_english,
@@ -90,3 +98,15 @@ def _mean(scores: Mapping[str, Scores]) -> dict[str, float]:
     first, *others = scores.values()
     shared = [name for name in first if all(name in each for each in others)]
     return {name: fmean(each[name] for each in scores.values()) for name in shared}
+
+
+def outside_suites(target: TargetSpec, languages: Iterable[str]) -> tuple[str, ...]:
+    """Which languages have no part in the means: those that no suite lists for the task.
+
+    Others that the task knows by name (MLQA's pairs) have one where none of a suite's is there.
+    """
+    there = list(languages)
+    listed = set(target.languages)
+    if not listed.intersection(there):
+        listed |= set(target.others)
+    return tuple(language for language in there if language not in listed)

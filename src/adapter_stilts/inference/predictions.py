@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from adapter_stilts.features import answers, tagging
 from adapter_stilts.inference.run import run_features
 from adapter_stilts.metrics import get_metric, primary
+from adapter_stilts.metrics.mlqa import LANGUAGES
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 
@@ -122,7 +123,9 @@ class Scorer:
             options["no_answer_threshold"] = 0.0
         if self._task.metric == "mlqa":
             # Of a pair such as en-de, the first is the context's language: the answers'.
-            options["language"] = self._task.language.split("-")[0]
+            language = self._task.language.split("-")[0]
+            # Of articles in other languages it knows none, as of Hindi's, which has none.
+            options["language"] = language if language in LANGUAGES else "hi"
         computed = self._metric.compute(**options)
         scores = {key: float(value) for key, value in computed.items()}
         first = primary(self._task.metric)

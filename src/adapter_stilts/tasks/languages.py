@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from adapter_stilts.errors import unknown
+from adapter_stilts.tasks import language_codes
 from adapter_stilts.tasks.registry import target_tasks
 
 UNSPACED = ("ja", "th", "zh")
@@ -19,14 +19,12 @@ def known_languages() -> tuple[str, ...]:
 
 
 def check_language(code: str) -> str:
-    """The code, if it is one of the benchmarks' languages.
+    """The code of any language: the benchmarks' own where that is meant, as `he` by `iw`.
 
     Raises:
-        UserError: it is none; near ones are suggested.
+        UserError: no language has it; near ones are suggested.
     """
-    if code not in known_languages():
-        raise unknown("language", code, known_languages())
-    return code
+    return language_codes.check_language(code, known_languages())
 
 
 def cut_words(text: str, language: str = "") -> list[str]:
@@ -38,4 +36,5 @@ def cut_words(text: str, language: str = "") -> list[str]:
     ['東', '京', '駅']
     """
     words = text.split()
-    return [char for word in words for char in word] if language in UNSPACED else words
+    unspaced = language.partition("-")[0] in UNSPACED
+    return [char for word in words for char in word] if unspaced else words

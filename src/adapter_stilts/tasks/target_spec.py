@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.language_codes import check_language, three_letters
 from adapter_stilts.tasks.spec import Example, FileData, HeadKind, Row, Source, Split, TaskSpec
 
 Category = Literal["classification", "structured", "qa", "retrieval"]
@@ -52,7 +53,9 @@ class TargetSpec:
     of a language, its three-letter code; under the key `lang`, a code written otherwise there).
 
     `suites` are the languages by benchmark, in the order of its paper; `others` can be asked for
-    by name too (MLQA's pairs). `training` are the stages of the usual training, each a
+    by name too (MLQA's pairs), as can any language for which there are files: of one that `fields`
+    does not list, its own code stands for it, or under the key `code` that of three letters.
+    `training` are the stages of the usual training, each a
     task with the splits `train` and `dev`, placeholders allowed; none where a target has no
     training data (Tatoeba, BUCC). `train_languages` are those it can be trained in.
     `submission` is the folder of its prediction files in XTREME's format, if not its name, and
@@ -98,7 +101,7 @@ class TargetSpec:
         For a retrieval task these are the queries.
 
         Raises:
-            UserError: the task has no such language.
+            UserError: there is no such language.
         """
         return self._side(language, self.sources, self.to_example)
 
@@ -140,12 +143,16 @@ class TargetSpec:
             raise UserError(
                 f"{self.name} has no training data: evaluate it with a module of another task"
             )
-        if language not in self.train_languages:
-            raise unknown(f"training data of {self.name} in", language, self.train_languages)
-        return tuple(
+        stages = tuple(
             replace(stage, language=language, sources=self._filled(stage.sources, language))
             for stage in self.training
         )
+        if language not in self.train_languages:
+            check_language(language, (*self.languages, *self.train_languages))
+            if [made.sources for made in stages] == [stage.sources for stage in self.training]:
+                there = ", ".join(self.train_languages)
+                raise UserError(f"training data of {self.name} is in {there}, not in '{language}'")
+        return stages
 
     def _side(
         self,
@@ -155,7 +162,7 @@ class TargetSpec:
         side: str = "",
     ) -> TaskSpec:
         if language not in (*self.languages, *self.others):
-            raise unknown(f"language in {self.name}", language, (*self.languages, *self.others))
+            check_language(language, self.languages)
         return TaskSpec(
             name=".".join(filter(None, (self.name, language, side))),
             title=self.title,
@@ -176,9 +183,15 @@ class TargetSpec:
         )
 
     def _filled(self, sources: tuple[Source, ...], language: str) -> tuple[Source, ...]:
-        values = {key: by.get(language, language) for key, by in self.fields.items()}
-        values = {"lang": language, **values}
+        values = {"lang": language}
+        for key, by in self.fields.items():
+            values[key] = by[language] if language in by else _unlisted(key, language)
         return tuple(_fill_source(source, values) for source in sources)
+
+
+def _unlisted(key: str, language: str) -> str:
+    """What stands for a language that a task does not list: its code, of three letters in one."""
+    return three_letters(language) if key == "code" and "-" not in language else language
 
 
 def _fill_source(source: Source, values: Mapping[str, str]) -> Source:

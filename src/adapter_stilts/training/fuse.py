@@ -13,6 +13,7 @@ from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.target import source_language
 from adapter_stilts.zoo.resolved import Resolved
 from adapter_stilts.zoo.sources import all_sources, resolve_sources
 
@@ -61,7 +62,7 @@ def fuse(
     on = _sources(sources, options.pop("method", None), backbone)
     if kind == "shared" and any(get_method(each).family == "lora" for each in on.methods.values()):
         raise UserError(NOT_SHARED)
-    stages = _stages(on, target, kind, source_lang, tags)
+    stages = _stages(on, target, kind, source_lang, tags, options.get("data"))
     # Long texts fill the usual budget with too few examples.
     given = {
         "batch_tokens": 8192,
@@ -87,6 +88,7 @@ def _stages(
     kind: str,
     source_lang: str,
     tags: str | Sequence[str] | None,
+    data: str | None,
 ) -> tuple[TaskSpec, ...]:
     """The stages of the target's training.
 
@@ -111,4 +113,4 @@ def _stages(
             f'learnt on another target (--target xnli, then --with "{canonical(on.expression)}"), '
             f'or with all weighed the same, which needs no training (--with "{mean}")'
         )
-    return task.trained_in(source_lang)
+    return task.trained_in(source_language(task, source_lang, data))

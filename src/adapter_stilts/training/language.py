@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
-from adapter_stilts.data.language_codes import check_language
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD
+from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.spec import Row, TaskSpec
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import chosen_recipe

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
+from adapter_stilts.data.load import find_all, resolve_where
+from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import EACH_LANGUAGE, NONE
+from adapter_stilts.tasks.language_codes import choose_language
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import module_folder
 from adapter_stilts.training.run import Trained, train_adapter
@@ -52,6 +57,7 @@ def train_target(
     target = get_target(task)
     if tags is not None:
         target = target.with_tags(tags)
+    source_lang = source_language(target, source_lang, options.get("data"))
     stages = target.trained_in(source_lang)
     on = on.replace(EACH_LANGUAGE, f"lang:{source_lang}")
     below = resolve(on) if on.strip() != NONE else None
@@ -68,3 +74,19 @@ def train_target(
         trained = train_adapter(earlier, **{**options, "out": place, **kept})
         lesson = dataclasses.replace(lesson, start=trained.path)
     return train_adapter(lesson, **{**options, "out": folder})
+
+
+def source_language(target: TargetSpec, written: str, data: str | None) -> str:
+    """The language to learn from, as the task or its files call it.
+
+    Raises:
+        UserError: there is no such language.
+    """
+    where = resolve_where(data)
+
+    def has_files(code: str) -> bool:
+        with suppress(UserError):
+            return all(find_all(stage, "train", where) for stage in target.trained_in(code))
+        return False
+
+    return choose_language(written, target.train_languages, None if where == "hub" else has_files)

@@ -61,7 +61,7 @@ def read_input(
         InputError: a field is missing or not what is expected there.
     """
     language = given.get("lang") or lang
-    _check_language(language)
+    language = _check_language(language)
     found: dict[str, Any] = {}
     for field in (*FIELDS[kind], *OPTIONAL.get(kind, ())):
         names = (field, *ALIASES.get(kind, {}).get(field, ()))
@@ -82,14 +82,13 @@ def read_input(
     return found
 
 
-def _check_language(language: Any) -> None:
+def _check_language(language: Any) -> str:
     if not isinstance(language, str):
         raise InputError("lang", "'lang' must be a language's code")
-    if language:
-        try:
-            check_language(language)
-        except UserError as error:
-            raise InputError("lang", str(error)) from error
+    try:
+        return check_language(language) if language else ""
+    except UserError as error:
+        raise InputError("lang", str(error)) from error
 
 
 def _checked(field: str, key: str, value: Any, language: str) -> Any:

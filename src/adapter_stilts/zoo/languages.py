@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from adapter_stilts.data.language_codes import check_language
 from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.zoo.places import Found, found_modules
 from adapter_stilts.zoo.record import LANGUAGE, ModuleRecord
 

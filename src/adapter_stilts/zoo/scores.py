@@ -105,7 +105,7 @@ def _task(module: Module) -> TaskSpec:
     stages = (
         stage
         for target in target_tasks().values()
-        if language in target.train_languages and target.training
+        if module.record.task in {stage.name for stage in target.training}
         for stage in target.trained_in(language)
         if stage.name == module.record.task
     )
