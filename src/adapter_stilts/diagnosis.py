@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ def diagnose() -> dict[str, str]:
     device = default_device()
     return {
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        **kernels_warning(),
         "device": f"{device} ({machine()})",
         "precision": "bf16 and fp32 (auto takes bf16)"
         if bf16_available(device)
@@ -34,6 +36,21 @@ def diagnose() -> dict[str, str]:
         "cache": str(cache_dir()),
         "disk free": f"{_free_gb(cache_dir()):.1f} GB at the cache, {_free_gb(zoo_dir()):.1f} GB "
         "at the zoo",
+    }
+
+
+def kernels_warning() -> dict[str, str]:
+    """A line where transformers may import kernels that a configuration names (CVE-2026-4372).
+
+    This package reads no such field; other programs in the same environment do.
+    """
+    library = version("transformers")
+    there = importlib.util.find_spec("kernels") is not None
+    if not there or tuple(map(int, library.split(".")[:2])) >= (5, 3):
+        return {}
+    return {
+        "warning": f"the package 'kernels' is installed beside transformers {library}, which "
+        "imports what a config.json names (CVE-2026-4372, mended in 5.3): pip uninstall kernels"
     }
 
 

@@ -16,6 +16,10 @@ class UserError(Exception):
     detail: str = ""
 
 
+class RefusedError(UserError):
+    """A file of somebody's that is damaged, or that asks for what is never done."""
+
+
 class FailureError(Exception):
     """Something the user did not cause, such as a full disk. Printed likewise; exit code 1."""
 

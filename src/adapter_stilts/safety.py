@@ -86,8 +86,8 @@ def read_json(path: Path) -> Any:
     return parse_json(str(path), read_text(path, kind="JSON"))
 
 
-def read_text(path: Path, *, kind: str = "text") -> str:
-    """The text of a file that is not too large; `kind` is what it was taken for.
+def read_text(path: Path, *, kind: str = "text", limit: int = MAX_JSON) -> str:
+    """The text of a file of at most `limit` bytes; `kind` is what it was taken for.
 
     Raises:
         UserError: it is missing, too large, or not UTF-8.
@@ -96,9 +96,9 @@ def read_text(path: Path, *, kind: str = "text") -> str:
         raise UserError(f"{path}: not a file")  # a pipe would be waited for
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_JSON + 1)
-        if len(content) > MAX_JSON:
-            raise UserError(f"{path}: larger than {MAX_JSON >> 20} MB, so it is not read")
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise UserError(f"{path}: larger than {limit >> 20} MB, so it is not read")
         return content.decode("utf-8")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise UserError(f"{path}: not readable as {kind} ({first_line(error)})") from error

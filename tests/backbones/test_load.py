@@ -56,20 +56,6 @@ def test_folder_without_configuration(tmp_path: Path) -> None:
         find_backbone(str(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"model_type": "no-such-model"}'])
-def test_configuration_of_no_known_encoder(copy: Path, text: str) -> None:
-    (copy / "config.json").write_text(text)
-    with pytest.raises(UserError, match="is not the configuration of a known encoder") as caught:
-        make_engine(str(copy))
-    assert "\n" not in str(caught.value)
-
-
-def test_architecture_that_adapters_lacks(copy: Path) -> None:
-    (copy / "config.json").write_text('{"model_type": "canine"}')
-    with pytest.raises(UserError, match="`adapters` has no model for 'canine'"):
-        make_engine(str(copy))
-
-
 def test_folder_without_tokenizer(copy: Path) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         (copy / name).unlink()
@@ -81,7 +67,7 @@ def test_folder_without_tokenizer(copy: Path) -> None:
 def test_damaged_weights(copy: Path) -> None:
     path = copy / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="are damaged") as caught:
+    with pytest.raises(UserError, match=r"model\.safetensors: damaged") as caught:
         make_engine(str(copy))
     assert "\n" not in str(caught.value)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapter_stilts.errors import UserError
-from adapter_stilts.quiet import quieten
-from adapter_stilts.safety import first_line, read_json
+from adapter_stilts.backbones.configuration import build_config, longest_text, read_fields
+from adapter_stilts.backbones.tokenizer import build_own_tokenizer, build_tokenizer, read_options
+from adapter_stilts.backbones.weights import read_weights
+from adapter_stilts.errors import RefusedError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -22,77 +25,75 @@ class Backbone:
     """A frozen encoder on disk.
 
     `name` is what the user typed, `path` the folder with configuration, weights and tokenizer,
-    `revision` the Hub commit (empty for a local folder).
+    `revision` the Hub commit (empty for a local folder), `own` says that this package wrote the
+    folder and found it as it was written.
     """
 
     name: str
     path: Path
     revision: str = ""
+    own: bool = False
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The configuration's fields, checked.
+
+        Raises:
+            RefusedError: it, or a tokenizer's, is not accepted.
+        """
+        with self._naming():
+            fields = read_fields(self.path / "config.json")
+            read_options(self.path, fields["model_type"])
+        return fields
 
     @cached_property
     def config(self) -> PretrainedConfig:
-        """The model's configuration, read anew for every backbone object."""
-        from transformers import AutoConfig
-
-        try:
-            config: PretrainedConfig = AutoConfig.from_pretrained(
-                self.path,
-                trust_remote_code=False,  # a stranger's module may have named it
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"backbone '{self.name}': {self.path}/config.json is not the configuration of a "
-                f"known encoder ({first_line(error)})"
-            ) from error
-        return config
+        """The model's configuration, made anew for every backbone object."""
+        return build_config(self.fields)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The fast tokenizer; a slow one has no offsets and is refused."""
-        from transformers import AutoTokenizer
+        """The fast tokenizer; a slow one has no offsets and is refused.
 
-        quieten()
+        Raises:
+            RefusedError: there is none, or it is not accepted.
+        """
+        if self.own:
+            return build_own_tokenizer(self.path)
+        fields = self.fields
+        with self._naming():
+            made = build_tokenizer(self.path, fields["model_type"], fields["vocab_size"])
+            # RoBERTa's positions pass over this token, so both must mean the same.
+            if fields["model_type"] != "bert" and made.pad_token_id != fields["pad_token_id"]:
+                raise UserError(
+                    f"{self.path}: the tokenizer's padding is token {made.pad_token_id}, the "
+                    f"model's {fields['pad_token_id']}"
+                )
+        return made
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The trunk's weights, once their headers fit the configuration.
+
+        Raises:
+            RefusedError: they do not, or are damaged.
+        """
+        with self._naming():
+            return read_weights(self.path, self.fields)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Says of which backbone a file is that is refused."""
         try:
-            tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(
-                self.path, use_fast=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
-            raise UserError(
-                f"backbone '{self.name}': no tokenizer could be read from {self.path} "
-                f"({first_line(error)})"
-            ) from error
-        if not tokenizer.is_fast:
-            raise UserError(
-                f"backbone '{self.name}' has no fast tokenizer (tokenizer.json in {self.path}); "
-                "convert it with transformers first"
-            )
-        return tokenizer
+            yield
+        except UserError as error:
+            named = self.name in str(error)
+            line = str(error) if named else f"backbone '{self.name}': {error}"
+            raise RefusedError(line) from error
 
     @property
     def max_length(self) -> int:
         """The longest sequence, in tokens, that the position embeddings hold."""
-        positions = int(self._setting("max_position_embeddings"))
-        # RoBERTa numbers positions from padding_idx + 1.
-        model_type = self._setting("model_type")
-        if model_type in {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert"}:
-            positions -= int(self._setting("pad_token_id")) + 1
-        return positions
-
-    def _setting(self, name: str) -> Any:
-        """A value of the configuration; `transformers` is only needed for those left out."""
-        value = self._written.get(name)
-        if type(value) in (int, str):
-            return value
-        config: Any = self.config
-        return getattr(config, name)
-
-    @cached_property
-    def _written(self) -> dict[str, Any]:
-        try:
-            found = read_json(self.path / "config.json")
-        except UserError:
-            found = None  # `config` says what is wrong
-        return found if isinstance(found, dict) else {}
+        return longest_text(self.fields)
 
     @property
     def slug(self) -> str:

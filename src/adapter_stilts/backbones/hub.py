@@ -19,15 +19,14 @@ from huggingface_hub.errors import (
 
 from adapter_stilts.backbones.backbone import Backbone
 from adapter_stilts.backbones.names import HUB_IDS, hub_id
+from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
+from adapter_stilts.backbones.tokenizer import TOKENIZER
+from adapter_stilts.backbones.weights import INDEX, WEIGHTS, shard_names
 from adapter_stilts.errors import FailureError, UserError, suggest
 from adapter_stilts.hub.content import discard, is_intact
 from adapter_stilts.hub.guard import guarded
 from adapter_stilts.hub.retry import refused, repeated, said, status_of, wrong_answer
-from adapter_stilts.safety import brief, first_line, is_plain_path, read_json
-
-_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
-_MOST_SHARDS = 1000
-TOKENIZER_FILES = (*_VOCABULARIES, "tokenizer_config.json", "special_tokens_map.json")
+from adapter_stilts.safety import brief, first_line
 
 
 def download_backbone(name: str, others: Sequence[str]) -> Backbone:
@@ -49,7 +48,10 @@ def download_backbone(name: str, others: Sequence[str]) -> Backbone:
             config = _whole(repo, "config.json", revision or None)
             # The commit that was resolved is the name of the snapshot folder.
             commit = config.parent.name
+            found = Backbone(name, config.parent, commit)
             _download_tokenizer(repo, commit)
+            # Both are accepted before gigabytes are downloaded.
+            assert found.fields and found.tokenizer
             _download_weights(repo, commit)
     except (UserError, FailureError) as error:
         if (wrong := refused(error)) is not None:
@@ -57,7 +59,7 @@ def download_backbone(name: str, others: Sequence[str]) -> Backbone:
         raise
     except Exception as error:
         raise _explain(name, repo, revision, remedy, error) from error
-    return Backbone(name, config.parent, commit)
+    return found
 
 
 def _explain(
@@ -145,37 +147,17 @@ def _download_tokenizer(repo: str, commit: str) -> None:
                 found.add(file)
         except LocalEntryNotFoundError as error:
             unreachable = error
-    if unreachable and found.isdisjoint(_VOCABULARIES):
+    if unreachable and TOKENIZER not in found:
         raise unreachable
 
 
 def _download_weights(repo: str, commit: str) -> None:
     """Downloads safetensors, in one file or in shards; a pickle is not accepted."""
-    if _fetch(repo, "model.safetensors", commit):
+    if _fetch(repo, WEIGHTS, commit):
         return
-    index = _fetch(repo, "model.safetensors.index.json", commit)
+    index = _fetch(repo, INDEX, commit)
     if index is None:
         raise UserError(f"backbone '{repo}' has no safetensors weights, and pickles are not loaded")
-    for shard in _shards(repo, index):
+    for shard in shard_names(index):
         if _fetch(repo, shard, commit) is None:
             raise UserError(f"backbone '{repo}' lacks {shard}, which its index names")
-
-
-def _shards(repo: str, index: Path) -> list[str]:
-    """The files that an index of weights names.
-
-    Raises:
-        UserError: it is no index, or names other things.
-    """
-    about = read_json(index)
-    weights = about.get("weight_map") if isinstance(about, dict) else None
-    if not isinstance(weights, dict) or not weights:
-        raise UserError(f"backbone '{repo}': {index.name} is no index of weights")
-    for each in weights.values():
-        plain = isinstance(each, str) and is_plain_path(each) and each.endswith(".safetensors")
-        if not plain:
-            raise UserError(f"backbone '{repo}': {index.name} names '{brief(each)}', no weights")
-    shards = sorted(set(weights.values()))
-    if len(shards) > _MOST_SHARDS:
-        raise UserError(f"backbone '{repo}': {index.name} names {len(shards):,} files")
-    return shards

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import default_device, find_backbone, resolve_precision
-from adapter_stilts.backbones.hub import TOKENIZER_FILES
+from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.data.cache import digest, file_digests
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet

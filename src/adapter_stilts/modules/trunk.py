@@ -6,12 +6,10 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+import adapters
 import torch
-from adapters import AutoAdapterModel
-from safetensors import SafetensorError
 
 from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
-from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Expression
 from adapter_stilts.modules.stacked_loras import add_up_stacked_loras
 from adapter_stilts.quiet import quieten
@@ -59,7 +57,7 @@ def load_engine(
     adds noise and, on a CPU, doubles the time of a step.
 
     Raises:
-        UserError: weights that cannot be read, or an architecture that `adapters` lacks.
+        UserError: weights that are damaged, or not those of the configuration.
     """
     dtype = resolve_precision(precision, device)
     # Heads are kept in the configuration: every model gets its own copy (never shared).
@@ -68,24 +66,10 @@ def load_engine(
         config.hidden_dropout_prob = 0.0
         config.attention_probs_dropout_prob = 0.0
     quieten()
-    try:
-        model = AutoAdapterModel.from_pretrained(
-            backbone.path, config=config, dtype=torch.float32, use_safetensors=True
-        )
-    except SafetensorError as error:
-        raise UserError(
-            f"backbone '{backbone.name}': the weights in {backbone.path} are damaged ({error})"
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"backbone '{backbone.name}': no safetensors weights in {backbone.path} "
-            "(pickles are not loaded)"
-        ) from error
-    except ValueError as error:
-        raise UserError(
-            f"backbone '{backbone.name}': `adapters` has no model for "
-            f"'{config.model_type}' ({type(error).__name__})"
-        ) from error
+    # Without a folder the library has nothing to look up in it: neither code nor other weights.
+    model = _class_of(config.model_type).from_pretrained(
+        None, config=config, state_dict=_placed(backbone), dtype=torch.float32
+    )
     add_up_stacked_loras(model)
     # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
     model.config.name_or_path = backbone.name
@@ -94,3 +78,19 @@ def load_engine(
     model.requires_grad_(False)
     model.eval()
     return Engine(model, backbone, identity, dtype)
+
+
+def _class_of(model_type: str) -> Any:
+    """The library's model for one of `backbones.configuration.ARCHITECTURES`."""
+    classes = {
+        "bert": adapters.BertAdapterModel,
+        "roberta": adapters.RobertaAdapterModel,
+        "xlm-roberta": adapters.XLMRobertaAdapterModel,
+    }
+    return classes[model_type]
+
+
+def _placed(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """The backbone's weights by their names in a model with heads."""
+    prefix = _class_of(backbone.config.model_type).base_model_prefix
+    return {f"{prefix}.{name}": tensor for name, tensor in backbone.weights().items()}

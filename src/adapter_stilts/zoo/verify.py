@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.errors import FailureError, RefusedError, UserError
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -80,6 +80,9 @@ def _loaded(folder: Path, *, scores: bool, data: str | None) -> Iterator[Check]:
     try:
         name = resolve_folder(folder).backbone
         backbone = find_backbone(name)
+    except RefusedError as error:
+        yield Check("backbone", False, str(error))
+        return
     except (UserError, FailureError) as error:
         yield Check("backbone", None, f"not checked: {error}")
         return

@@ -1,0 +1,239 @@
+"""A backbone's weights: which files hold them, and whether they are those of its configuration.
+
+Everything is compared by the headers of the files before a model is built or a tensor is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapter_stilts.backbones.header import Tensor, read_header
+from adapter_stilts.errors import UserError
+from adapter_stilts.safety import brief, first_line, is_plain_path, read_json
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+_MAX_SHARDS = 256
+_FLOATS = ("F32", "F16", "BF16", "F64")
+_ALIASES = {"gamma": "weight", "beta": "bias"}
+"""What layer norms are called in checkpoints of 2018."""
+
+if TYPE_CHECKING:
+    import torch
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def shard_names(index: Path) -> list[str]:
+    """The files that an index names, each a plain name beside it.
+
+    Raises:
+        UserError: the index is damaged, or names a file elsewhere.
+    """
+    content = read_json(index)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise UserError(f"{index}: expected an object 'weight_map'")
+    names = set()
+    for name in places.values():
+        plain = isinstance(name, str) and is_plain_path(name) and "/" not in name
+        if not plain or not name.endswith(".safetensors"):
+            raise UserError(f"{index}: '{brief(name)}' is no safetensors file beside it")
+        names.add(name)
+    if len(names) > _MAX_SHARDS:
+        raise UserError(f"{index}: {len(names)} files are more than {_MAX_SHARDS}")
+    return sorted(names)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a backbone: one, or those that its index names.
+
+    Raises:
+        UserError: there are none, or one is missing.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        raise UserError(f"no safetensors weights in {folder} (pickles are not loaded)")
+    files = [folder / name for name in shard_names(folder / INDEX)]
+    for path in files:
+        if not path.is_file():
+            raise UserError(f"{path} is missing, which {INDEX} names")
+    return files
+
+
+def read_weights(folder: Path, fields: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The trunk's weights by their names in the bare model, once they are known to fit.
+
+    Args:
+        fields: of the configuration, as `configuration.read_fields` gives them.
+
+    Raises:
+        UserError: a file is damaged, or does not hold what the configuration says.
+    """
+    files = weight_files(folder)
+    headers = {path: read_header(path) for path in files}
+    if len(files) > 1:
+        _check_index(folder / INDEX, headers)
+    places = {key: path for path, header in headers.items() for key in header}
+    tensors = {key: headers[path][key] for key, path in places.items()}
+    names = trunk_names(tensors, fields["model_type"])
+    check_fit(folder, {name: tensors[key] for name, key in names.items()}, fields)
+    found: dict[str, torch.Tensor] = {}
+    for path in files:
+        wanted = {name: key for name, key in names.items() if places[key] == path}
+        found |= _tensors_of(path, {n: k for n, k in wanted.items() if n in _all(fields)})
+    return found
+
+
+def _tensors_of(path: Path, wanted: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_tensor(key) for name, key in wanted.items()}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: damaged ({first_line(error)}): fetch it again") from error
+    for name, tensor in found.items():
+        # A sum is finite only if all its terms are, and needs no second tensor.
+        if not torch.isfinite(tensor.sum(dtype=torch.float64)):
+            raise UserError(f"{path}: '{brief(wanted[name])}' holds values that are not finite")
+    return found
+
+
+def _check_index(index: Path, headers: Mapping[Path, Mapping[str, Tensor]]) -> None:
+    """Refuses shards that do not hold what the index says of each."""
+    said = dict(read_json(index)["weight_map"])
+    for path, header in headers.items():
+        for key in header:
+            if said.pop(key, "") != path.name:
+                raise UserError(f"{path}: '{brief(key)}' is not there by {index.name}")
+    if said:
+        key, name = next(iter(said.items()))
+        raise UserError(f"{index.parent / name}: lacks '{brief(key)}', which {index.name} names")
+
+
+def trunk_names(keys: Iterable[str], model_type: str) -> dict[str, str]:
+    """The names in a checkpoint by those in the bare model; heads of a whole model are left out."""
+    prefix = "bert." if model_type == "bert" else "roberta."
+    keys = list(keys)
+    found: dict[str, str] = {}
+    whole = any(key.startswith(prefix) for key in keys)
+    for key in keys:
+        if whole and not key.startswith(prefix):
+            continue
+        name = key.removeprefix(prefix)
+        stem, _, last = name.rpartition(".")
+        if stem.endswith("LayerNorm"):
+            name = f"{stem}.{_ALIASES.get(last, last)}"
+        if name in found:
+            raise UserError(f"the weights hold both '{brief(found[name])}' and '{brief(key)}'")
+        found[name] = key
+    return found
+
+
+def trunk_shapes(fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """What a trunk without its pooler consists of."""
+    hidden = int(fields["hidden_size"])
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (fields["vocab_size"], hidden),
+        "embeddings.position_embeddings.weight": (fields["max_position_embeddings"], hidden),
+        "embeddings.token_type_embeddings.weight": (fields["type_vocab_size"], hidden),
+        "embeddings.LayerNorm.weight": (hidden,),
+        "embeddings.LayerNorm.bias": (hidden,),
+    }
+    inner = _layer_shapes(hidden, int(fields["intermediate_size"]))
+    for layer in range(fields["num_hidden_layers"]):
+        shapes |= {f"encoder.layer.{layer}.{name}": shape for name, shape in inner.items()}
+    return shapes
+
+
+def _layer_shapes(hidden: int, intermediate: int) -> dict[str, tuple[int, ...]]:
+    square = ("self.query", "self.key", "self.value", "output.dense")
+    linear = {f"attention.{name}": (hidden, hidden) for name in square}
+    linear |= {"intermediate.dense": (intermediate, hidden), "output.dense": (hidden, intermediate)}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in linear.items():
+        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    for name in ("attention.output.LayerNorm", "output.LayerNorm"):
+        shapes |= {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
+    return shapes
+
+
+_FIELDS = {
+    "embeddings.word_embeddings.weight": ("vocab_size", "hidden_size"),
+    "embeddings.position_embeddings.weight": ("max_position_embeddings", "hidden_size"),
+    "embeddings.token_type_embeddings.weight": ("type_vocab_size", "hidden_size"),
+    "encoder.layer.0.intermediate.dense.weight": ("intermediate_size", "hidden_size"),
+}
+"""Which fields decide a shape, for those that a wrong configuration shows in first."""
+
+
+def _pooler(fields: Mapping[str, Any]) -> Shapes:
+    """The layer that no head here reads; many checkpoints lack it."""
+    hidden = int(fields["hidden_size"])
+    return {"pooler.dense.weight": (hidden, hidden), "pooler.dense.bias": (hidden,)}
+
+
+def _all(fields: Mapping[str, Any]) -> Shapes:
+    return {**trunk_shapes(fields), **_pooler(fields)}
+
+
+def check_fit(folder: Path, found: Mapping[str, Tensor], fields: Mapping[str, Any]) -> None:
+    """Compares a configuration with what the headers say.
+
+    Raises:
+        UserError: names the field or the tensor.
+    """
+    config = folder / "config.json"
+    layers = _layers(found)
+    if layers != set(range(fields["num_hidden_layers"])):
+        raise UserError(
+            f"{config}: 'num_hidden_layers' is {fields['num_hidden_layers']}, and the weights have "
+            f"{_counted(layers)}"
+        )
+    for name, keys in _FIELDS.items():
+        shape = found[name].shape if name in found else ()
+        for key, size in zip(keys, shape, strict=False):
+            if size != fields[key]:
+                raise UserError(
+                    f"{config}: '{key}' is {fields[key]}, and in the weights {size} ('{name}')"
+                )
+    _check_shapes(folder, found, trunk_shapes(fields), _pooler(fields))
+
+
+def _check_shapes(
+    folder: Path, found: Mapping[str, Tensor], needed: Shapes, optional: Shapes
+) -> None:
+    for name in needed:
+        if name not in found:
+            raise UserError(f"{folder}: the weights lack '{name}'")
+    for name, tensor in found.items():
+        if name in ("embeddings.position_ids", "embeddings.token_type_ids"):
+            continue  # counted anew, not read
+        shape = needed.get(name) or optional.get(name)
+        if shape is None:
+            raise UserError(f"{folder}: the weights hold '{brief(name)}', which has no place")
+        if tensor.shape != shape:
+            raise UserError(
+                f"{folder}: '{name}' has the shape {_by(tensor.shape)}, not {_by(shape)}"
+            )
+        if tensor.dtype not in _FLOATS:
+            raise UserError(f"{folder}: '{name}' is of type {tensor.dtype}, no floating point")
+
+
+def _layers(names: Iterable[str]) -> set[int]:
+    matches = (re.match(r"encoder\.layer\.(0|[1-9]\d{0,8})\.", name) for name in names)
+    return {int(match[1]) for match in matches if match}
+
+
+def _counted(layers: set[int]) -> str:
+    missing = next((each for each in range(len(layers)) if each not in layers), None)
+    return f"{len(layers)}" if missing is None else f"no layer {missing}, but layer {max(layers)}"
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "of a single number"
