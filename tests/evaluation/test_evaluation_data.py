@@ -72,6 +72,10 @@ def test_any_language_that_has_files(tmp_path: Path) -> None:
     assert other_languages(panx, "test", here) == ["cy", "ha", "pt-BR", "sr-Latn"]
     assert other_languages(panx, "dev", here) == ["ig"]
     assert "ha" not in asked("all")
+    with pytest.raises(
+        NoDataError, match="there are files of cy, ha, pt-BR, sr-Latn: --langs cy,ha"
+    ):
+        read_data(panx, ["en", "de"], "test", here, limit=None)
     with pytest.raises(NoDataError, match=r"no test data of panx\.sn in .* expected test-sn\.tsv"):
         read_data(panx, asked("sn"), "test", here, limit=None)
     found = read_data(panx, asked("ha,sn"), "test", here, limit=None)

@@ -195,7 +195,7 @@ def test_a_module_of_other_tags_is_refused(tiny: Path, monkeypatch: pytest.Monke
     for language in LANGUAGES:
         row = json.dumps({"words": ["a", "b"], "tags": ["O", "B-PER"]})
         (tiny / "data" / "tiny-pos" / f"test-{language}.jsonl").write_text(row + "\n")
-    with pytest.raises(UserError, match=r"'pos' has the tags .*, where tiny-pos has B-PER, O"):
+    with pytest.raises(UserError, match=r"'pos' has tags that are not tiny-pos's, such as N, "):
         run("tiny-pos", "pos")
     assert not list(tiny.glob("predictions/**/test-*"))
     tags = [*evaluation_kit.TAGS, "O", "B-PER"]

@@ -173,13 +173,14 @@ def _nearby(target: TargetSpec, language: str) -> str:
 
 
 def _elsewhere(target: TargetSpec, read: TargetData, split: Split, where: str | None) -> str:
-    """A hint, where another split of a language is there."""
+    """A hint, where another split of a language is there, or languages that no suite lists."""
     for other in SPLITS:
         if other != split and any(
             _lacking(target, language, other, where) is None for language in read.missing
         ):
             return f"; --split {other} is there"
-    return ""
+    others = other_languages(target, split, where)
+    return f"; there are files of {', '.join(others)}: --langs {','.join(others)}" if others else ""
 
 
 def _sets(

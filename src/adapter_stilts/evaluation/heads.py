@@ -54,7 +54,13 @@ def fitted_head(engine: Engine, target: TargetSpec, composed: Composed) -> Head:
     names = head_labels(engine, composed.name)
     if target.head == "tagging":
         if target.tags and not set(names) <= set(target.tags):
-            raise _other(target, composed, "tags", names, target.tags)
+            foreign = [tag for tag in names if tag not in target.tags]
+            listed = ", ".join(foreign[:3])
+            raise UserError(
+                f"composition '{composed.expression}' has tags that are not {target.name}'s, such "
+                f"as {listed} ({len(foreign)} of {len(names)}): train it with `adstilts "
+                f"train-target {target.name}`, or name its tags with --tags"
+            )
         return Head(tags=names)
     if target.head == "classification":
         if set(names) != set(target.labels):
