@@ -295,7 +295,7 @@ def _ours(
         source.lengths,
         batch_tokens=LENGTH * BATCH,
         batch_examples=BATCH,
-        epochs=-(-steps * BATCH // len(features)),
+        total=steps,
         seed=0,
     )
     callbacks = [callback]

@@ -79,7 +79,7 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "values"),
     [
-        ("epochs", (0, -1, float("nan"), float("inf"))),
+        ("epochs", (-1, float("nan"), float("inf"))),
         ("batch_tokens", (0, -5)),
         ("batch_examples", (0,)),
         ("accumulate", (0,)),

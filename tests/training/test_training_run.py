@@ -115,6 +115,74 @@ def test_the_best_module_and_its_head_are_kept(
     assert (record.steps, record.best_step, record.scores) == (6, 4, {"accuracy": 50.0})
 
 
+def test_the_last_module_is_kept_where_one_says_so(
+    train: Train, script: Script, weights: Callable[[Path], Weights]
+) -> None:
+    scored = script([10.0, 50.0, 20.0])
+    trained = train(evaluations=3, lr=1e-2, keep="last")
+    assert same(weights(trained.path), scored[-1])
+    assert (trained.record.best_step, trained.record.scores) == (6, {"accuracy": 20.0})
+
+
+def test_the_mean_of_the_last_modules_is_kept_and_scored(
+    train: Train, script: Script, spy: Spy, weights: Callable[[Path], Weights]
+) -> None:
+    """An interruption changes nothing; the interrupted run has scored two of the three by then."""
+    scored = script([10.0, 50.0, 20.0, 66.0])
+    options: dict[str, Any] = {"evaluations": 3, "lr": 1e-2, "keep": "mean", "average_last": 2}
+    spy.stop_at(5)
+    with pytest.raises(InterruptedTrainingError):
+        train(**options, report_to="spy")
+    spy.on_step = None
+    trained = train(**options, report_to="spy", resume=True)
+    found = weights(trained.path)
+    assert len(scored) == 4
+    assert not same(scored[1], scored[2])
+    for key, value in found.items():
+        assert torch.allclose(value, (scored[1][key] + scored[2][key]) / 2, atol=1e-7)
+    assert same(found, scored[3])
+    assert trained.record.scores == {"accuracy": 66.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [
+        ({"epochs": 1}, 6),
+        ({"epochs": 1.5}, 9),
+        ({}, 150),  # 25 passes at most
+        ({"min_steps": 20}, 20),
+        ({"min_steps": 3}, 18),  # three passes
+        ({"steps": 7}, 7),
+        ({"steps": 7, "epochs": 2}, 7),
+        ({"epochs": 1, "min_steps": 100}, 6),
+    ],
+)
+def test_a_few_examples_are_gone_over_more_often(
+    train: Train, monkeypatch: pytest.MonkeyPatch, given: dict[str, float], steps: int
+) -> None:
+    planned = []
+
+    def run(job: Job, *args: Any, **kwargs: Any) -> None:
+        planned.append(job.recipe.steps)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "_run", run)
+    with pytest.raises(KeyboardInterrupt):
+        train(**{"epochs": 0, **given})
+    assert planned == [steps]
+
+
+def test_what_is_planned_is_said(
+    train: Train, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    train(epochs=1, lr=1e-3, quiet=False)
+    assert "planned: 6 steps, 1 passes over 24 examples; learning rate 0.001" in (
+        capsys.readouterr().err
+    )
+    (warning,) = [each for each in caplog.records if "steps are few" in each.message]
+    assert "--min-steps" in warning.message
+
+
 def test_the_best_weights_survive_an_interruption(
     train: Train, script: Script, spy: Spy, weights: Callable[[Path], Weights]
 ) -> None:

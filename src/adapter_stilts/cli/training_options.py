@@ -44,9 +44,14 @@ def _options(
     recipe: str = typer.Option(
         "default", "--recipe", help="default, top-down, demo, or a YAML file."
     ),
-    epochs: float | None = typer.Option(None, help="Passes over the training data."),
+    epochs: float | None = typer.Option(
+        None, help="Passes over the training data [3, or more until --min-steps; 25 at most]."
+    ),
     steps: int | None = typer.Option(
         None, help="Optimizer steps, in however many passes; in place of --epochs."
+    ),
+    min_steps: int | None = typer.Option(
+        None, help="Fewer optimizer steps only where --epochs or --steps ask for them [300]."
     ),
     lr: float | None = typer.Option(None, help="Peak learning rate."),
     batch_tokens: int | None = typer.Option(None, help="Padded tokens a batch at most."),
@@ -62,6 +67,10 @@ def _options(
     rank: int | None = typer.Option(None, help="Rank of a LoRA."),
     alpha: int | None = typer.Option(None, help="Alpha of a LoRA: its update counts alpha/rank."),
     evaluations: int | None = typer.Option(None, help="How often dev is scored."),
+    keep: str | None = typer.Option(
+        None, help="Weights to keep: best (by dev), last, or mean (of the last evaluations)."
+    ),
+    average_last: int | None = typer.Option(None, help="Evaluations that --keep mean averages."),
     patience: int | None = typer.Option(
         None, help="Evaluations without a better score before stopping; 0 never stops early."
     ),

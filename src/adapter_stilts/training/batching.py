@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -46,36 +47,39 @@ class Drawn(NamedTuple):
     rows: list[int]
 
 
-def planned_batches(
+def count_batches(
     lengths: npt.NDArray[np.int64],
     *,
     batch_tokens: int,
     batch_examples: int,
     epochs: float,
     seed: int,
-    total: int = 0,
-) -> list[Drawn]:
-    """All batches of a training on one source, epoch after epoch.
+) -> int:
+    """The batches of a number of passes over the data, one at least."""
+    size = {"batch_tokens": batch_tokens, "batch_examples": batch_examples, "seed": seed}
+    whole = math.floor(epochs)
+    total = sum(len(epoch_batches(lengths, **size, epoch=epoch)) for epoch in range(whole))
+    if epochs > whole:
+        total += round((epochs - whole) * len(epoch_batches(lengths, **size, epoch=whole)))
+    return max(1, total)
 
-    There are `total` of them where that is not 0, else as many as `epochs` make.
-    """
+
+def planned_batches(
+    lengths: npt.NDArray[np.int64],
+    *,
+    batch_tokens: int,
+    batch_examples: int,
+    total: int,
+    seed: int,
+) -> list[Drawn]:
+    """All `total` batches of a training on one source, epoch after epoch."""
+    size = {"batch_tokens": batch_tokens, "batch_examples": batch_examples, "seed": seed}
     batches: list[Drawn] = []
     epoch = 0
-    while True:
-        found = epoch_batches(
-            lengths,
-            batch_tokens=batch_tokens,
-            batch_examples=batch_examples,
-            seed=seed,
-            epoch=epoch,
-        )
-        part = (total - len(batches)) / len(found) if total else epochs - epoch
-        if part < 1:
-            found = found[: max(1, round(part * len(found)))]
-        batches += [Drawn(0, epoch, rows) for rows in found]
-        if part <= 1:
-            return batches
+    while len(batches) < total:
+        batches += [Drawn(0, epoch, rows) for rows in epoch_batches(lengths, **size, epoch=epoch)]
         epoch += 1
+    return batches[:total]
 
 
 class BatchPlan(Sampler[Drawn]):

@@ -9,11 +9,28 @@ from accelerate import PartialState
 
 from adapter_stilts.training.batching import epoch_batches
 from adapter_stilts.training.job import Job
+from adapter_stilts.training.planning import Schedule
 
 logger = logging.getLogger(__name__)
 
 LEAST_BATCH = 16
 """Under so many examples a step fusion diverges (adapters#597)."""
+
+
+FEW_STEPS = 200
+"""Under so many optimizer steps the learning rate decides, more than task or method."""
+
+
+def warn_of_few_steps(schedule: Schedule) -> None:
+    """Says what to change where a training is short."""
+    if schedule.steps < FEW_STEPS:
+        logger.warning(
+            "%d steps are few: scores may say more of the learning rate than of task or method; "
+            "raise --epochs (now %.3g) or --min-steps, or give more than %s examples",
+            schedule.steps,
+            schedule.passes,
+            f"{schedule.examples:,}",
+        )
 
 
 def warn_of_small_batches(job: Job) -> None:

@@ -4,6 +4,7 @@ A checkpoint is a folder `checkpoint-STEP` that appears whole or not at all:
 
     module.safetensors      the module's and its head's weights
     best.safetensors        the same at the best evaluation so far (if there was one)
+    recent-N.safetensors    the same at the last evaluations, where their mean is to be kept
     optimizer.safetensors   AdamW's moments; scheduler and parameter groups in its metadata
     rng-RANK.safetensors    random states of Python, NumPy, torch and CUDA
     trainer_state.json      transformers' own record: step, best score, callbacks' states
@@ -16,7 +17,7 @@ import contextlib
 import json
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,31 @@ def copy_into(parameters: Mapping[str, torch.Tensor], tensors: Tensors, path: Pa
 def _fits(parameters: Mapping[str, torch.Tensor], tensors: Tensors, key: str) -> bool:
     one, other = parameters[key], tensors[key]
     return one.shape == other.shape and one.dtype == other.dtype
+
+
+def save_recent(folder: Path, recent: Sequence[Tensors]) -> None:
+    """Writes the weights at the last evaluations, the oldest first."""
+    for number, tensors in enumerate(recent):
+        save_file(tensors, folder / f"recent-{number}.safetensors")
+
+
+def read_recent(folder: Path) -> list[Tensors]:
+    """What `save_recent` wrote.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    count = len(list(folder.glob("recent-*.safetensors")))
+    return [read_tensors(folder / f"recent-{number}.safetensors") for number in range(count)]
+
+
+def mean_of(recent: Sequence[Tensors]) -> Tensors:
+    """The mean of weights of one training (Schmidt et al. 2023, arXiv:2305.16834)."""
+    first = recent[0]
+    return {
+        key: torch.stack([each[key].double() for each in recent]).mean(0).to(first[key].dtype)
+        for key in first
+    }
 
 
 def read_tensors(path: Path) -> Tensors:

@@ -16,6 +16,7 @@ from adapter_stilts.backbones import default_device
 from adapter_stilts.modules.engine import load_engine
 from adapter_stilts.training.arguments import trainer_arguments
 from adapter_stilts.training.begin import add_module_of
+from adapter_stilts.training.caution import warn_of_few_steps
 from adapter_stilts.training.checkpoint import check_manifest
 from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
 from adapter_stilts.training.finish import finish
@@ -23,8 +24,8 @@ from adapter_stilts.training.folders import claim, finished, only_one
 from adapter_stilts.training.interrupt import StopOnSignal
 from adapter_stilts.training.job import Job, prepare
 from adapter_stilts.training.pace import Pace
-from adapter_stilts.training.planning import make_plan
-from adapter_stilts.training.progress import Progress
+from adapter_stilts.training.planning import make_plan, scheduled
+from adapter_stilts.training.progress import Progress, announce
 from adapter_stilts.training.reading import read_parts
 from adapter_stilts.training.request import Request
 from adapter_stilts.training.trainer import ModuleTrainer
@@ -56,12 +57,15 @@ def execute(asked: Request) -> ModuleRecord:
         )
         set_seed(asked.seed)
         engine = load_engine(asked.backbone, precision=recipe.precision, device=default_device())
-        job = prepare(lesson, recipe, asked.seed, asked.name, engine, parts)
+        job, schedule = scheduled(prepare(lesson, recipe, asked.seed, asked.name, engine, parts))
         done = finished(folder, job, asked.settings, **may)
         if done is not None:
             return done
         claim(work, job, asked.settings, **may)
         args = trainer_arguments(job, folder, asked.report_to)
+        warn_of_few_steps(schedule)
+        if not asked.quiet:
+            announce(job, schedule)
         state, seconds = _run(job, work, args, quiet=asked.quiet)
         return finish(job, state, seconds, folder, work)
 
@@ -96,6 +100,8 @@ def _run(
             on_scores=lambda state, scores, seconds: bar.evaluated(
                 state, job.headline(scores), seconds
             ),
+            keep=recipe.keep,
+            average_last=recipe.average_last,
         )
         _train(trainer, pace, latest_checkpoint(work))
     if stop.caught and trainer.state.global_step < trainer.state.max_steps:
@@ -103,6 +109,7 @@ def _run(
             f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}; "
             f"saved in {work}: add --resume to the same command to go on"
         )
+    trainer.take_mean()
     return trainer.state, pace.total_seconds
 
 

@@ -39,7 +39,7 @@ def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Pa
 
 def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
     """What the module says of itself."""
-    best_step, scores = _best(state, f"eval_{job.metric}")
+    kept_step, scores = _kept(state, f"eval_{job.metric}", best=job.recipe.keep == "best")
     engine, on, mixture = job.engine, job.lesson.on, job.lesson.mixture
     threshold = None if mixture else scores.pop(THRESHOLD, None)
     return ModuleRecord(
@@ -66,7 +66,7 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         scores=job.headline(scores),
         parameters=saved_size(job),
         steps=state.global_step,
-        best_step=best_step,
+        best_step=kept_step,
         planned_steps=state.max_steps,
         seconds=seconds,
         peak_memory_mb=peak_memory_mb(),
@@ -91,16 +91,19 @@ def _composition(job: Job) -> str:
     return canonical(on.expression if job.lesson.fuses else stacked(on.expression, job.name))
 
 
-def _best(state: TrainerState, key: str) -> tuple[int, dict[str, float]]:
-    """The step whose weights were kept, and all its scores."""
+def _kept(state: TrainerState, key: str, *, best: bool) -> tuple[int, dict[str, float]]:
+    """The step whose weights are kept, and all their dev scores.
+
+    Where it is not the best, they are those of the last step, or of the mean with steps before.
+    """
     scored = [entry for entry in state.log_history if key in entry]
-    best = scored[place_of_best([entry[key] for entry in scored])]
+    kept = scored[place_of_best([entry[key] for entry in scored]) if best else -1]
     scores = {
         name.removeprefix("eval_"): value
-        for name, value in best.items()
+        for name, value in kept.items()
         if name.startswith("eval_")
     }
-    return int(best["step"]), scores
+    return int(kept["step"]), scores
 
 
 def _data(job: Job) -> dict[str, Any]:

@@ -39,7 +39,23 @@ class Job:
     engine: Engine
     subjects: tuple[Subject, ...]
     text: tuple[Source, ...]
-    run: str
+
+    @cached_property
+    def run(self) -> str:
+        """A hash of everything that decides the module's weights."""
+        decides = {
+            **self.lesson.decides(),
+            "recipe": dataclasses.asdict(self.recipe),
+            "dtype": str(self.engine.dtype),
+            "seed": self.seed,
+            "backbone": self.engine.fingerprint,
+            "data": [part.fingerprint for each in self.subjects for part in (each.train, each.dev)],
+            "encoding": encoding_identity(self.engine.backbone.tokenizer),
+            "max_length": [task.max_length for task in self.lesson.tasks],
+            "selection": RULES,
+            "world": PartialState().num_processes,
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def metric(self) -> str:
@@ -78,7 +94,7 @@ class Job:
 def prepare(
     lesson: Lesson, recipe: Recipe, seed: int, name: str, engine: Engine, data: Data
 ) -> Job:
-    """Turns examples into features and names the run."""
+    """Turns examples into features."""
     subjects = tuple(
         _subject(lesson, task, name, parts, recipe, seed, engine)
         for task, parts in zip(lesson.tasks, data, strict=True)
@@ -93,8 +109,7 @@ def prepare(
             seed=seed,
             normalise=lesson.mixture.normalise_losses,
         )
-    run = run_id(lesson, recipe, seed, engine, data)
-    return Job(lesson, recipe, seed, name, engine, subjects, text, run)
+    return Job(lesson, recipe, seed, name, engine, subjects, text)
 
 
 def _subject(
@@ -111,20 +126,3 @@ def _subject(
         return make_text_subject(task, head_name(name, "text"), *parts, recipe, seed, engine)
     head = head_name(name, task.name) if lesson.mixture else name
     return make_subject(task, head, *parts, recipe, engine)
-
-
-def run_id(lesson: Lesson, recipe: Recipe, seed: int, engine: Engine, data: Data) -> str:
-    """A hash of everything that decides the module's weights."""
-    decides = {
-        **lesson.decides(),
-        "recipe": dataclasses.asdict(recipe),
-        "dtype": str(engine.dtype),
-        "seed": seed,
-        "backbone": engine.fingerprint,
-        "data": [part.fingerprint for parts in data for part in parts],
-        "encoding": encoding_identity(engine.backbone.tokenizer),
-        "max_length": [task.max_length for task in lesson.tasks],
-        "selection": RULES,
-        "world": PartialState().num_processes,
-    }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,62 +2,81 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from accelerate import PartialState
 
-from adapter_stilts.training.batching import BatchPlan, Drawn, epoch_batches, planned_batches
+from adapter_stilts.training.batching import BatchPlan, count_batches, planned_batches
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.mixing import CAP, language_shares, mixed_batches, task_shares
-from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.recipe import MOST_PASSES, PASSES
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training is.
+
+    `steps` are optimizer steps; `passes` is how often that goes over the `examples`.
+    """
+
+    steps: int
+    passes: float
+    examples: int
+
+
+def make_schedule(job: Job) -> Schedule:
+    """The number of optimizer steps that the recipe asks for (see `Recipe.epochs`)."""
+    recipe = job.recipe
+    at_once = recipe.accumulate * PartialState().num_processes
+    once = _batches(job, 1.0) / at_once
+    asked = recipe.epochs or max(PASSES, min(MOST_PASSES, recipe.min_steps / once))
+    steps = recipe.steps or max(1, round(_batches(job, asked) / at_once))
+    examples = sum(source.examples for source in job.sources[: len(job.subjects)])
+    return Schedule(steps, steps / once, examples)
+
+
+def scheduled(job: Job) -> tuple[Job, Schedule]:
+    """The job with the number of its steps written out."""
+    schedule = make_schedule(job)
+    recipe = job.recipe.replace(steps=schedule.steps)
+    return dataclasses.replace(job, recipe=recipe), schedule
 
 
 def make_plan(job: Job) -> tuple[BatchPlan, list[int]]:
     """The batches of this process, and the tokens of every optimizer step."""
     recipe, state = job.recipe, PartialState()
-    drawn = _mixed(job) if job.lesson.mixture else _of_one(job)
+    total = recipe.steps * recipe.accumulate * state.num_processes
+    size = {"batch_tokens": recipe.batch_tokens, "batch_examples": recipe.batch_examples}
+    lengths = [source.lengths for source in job.sources]
+    if job.lesson.mixture:
+        drawn = mixed_batches(lengths, source_shares(job), total, **size, seed=job.seed)
+    else:
+        drawn = planned_batches(lengths[0], total=total, **size, seed=job.seed)
     plan = BatchPlan(drawn, rank=state.process_index, world=state.num_processes)
     tokens = [job.sources[batch.source].tokens(batch.rows) for batch in plan.batches]
     starts = range(0, len(tokens), recipe.accumulate)
     return plan, [sum(tokens[start : start + recipe.accumulate]) for start in starts]
 
 
-def _of_one(job: Job) -> list[Drawn]:
-    (source,) = job.sources
-    return planned_batches(
-        source.lengths,
-        batch_tokens=job.recipe.batch_tokens,
-        batch_examples=job.recipe.batch_examples,
-        epochs=job.recipe.epochs,
-        seed=job.seed,
-        total=_total(job.recipe),
-    )
+def _batches(job: Job, epochs: float) -> float:
+    """The batches of so many passes, of all processes.
 
-
-def _total(recipe: Recipe) -> int:
-    """The batches of all processes where a number of steps is given, else 0."""
-    world: int = PartialState().num_processes
-    return recipe.steps * recipe.accumulate * world
-
-
-def _mixed(job: Job) -> list[Drawn]:
-    """An epoch is as many batches as one pass over all tasks takes, each up to the cap.
-
-    Text comes on top of that: with it, the tasks are learnt from as many batches as without.
+    Of several tasks a pass is as many batches as one over each takes, each up to the cap. Text
+    comes on top of that: with it, the tasks are learnt from as many batches as without.
     """
     recipe, mixture = job.recipe, job.lesson.mixture
-    assert mixture
-    share = mixture.text.share if mixture.text else 0.0
     size = {"batch_tokens": recipe.batch_tokens, "batch_examples": recipe.batch_examples}
-    tasks = job.sources[: len(job.subjects)]
+    if mixture is None:
+        return count_batches(job.sources[0].lengths, epochs=epochs, **size, seed=job.seed)
     once = sum(
-        len(epoch_batches(task.lengths, **size, seed=job.seed, epoch=0))
+        count_batches(task.lengths, epochs=1.0, **size, seed=job.seed)
         * min(1.0, CAP / task.examples)
-        for task in tasks
+        for task in job.sources[: len(job.subjects)]
     )
-    total = _total(recipe) or max(1, round(recipe.epochs * once / (1 - share)))
-    lengths = [source.lengths for source in job.sources]
-    return mixed_batches(lengths, source_shares(job), total, **size, seed=job.seed)
+    return epochs * once / (1 - (mixture.text.share if mixture.text else 0.0))
 
 
 def source_shares(job: Job) -> npt.NDArray[np.float64]:

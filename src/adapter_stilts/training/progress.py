@@ -6,8 +6,24 @@ import sys
 import time
 from typing import Any
 
+from accelerate import PartialState
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from adapter_stilts.training.job import Job
+from adapter_stilts.training.planning import Schedule
+
+
+def announce(job: Job, schedule: Schedule) -> None:
+    """Says on standard error, in the first process, what is planned."""
+    if not PartialState().is_main_process:
+        return
+    recipe = job.recipe
+    tqdm.write(
+        f"planned: {schedule.steps:,} steps, {schedule.passes:.3g} passes over "
+        f"{schedule.examples:,} examples; learning rate {recipe.lr:g}",
+        file=sys.stderr,
+    )
 
 
 class Progress(TrainerCallback):

@@ -17,6 +17,12 @@ from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.methods import DEFAULT_METHOD, MethodOptions, get_method
 
 Unfreeze = Literal["top-down", "none"]
+Keep = Literal["best", "last", "mean"]
+
+PASSES = 3.0
+"""Passes over the training data where neither `epochs` nor `steps` are given."""
+MOST_PASSES = 25.0
+"""So many at most where three make too few steps."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,10 @@ class Recipe:
 
     Attributes:
         method: kind of module (`modules.methods`).
-        epochs: passes over the training data; may be a fraction.
+        epochs: passes over the training data; may be a fraction. 0 takes three, or as many more
+            (`MOST_PASSES` in all) as make `min_steps`.
         steps: optimizer steps, in however many passes; 0 takes as many as `epochs` make.
+        min_steps: fewer optimizer steps are made only where `epochs` or `steps` ask for them.
         lr: peak learning rate; 0 takes the method's own.
         batch_tokens: padded tokens a batch at most.
         batch_examples: examples a batch at most (short texts would make too few steps).
@@ -42,13 +50,17 @@ class Recipe:
         reduction_factor, rank, alpha: shape of the module; 0 takes the method's own.
         head_dropout: dropout before the head's linear layers.
         evaluations: how often dev is scored during a training; the last time is at its end.
+        keep: which weights become the module's: `best` by English dev, the `last`, or the `mean` of
+            those at the last `average_last` evaluations.
+        average_last: see `keep`.
         patience: evaluations without a better score before stopping early; 0 never stops.
         precision: of the frozen trunk, `fp32`, `bf16` or `auto`.
     """
 
     method: str = DEFAULT_METHOD
-    epochs: float = 3.0
+    epochs: float = 0.0
     steps: int = 0
+    min_steps: int = 300
     lr: float = 0.0
     batch_tokens: int = 4096
     batch_examples: int = 32
@@ -66,6 +78,8 @@ class Recipe:
     alpha: int = 0
     head_dropout: float = 0.0
     evaluations: int = 8
+    keep: Keep = "best"
+    average_last: int = 3
     patience: int = 3
     precision: str = "auto"
 
@@ -78,7 +92,7 @@ class Recipe:
             if not math.isfinite(value):
                 raise UserError(f"{_flag(name)} must be a finite number, not {value}")
             object.__setattr__(self, name, value)
-        for name in ("epochs", "batch_tokens", "batch_examples", "accumulate", "evaluations"):
+        for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise UserError(f"{_flag(name)} must be above 0, not {getattr(self, name)}")
         for name in _NOT_NEGATIVE:
@@ -89,6 +103,8 @@ class Recipe:
                 raise UserError(f"{_flag(name)} must lie between 0 and 1")
         if self.unfreeze not in ("top-down", "none"):
             raise unknown("unfreezing", self.unfreeze, ("top-down", "none"))
+        if self.keep not in ("best", "last", "mean"):
+            raise unknown("weights to keep", self.keep, ("best", "last", "mean"))
         if self.precision not in ("fp32", "bf16", "auto"):
             raise unknown("precision", self.precision, ("fp32", "bf16", "auto"))
 
@@ -109,8 +125,11 @@ class Recipe:
 
 
 _FRACTIONS = tuple(name for name, kind in get_type_hints(Recipe).items() if kind is float)
+_POSITIVE = ("batch_tokens", "batch_examples", "accumulate", "evaluations", "average_last")
 _NOT_NEGATIVE = (
+    "epochs",
     "steps",
+    "min_steps",
     "lr",
     "max_length",
     "stride",

@@ -25,6 +25,7 @@ from adapter_stilts.training import checkpoint as files
 from adapter_stilts.training.batching import BatchPlan
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.failures import stop_if_diverged
+from adapter_stilts.training.recipe import Keep
 from adapter_stilts.training.selection import place_of_best
 from adapter_stilts.training.sources import Source, Sources
 
@@ -53,11 +54,16 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         score: Scorer,
         callbacks: list[Any],
         on_scores: Callable[[Any, dict[str, float], float], None],
+        keep: Keep = "best",
+        average_last: int = 1,
     ) -> None:
         self.engine = engine
         self.name = name
         self.plan = plan
         self.best: files.Tensors | None = None
+        self.recent: list[files.Tensors] = []
+        self._keep = keep
+        self._average_last = average_last
         self._score = score
         self._on_scores = on_scores
         self._sources = tuple(sources)
@@ -120,15 +126,22 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Dev scores by the task's metric, named `eval_...` as transformers expects."""
+        metrics = self._scored()
+        if self._keep == "mean":
+            self.recent = [*self.recent, self.weights()][-self._average_last :]
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _scored(self) -> dict[str, float]:
+        """The scores of the weights as they are, shown and logged."""
         started = time.monotonic()
         self.model.eval()
         scores = self._score()
         self._on_scores(self.state, scores, time.monotonic() - started)
         metrics = {f"eval_{key}": value for key, value in scores.items()}
         self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
         return metrics
 
     def weights(self) -> files.Tensors:
@@ -162,7 +175,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         key = str(self.args.metric_for_best_model)
         scores = [entry[key] for entry in self.state.log_history if key in entry]
         better = place_of_best(scores) == len(scores) - 1
-        if better:
+        if better and self._keep == "best":
             self.best = self.weights()
             self.state.best_global_step = self.state.global_step
         return better
@@ -170,6 +183,12 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
     def _load_best_model(self) -> None:
         if self.best is not None:
             self.restore(self.best, Path(self.args.output_dir) / files.BEST)
+
+    def take_mean(self) -> None:
+        """Sets the weights to the mean of the last evaluations', if that is kept, and scores it."""
+        if self.recent:
+            self.restore(files.mean_of(self.recent), Path(self.args.output_dir))
+            self._scored()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         run = Path(self.args.output_dir)
@@ -186,6 +205,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
                 save_file(self.weights(), folder / files.MODULE)
                 if self.best is not None:
                     save_file(self.best, folder / files.BEST)
+                files.save_recent(folder, self.recent)
                 files.save_optimizer(folder / files.OPTIMIZER, self.optimizer, self.lr_scheduler)
                 for other in run.glob(".rng-*.safetensors"):
                     other.rename(folder / other.name[1:])
@@ -209,6 +229,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         self.restore(files.read_tensors(folder / files.MODULE), folder / files.MODULE)
         if (folder / files.BEST).exists():
             self.best = files.read_tensors(folder / files.BEST)
+        self.recent = files.read_recent(folder)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
