@@ -110,7 +110,6 @@ def test_the_embedded_backbone_killed_at_any_moment_ends_with_the_same_weights(
     assert contents(outs[1]) == contents(outs[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def _rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     tensors = load_file(path)
     change(tensors)
@@ -196,6 +195,7 @@ def test_a_finished_module_that_is_damaged_is_not_finished(train: Train, damage:
         train(resume=True)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_saves_and_says_how_to_go_on(
     worker: Worker, settings: dict[str, Any], tmp_path: Path, number: signal.Signals
 ) -> None:
