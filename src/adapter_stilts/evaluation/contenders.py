@@ -13,6 +13,7 @@ from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.heads import check_kind
 from adapter_stilts.modules.composition import NONE
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.find import check_one_backbone
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Resolved
@@ -85,20 +86,14 @@ def find_contenders(target: TargetSpec, compositions: Sequence[str]) -> list[Con
 
 
 def _check_backbones(contenders: Sequence[Contender]) -> None:
-    trained = [each for each in contenders if each.record is not None]
-    for each in trained[1:]:
-        first, other = (_backbone(contender) for contender in (trained[0], each))
-        if first["fingerprint"] != other["fingerprint"]:
-            raise UserError(
-                f"'{trained[0].expression}' was made for backbone '{first['name']}' "
-                f"({first['fingerprint']}), '{each.expression}' for '{other['name']}' "
-                f"({other['fingerprint']}): evaluate them one at a time"
-            )
+    named = [(each.expression, each.record.backbone) for each in contenders if each.record]
+    check_one_backbone(named, ": evaluate them one at a time")
 
 
-def _backbone(contender: Contender) -> dict[str, str]:
-    assert contender.record is not None
-    return contender.record.backbone
+def backbone_record(contenders: Sequence[Contender]) -> dict[str, str] | None:
+    """What the modules say of their backbone; one with a fingerprint says most."""
+    known = [each.record.backbone for each in contenders if each.record is not None]
+    return next((each for each in known if each.get("fingerprint")), known[0] if known else None)
 
 
 def backbone_name(contenders: Sequence[Contender], given: str | None) -> str:
@@ -109,9 +104,10 @@ def backbone_name(contenders: Sequence[Contender], given: str | None) -> str:
     """
     if given is not None:
         return given
-    for contender in contenders:
-        if contender.resolved is not None:
-            return contender.resolved.backbone
+    named = [each.resolved for each in contenders if each.resolved is not None]
+    # A module of another program may name a folder that was its author's.
+    for resolved in sorted(named, key=lambda each: not each.record.backbone.get("fingerprint")):
+        return resolved.backbone
     raise UserError("composition 'none' has no module that names a backbone: give --backbone")
 
 

@@ -14,7 +14,7 @@ from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.data.cache import digest, file_digests
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.evaluation.contenders import Contender
+from adapter_stilts.evaluation.contenders import Contender, backbone_record
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.labels import Found, Progress, evaluate_labels
 from adapter_stilts.evaluation.settings import Settings
@@ -73,9 +73,7 @@ class Job:
     @cached_property
     def stores(self) -> list[Store]:
         """Each composition's folder."""
-        about = next(
-            (each.record.backbone for each in self.contenders if each.record is not None), None
-        )
+        about = backbone_record(self.contenders)
         if about is None:
             about = {"name": self.backbone, "fingerprint": self.engine.fingerprint}
         return [

@@ -22,6 +22,7 @@ from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.environment import machine, versions
+from adapter_stilts.zoo.find import same_backbone
 from adapter_stilts.zoo.record import sha256
 
 RECORD = "evaluation.json"
@@ -204,7 +205,7 @@ class Store:
         mine = self._about
         return bool(
             known["composition"]["identity"] == mine["composition"]["identity"]
-            and known["backbone"].get("fingerprint") == mine["backbone"]["fingerprint"]
+            and same_backbone(known["backbone"], mine["backbone"])
         )
 
     def _read(self) -> dict[str, Any]:

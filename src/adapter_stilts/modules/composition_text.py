@@ -35,7 +35,7 @@ def parse(text: str) -> Expression:
     reader = _Reader(text)
     expression = reader.expression()
     if reader.here:
-        raise reader.wrong("nothing more was expected")
+        raise reader.wrong(f"nothing more was expected{reader.hint}")
     return expression
 
 
@@ -65,6 +65,12 @@ class _Reader:
     @property
     def _kind(self) -> str:
         return self._tokens[self._next][0] if self._next < len(self._tokens) else ""
+
+    @property
+    def hint(self) -> str:
+        """What helps where one name follows another, as the two halves of `my folder` do."""
+        two = self._next > 0 and self._kind == self._tokens[self._next - 1][0] == "name"
+        return ': a folder with spaces stands in quotes, as in stack("my folder/squad", qa)' * two
 
     def wrong(self, what: str) -> UserError:
         """The error about the token to be read."""
@@ -125,7 +131,7 @@ class _Reader:
 
     def _close(self) -> None:
         if self.here != ")":
-            raise self.wrong("a comma or a closing bracket was expected")
+            raise self.wrong(f"a comma or a closing bracket was expected{self.hint}")
         self._next += 1
 
     def _merge(self, how: str, place: int) -> Expression:

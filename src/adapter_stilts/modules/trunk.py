@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,21 @@ class Engine:
     def layers(self) -> int:
         """Number of transformer layers in the trunk."""
         return int(self.model.config.num_hidden_layers)
+
+
+_OF_TORCH = frozenset((*dir(torch.nn.ModuleDict()), *dir(torch.nn.ParameterDict())))
+
+
+def free_name(engine: Engine, wanted: str) -> str:
+    """What a module is called inside the engine: as itself, where that can be.
+
+    torch's containers have methods, such as `to`, `type` and `train`, that no module in them may
+    be called after; `adapters` reads commas and brackets as compositions.
+    """
+    name = re.sub(r"[^\w+-]+", "-", wanted)
+    while name in engine.modules or name in _OF_TORCH:
+        name += "_"
+    return name
 
 
 def load_engine(

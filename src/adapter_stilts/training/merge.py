@@ -20,8 +20,7 @@ from adapter_stilts.training.merge_head import Plan, check_search, heads_of
 from adapter_stilts.training.naming import default_folder
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.unfinished import check_free
-from adapter_stilts.zoo.record import RECORD
-from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.resolve import is_module_folder, resolve
 from adapter_stilts.zoo.resolved import Leaf, Resolved
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -126,7 +125,7 @@ def _target(search: bool, target: str | None) -> TargetSpec | None:
 
 
 def _resolve(sources: Sequence[str], how: str, terms: Terms) -> Resolved:
-    parts = [source if Path(source, RECORD).is_file() else parse(source) for source in sources]
+    parts = [source if is_module_folder(source) else parse(source) for source in sources]
     for part in parts:
         if isinstance(part, Call) and part.terms is None:
             raise UserError(f"'{part}': single modules and merges of them can be merged")

@@ -18,6 +18,7 @@ from adapter_stilts.modules.engine import Engine, activate_block, block_of
 from adapter_stilts.modules.fusing import add_uniform
 from adapter_stilts.modules.heads import head_name
 from adapter_stilts.modules.merged import with_merges
+from adapter_stilts.modules.trunk import free_name
 from adapter_stilts.zoo.local import load_module
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
@@ -74,9 +75,7 @@ def load_leaves(engine: Engine, resolved: Resolved) -> Expression:
         leaf = resolved.leaves[name]
         run = leaf.record.run
         if run not in engine.names:
-            free = leaf.record.name
-            while free in engine.modules:
-                free = f"{free}_"
+            free = free_name(engine, leaf.record.name)
             # A fusion comes after the modules that it is over.
             parts = fused[name].parts if name in fused else ()
             sources = [renamed(part, inside.__getitem__) for part in parts]

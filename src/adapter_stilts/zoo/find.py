@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
@@ -62,6 +62,29 @@ def _way_to_have(name: str) -> str:
         with contextlib.suppress(UserError):
             return f"train it with `adstilts {command} {get(name).name}`"
     return "`adstilts zoo list` shows what is here"
+
+
+def check_one_backbone(made_for: Sequence[tuple[str, Mapping[str, str]]], remedy: str = "") -> None:
+    """Refuses modules that cannot be in one model: each is named beside the backbone it has.
+
+    All pairs are compared: a module of another program, without a fingerprint, can go with
+    either of two that do not go together.
+
+    Raises:
+        UserError: names the first two that were made for different backbones.
+    """
+    for place, (name, backbone) in enumerate(made_for):
+        for earlier, other in made_for[:place]:
+            if not same_backbone(other, backbone):
+                raise UserError(
+                    f"'{earlier}' was made for backbone {_called(other)}, '{name}' for "
+                    f"{_called(backbone)}{remedy}"
+                )
+
+
+def _called(backbone: Mapping[str, str]) -> str:
+    known = backbone.get("fingerprint", "")
+    return f"'{backbone.get('name')}'" + (f" ({known})" if known else "")
 
 
 def same_backbone(one: Mapping[str, str], other: Mapping[str, str]) -> bool:

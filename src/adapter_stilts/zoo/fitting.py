@@ -7,7 +7,7 @@ from collections import Counter
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import FUSING, Expression, canonical, leaves, renamed, top
 from adapter_stilts.modules.stacking import check_fusable, check_stackable
-from adapter_stilts.zoo.find import same_backbone
+from adapter_stilts.zoo.find import check_one_backbone
 from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes
 from adapter_stilts.zoo.resolved import Resolved
 
@@ -28,16 +28,10 @@ def checked(resolved: Resolved) -> Resolved:
             raise UserError(
                 f"composition '{canonical(resolved.expression)}': '{name}' is in it twice"
             )
-    first = resolved.leaves[named[0]].record
-    for name in named[1:]:
-        other = resolved.leaves[name].record
-        if not same_backbone(other.backbone, first.backbone):
-            raise UserError(
-                f"composition '{canonical(resolved.expression)}': '{named[0]}' was made for "
-                f"backbone '{first.backbone.get('name')}' "
-                f"({first.backbone.get('fingerprint')}), '{name}' for "
-                f"'{other.backbone.get('name')}' ({other.backbone.get('fingerprint')})"
-            )
+    try:
+        check_one_backbone([(name, resolved.leaves[name].record.backbone) for name in named])
+    except UserError as error:
+        raise UserError(f"composition '{canonical(resolved.expression)}': {error}") from None
     folders = {name: leaf.folder for name, leaf in resolved.leaves.items()}
     check_merged_shapes(resolved.expression, resolved.records, folders)
     return resolved

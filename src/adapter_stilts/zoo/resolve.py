@@ -24,6 +24,7 @@ from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.fitting import checked
+from adapter_stilts.zoo.foreign_folder import is_foreign
 from adapter_stilts.zoo.languages import is_language
 from adapter_stilts.zoo.places import has_record, readable
 from adapter_stilts.zoo.record import ModuleRecord
@@ -42,11 +43,11 @@ def resolve(text: str) -> Resolved:
         UserError: a syntax error, an unknown module, a base that is not there, or modules of
             different backbones.
     """
-    if has_record(Path(text)):
-        return resolve_folder(Path(text))
+    if is_module_folder(text):
+        return resolve_folder(find_module(text))
     if not is_language(text) and (chosen := re.fullmatch(r"(.*\S):([\w+-]+)\s*", text)):
         return resolve(chosen[1]).choosing(chosen[2])
-    expression = parse(text)
+    expression = text.strip() if _is_path(text) else parse(text)
     if isinstance(expression, str):
         return resolve_folder(find_module(expression))
     trained = list(_trained_as(expression))
@@ -64,6 +65,19 @@ def resolve(text: str) -> Resolved:
             )
     named = _by_record_name(expression, found)
     return checked(_with_fusions(_without_names_of_fusions(named)))
+
+
+def is_module_folder(text: str) -> bool:
+    """Whether a text as a whole is a module's folder, whatever signs its path has."""
+    return has_record(Path(text)) or (_is_path(text) and is_foreign(Path(text)))
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text is a folder's path rather than a composition of several modules."""
+    try:
+        return Path(text).is_dir() or ("/" in text and not set(text) & set('(),*"'))
+    except OSError:  # longer than a file name can be
+        return False
 
 
 def _named_in(expression: Expression) -> Iterator[tuple[str, Leaf]]:
