@@ -257,7 +257,9 @@ def _theirs(contender: Contender, backbone: Any) -> tuple[Any, Any, Any]:
     from adapter_stilts.modules.methods import MethodOptions, get_method
 
     if contender.trainer == "peft":
-        model = AutoModelForQuestionAnswering.from_pretrained(backbone.path)
+        model = AutoModelForQuestionAnswering.from_pretrained(
+            backbone.path, config=backbone.config, use_safetensors=True
+        )
         config = LoraConfig(
             task_type=TaskType.QUESTION_ANS, r=8, lora_alpha=16, target_modules=["query", "value"]
         )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -177,3 +180,34 @@ def test_a_good_copy_is_accepted(run: Run, place: Path, tiny_xlmr: Path) -> None
     for command in ("predict", "merge"):
         code, _, err = run(*NAMED[command], "--backbone", str(copy))
         assert code == 0, err
+
+
+def test_kernels_installed_are_asked_for_nothing(place: Path, tiny_xlmr: Path) -> None:
+    """The second CVE in earnest: beside a package `kernels`, in a process of its own."""
+    package = place / "packages" / "kernels"
+    package.mkdir(parents=True)
+    # What transformers imports of it; the last one fetches a repository and imports that.
+    names = "Device = LayerRepository = register_kernel_mapping = _Anything"
+    names += "\nreplace_kernel_forward_from_hub = use_kernel_forward_from_hub = _Anything"
+    (package / "__init__.py").write_text(
+        "import enum\n"
+        "Mode = enum.IntFlag('Mode', 'INFERENCE TRAINING TORCH_COMPILE FALLBACK')\n"
+        "class _Anything:\n"
+        "    def __init__(self, *args, **kwargs): pass\n"
+        "    def __call__(self, it): return it\n"
+        f"{names}\n"
+        f"def get_kernel(*args, **kwargs): print({hostile.MARK!r}, flush=True)\n"
+    )
+    about = place / "packages" / "kernels-0.9.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: kernels\nVersion: 0.9.0\n")
+    folder = hostile.spoil(tiny_xlmr, place / "hostile", "kernel")
+    done = subprocess.run(
+        [sys.executable, "-m", "adapter_stilts", *NAMED["merge"], "--backbone", str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(package.parent)])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert_refused((done.returncode, done.stdout, done.stderr), "_attn_implementation_internal")
