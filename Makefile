@@ -52,6 +52,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/zero_shot.py --data "$(DATA)"
 	$(BIN)/python benchmarks/eval_speed.py --data "$(DATA)"
 	$(BIN)/python benchmarks/search_memory.py
+	$(BIN)/python benchmarks/serve_load.py
 	$(BIN)/python benchmarks/serve_memory.py
 	$(BIN)/python benchmarks/serve_memory.py --trunk large --copies 1,2,3 \
 	    --out docs/results/serve_memory_large.md

@@ -102,6 +102,15 @@ def test_more_work_than_one_request_may_be(
     assert batches == [["small"]]
 
 
+def test_words_without_tokens_count(shelf: Shelf, batches: list[list[str]]) -> None:
+    for word in ("", " ", "\u200b"):
+        many = Order([("pos", {"words": [word] * 1000})])
+        answered(Batcher(shelf, max_waiting=9, max_tokens=900), [many])
+        with pytest.raises(TooLargeError, match="900 tokens"):
+            many.answers.result()
+    assert batches == []
+
+
 def test_one_that_fails_in_a_later_slice(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     big, small = ask("big", context=LONG["context"]), ask("small", context=LONG["context"])
     run = together.run

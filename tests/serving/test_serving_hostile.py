@@ -6,10 +6,9 @@ import json
 import logging
 import shutil
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -19,28 +18,11 @@ from fastapi.testclient import TestClient
 
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.hosts import Hosts
-from adapter_stilts.serving.limits import Limits
-from adapter_stilts.serving.run import bound, server
 from adapter_stilts.serving.shelf import Shelf, stock
+from serving_kit import running
 
 ROW = {"module": "squad", "question": "Who?", "context": "Ann went to Rome."}
 HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-
-
-@contextmanager
-def running(shelf: Shelf, **limits: Any) -> Iterator[int]:
-    """A service on a free port, with its own thread."""
-    ready = threading.Event()
-    with bound("127.0.0.1", 0) as listening:
-        service = server(shelf, Limits(**limits), gather=0, grace=1, on_ready=ready.set)
-        thread = threading.Thread(target=service.run, args=([listening],))
-        thread.start()
-        assert ready.wait(20)
-        try:
-            yield listening.getsockname()[1]
-        finally:
-            service.should_exit = True
-            thread.join()
 
 
 def asked(port: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _whole(text: str) -> str:
@@ -17,8 +17,16 @@ def _whole(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_whole)]
-Id = Annotated[StrictStr, AfterValidator(_whole)] | StrictInt
-"""No bools, which Python takes for numbers."""
+
+
+def _plain_id(value: Any) -> Any:
+    """A text or a whole number; a bool, which Python takes for a number, is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("must be a text or a whole number")
+    return _whole(value) if isinstance(value, str) else value
+
+
+Id = Annotated[str | int, BeforeValidator(_plain_id)]
 
 
 class Input(BaseModel):

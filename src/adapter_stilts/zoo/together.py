@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -69,23 +69,26 @@ def exceeds(inputs: Sequence[Input], most: int) -> bool:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     count = 0
-    for _, row in inputs:
-        for text in _texts(row.values()):
-            for start in range(0, len(text), _COUNTED):
-                part = text[start : start + _COUNTED]
-                count += len(tokenizer.encode(part, add_special_tokens=False))
-                if count > most:
-                    return True
-    return False
+    for text, least in (each for _, row in inputs for each in _texts(row.values())):
+        before = count
+        for start in range(0, len(text), _COUNTED):
+            part = text[start : start + _COUNTED]
+            count += len(tokenizer.encode(part, add_special_tokens=False))
+            if count > most:
+                return True
+        count = max(count, before + least)
+    return count > most
 
 
-def _texts(values: Iterable[Any]) -> Iterable[str]:
+def _texts(values: Iterable[Any]) -> Iterator[tuple[str, int]]:
+    """The texts of an input, with the tokens that each has at least."""
     for value in values:
         if isinstance(value, str):
-            yield value
+            yield value, 0
         elif isinstance(value, list):
-            # Words are counted together, as one call of the tokenizer for each would take long.
-            yield " ".join(map(str, value))
+            # Words are counted together, as one call of the tokenizer for each would take long;
+            # one without tokens of its own is still read as one.
+            yield " ".join(map(str, value)), len(value)
 
 
 def prepare(inputs: Sequence[Input]) -> list[Prepared]:

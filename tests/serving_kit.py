@@ -1,0 +1,28 @@
+"""What tests of the running service share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from adapter_stilts.serving.limits import Limits
+from adapter_stilts.serving.run import bound, server
+from adapter_stilts.serving.shelf import Shelf
+
+
+@contextmanager
+def running(shelf: Shelf, **limits: Any) -> Iterator[int]:
+    """A service on a free port, with its own thread."""
+    ready = threading.Event()
+    with bound("127.0.0.1", 0) as listening:
+        service = server(shelf, Limits(**limits), gather=0, grace=1, on_ready=ready.set)
+        thread = threading.Thread(target=service.run, args=([listening],))
+        thread.start()
+        assert ready.wait(20)
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            service.should_exit = True
+            thread.join()
