@@ -242,6 +242,12 @@ def page(record: Mapping[str, Any]) -> str:
             for kind in ("without", "with")
             for row in (each[kind],)
         ]
+    if not any(each["with"]["large"] for each in rounds):
+        lines += [
+            "",
+            "No large request was answered within its phase: beside so many others it gets one "
+            "slice of 512 tokens whenever each of them has had its turn.",
+        ]
     lines += [
         "",
         f"Machine: {record['machine']}, shared with other work (load {record['load']:.1f} at the "
