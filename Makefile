@@ -6,11 +6,23 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?= $(ADSTILTS_DATA)
 
+# Without a GPU, the CPU build of PyTorch saves gigabytes. It has an index of its own, which is given
+# seconds to answer: where it does not, the package registry's build is taken. On macOS that is the
+# CPU's anyway. `make ... CPU_INDEX=` never asks.
+CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := $(shell grep '^torch==' constraints.txt)
+
 .PHONY: demo test test-browser test-data test-slow lint format bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip -c constraints.txt
+	@if [ -n "$(CPU_INDEX)" ] && [ "$$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1; then \
+	    echo "no NVIDIA GPU here: looking for the CPU build of $(TORCH)"; \
+	    $(BIN)/python -m pip install --quiet --no-deps --index-url "$(CPU_INDEX)" \
+	        --timeout 8 --retries 0 "$(TORCH)" 2>/dev/null \
+	        || echo "$(CPU_INDEX) cannot be reached: taking the registry's build (gigabytes)"; \
+	fi
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[embedded,dev]'
 	touch $(READY)
 
