@@ -41,7 +41,8 @@ def evaluate(
         "--with",
         metavar="COMPOSITION",
         help='A module such as tydiqa, or several as in "stack(squad, tydiqa)". Repeat it to '
-        "compare; for retrieval, none is the plain backbone.",
+        'compare; for retrieval, none is the plain backbone. In "stack(lang:*, squad)", every '
+        "language has its own module.",
     ),
     langs: str = common.LANGS,
     split: str = common.SPLIT,

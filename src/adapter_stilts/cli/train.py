@@ -74,7 +74,8 @@ def train_target(
     on: str = typer.Option(
         "none",
         "--on",
-        help='What to stack the module on: a module such as squad, a composition, or "none".',
+        help="What to stack the module on: a module such as squad, a composition, none, or "
+        "'lang:*' (in quotes), the module of --source-lang.",
     ),
     fresh_head: bool = typer.Option(
         False, "--fresh-head", help="Do not start from the head of the module below."

@@ -42,6 +42,8 @@ def pull(
         UserError: no such module, no access, no connection, or a module that is refused.
         FailureError: the disk is full, or the download was damaged again and again.
     """
+    if out is not None:
+        check_replaceable(Path(out))
     folder = fetch(name)
     record = ModuleRecord.read(folder)
     if backbone:
