@@ -49,7 +49,7 @@ def test_a_module_brings_what_it_stands_on(filled: Path) -> None:
 
 def test_a_base_is_found_where_it_lies_now(filled: Path, tmp_path: Path) -> None:
     (filled / "squad").rename(filled / "renamed")
-    assert resolve("qa-on-squad").leaves["squad"].folder == filled / "renamed"
+    assert resolve("qa-on-squad").leaves["renamed"].folder == filled / "renamed"
     shutil.rmtree(filled / "renamed")
     with pytest.raises(UserError, match=r"trained on top of 'squad' \(run aaaa"):
         resolve("qa-on-squad")

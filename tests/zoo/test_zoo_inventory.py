@@ -88,7 +88,10 @@ def test_damaged_records_are_listed_with_what_is_wrong(stocked: Path) -> None:
 
 
 def test_own_modules_come_before_shared_ones(stocked: Path, tmp_path: Path) -> None:
-    assert find_module("mine") == stocked / "tiny" / "mine"
+    shared = tmp_path / "shared" / "tiny" / "mine"
+    put(stocked / "tiny" / "mine", shared, run="5" * 16)
+    assert find_module("tiny/mine") == stocked / "tiny" / "mine"
+    assert find_module("mine", "tiny") == stocked / "tiny" / "mine"
     assert find_module("theirs") == tmp_path / "shared" / "embedded" / "theirs"
     assert find_module("embedded/mine") == tmp_path / "shared" / "embedded" / "mine"
     with pytest.raises(UserError, match="did you mean 'theirs'"):

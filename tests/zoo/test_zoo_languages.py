@@ -133,7 +133,7 @@ def test_of_several_modules_of_a_language_the_usual_name_goes_first(
     shutil.rmtree(zoo / "tiny" / "lang-sw")
     assert resolve("stack(tiny/lang:sw, squad)").text == "stack(swahili, squad)"
     save_language(engine, "sw", zoo / "tiny" / "kiswahili", name="kiswahili", run="b" * 16)
-    with pytest.raises(UserError, match="several modules are for the language 'sw': choose from"):
+    with pytest.raises(UserError, match="choose from tiny/kiswahili, tiny/swahili"):
         resolve("lang:sw")
 
 

@@ -14,6 +14,11 @@ SPLIT = typer.Option("test", "--split", help="test or dev.")
 LIMIT = typer.Option(
     None, "--limit", help="Only so many examples of every language, drawn at random."
 )
-BACKBONE = typer.Option(None, "--backbone", help="Where the backbone lies now, if it has moved.")
+BACKBONE = typer.Option(
+    None,
+    "--backbone",
+    help="Whose module, where several backbones have one of that name; or where the backbone lies "
+    "now, if it has moved.",
+)
 PRECISION = typer.Option("auto", "--precision", help="Of the frozen trunk: auto, bf16 or fp32.")
 JSON = typer.Option(False, "--json", help="Print everything as JSON.")

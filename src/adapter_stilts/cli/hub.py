@@ -46,7 +46,10 @@ def push(
     private: bool = typer.Option(False, "--private", help="Make a repository only you see."),
     branch: str | None = typer.Option(None, "--branch", help="Write to this branch."),
     backbone: str | None = typer.Option(
-        None, "--backbone", help="The Hub's id of a backbone that lay in a folder here."
+        None,
+        "--backbone",
+        help="Whose module, where several have one of that name; or the Hub's id of a backbone "
+        "that lay in a folder here.",
     ),
     scores: Path | None = typer.Option(
         None, "--scores", help="A folder of `adstilts evaluate`: the card shows its scores."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from adapter_stilts.cli.evaluation_options import BACKBONE
 from adapter_stilts.cli.training_options import DATA, json_line
 from adapter_stilts.errors import UserError
 
@@ -48,9 +49,7 @@ def merge(
     budget: int = typer.Option(60, help="Weights to try at most."),
     data: str | None = DATA,
     name: str | None = typer.Option(None, "--name", help="Of the merged module."),
-    backbone: str | None = typer.Option(
-        None, "--backbone", help="Where the modules' backbone lies now, if it has moved."
-    ),
+    backbone: str | None = BACKBONE,
     precision: str = typer.Option("auto", help="Of the trunk in a search: auto, bf16 or fp32."),
     seed: int = typer.Option(0, help="Of what is drawn at random."),
     out: Path | None = typer.Option(

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from adapter_stilts.cli.evaluation_options import BACKBONE
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import printable
 
@@ -50,9 +51,7 @@ def predict(
     lang: str | None = typer.Option(
         None, "--lang", help="The input's language by ISO 639, such as sw or zh."
     ),
-    backbone: str | None = typer.Option(
-        None, "--backbone", help="Where the backbone lies now, if it has moved."
-    ),
+    backbone: str | None = BACKBONE,
     as_json: bool = typer.Option(False, "--json", help="Print JSON Lines."),
 ) -> None:
     """Use a module: answer a question, classify a pair, choose an option, tag words, embed.
@@ -85,7 +84,7 @@ def predict(
     if row and file is not None:
         raise UserError(f"--file has the inputs: leave out --{next(iter(row)).replace('_', '-')}")
     with opened(file) if file else nullcontext() as lines:
-        found = find(module, task=task)
+        found = find(module, task=task, backbone=backbone)
         kind = kind_of(found.record)
         if file and lines:
             where = STDIN_NAME if file == STDIN else file

@@ -65,7 +65,7 @@ def serve(
 
     check_precision(precision)
     for name in modules:
-        find(name)  # a wrong one is told before seconds of imports
+        find(name, backbone=backbone)  # a wrong one is told before seconds of imports
     try:
         from adapter_stilts.serving.limits import Limits
         from adapter_stilts.serving.run import bound, server

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from adapter_stilts.cli.evaluation_options import BACKBONE
 from adapter_stilts.cli.training_options import TAGS, training_options
 from adapter_stilts.errors import UserError
 
@@ -141,9 +142,7 @@ def fuse(
     ),
     source_lang: str = typer.Option("en", help="Language of the training data."),
     tags: str | None = TAGS,
-    backbone: str | None = typer.Option(
-        None, "--backbone", help="Where the modules' backbone lies now, if it has moved."
-    ),
+    backbone: str | None = BACKBONE,
     **options: Any,
 ) -> Any:
     """Learn a fusion: attention over modules, which stay as they are."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from adapter_stilts.zoo.verify import Check
 
 JSON = typer.Option(False, "--json", help="Print as JSON.")
+WHOSE = typer.Option(
+    None, "--backbone", help="Whose module, where several backbones have one of that name."
+)
 OVERWRITE = typer.Option(False, "--overwrite", help="Replace what lies at --out.")
 zoo = typer.Typer(help="The modules that are here, and those on the Hub.", no_args_is_help=True)
 
@@ -66,6 +69,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
 @zoo.command("show")
 def show(
     name: str = typer.Argument(..., help="A module: its name, folder, or Hub id."),
+    backbone: str | None = WHOSE,
     as_json: bool = typer.Option(False, "--json", help="Print the whole record as JSON."),
 ) -> None:
     """Show what a module says of itself: its record and its card."""
@@ -74,7 +78,7 @@ def show(
     from adapter_stilts.safety import printable, read_text
     from adapter_stilts.zoo.inventory import one
 
-    entry = one(name)
+    entry = one(name, backbone)
     if entry.record is None:
         raise UserError(entry.problem)
     if as_json:
@@ -102,6 +106,7 @@ def verify(
     quick: bool = typer.Option(False, "--quick", help="Only the files: load no backbone."),
     scores: bool = typer.Option(False, "--scores", help="Compute the dev scores anew."),
     data: str | None = typer.Option(None, "--data", help="Where the dev data is, as in training."),
+    backbone: str | None = WHOSE,
     as_json: bool = JSON,
 ) -> None:
     """Check hashes, shapes and backbone of modules, and with --scores that scores come again."""
@@ -111,7 +116,10 @@ def verify(
 
     if scores:
         check_where(data)
-    found = [entry for name in names for entry in locate(name)] if names else list(entries())
+    if names:
+        found = [entry for name in names for entry in locate(name, backbone)]
+    else:
+        found = list(entries(backbone=backbone or ""))
     checks = {
         str(entry.found.folder): look(entry.found.folder, load=not quick, scores=scores, data=data)
         for entry in found
@@ -135,16 +143,14 @@ def _check_row(name: str, check: Check) -> tuple[str, ...]:
 @zoo.command("remove")
 def remove(
     name: str = typer.Argument(..., help="A module of the zoo, or one pulled from the Hub."),
+    backbone: str | None = WHOSE,
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
 ) -> None:
     """Remove a module from this disk."""
     from adapter_stilts.safety import printable
     from adapter_stilts.zoo import inventory
 
-    found = inventory.locate(name)
-    if len(found) > 1 and found[0].found.place != "hub":
-        inventory.one(name)
-    for entry in found:
+    for entry in inventory.locate(name, backbone):
         needed = inventory.standing_on(entry)
         note = f" ({', '.join(needed)} will no longer work)" if needed else ""
         question = printable(f"Remove {entry.found.folder}{note}?")
@@ -163,7 +169,10 @@ def export(
     ),
     half: bool = typer.Option(False, "--half", help="Store weights in half precision."),
     backbone: str | None = typer.Option(
-        None, "--backbone", help="With --format module: the Hub's id of a backbone in a folder."
+        None,
+        "--backbone",
+        help="Whose module, where several have one of that name; with --format module also the "
+        "Hub's id of a backbone in a folder.",
     ),
     overwrite: bool = OVERWRITE,
 ) -> None:
@@ -172,7 +181,12 @@ def export(
     from adapter_stilts.zoo.find import find_module
 
     done = write(
-        find_module(name), out, library=library, half=half, backbone=backbone, overwrite=overwrite
+        find_module(name, backbone),
+        out,
+        library=library,
+        half=half,
+        backbone=backbone,
+        overwrite=overwrite,
     )
     typer.echo(f"written: {done}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.heads import check_kind
 from adapter_stilts.modules.composition import NONE
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.find import check_one_backbone
+from adapter_stilts.zoo.choice import check_one_backbone, place_of
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Resolved
@@ -29,11 +31,13 @@ class Contender:
 
     target: TargetSpec
     resolved: Resolved | None
+    given: str = ""
+    """What the user wrote, where others are canonically written in the same way."""
 
     @property
     def expression(self) -> str:
         """The composition, canonically written."""
-        return NONE if self.resolved is None else self.resolved.text
+        return NONE if self.resolved is None else self.given or self.resolved.text
 
     @property
     def identity(self) -> str:
@@ -64,25 +68,44 @@ class Contender:
         return composed
 
 
-def find_contenders(target: TargetSpec, compositions: Sequence[str]) -> list[Contender]:
+def find_contenders(
+    target: TargetSpec, compositions: Sequence[str], backbone: str | None = None
+) -> list[Contender]:
     """Finds the modules of every composition; one that is given twice counts once.
+
+    Args:
+        backbone: chooses among modules of one name.
 
     Raises:
         UserError: no composition, an unknown module, a head that does not fit the target, or
             modules of different backbones.
     """
     found: dict[str, Contender] = {}
+    written: dict[str, str] = {}
     for text in compositions:
         resolved = None
         if text.strip() != NONE:
-            resolved = resolve(text).suiting(target.head, target.labels)
+            resolved = resolve(text, backbone).suiting(target.head, target.labels)
         contender = Contender(target, resolved)
         check_kind(target, contender.expression, contender.record)
         found.setdefault(contender.identity, contender)
+        written.setdefault(contender.identity, text.strip())
     if not found:
         raise UserError(f"no composition to evaluate on {target.name}: name one")
     _check_backbones(list(found.values()))
-    return list(found.values())
+    return _told_apart(found.values(), written)
+
+
+def _told_apart(contenders: Iterable[Contender], written: Mapping[str, str]) -> list[Contender]:
+    """Modules in folders of the same name are called as they were given."""
+    found = list(contenders)
+    times = Counter(each.expression for each in found)
+    return [
+        dataclasses.replace(each, given=written[each.identity])
+        if times[each.expression] > 1
+        else each
+        for each in found
+    ]
 
 
 def _check_backbones(contenders: Sequence[Contender]) -> None:
@@ -102,12 +125,12 @@ def backbone_name(contenders: Sequence[Contender], given: str | None) -> str:
     Raises:
         UserError: nothing names one.
     """
-    if given is not None:
-        return given
     named = [each.resolved for each in contenders if each.resolved is not None]
     # A module of another program may name a folder that was its author's.
     for resolved in sorted(named, key=lambda each: not each.record.backbone.get("fingerprint")):
-        return resolved.backbone
+        return place_of(given, resolved.backbone)
+    if given is not None:
+        return given
     raise UserError("composition 'none' has no module that names a backbone: give --backbone")
 
 

@@ -71,7 +71,7 @@ def _each(
     folders = []
     for language in languages:
         try:
-            code = _module_language(target, language)
+            code = _module_language(target, language, options["backbone"])
         except UserError as error:
             missing[language] = str(error)
             continue
@@ -103,7 +103,7 @@ def _each(
     )
 
 
-def _module_language(target: TargetSpec, language: str) -> str:
+def _module_language(target: TargetSpec, language: str, backbone: str | None) -> str:
     """The code of the language whose module is used: of `pt-BR`, else of `pt`.
 
     Of a pair such as en-de, the first is the language that is read most.
@@ -114,7 +114,7 @@ def _module_language(target: TargetSpec, language: str) -> str:
     broad = language.partition("-")[0]
     if language not in target.others:
         with suppress(UserError):
-            find_language(f"lang:{language}")
+            find_language(f"lang:{language}", backbone)
             return language
-    find_language(f"lang:{broad}")
+    find_language(f"lang:{broad}", backbone)
     return broad

@@ -13,6 +13,7 @@ from adapter_stilts.evaluation.explanation import Explanation
 from adapter_stilts.modules.composition import canonical, fusings, fusions
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Resolved
 
@@ -51,7 +52,8 @@ def explain(
         task: the target whose texts are read. Default: the one the fusion was learnt on.
         langs, split, data: as in `evaluate`.
         limit: that many examples of every language, drawn at random.
-        backbone: where the backbone lies, if not where it lay when the modules were trained.
+        backbone: chooses among modules of one name; and where the backbone lies, if not where it
+            lay when the modules were trained.
         precision: of the trunk: `fp32`, `bf16` or `auto`.
         batch_tokens: padded tokens a batch at most; None: what suits the device.
         on_language: told when a language is done.
@@ -62,13 +64,13 @@ def explain(
     """
     target = get_target(task) if task else None
     check_precision(precision)
-    resolved = resolve(composition)
+    resolved = resolve(composition, backbone)
     _check_fuses(resolved)
     target = target or _task_of(resolved)
     chosen = asked_split(target, split)
     asked = asked_languages(target, langs, chosen, data)
     read = read_data(target, asked, chosen, data, limit=limit)
-    place = find_backbone(backbone or resolved.backbone)
+    place = find_backbone(place_of(backbone, resolved.backbone))
     from adapter_stilts.backbones import default_device
     from adapter_stilts.modules.engine import load_engine
 

@@ -61,7 +61,8 @@ def evaluate(
         data: as in `load_examples`.
         out: folder of the predictions; of several compositions, the folder of their folders.
             Default: `predictions/BACKBONE/COMPOSITION`.
-        backbone: where the backbone lies, if not where it lay when the modules were trained.
+        backbone: chooses among modules of one name; and where the backbone lies, if not where it
+            lay when the modules were trained.
         tags: a tag set of one's own in place of the task's, as the modules were trained with.
         limit: evaluate that many examples of every language, drawn at random.
         precision: of the trunk: `fp32`, `bf16` or `auto`.
@@ -105,7 +106,7 @@ def evaluate(
         options |= {"pooling": pooling, "layer_from": layer_from, "overwrite": overwrite}
         options |= {"flat": flat, "on_language": on_language, "on_examples": on_examples}
         return evaluate_each(evaluate, target, compositions, asked, out, options)
-    contenders = find_contenders(target, compositions)
+    contenders = find_contenders(target, compositions, backbone)
     name = backbone_name(contenders, backbone)
     places = folders(contenders, out, name, limit)
     for place in places:

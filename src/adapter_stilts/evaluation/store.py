@@ -22,7 +22,7 @@ from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.environment import machine, versions
-from adapter_stilts.zoo.find import same_backbone
+from adapter_stilts.zoo.choice import same_backbone
 from adapter_stilts.zoo.record import sha256
 
 RECORD = "evaluation.json"

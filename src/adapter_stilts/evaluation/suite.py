@@ -119,7 +119,7 @@ def evaluate_suite(
     """
     targets = suite_targets(suite)
     chosen = _chosen(suite, targets, with_map)
-    contenders = {name: _find(targets[name], text) for name, text in chosen.items()}
+    contenders = {name: _find(targets[name], text, backbone) for name, text in chosen.items()}
     # Before the first task takes its hours.
     first = next(iter(contenders.values()))
     place = backbone_slug(first[0], backbone_name(first, backbone))
@@ -148,10 +148,10 @@ def evaluate_suite(
     return SuiteEvaluation(aggregate(suite, scores, languages), evaluations, missing, folder)
 
 
-def _find(target: TargetSpec, text: str) -> list[Contender]:
+def _find(target: TargetSpec, text: str, backbone: str | None) -> list[Contender]:
     """The contender of one task; a mistake names the task, as the map has a line for each."""
     try:
-        return find_contenders(target, [text])
+        return find_contenders(target, [text], backbone)
     except UserError as error:
         error.args = (f"{target.name}: {error}",)
         raise

@@ -16,8 +16,8 @@ from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.safety import first_line, printable
 from adapter_stilts.serving.schema import About
 from adapter_stilts.tasks.registry import get_trained, target_tasks
+from adapter_stilts.zoo.choice import distinct_modules, is_of, place_of, same_backbone
 from adapter_stilts.zoo.composed import load_resolved
-from adapter_stilts.zoo.find import same_backbone
 from adapter_stilts.zoo.inputs import ALIASES, FIELDS, OPTIONAL
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.places import Found, found_modules
@@ -164,17 +164,18 @@ def stock(
 
     Args:
         names: modules or compositions.
-        backbone: which one; None: that of the modules.
+        backbone: which one, and so which of several modules of one name; None: that of the
+            modules.
         zoo: offer all modules that are here for the backbone as well.
         most: modules and compositions in memory at the same time.
 
     Raises:
         UserError: no module, an unknown or damaged one, one without a head, or several backbones.
     """
-    offers = [offer for name in names for offer in offers_of(name)]
+    offers = [offer for name in names for offer in offers_of(name, backbone)]
     if len(offers) > most:
         raise UserError(f"{len(offers)} modules are more than --max-modules {most}: raise it")
-    chosen = backbone or (offers[0].resolved.backbone if offers else _only_backbone())
+    chosen = place_of(backbone, offers[0].resolved.backbone) if offers else _zoo_backbone(backbone)
     engine = load_engine(find_backbone(chosen), precision=precision, device=default_device())
     shelf = Shelf(engine, offers, most=most)
     for name in list(shelf.offers):
@@ -188,13 +189,15 @@ def stock(
     return shelf
 
 
-def offers_of(name: str) -> list[Offer]:
+def offers_of(name: str, backbone: str | None = None) -> list[Offer]:
     """What a name, folder, Hub id or composition offers: one module, or one a task it has.
+
+    `backbone` chooses among modules of one name.
 
     Raises:
         UserError: as `resolve`; or it has no head.
     """
-    resolved = resolve(name)
+    resolved = resolve(name, backbone)
     record = resolved.record
     if record.head == NO_HEAD:
         raise UserError(
@@ -232,12 +235,17 @@ def _left_out(name: str) -> Iterator[None]:
         logger.warning("module %s is left out: %s", printable(name), first_line(error))
 
 
-def _only_backbone() -> str:
+def _zoo_backbone(wanted: str | None) -> str:
+    """The backbone of the modules that are here; where they have several, the one wanted."""
     found: set[str] = set()
     for place, record in _records():
+        if wanted and not is_of(place, wanted):
+            continue
         with _left_out(place.name):
             leaf = {record.name: Leaf(place.folder, record)}
             found.add(Resolved(record.name, leaf).backbone)
+    if wanted:
+        return place_of(wanted, min(found)) if found else wanted
     if len(found) != 1:
         what = f"modules are here for {', '.join(sorted(found))}" if found else "no module is here"
         raise UserError(f"{what}: choose with --backbone, or name modules (--with)")
@@ -253,6 +261,7 @@ def _add_zoo(shelf: Shelf) -> None:
         with _left_out(each.name):
             if same_backbone(record.backbone, own):
                 fitting.append(each)
+    fitting = distinct_modules(fitting)
     short = Counter(each.folder.name for each in fitting)
     for each in fitting:
         is_short = each.place != "hub" and short[each.folder.name] == 1

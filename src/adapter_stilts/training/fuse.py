@@ -14,6 +14,7 @@ from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.run import Trained, train_adapter
 from adapter_stilts.training.target import source_language
+from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolved import Resolved
 from adapter_stilts.zoo.sources import all_sources, resolve_sources
 
@@ -50,7 +51,7 @@ def fuse(
             else it is that of the first such source, by name.
         source_lang: the language of the training data.
         tags: for tagging, a tag set of the user's own in place of the task's.
-        backbone: where the modules' backbone lies, if it has moved.
+        backbone: chooses among modules of one name; and where it lies, if it has moved.
         options: as for `train_adapter`; `rank` is that of queries and keys.
 
     Raises:
@@ -70,16 +71,17 @@ def fuse(
         **{k: v for k, v in options.items() if v is not None},
     }
     given["method"] = f"fusion-{kind}"
-    given["backbone"] = backbone or on.backbone
+    given["backbone"] = place_of(backbone, on.backbone)
     return train_adapter(Lesson((stages[-1],), on, fresh_head, fuses=True), **given)
 
 
 def _sources(sources: Sequence[str] | str, method: str | None, backbone: str | None) -> Resolved:
     if sources == ALL:
-        return resolve_sources(all_sources(get_method(method or DEFAULT_METHOD).name, backbone))
+        kind = get_method(method or DEFAULT_METHOD).name
+        return resolve_sources(all_sources(kind, backbone), backbone)
     if method:
         raise UserError("a fusion has no method: it takes that of its modules (see --kind)")
-    return resolve_sources([sources] if isinstance(sources, str) else sources)
+    return resolve_sources([sources] if isinstance(sources, str) else sources, backbone)
 
 
 def _stages(

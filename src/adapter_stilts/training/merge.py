@@ -20,6 +20,7 @@ from adapter_stilts.training.merge_head import Plan, check_search, heads_of
 from adapter_stilts.training.naming import default_folder
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.unfinished import check_free
+from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import is_module_folder, resolve
 from adapter_stilts.zoo.resolved import Leaf, Resolved
 
@@ -71,7 +72,7 @@ def merge(
         budget: weights to try at most.
         data: where the target's data is, as for `train_adapter`.
         name: what the module is called; by default what was merged.
-        backbone: where the modules' backbone lies, if it has moved.
+        backbone: chooses among modules of one name; and where it lies, if it has moved.
         precision: of the trunk in a search.
         seed: of what is drawn at random: values to drop, examples, weights to try.
         out: folder of the module; by default `ZOO/BACKBONE/NAME`.
@@ -91,8 +92,9 @@ def merge(
         check_search(plan, method, len(sources))
     kept = 0.0 if density is None else checked_density(density)
     given = Terms(tuple(weights or ()), kept, lora, rank, seed if method.chance else 0)
-    resolved = _resolve(sources, method.name, checked(method, given, len(sources)))
-    place = backbone or resolved.backbone
+    terms = checked(method, given, len(sources))
+    resolved = _resolve(sources, method.name, terms, backbone)
+    place = place_of(backbone, resolved.backbone)
     found = find_backbone(place)
     name = _name(name, resolved)
     folder = Path(out) if out else default_folder(found, name, None)
@@ -124,12 +126,12 @@ def _target(search: bool, target: str | None) -> TargetSpec | None:
     return get_target(target) if target is not None else None
 
 
-def _resolve(sources: Sequence[str], how: str, terms: Terms) -> Resolved:
+def _resolve(sources: Sequence[str], how: str, terms: Terms, backbone: str | None) -> Resolved:
     parts = [source if is_module_folder(source) else parse(source) for source in sources]
     for part in parts:
         if isinstance(part, Call) and part.terms is None:
             raise UserError(f"'{part}': single modules and merges of them can be merged")
-    return resolve(canonical(merged(how, parts, terms)))
+    return resolve(canonical(merged(how, parts, terms)), backbone)
 
 
 def _name(given: str | None, resolved: Resolved) -> str:

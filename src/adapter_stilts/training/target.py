@@ -18,6 +18,7 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import module_folder
 from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import resolve
 
 
@@ -46,7 +47,7 @@ def train_target(
         source_lang: the language of the training data (Turc et al. 2021).
         train_file: the user's own rows in place of the (last stage's) training data, in one of
             the task's formats, for example machine-translated data.
-        backbone: by default that of `on`, or XLM-R Large.
+        backbone: by default that of `on`, or XLM-R Large; chooses among modules of one name.
         tags: for tagging, a tag set of the user's own in place of the task's.
         options: as for `train_adapter`.
 
@@ -60,8 +61,9 @@ def train_target(
     source_lang = source_language(target, source_lang, options.get("data"))
     stages = target.trained_in(source_lang)
     on = on.replace(EACH_LANGUAGE, f"lang:{source_lang}")
-    below = resolve(on) if on.strip() != NONE else None
-    options["backbone"] = backbone or (below.backbone if below else DEFAULT_BACKBONE)
+    default = backbone or DEFAULT_BACKBONE
+    below = resolve(on, backbone) if on.strip() != NONE else None
+    options["backbone"] = place_of(backbone, below.backbone) if below else default
     lesson = Lesson(
         (stages[-1],), below, fresh_head, None, Path(train_file) if train_file else None
     )

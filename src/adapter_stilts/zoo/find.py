@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import get_target, get_task
+from adapter_stilts.zoo.choice import choose
 from adapter_stilts.zoo.foreign_folder import adopt_folder, is_foreign
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.languages import find_language, is_language
@@ -17,26 +16,26 @@ from adapter_stilts.zoo.places import by_name, found_modules, has_record
 from adapter_stilts.zoo.record import RECORD
 
 
-def find_module(name: str) -> Path:
+def find_module(name: str, backbone: str | None = None) -> Path:
     """The folder of a module: a path, a name in a zoo (`squad`, `embedded/squad`), a Hub id.
+
+    `backbone` chooses among modules of one name.
 
     `lang:sw` is the module of a language. A folder that plain `adapters` or `peft` wrote is copied
     to the cache, where it gets a record. A Hub id (`someone/xlmr-squad`, with `@revision` if need
     be) is pulled where it is not here.
 
     Raises:
-        UserError: there is none, or several backbones have one of that name.
+        UserError: there is none, none for the backbone, or several backbones have one of that
+            name and none was chosen.
     """
     if has_record(Path(name)):
         return Path(name)
     if is_language(name):
-        return find_language(name)
+        return find_language(name, backbone)
     found = by_name(name)
-    if len(found) == 1:
-        return found[0].folder
     if found:
-        options = ", ".join(each.name for each in found)
-        raise UserError(f"module '{name}' exists for several backbones: choose from {options}")
+        return choose(name, found, backbone).folder
     if is_foreign(Path(name)):
         return adopt_folder(Path(name))
     if Path(name).is_dir():
@@ -62,39 +61,3 @@ def _way_to_have(name: str) -> str:
         with contextlib.suppress(UserError):
             return f"train it with `adstilts {command} {get(name).name}`"
     return "`adstilts zoo list` shows what is here"
-
-
-def check_one_backbone(made_for: Sequence[tuple[str, Mapping[str, str]]], remedy: str = "") -> None:
-    """Refuses modules that cannot be in one model: each is named beside the backbone it has.
-
-    All pairs are compared: a module of another program, without a fingerprint, can go with
-    either of two that do not go together.
-
-    Raises:
-        UserError: names the first two that were made for different backbones.
-    """
-    for place, (name, backbone) in enumerate(made_for):
-        for earlier, other in made_for[:place]:
-            if not same_backbone(other, backbone):
-                raise UserError(
-                    f"'{earlier}' was made for backbone {_called(other)}, '{name}' for "
-                    f"{_called(backbone)}{remedy}"
-                )
-
-
-def _called(backbone: Mapping[str, str]) -> str:
-    known = backbone.get("fingerprint", "")
-    return f"'{backbone.get('name')}'" + (f" ({known})" if known else "")
-
-
-def same_backbone(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether two modules were made for the same weights, as far as is known.
-
-    Modules of other programs have no fingerprint: the Hub's names decide, and then the shapes.
-    """
-    prints = {each.get("fingerprint", "") for each in (one, other)}
-    if "" not in prints:
-        return len(prints) == 1
-    names = {hub_id(each.get("name", "")).lower() for each in (one, other)}
-    local = any("/" not in name or name.startswith((".", "/", "~")) for name in names)
-    return len(names) == 1 or (local and EMBEDDED not in names)

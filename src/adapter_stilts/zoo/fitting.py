@@ -7,7 +7,7 @@ from collections import Counter
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import FUSING, Expression, canonical, leaves, renamed, top
 from adapter_stilts.modules.stacking import check_fusable, check_stackable
-from adapter_stilts.zoo.find import check_one_backbone
+from adapter_stilts.zoo.choice import check_one_backbone
 from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes
 from adapter_stilts.zoo.resolved import Resolved
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import pulled_dir, zoo_dir
+from adapter_stilts.zoo.choice import choose, is_of
 from adapter_stilts.zoo.hub.ids import is_hub_id
+from adapter_stilts.zoo.languages import find_language, is_language
 from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.stand_in import licence_of, tasks_of
@@ -86,7 +88,9 @@ def entries(*, backbone: str = "", task: str = "", language: str = "") -> Iterat
         if entry.record is None:
             if not (backbone or task or language):
                 yield entry
-        elif _fits(entry.record, backbone=backbone, task=task, language=language):
+        elif (not backbone or is_of(found, backbone)) and _fits(
+            entry.record, task=task, language=language
+        ):
             yield entry
 
 
@@ -97,11 +101,7 @@ def _entry(found: Found) -> Entry:
         return Entry(found, None, str(error))
 
 
-def _fits(record: ModuleRecord, *, backbone: str, task: str, language: str) -> bool:
-    name = record.backbone.get("name", "").partition("@")[0]
-    wanted = backbone.partition("@")[0]
-    if wanted and wanted not in (name, name.rpartition("/")[2]) and not name.endswith(f"/{wanted}"):
-        return False
+def _fits(record: ModuleRecord, *, task: str, language: str) -> bool:
     if task and not any(_same_task(task, own) for own in _tasks(record)):
         return False
     return not language or language_of(record) == language
@@ -117,24 +117,33 @@ def _same_task(wanted: str, own: str) -> bool:
     return plain[0] == plain[1] or plain[1].startswith(f"{plain[0]}.")
 
 
-def locate(name: str) -> list[Entry]:
+def locate(name: str, backbone: str | None = None) -> list[Entry]:
     """The modules of a name: a folder, a name in a zoo, or what was pulled of a Hub id.
 
     A Hub id without a commit stands for every commit of it that is here. The Hub is not asked.
 
+    Args:
+        backbone: chooses among modules of one name.
+
     Raises:
-        UserError: there is none.
+        UserError: there is none, none for that backbone, or several backbones have one of that
+            name and none was chosen.
     """
     if has_record(Path(name)):
         return [_entry(next((each for each in found_modules() if _same(each, name)), _own(name)))]
+    if is_language(name):
+        return locate(str(find_language(name, backbone)))
     named = by_name(name)
-    if not named:
+    if named:
+        named = [choose(name, named, backbone, strict=True)]
+    else:
         repo, _, commit = name.partition("@")
         named = [
             each
             for each in found_modules()
             if each.place == "hub" and each.name == repo and each.folder.name.startswith(commit)
         ]
+        named = [each for each in named if not backbone or is_of(each, backbone)]
     if named:
         return [_entry(each) for each in named]
     near = suggest(name, {each for found in found_modules() for each in _names(found)})
@@ -144,13 +153,13 @@ def locate(name: str) -> list[Entry]:
     raise UserError(f"no module '{name}' is here: {way}")
 
 
-def one(name: str) -> Entry:
+def one(name: str, backbone: str | None = None) -> Entry:
     """The module of that name.
 
     Raises:
         UserError: there is none, or several.
     """
-    found = locate(name)
+    found = locate(name, backbone)
     if len(found) > 1:
         options = ", ".join(_full_name(each.found) for each in found)
         raise UserError(f"several modules are called '{name}': choose from {options}")

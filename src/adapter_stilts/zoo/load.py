@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import HeadKind
+from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
 from adapter_stilts.zoo.resolved import Resolved
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from adapter_stilts.zoo.module import Module
 
 
-def find(name: str | Path, *, task: str | None = None) -> Resolved:
+def find(name: str | Path, *, task: str | None = None, backbone: str | None = None) -> Resolved:
     """The modules that a name, a folder or an expression stands for; see `load`."""
-    return (resolve(name) if isinstance(name, str) else resolve_folder(name)).choosing(task)
+    found = resolve(name, backbone) if isinstance(name, str) else resolve_folder(name)
+    return found.choosing(task)
 
 
 def kind_of(record: ModuleRecord) -> HeadKind:
@@ -54,7 +56,8 @@ def load(
         name: a folder, a name in the zoo, or an expression such as `stack(squad, tydiqa)`. A
             module trained on top of others brings these with it. Or what `find` made of one.
         task: whose head is used, of a module of several tasks.
-        backbone: where the backbone lies, if not where it lay when the module was trained.
+        backbone: chooses among modules of one name; and where the backbone lies, if not where it
+            lay when the module was trained.
         precision: of the trunk: `fp32`, `bf16` or `auto`.
 
     Raises:
@@ -62,8 +65,11 @@ def load(
             head for the task.
     """
     check_precision(precision)
-    resolved = find(name, task=task) if not isinstance(name, Resolved) else name.choosing(task)
-    found = find_backbone(backbone or resolved.backbone)
+    if isinstance(name, Resolved):
+        resolved = name.choosing(task)
+    else:
+        resolved = find(name, task=task, backbone=backbone)
+    found = find_backbone(place_of(backbone, resolved.backbone))
     from adapter_stilts.backbones import default_device
     from adapter_stilts.modules.engine import load_engine
     from adapter_stilts.zoo.composed import load_resolved

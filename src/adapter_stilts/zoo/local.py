@@ -20,7 +20,7 @@ from adapter_stilts.paths import atomic_folder
 from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.card import write_card
-from adapter_stilts.zoo.find import same_backbone
+from adapter_stilts.zoo.choice import same_backbone
 from adapter_stilts.zoo.record import ModuleRecord
 
 

@@ -66,18 +66,18 @@ def _below(zoo: Path) -> list[Path]:
 
 
 def by_name(name: str) -> list[Found]:
-    """The modules of a name (`squad`, `embedded/squad`) in the first place that has any."""
-    places: dict[Place, list[Found]] = {"zoo": [], "shared": []}
-    for found in found_modules():
-        if found.place != "hub" and name in (found.folder.name, found.name):
-            places[found.place].append(found)
-    return places["zoo"] or places["shared"]
+    """The modules of a name (`squad`, `embedded/squad`), those of the user's zoo first."""
+    return [
+        found
+        for found in found_modules()
+        if found.place != "hub" and name in (found.folder.name, found.name)
+    ]
 
 
-def readable() -> Iterator[tuple[Path, ModuleRecord]]:
+def readable() -> Iterator[tuple[Found, ModuleRecord]]:
     """Every module that can be read; the same run in a second place is passed over."""
     seen: dict[str, Place] = {}
     for found in found_modules():
         record = found.record()
         if record and seen.setdefault(record.run, found.place) == found.place:
-            yield found.folder, record
+            yield found, record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
@@ -22,49 +22,51 @@ from adapter_stilts.modules.composition import (
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.paths import zoo_dir
+from adapter_stilts.zoo.choice import choose, same_backbone
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.fitting import checked
 from adapter_stilts.zoo.foreign_folder import is_foreign
 from adapter_stilts.zoo.languages import is_language
-from adapter_stilts.zoo.places import has_record, readable
+from adapter_stilts.zoo.names import usual_folder
+from adapter_stilts.zoo.places import Found, has_record, readable
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolved import Leaf, Resolved
 
 
-def resolve(text: str) -> Resolved:
+def resolve(text: str, backbone: str | None = None) -> Resolved:
     """Finds every module of a composition.
 
     A name alone stands for the module's whole composition: `tydiqa-on-squad` for
     `stack(squad, tydiqa)`. A composition that a module of the zoo was trained in stands for that
-    module; otherwise every name is looked up for itself. After a colon, `multitask:squad` chooses
-    a head of a module of several tasks; `lang:sw` is the module of a language.
+    module (of several seeds, for the one in the usual folder); otherwise every name is looked up
+    for itself. After a colon, `multitask:squad` chooses a head of a module of several tasks;
+    `lang:sw` is the module of a language.
+
+    Args:
+        backbone: chooses among modules of one name.
 
     Raises:
-        UserError: a syntax error, an unknown module, a base that is not there, or modules of
-            different backbones.
+        UserError: a syntax error, an unknown module, a name that several backbones have where
+            none was chosen, a base that is not there, or modules of different backbones.
     """
     if is_module_folder(text):
         return resolve_folder(find_module(text))
     if not is_language(text) and (chosen := re.fullmatch(r"(.*\S):([\w+-]+)\s*", text)):
-        return resolve(chosen[1]).choosing(chosen[2])
+        return resolve(chosen[1], backbone).choosing(chosen[2])
     expression = text.strip() if _is_path(text) else parse(text)
     if isinstance(expression, str):
-        return resolve_folder(find_module(expression))
-    trained = list(_trained_as(expression))
-    if len(trained) > 1:
-        options = ", ".join(str(leaf.folder) for leaf in trained)
-        raise UserError(f"several modules are '{canonical(expression)}': choose from {options}")
-    if trained:
-        return _whole(trained[0])
+        return resolve_folder(find_module(expression, backbone))
+    if trained := _trained_as(expression, backbone):
+        return _whole(trained)
     found: dict[str, Leaf] = {}
-    for name, leaf in _named_in(expression):
+    for name, leaf in _named_in(expression, backbone):
         if found.setdefault(name, leaf).record.run != leaf.record.run:
             raise UserError(
                 f"composition '{canonical(expression)}': '{name}' stands for "
                 f"{found[name].folder} and for {leaf.folder}: write folders in place of names"
             )
-    named = _by_record_name(expression, found)
-    return checked(_with_fusions(_without_names_of_fusions(named)))
+    named = _by_folder_name(expression, found, backbone)
+    return checked(_with_fusions(_without_names_of_fusions(named), backbone))
 
 
 def is_module_folder(text: str) -> bool:
@@ -80,17 +82,16 @@ def _is_path(text: str) -> bool:
         return False
 
 
-def _named_in(expression: Expression) -> Iterator[tuple[str, Leaf]]:
+def _named_in(expression: Expression, backbone: str | None) -> Iterator[tuple[str, Leaf]]:
     """Every name in an expression with its module; a stack that was trained names its own."""
     if isinstance(expression, str):
-        yield expression, _leaf(find_module(expression))
+        yield expression, _leaf(find_module(expression, backbone))
         return
-    trained = list(_trained_as(expression))
-    if len(trained) == 1:
-        yield from _whole(trained[0]).leaves.items()
+    if trained := _trained_as(expression, backbone):
+        yield from _as_recorded(trained).leaves.items()
         return
     for part in expression.parts:
-        yield from _named_in(part)
+        yield from _named_in(part, backbone)
 
 
 def _without_names_of_fusions(resolved: Resolved) -> Resolved:
@@ -117,7 +118,7 @@ def _without_names_of_fusions(resolved: Resolved) -> Resolved:
     return Resolved(in_order(opened(resolved.expression, meaning)), found)
 
 
-def _with_fusions(resolved: Resolved) -> Resolved:
+def _with_fusions(resolved: Resolved, backbone: str | None) -> Resolved:
     """Finds, for every fusion in the expression, the one module that has learnt it.
 
     Raises:
@@ -129,24 +130,35 @@ def _with_fusions(resolved: Resolved) -> Resolved:
         if each.by:
             continue
         written = canonical(each)
-        runs = {resolved.leaves[name].record.run for name in leaves(each) if name != each.by}
+        over = _over_runs(each, {name: resolved.leaves[name].record.run for name in leaves(each)})
         found = [
-            leaf
-            for leaf in zoo_modules()
-            if leaf.record.composition == written
-            and {base["run"] for base in leaf.record.bases.values()} == runs
+            place
+            for place, record in readable()
+            if is_fusion(record.method) and _fused_runs(record) == over
         ]
         if not found:
             sources = " ".join(map(_argument, each.parts))
             raise UserError(
                 f"no fusion of {sources} has been learnt: `adstilts fuse {sources} --target ...`"
             )
-        if len(found) > 1:
-            options = ", ".join(leaf.folder.name for leaf in found)
-            raise UserError(f"several fusions are '{written}': choose from {options}")
-        names[written] = found[0].record.name
-        leaves_[found[0].record.name] = found[0]
+        leaf = _leaf(choose(written, _usual(found), backbone).folder)
+        names[written] = leaf.name
+        leaves_[leaf.name] = leaf
     return Resolved(learnt(resolved.expression, names), leaves_)
+
+
+def _over_runs(expression: Expression, runs: Mapping[str, str]) -> str:
+    """An expression over the runs of its modules, whatever these are called."""
+    return canonical(in_order(renamed(expression, runs.__getitem__)))
+
+
+def _fused_runs(record: ModuleRecord) -> str:
+    """What a fusion fuses, over runs; an empty text where its record does not say."""
+    try:
+        runs = {name: base["run"] for name, base in record.bases.items()}
+        return _over_runs(parse(record.composition), runs)
+    except (UserError, KeyError):
+        return ""
 
 
 def _argument(part: Expression) -> str:
@@ -169,20 +181,44 @@ def _leaf(folder: Path) -> Leaf:
 
 def zoo_modules() -> Iterator[Leaf]:
     """Every module in the zoo."""
-    for folder, record in readable():
-        yield Leaf(folder, record)
+    for found, record in readable():
+        yield Leaf(found.folder, record)
 
 
-def _trained_as(expression: Call) -> Iterator[Leaf]:
-    """Modules of the zoo that were trained in exactly this composition."""
+def _trained_as(expression: Call, backbone: str | None) -> Leaf | None:
+    """The module of the zoo that was trained in exactly this composition.
+
+    Raises:
+        UserError: several were, and none of them lies in the usual folder.
+    """
     written = canonical(expression)
-    for leaf in zoo_modules():
-        if leaf.record.composition == written and leaf.record.name == top(expression):
-            yield leaf
+    found = [
+        place
+        for place, record in readable()
+        if record.composition == written and record.name == top(expression)
+    ]
+    return _leaf(choose(written, _usual(found), backbone).folder) if found else None
+
+
+def _usual(found: Sequence[Found]) -> list[Found]:
+    """Of several modules for one backbone, those in the usual folder, if there are any."""
+    usual = [each for each in found if each.folder.name == usual_folder(_leaf(each.folder).record)]
+    backbones = [_leaf(each.folder).record.backbone for each in usual]
+
+    def beside_usual(each: Found) -> bool:
+        own = _leaf(each.folder).record.backbone
+        return any(same_backbone(own, other) for other in backbones)
+
+    return [each for each in found if each in usual or not beside_usual(each)]
 
 
 def _whole(leaf: Leaf) -> Resolved:
     """The module in the composition it was trained in."""
+    return _called_by_folders(_as_recorded(leaf))
+
+
+def _as_recorded(leaf: Leaf) -> Resolved:
+    """The same, over the names that its record has."""
     record = leaf.record
     fused = {base["fuses"]: name for name, base in record.bases.items() if "fuses" in base}
     if is_fusion(record.method):
@@ -192,6 +228,15 @@ def _whole(leaf: Leaf) -> Resolved:
         name: leaf if name == record.name else _base(leaf, name) for name in leaves(expression)
     }
     return checked(Resolved(expression, found))
+
+
+def _called_by_folders(resolved: Resolved) -> Resolved:
+    """The same over the modules' own names, where these are distinct."""
+    own = {name: leaf.name for name, leaf in resolved.leaves.items()}
+    if len(set(own.values())) < len(own):
+        return resolved
+    named = in_order(renamed(resolved.expression, own.__getitem__))
+    return Resolved(named, {own[name]: leaf for name, leaf in resolved.leaves.items()})
 
 
 def _base(leaf: Leaf, name: str) -> Leaf:
@@ -212,10 +257,18 @@ def _base(leaf: Leaf, name: str) -> Leaf:
     )
 
 
-def _by_record_name(expression: Expression, found: Mapping[str, Leaf]) -> Resolved:
-    """The expression over the modules' own names, where these are distinct."""
-    own = {given: leaf.record.name for given, leaf in found.items()}
-    if len(set(own.values())) < len(own):
-        own = {given: given for given in found}
-    named = in_order(renamed(expression, own.__getitem__))
-    return Resolved(named, {own[given]: leaf for given, leaf in found.items()})
+def _by_folder_name(
+    expression: Expression, found: Mapping[str, Leaf], backbone: str | None
+) -> Resolved:
+    """The expression over the modules' own names, where these are distinct and mean the same."""
+    given = Resolved(in_order(expression), found)
+    named = _called_by_folders(given)
+    if isinstance(named.expression, Call) and named.expression != given.expression:
+        runs = {leaf.record.run for leaf in named.leaves.values()}
+        try:
+            trained = _trained_as(named.expression, backbone)
+        except UserError:
+            return given
+        if trained and trained.record.run not in runs:
+            return given
+    return named

@@ -20,8 +20,10 @@ from adapter_stilts.modules.composition import (
     top,
 )
 from adapter_stilts.modules.heads import head_name
+from adapter_stilts.paths import pulled_dir
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.merged import merged_record
+from adapter_stilts.zoo.names import called
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
@@ -31,6 +33,12 @@ class Leaf:
 
     folder: Path
     record: ModuleRecord
+
+    @property
+    def name(self) -> str:
+        """What it is called in compositions: its folder's name."""
+        pulled = self.folder.parent.parent.resolve() == pulled_dir().resolve()
+        return called(self.folder, self.record, pulled=pulled)
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,22 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapter_stilts.backbones import Backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import fused, renamed
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import intermediate_tasks
+from adapter_stilts.zoo.choice import is_of
 from adapter_stilts.zoo.fitting import checked
-from adapter_stilts.zoo.resolve import resolve, zoo_modules
+from adapter_stilts.zoo.names import usual_folder
+from adapter_stilts.zoo.places import readable
+from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Leaf, Resolved
 
 
-def resolve_sources(names: Sequence[str]) -> Resolved:
+def resolve_sources(names: Sequence[str], backbone: str | None = None) -> Resolved:
     """The modules, or stacks of modules, that a new fusion is to fuse.
+
+    `backbone` chooses among modules of one name.
 
     Raises:
         UserError: as `resolve`; or only one is named, or they are of different kinds.
@@ -29,7 +33,7 @@ def resolve_sources(names: Sequence[str]) -> Resolved:
         commas = any("," in name and "(" not in name for name in names)
         hint = ": put spaces between their names, no commas" if commas else ""
         raise UserError(f"a fusion needs at least 2 modules{hint}")
-    return checked(_side_by_side([resolve(name) for name in names]))
+    return checked(_side_by_side([resolve(name, backbone) for name in names]))
 
 
 def _side_by_side(parts: Sequence[Resolved]) -> Resolved:
@@ -59,6 +63,8 @@ def _side_by_side(parts: Sequence[Resolved]) -> Resolved:
 def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
     """The folders of all modules of intermediate tasks in the zoo that are of one method.
 
+    Of several for one task it is the one with the lowest seed.
+
     Args:
         backbone: chooses where there are modules for several.
 
@@ -66,18 +72,26 @@ def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
         UserError: fewer than two, or modules of several backbones; says what is there.
     """
     found: dict[tuple[str, str], dict[str, Leaf]] = defaultdict(dict)
-    for leaf in zoo_modules():
-        record = leaf.record
-        if record.task in intermediate_tasks() and not record.bases:
-            found[leaf.folder.parent.name, record.method].setdefault(record.run, leaf)
+    slugs: dict[str, str] = {}
+    moved = bool(backbone) and Path(str(backbone)).expanduser().is_dir()
+    fitting = set()
+    for place, record in readable():
+        if record.task not in intermediate_tasks() or record.bases or place.place == "hub":
+            continue
+        own = bool(backbone) and is_of(place, str(backbone))
+        if backbone and not (own or moved):
+            continue
+        slug = place.folder.parent.name
+        slug = slugs.setdefault(record.backbone.get("fingerprint") or slug, slug)
+        fitting |= {slug} if own else set()
+        leaf, of_task = Leaf(place.folder, record), found[slug, record.method]
+        if _rank(leaf) < _rank(of_task.setdefault(record.task, leaf)):
+            of_task[record.task] = leaf
     chosen = {
         slug: sorted(str(leaf.folder) for leaf in leaves.values())
         for (slug, kind), leaves in found.items()
-        if kind == method
+        if kind == method and (slug in fitting or not fitting)
     }
-    if len(chosen) > 1 and backbone:
-        slug = Backbone(backbone.partition("@")[0], Path()).slug
-        chosen = {slug: chosen[slug]} if slug in chosen else chosen
     if len(chosen) > 1:
         raise UserError(
             f"--all: {method} modules are there for several backbones ({', '.join(chosen)}): give "
@@ -94,3 +108,10 @@ def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
             f"{zoo_dir()}; there {'is ' + there if there else 'are none'} (--method chooses)"
         )
     return tuple(folders)
+
+
+def _rank(leaf: Leaf) -> tuple[int, bool, str]:
+    """Of modules of one task the lowest seed goes first, then the one in the usual folder."""
+    seed = leaf.record.recipe.get("seed")
+    lowest = seed if isinstance(seed, int) else 0
+    return lowest, leaf.folder.name != usual_folder(leaf.record), leaf.folder.name

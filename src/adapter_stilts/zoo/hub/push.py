@@ -49,7 +49,8 @@ def push(
         to: the repository, such as `someone/xlmr-large-squad`; it is made if it is not there.
         private: make it so that only its owner sees it.
         branch: where to write, in place of `main`.
-        backbone: the Hub's id of the backbone, for a module trained on one in a folder.
+        backbone: chooses among modules of one name; and the Hub's id of the backbone, for a module
+            trained on one in a folder.
         scores: a folder of predictions that `evaluate` wrote for this module: the card shows
             its scores.
         overwrite: replace what the repository holds, even where it is something else.
@@ -62,7 +63,7 @@ def push(
     wanted = HubId.parse(to)
     if "@" in to:
         raise UserError(f"'{to}': a revision cannot be written; give --branch")
-    folder = find_module(str(module))
+    folder = find_module(str(module), backbone)
     record = shareable(folder, backbone)
     if scores is not None:
         record = dataclasses.replace(record, evaluations=evaluations(folder, Path(scores)))

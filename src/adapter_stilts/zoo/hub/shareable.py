@@ -16,6 +16,7 @@ from adapter_stilts.modules.native import check_weights
 from adapter_stilts.modules.storage import halve
 from adapter_stilts.safety import first_line, is_number, read_json
 from adapter_stilts.zoo.card import write_card
+from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve_folder
@@ -35,7 +36,7 @@ def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
             check_weights(folder / name)
     if not record.task:
         raise UserError(f"{folder} was not trained here: share it from where it comes from")
-    name = backbone or record.backbone.get("name", "")
+    name = place_of(backbone, record.backbone.get("name", ""))
     if name != EMBEDDED and (Path(name).exists() or not is_hub_id(hub_id(name))):
         raise UserError(
             f"{folder} was trained on a backbone in the folder {name}, which others do not have: "

@@ -1,0 +1,151 @@
+"""Which of several modules of one name is meant: a name means one module, or it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from adapter_stilts.backbones import EMBEDDED, Backbone, hub_id
+from adapter_stilts.backbones.names import HUB_IDS
+from adapter_stilts.errors import UserError
+from adapter_stilts.zoo.places import Found
+
+
+def same_backbone(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two modules were made for the same weights, as far as is known.
+
+    Modules of other programs have no fingerprint: the Hub's names decide, and then the shapes.
+    """
+    prints = {each.get("fingerprint", "") for each in (one, other)}
+    if "" not in prints:
+        return len(prints) == 1
+    names = {hub_id(each.get("name", "")).lower() for each in (one, other)}
+    local = any("/" not in name or name.startswith((".", "/", "~")) for name in names)
+    return len(names) == 1 or (local and EMBEDDED not in names)
+
+
+def check_one_backbone(made_for: Sequence[tuple[str, Mapping[str, str]]], remedy: str = "") -> None:
+    """Refuses modules that cannot be in one model: each is named beside the backbone it has.
+
+    All pairs are compared: a module of another program, without a fingerprint, can go with
+    either of two that do not go together.
+
+    Raises:
+        UserError: names the first two that were made for different backbones.
+    """
+    for place, (name, backbone) in enumerate(made_for):
+        for earlier, other in made_for[:place]:
+            if not same_backbone(other, backbone):
+                raise UserError(
+                    f"'{earlier}' was made for backbone {_called(other)}, '{name}' for "
+                    f"{_called(backbone)}{remedy}"
+                )
+
+
+def _called(backbone: Mapping[str, str]) -> str:
+    known = backbone.get("fingerprint", "")
+    return f"'{backbone.get('name')}'" + (f" ({known})" if known else "")
+
+
+def choose(
+    name: str, found: Sequence[Found], backbone: str | None = None, *, strict: bool = False
+) -> Found:
+    """The one module that is meant; of equal ones, one of the user's zoo before a shared one.
+
+    Args:
+        name: what the user called it.
+        found: the modules of that name, at least one.
+        backbone: the one whose module is meant. A folder may be where a backbone has been moved
+            to: then a module that is the only one of its name is taken, and its fingerprint is
+            compared when it is loaded.
+        strict: nothing is loaded afterwards, so the backbone's name alone decides.
+
+    Raises:
+        UserError: none is of that backbone, or several are meant; names them in full.
+    """
+    distinct = distinct_modules(found)
+    if backbone:
+        fitting = [each for each in distinct if is_of(each, backbone)]
+        if not fitting and (strict or len(distinct) > 1 or _differs(distinct[0], backbone)):
+            raise UserError(
+                f"no module '{name}' is here for backbone '{backbone}': there "
+                f"{'are' if len(distinct) > 1 else 'is'} {full_names(distinct)}"
+            )
+        distinct = fitting or distinct
+    if len(distinct) > 1:
+        several = len({each.folder.parent.name for each in distinct}) > 1
+        what = "exists for several backbones" if several else "stands for several"
+        raise UserError(f"module '{name}' {what}: choose from {full_names(distinct)}")
+    return distinct[0]
+
+
+def is_of(found: Found, backbone: str) -> bool:
+    """Whether a module was made for a backbone, by the names of both; the revision is left out."""
+    record = found.record()
+    made_for = record.backbone.get("name", "") if record else ""
+    local = Path(backbone).expanduser()
+    if backbone != EMBEDDED and local.is_dir():
+        there = Path(made_for).expanduser()
+        if there.exists():
+            return there.resolve() == local.resolve()
+        return found.place != "hub" and found.folder.parent.name == local.resolve().name
+    wanted, name = hub_id(backbone), hub_id(made_for)
+    in_zoo = found.place != "hub" and found.folder.parent.name in (_slug(backbone), _slug(wanted))
+    return in_zoo or (bool(name) and wanted.lower() in (name.lower(), _last(name).lower()))
+
+
+def full_names(found: Iterable[Found]) -> str:
+    """The modules as BACKBONE/NAME, where that tells them apart, else their folders."""
+    every = list(found)
+    names = [each.name for each in every]
+    return ", ".join(
+        str(each.folder) if names.count(each.name) > 1 else each.name for each in every
+    )
+
+
+def place_of(backbone: str | None, made_for: str) -> str:
+    """The backbone to load: where the user says that it lies, else as the modules name it.
+
+    A short name, or the name of the zoo's folder, chooses modules; these know the revision.
+    """
+    if not backbone or backbone == made_for:
+        return made_for
+    local = Path(backbone).expanduser()
+    if local.is_dir() or "@" in backbone or backbone == EMBEDDED:
+        return backbone
+    names = {hub_id(made_for).lower(), _last(hub_id(made_for)).lower(), _slug(made_for).lower()}
+    return made_for if hub_id(backbone).lower() in names or _slug(backbone) in names else backbone
+
+
+def distinct_modules(found: Sequence[Found]) -> list[Found]:
+    """One of each full name and backbone, in the order of places; the same run counts once."""
+    kept: list[Found] = []
+    for each in found:
+        if not any(_replaces(earlier, each) for earlier in kept):
+            kept.append(each)
+    return kept
+
+
+def _replaces(earlier: Found, later: Found) -> bool:
+    one, other = earlier.record(), later.record()
+    if one is None or other is None:
+        return earlier.name == later.name
+    equal = one.run == other.run or earlier.name == later.name
+    elsewhere = earlier.place != later.place
+    return equal and elsewhere and same_backbone(one.backbone, other.backbone)
+
+
+def _differs(found: Found, backbone: str) -> bool:
+    """Whether both backbones are known by name, so that no fingerprint can make them equal."""
+    record = found.record()
+    names = (hub_id(record.backbone.get("name", "")) if record else "", hub_id(backbone))
+    known = {EMBEDDED, *HUB_IDS.values()}
+    return all(name in known for name in names)
+
+
+def _slug(backbone: str) -> str:
+    return Backbone(backbone.partition("@")[0], Path()).slug
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
