@@ -140,7 +140,7 @@ def test_the_task_is_the_one_it_was_learnt_on(fused: Path, tiny_xlmr: Path) -> N
         ("uniform(qa, squad)", {}, "weighs all its modules the same"),
         ("fuse(qa, squad)", {}, "no fusion of qa squad has been learnt"),
         ("fuse(qa squad)", {}, "a comma or a closing bracket was expected"),
-        ("f", {"langs": "en,xx"}, "no language in tiny-qa 'xx'"),
+        ("f", {"langs": "en,xx"}, "no language 'xx'"),
         ("f", {"split": "train"}, "no split of tiny-qa 'train'"),
         ("f", {"task": "tiny-q"}, "no target task 'tiny-q': did you mean 'tiny-qa'"),
     ],

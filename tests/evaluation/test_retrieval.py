@@ -320,7 +320,7 @@ def test_a_language_that_is_not_there(engine: Engine, tmp_path: Path) -> None:
     lareqa(tmp_path)
     with pytest.raises(UserError, match=r"no test data of lareqa\.el"):
         found(engine, "lareqa", ["el"], tmp_path)
-    with pytest.raises(UserError, match="no language in lareqa 'xx'"):
+    with pytest.raises(UserError, match="no language 'xx'"):
         found(engine, "lareqa", ["xx"], tmp_path)
     with pytest.raises(UserError, match="no layer 9"):
         found(engine, "lareqa", ["en"], tmp_path, layer=9)

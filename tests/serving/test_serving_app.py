@@ -118,7 +118,7 @@ BASE = {"module": "qa-all", "question": "Who?", "context": "Ann."}
         ({**BASE, "question": 3}, 422, "question", "string"),
         ({**BASE, "qestion": "a"}, 422, "qestion", "not permitted"),
         ({"module": "qa-all", "question": "Who?"}, 422, "context", "'context' is missing"),
-        ({**BASE, "lang": "swa"}, 422, "lang", "no language 'swa'"),
+        ({**BASE, "lang": "swaa"}, 422, "lang", "no language 'swaa'"),
         ({**BASE, "context": "\ud800"}, 422, "context", ""),
         ({**BASE, "\ud800": "a"}, 422, "", ""),
         ({**BASE, "id": "\ud800"}, 422, "id", "surrogate"),
