@@ -12,10 +12,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.backbones.configuration import refuse_code
-from adapter_stilts.backbones.tokenizer_check import read_tokenizer
+from adapter_stilts.backbones.tokenizer_check import check_file
 from adapter_stilts.errors import UserError
 from adapter_stilts.quiet import quieten
-from adapter_stilts.safety import brief, first_line, is_number, read_json, read_text
+from adapter_stilts.safety import brief, first_line, is_number, read_json
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
@@ -103,26 +103,25 @@ def build_tokenizer(folder: Path, model_type: str, pieces: int) -> PreTrainedTok
             f"{folder} has no {TOKENIZER}, which a fast tokenizer is read from: let transformers "
             "write one (AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER))"
         )
-    made = _build(folder / TOKENIZER, options, read_tokenizer(folder / TOKENIZER, pieces))
+    check_file(folder / TOKENIZER, pieces)
+    made = _build(folder / TOKENIZER, options)
     check_tokens(folder / TOKENIZER, made, pieces)
     return made
 
 
 def build_own_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer that this package wrote itself, whose files are known by their hashes."""
-    options = read_options(folder, "xlm-roberta")
-    return _build(folder / TOKENIZER, options, read_text(folder / TOKENIZER, limit=1 << 30))
+    return _build(folder / TOKENIZER, read_options(folder, "xlm-roberta"))
 
 
-def _build(path: Path, options: dict[str, Any], text: str) -> PreTrainedTokenizerFast:
+def _build(path: Path, options: dict[str, Any]) -> PreTrainedTokenizerFast:
     import transformers
-    from tokenizers import Tokenizer
 
     quieten()
     made: type[PreTrainedTokenizerFast] = getattr(transformers, options.pop("tokenizer_class"))
     try:
-        inner = Tokenizer.from_str(text)
-        return made(tokenizer_object=inner, **options)
+        # As a file: a tokenizer given as an object would be copied, which takes seconds.
+        return made(tokenizer_file=str(path), **options)
     except BaseException as error:  # a panic of the library's is not even an Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise

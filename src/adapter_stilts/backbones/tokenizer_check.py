@@ -58,8 +58,8 @@ class _StrangeError(ValueError):
     """What is wrong with the file."""
 
 
-def read_tokenizer(path: Path, pieces: int) -> str:
-    """The text of a tokenizer file in which nothing strange was found.
+def check_file(path: Path, pieces: int) -> None:
+    """Refuses a tokenizer file in which something strange is found.
 
     Args:
         pieces: rows of the embeddings.
@@ -73,7 +73,6 @@ def read_tokenizer(path: Path, pieces: int) -> str:
         _check(content, pieces)
     except (ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{path}: no tokenizer that is accepted ({first_line(error)})") from error
-    return text
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
