@@ -30,6 +30,7 @@ __all__ = [
     "train_adapter",
     "train_language",
     "train_multitask",
+    "train_seeds",
     "train_target",
     "write_explanation",
 ]
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from adapter_stilts.training.multitask import train_multitask
     from adapter_stilts.training.recipe import Recipe
     from adapter_stilts.training.run import Trained, train_adapter
+    from adapter_stilts.training.seeds import train_seeds
     from adapter_stilts.training.target import train_target
     from adapter_stilts.zoo.hub.pull import pull
     from adapter_stilts.zoo.hub.push import push
@@ -62,6 +64,7 @@ _HOMES = {
     "train_adapter": "adapter_stilts.training.run",
     "train_language": "adapter_stilts.training.language",
     "train_multitask": "adapter_stilts.training.multitask",
+    "train_seeds": "adapter_stilts.training.seeds",
     "train_target": "adapter_stilts.training.target",
     "get_target": "adapter_stilts.tasks.registry",
     "get_task": "adapter_stilts.tasks.registry",

@@ -145,8 +145,10 @@ def _check_asked(
 
 def _show(found: list[Evaluation] | SuiteEvaluation, *, as_json: bool) -> None:
     """Prints what came out, and exits with `PARTIAL` where that is not everything."""
+    from adapter_stilts.evaluation.seeds import grouped
+
     if isinstance(found, list):
-        content: Any = [each.as_dict() for each in found]
+        content: Any = [each.as_dict() for each in grouped(found)]
         partial = any(each.partial for each in found)
     else:
         content, partial = found.as_dict(), found.partial

@@ -11,8 +11,12 @@ import typer
 from adapter_stilts.cli.show import print_table, scores_line
 
 if TYPE_CHECKING:
+    from adapter_stilts.evaluation.seeds import SeedSummary
     from adapter_stilts.evaluation.suite import SuiteEvaluation
     from adapter_stilts.evaluation.summary import Evaluation
+    from adapter_stilts.report.spread import Spread
+
+    Column = tuple[Evaluation | SeedSummary, str]
 
 UNLABELLED = "no labels: predictions only"
 OUTSIDE = "*"
@@ -69,19 +73,27 @@ class Progress:
 
 
 def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
-    """A row a language, the averages below; several compositions side by side."""
-    first = evaluations[0]
-    if len(evaluations) == 1:
+    """A row a language, the averages below; several compositions side by side.
+
+    The seeds of one composition are one column, of mean ± standard deviation.
+    """
+    from adapter_stilts.evaluation.seeds import grouped
+
+    first, shown = evaluations[0], grouped(evaluations)
+    if len(shown) == 1:
         metrics = list(first.average) or [first.metric]
-        columns = [(metric, first, metric) for metric in metrics]
-        typer.echo(f"{first.task}, {first.split}, with {first.composition}")
+        columns = [(metric, shown[0], metric) for metric in metrics]
+        typer.echo(f"{first.task}, {first.split}, with {shown[0].composition}{_seeds(shown[0])}")
     else:
-        columns = [(each.composition, each, first.metric) for each in evaluations]
+        columns = [(each.composition, each, first.metric) for each in shown]
         typer.echo(f"{first.task}, {first.split}, {first.metric}")
+        for each in shown:
+            if seeds := _seeds(each):
+                typer.echo(f"{each.composition}{seeds}")
     print_table(
         ("language", "examples", *(title for title, _, _ in columns)),
         [
-            *_language_rows(evaluations, [(each, metric) for _, each, metric in columns]),
+            *_language_rows(first, [(each, metric) for _, each, metric in columns]),
             *_mean_rows([(each, metric) for _, each, metric in columns]),
         ],
     )
@@ -90,37 +102,46 @@ def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
     if first.missing:
         why = next(iter(first.missing.values()))
         typer.echo(f"not evaluated, for want of data: {', '.join(first.missing)} ({why})")
-    for each in evaluations:
-        typer.echo(f"predictions: {each.folder}")
+    for one in evaluations:
+        typer.echo(f"predictions: {one.folder}")
 
 
-def _language_rows(
-    evaluations: Sequence[Evaluation], columns: Sequence[tuple[Evaluation, str]]
-) -> Iterator[tuple[str, ...]]:
-    for language, entry in evaluations[0].languages.items():
+def _seeds(shown: Evaluation | SeedSummary) -> str:
+    """Which seeds a column is the mean of."""
+    many = getattr(shown, "evaluations", ())
+    return f": mean ± sd of the seeds {', '.join(str(each.seed) for each in many)}" if many else ""
+
+
+def _language_rows(first: Evaluation, columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
+    for language, entry in first.languages.items():
         cells = [
-            f"{each.scores[language][metric]:.1f}" if language in each.scores else UNLABELLED
+            _shown(each.scores[language][metric]) if language in each.scores else UNLABELLED
             for each, metric in columns
         ]
-        mark = OUTSIDE if language in evaluations[0].outside else ""
+        mark = OUTSIDE if language in first.outside else ""
         yield (f"{language}{mark}", f"{entry['examples']:,}", *cells)
 
 
-def _mean_rows(columns: Sequence[tuple[Evaluation, str]]) -> Iterator[tuple[str, ...]]:
+def _mean_rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
     """The average over all, English by itself, the others, and the gap between the two."""
-    rows = {
-        "average": [each.average for each, _ in columns],
-        "English": [each.english for each, _ in columns],
-        "without English": [each.without_english for each, _ in columns],
-        "transfer gap": [each.gap for each, _ in columns],
+    titles = {
+        "average": "average",
+        "English": "english",
+        "without English": "without_english",
+        "transfer gap": "gap",
     }
-    for title, means in rows.items():
+    for title, name in titles.items():
+        means = [getattr(each, name) for each, _ in columns]
         if any(means):
             cells = (
-                f"{mean[metric]:.1f}" if metric in mean else ""
+                _shown(mean[metric]) if metric in mean else ""
                 for mean, (_, metric) in zip(means, columns, strict=True)
             )
             yield (title, "", *cells)
+
+
+def _shown(score: float | Spread) -> str:
+    return f"{score:.1f}" if isinstance(score, float) else str(score)
 
 
 def show_suite(found: SuiteEvaluation) -> None:

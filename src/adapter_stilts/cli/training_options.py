@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import typer
 
 from adapter_stilts.cli.show import scores_line
+from adapter_stilts.errors import UserError
 
 if TYPE_CHECKING:
     from adapter_stilts.training.run import Trained
+    from adapter_stilts.training.seeds import Series
     from adapter_stilts.zoo.record import ModuleRecord
 
 DATA = typer.Option(
@@ -76,6 +78,9 @@ def _options(
     ),
     precision: str | None = typer.Option(None, help="Of the frozen trunk: auto, bf16 or fp32."),
     seed: int = typer.Option(0, help="Of initial weights and order of examples."),
+    seeds: str | None = typer.Option(
+        None, help="Several, as 0,1,2: a module for each, NAME, NAME-s1 and NAME-s2."
+    ),
     limit: int | None = typer.Option(
         None, help="Train on this many examples (of each task), drawn at random."
     ),
@@ -118,7 +123,16 @@ def training_options(
             from adapter_stilts.training.recipe import parse_layers
 
             given["leave_out"] = parse_layers(given["leave_out"])
-        show(command(**given, quiet=as_json), as_json=as_json)
+        seeds = given.pop("seeds")
+        if seeds is None:
+            show(command(**given, quiet=as_json), as_json=as_json)
+            return
+        from adapter_stilts.training.seeds import parse_seeds, train_seeds
+
+        if given.pop("seed"):
+            raise UserError("--seed and --seeds: give one of them")
+        made = train_seeds(command, seeds=parse_seeds(seeds), **given, quiet=as_json)
+        show_series(made, as_json=as_json)
 
     kept = [each for each in own.values() if each.kind is not each.VAR_KEYWORD]
     run.__signature__ = inspect.Signature([*kept, *shared])  # type: ignore[attr-defined]
@@ -130,6 +144,25 @@ def json_line(trained: Trained) -> str:
     """Where the module lies, and its whole record."""
     fields = {"path": str(trained.path), **asdict(trained.record)}
     return json.dumps(fields, ensure_ascii=False)
+
+
+def show_series(made: Series, *, as_json: bool) -> None:
+    """Prints what came out of the trainings of several seeds, and mean ± standard deviation."""
+    from accelerate import PartialState
+
+    if not PartialState().is_main_process:
+        return
+    if as_json:
+        modules = [json.loads(json_line(each)) for each in made.trained.values()]
+        scores = {metric: each.as_dict() for metric, each in made.scores.items()}
+        fields = {"name": made.name, "seeds": list(made.trained), "scores": scores}
+        typer.echo(json.dumps({**fields, "modules": modules}, ensure_ascii=False))
+        return
+    for each in made.trained.values():
+        show(each, as_json=False)
+    seeds = ", ".join(map(str, made.trained))
+    scores_ = ", ".join(f"{metric} {each}" for metric, each in made.scores.items())
+    typer.echo(f"{made.name}: dev {scores_} (mean ± sd of the seeds {seeds})")
 
 
 def _early(record: ModuleRecord) -> str:
@@ -149,7 +182,7 @@ def show(trained: Trained, *, as_json: bool) -> None:
         typer.echo(json_line(trained))
         return
     typer.echo(
-        f"{record.composition}: dev {scores_line(record.scores)} at step {record.best_step} of "
+        f"{trained.path.name}: dev {scores_line(record.scores)} at step {record.best_step} of "
         f"{record.steps}{_early(record)}; {record.parameters:,} parameters; "
         f"{record.seconds:,.0f} s; peak memory {record.peak_memory_mb:,.0f} MB"
     )

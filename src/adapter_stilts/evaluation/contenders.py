@@ -19,6 +19,7 @@ from adapter_stilts.zoo.choice import check_one_backbone, place_of
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.seeds import each_seed
 
 if TYPE_CHECKING:
     from adapter_stilts.modules.engine import Engine
@@ -33,6 +34,9 @@ class Contender:
     resolved: Resolved | None
     given: str = ""
     """What the user wrote, where others are canonically written in the same way."""
+    seeds_of: str = ""
+    """The composition with all seeds that this one is one of, as `xnli-on-mnli-s*`."""
+    seed: int | None = None
 
     @property
     def expression(self) -> str:
@@ -82,14 +86,22 @@ def find_contenders(
     """
     found: dict[str, Contender] = {}
     written: dict[str, str] = {}
-    for text in compositions:
+    given = [
+        (text.strip(), seed, one.strip())
+        for text in compositions
+        for seed, one in each_seed(text, backbone).items()
+    ]
+    for text, seed, one in given:
         resolved = None
-        if text.strip() != NONE:
-            resolved = resolve(text, backbone).suiting(target.head, target.labels)
-        contender = Contender(target, resolved)
+        if one != NONE:
+            resolved = resolve(one, backbone).suiting(target.head, target.labels)
+        series = "" if seed is None else text
+        contender = Contender(target, resolved, seeds_of=series, seed=seed)
         check_kind(target, contender.expression, contender.record)
-        found.setdefault(contender.identity, contender)
-        written.setdefault(contender.identity, text.strip())
+        known = found.get(contender.identity)
+        if known is None or (series and not known.seeds_of):
+            found[contender.identity] = contender
+        written.setdefault(contender.identity, one)
     if not found:
         raise UserError(f"no composition to evaluate on {target.name}: name one")
     _check_backbones(list(found.values()))

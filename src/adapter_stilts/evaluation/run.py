@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.contenders import backbone_name, find_contenders, folders
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.each_language import evaluate_each
+from adapter_stilts.evaluation.seeds import check_no_seeds
 from adapter_stilts.evaluation.settings import Settings, check_settings
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.modules.composition import EACH_LANGUAGE
@@ -54,7 +56,8 @@ def evaluate(
         task: a target task, such as `tydiqa`.
         compositions: expressions such as `stack(squad, tydiqa)`; several are evaluated together,
             in little more time than the layers that tell them apart take. In
-            `stack(lang:*, squad)`, every language has its own module below.
+            `stack(lang:*, squad)`, every language has its own module below; `squad-s*` is one
+            composition for every seed of `squad`.
         langs: `all` (of the task's suites), a suite's name, codes with commas between, or a list
             of codes; any language that has files can be named.
         split: `dev` or `test`.
@@ -95,6 +98,7 @@ def evaluate(
     chosen = asked_split(target, split)
     asked = asked_languages(target, langs, chosen, data)
     if any(EACH_LANGUAGE in text for text in compositions):
+        check_no_seeds(compositions, f"beside {EACH_LANGUAGE}")
         options: dict[str, Any] = {
             "split": split,
             "data": data,
@@ -130,4 +134,7 @@ def evaluate(
     for store in job.stores:
         store.check(overwrite=overwrite)
     job.compute(again=overwrite, on_language=on_language, on_examples=on_examples)
-    return [job.summary(number) for number in range(len(contenders))]
+    return [
+        dataclasses.replace(job.summary(place), seeds_of=each.seeds_of, seed=each.seed)
+        for place, each in enumerate(contenders)
+    ]

@@ -20,6 +20,7 @@ from adapter_stilts.evaluation.contenders import (
 from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.evaluation.run import evaluate
+from adapter_stilts.evaluation.seeds import check_no_seeds
 from adapter_stilts.evaluation.suites import SUITES, SuiteScores, aggregate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.tasks import registry
@@ -118,6 +119,7 @@ def evaluate_suite(
         UserError: an unknown suite or task, or as `evaluate`.
     """
     targets = suite_targets(suite)
+    check_no_seeds(list(with_map.values()), "in a suite")
     chosen = _chosen(suite, targets, with_map)
     contenders = {name: _find(targets[name], text, backbone) for name, text in chosen.items()}
     # Before the first task takes its hours.

@@ -22,7 +22,8 @@ class Evaluation:
     `metric` is the task's primary one. `languages` has, for every language that was evaluated,
     its entry of `evaluation.json`; `missing` says of every other one that was asked for why it
     was not. `outside` are languages that no suite lists for the task: they have scores, and no
-    part in the means.
+    part in the means. Of a module that was trained with several seeds, `seeds_of` names all of
+    them (`xnli-on-mnli-s*`) and `seed` is this one's.
     """
 
     task: str
@@ -33,6 +34,8 @@ class Evaluation:
     languages: Mapping[str, Mapping[str, Any]]
     missing: Mapping[str, str]
     outside: tuple[str, ...] = ()
+    seeds_of: str = ""
+    seed: int | None = None
 
     @property
     def partial(self) -> bool:
@@ -79,6 +82,7 @@ class Evaluation:
             "task": self.task,
             "split": self.split,
             "composition": self.composition,
+            **({"seeds_of": self.seeds_of, "seed": self.seed} if self.seeds_of else {}),
             "folder": str(self.folder),
             "metric": self.metric,
             "languages": {name: dict(entry) for name, entry in self.languages.items()},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from adapter_stilts.modules.methods import get_method
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.recipe import Recipe, get_recipe
+from adapter_stilts.zoo.names import folder_name, seeded
 from adapter_stilts.zoo.resolved import Resolved
 
 
@@ -20,9 +20,9 @@ def chosen_recipe(recipe: str | Recipe, changes: Mapping[str, Any]) -> Recipe:
     return (get_recipe(recipe) if isinstance(recipe, str) else recipe).replace(**changes)
 
 
-def default_folder(backbone: Backbone, name: str, on: Resolved | None) -> Path:
-    """Where a module lies in the zoo."""
-    return zoo_dir() / backbone.slug / folder_name(name, on)
+def default_folder(backbone: Backbone, name: str, on: Resolved | None, seed: int = 0) -> Path:
+    """Where a module lies in the zoo: `tydiqa-on-squad`, and of seed 1 `tydiqa-on-squad-s1`."""
+    return zoo_dir() / backbone.slug / seeded(folder_name(name, on.text if on else ""), seed)
 
 
 def module_folder(
@@ -32,24 +32,17 @@ def module_folder(
     recipe: str | Recipe = "default",
     out: str | Path | None = None,
     method: str | None = None,
+    seed: int = 0,
     **ignored: Any,
 ) -> Path:
     """Where `train_adapter` writes the module, given the same options."""
     if out:
         return Path(out)
     name = module_name(lesson, chosen_recipe(recipe, {"method": method}).method)
-    return default_folder(find_backbone(backbone), name, lesson.on)
+    return default_folder(find_backbone(backbone), name, lesson.on, seed)
 
 
 def module_name(lesson: Lesson, method: str) -> str:
     """What a module is called in compositions."""
     method = get_method(method).name  # however it was spelt
     return lesson.name if method == lesson.usual_method else f"{lesson.name}-{method}"
-
-
-def folder_name(name: str, on: Resolved | None) -> str:
-    """The folder of a module in the zoo: `tydiqa-on-squad` for `stack(squad, tydiqa)`."""
-    if on is None:
-        return name
-    below = re.sub(r"[^A-Za-z0-9_.+-]+", "-", on.text).strip("-")
-    return f"{name}-on-{below}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from adapter_stilts.training.naming import chosen_recipe, default_folder, module
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.request import Request
 from adapter_stilts.training.unfinished import check_free
+from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.record import ModuleRecord
 
 
@@ -47,6 +49,7 @@ def train_adapter(
     skip_bad_rows: bool = False,
     report_to: str = "none",
     quiet: bool = False,
+    series: Sequence[int] = (),
     **changes: Any,
 ) -> Trained:
     """Trains one module for one task on a frozen backbone and writes it to disk.
@@ -59,7 +62,10 @@ def train_adapter(
         recipe: a recipe, its name, or a YAML file.
         seed: of initial weights and order of the examples.
         limit, dev_limit: examples to draw at random from the training and dev data.
-        out: folder of the module; by default `ZOO/BACKBONE/TASK[-METHOD]`.
+        out: folder of the module; by default `ZOO/BACKBONE/TASK[-METHOD]`, and with `-sSEED` at
+            its end for another seed than 0.
+        series: all seeds of a series that this training is one of (`train_seeds`): their folders
+            are looked at before the first one takes its time.
         resume: continue an interrupted run of the same settings.
         overwrite: replace a module or an unfinished run that lies at `out`.
         skip_bad_rows: leave out training rows that cannot be used, such as questions with an
@@ -92,7 +98,7 @@ def train_adapter(
         recipe=completed(chosen, lesson, found),
         backbone=found,
         name=name,
-        folder=Path(out) if out else default_folder(found, name, lesson.on),
+        folder=Path(out) if out else default_folder(found, name, lesson.on, seed),
         data=data,
         seed=seed,
         limit=limit,
@@ -103,7 +109,8 @@ def train_adapter(
         report_to=report_to,
         quiet=quiet,
     )
-    check_free(asked.folder, resume=resume, overwrite=overwrite)
+    for folder in {asked.folder, *series_folders(asked.folder, seed, series)}:
+        check_free(folder, resume=resume, overwrite=overwrite)
     from adapter_stilts.training.execute import execute  # seconds of imports: nothing is wrong
 
     return Trained(asked.folder, execute(asked))

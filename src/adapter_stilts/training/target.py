@@ -18,7 +18,9 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import module_folder
 from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.unfinished import check_free
 from adapter_stilts.zoo.choice import place_of
+from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.resolve import resolve
 
 
@@ -68,6 +70,10 @@ def train_target(
         (stages[-1],), below, fresh_head, None, Path(train_file) if train_file else None
     )
     folder = module_folder(lesson, **options)
+    series = options.pop("series", ())
+    may = {key: bool(options.get(key)) for key in ("resume", "overwrite")}
+    for each in series_folders(folder, options.get("seed", 0), series):
+        check_free(each, **may)
     for stage in stages[:-1]:
         earlier = dataclasses.replace(lesson, tasks=(stage,), train_file=None)
         place = folder.with_name(f"{folder.name}.{stage.name}")
@@ -75,7 +81,7 @@ def train_target(
         kept = {"resume": not options.get("overwrite", False)}
         trained = train_adapter(earlier, **{**options, "out": place, **kept})
         lesson = dataclasses.replace(lesson, start=trained.path)
-    return train_adapter(lesson, **{**options, "out": folder})
+    return train_adapter(lesson, **{**options, "out": folder, "series": series})
 
 
 def source_language(target: TargetSpec, written: str, data: str | None) -> str:

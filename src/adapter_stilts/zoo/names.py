@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
@@ -47,6 +48,12 @@ def without_seed(name: str) -> tuple[str, int]:
     """
     found = re.fullmatch(rf"(.+){SEED.pattern}", name)
     return (found[1], int(found[2])) if found else (name, 0)
+
+
+def series_folders(folder: Path, seed: int, seeds: Iterable[int]) -> list[Path]:
+    """The folders of the same module with other seeds, beside that of one seed."""
+    name = folder.name.removesuffix(f"-s{seed}") if seed else folder.name
+    return [folder.with_name(seeded(name, each)) for each in seeds]
 
 
 def usual_folder(record: ModuleRecord) -> str:
