@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import signal
@@ -22,6 +23,7 @@ from adapter_stilts.modules.native import HEAD_WEIGHTS, PICKLES
 from adapter_stilts.training import execute
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import Trained
+from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from fusion_kit import fill_zoo
 
@@ -106,6 +108,9 @@ def test_the_head_starts_from_the_first_source_that_suits(filled: Path, fresh: b
 
 
 def test_all_there_is_of_a_kind(filled: Path) -> None:
+    for name, task in (("mnli", "mnli"), ("sw", "squad-v2")):
+        own = ModuleRecord.read(filled / name)
+        dataclasses.replace(own, task=task).write(filled / name)
     trained = fuse("all", "tydiqa", **{**LARGE, "kind": "uniform"})
     assert trained.record.composition == "fuse(mnli, qa, sw)"  # squad stands on another
     with pytest.raises(UserError, match="at least 2 lora modules"):
