@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import adapter_stilts
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import (
     MAX_JSON,
@@ -133,3 +135,19 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
             read_json(path)
     with pytest.raises(UserError, match="not readable as JSON"):
         read_json(tmp_path / "nowhere")
+
+
+def test_no_json_of_ours_can_hold_nan() -> None:
+    """Python writes `NaN` and `Infinity`, which no other reader takes, unless it is told not to."""
+    calls = [
+        (path, node)
+        for path in sorted(Path(adapter_stilts.__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dumps", "json.dump")
+    ]
+    assert len(calls) > 30
+    for path, call in calls:
+        if path.name == "json_values.py":  # which writes nothing
+            continue
+        options = {option.arg: ast.unparse(option.value) for option in call.keywords}
+        assert options.get("allow_nan") == "False", f"{path}:{call.lineno}"

@@ -26,6 +26,10 @@ class FailureError(Exception):
     exit_code = 1
 
 
+class NotFiniteError(FailureError):
+    """A network gave values that are no finite numbers, so there is no answer and no score."""
+
+
 def suggest(given: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
     """The known names closest to what was given, best first; empty when none is near."""
     lowered = {name.lower(): name for name in known}

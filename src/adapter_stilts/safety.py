@@ -114,7 +114,7 @@ def parse_json(place: str, text: str) -> Any:
         value = json.loads(text, parse_constant=_no_number)
         if _too_deep(value):
             raise ValueError("nested too deeply")
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # no half surrogates
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")  # no half surrogates
     except (ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{place}: not readable as JSON ({first_line(error)})") from error
     return value

@@ -233,7 +233,7 @@ def test_export_refuses(saved: Path, module: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, module)
     shutil.rmtree(module / "peft")
     record = ModuleRecord.read(module)
-    dataclasses.replace(record, method="bottleneck").write(module)
+    record.write(module)
     with pytest.raises(UserError, match="no LoRA in peft's format"):
         export(module, tmp_path / "x", library="peft")
     assert export(saved, tmp_path / "taken", overwrite=True).is_dir()

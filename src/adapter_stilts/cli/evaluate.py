@@ -153,7 +153,7 @@ def _show(found: list[Evaluation] | SuiteEvaluation, *, as_json: bool) -> None:
     else:
         content, partial = found.as_dict(), found.partial
     if as_json:
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
     elif isinstance(found, list):
         show_evaluations(found)
     else:

@@ -68,7 +68,7 @@ def explain(
     if out is not None:
         write_explanation(found, out)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False))
     else:
         _show(found)
         if out is not None:

@@ -33,7 +33,7 @@ def pull(
     record = found.record
     if as_json:
         fields = {"path": str(found.path), "hub": record.hub, "name": record.name}
-        typer.echo(json.dumps({**fields, "backbone": record.backbone}))
+        typer.echo(json.dumps({**fields, "backbone": record.backbone}, allow_nan=False))
         return
     task = f" for {record.task}" if record.task else ""
     typer.echo(f"{record.name}: {record.method}{task} on {record.backbone.get('name')}")
@@ -71,7 +71,11 @@ def push(
         scores=scores,
         overwrite=overwrite,
     )
-    typer.echo(json.dumps(vars(done)) if as_json else f"pushed: {done.url} (commit {done.commit})")
+    typer.echo(
+        json.dumps(vars(done), allow_nan=False)
+        if as_json
+        else f"pushed: {done.url} (commit {done.commit})"
+    )
 
 
 @zoo.command("search")
@@ -93,7 +97,7 @@ def search(
         text, backbone=backbone, task=task, language=language, anybody=anybody, limit=limit
     )
     if as_json:
-        typer.echo(json.dumps([asdict(hit) for hit in hits], indent=1))
+        typer.echo(json.dumps([asdict(hit) for hit in hits], indent=1, allow_nan=False))
     elif hits:
         rows = [tuple(str(value) for value in asdict(hit).values()) for hit in hits]
         print_table(tuple(asdict(hits[0])), rows)

@@ -34,7 +34,7 @@ def tasks(
     only = find_either(task).name if task else ""
     listed = [row for row in _rows(data) if only in ("", row["name"])]
     if as_json:
-        typer.echo(json.dumps(listed, ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(listed, ensure_ascii=False, indent=1, allow_nan=False))
     elif only:
         print_table(("what", "value"), [(key, _cell(value)) for key, value in listed[0].items()])
     else:
@@ -134,6 +134,6 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print as JSON."))
 
     found = diagnose()
     if as_json:
-        typer.echo(json.dumps(found, indent=1))
+        typer.echo(json.dumps(found, indent=1, allow_nan=False))
         return
     print_table(("what", "found"), [(key, value) for key, value in found.items()])

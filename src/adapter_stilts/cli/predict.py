@@ -99,7 +99,7 @@ def predict(
 
 def _show(kind: str, answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+        typer.echo(json.dumps(answer, ensure_ascii=False, allow_nan=False))
     else:
         typer.echo(printable(_line(kind, answer)))
 

@@ -143,7 +143,7 @@ def training_options(
 def json_line(trained: Trained) -> str:
     """Where the module lies, and its whole record."""
     fields = {"path": str(trained.path), **asdict(trained.record)}
-    return json.dumps(fields, ensure_ascii=False)
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
 
 def show_series(made: Series, *, as_json: bool) -> None:

@@ -40,7 +40,7 @@ def list_modules(
 
     found = list(entries(backbone=backbone, task=task, language=language))
     if as_json:
-        typer.echo(json.dumps([entry.fields() for entry in found], indent=1))
+        typer.echo(json.dumps([entry.fields() for entry in found], indent=1, allow_nan=False))
         return
     if not found:
         typer.echo("no modules: train one with `adstilts train-adapter`, or `adstilts pull` one")
@@ -83,7 +83,7 @@ def show(
         raise UserError(entry.problem)
     if as_json:
         fields = {**entry.fields(), "record": asdict(entry.record)}
-        typer.echo(json.dumps(fields, indent=1))
+        typer.echo(json.dumps(fields, indent=1, allow_nan=False))
         return
     rows = [(key, _shown(value)) for key, value in entry.fields().items()]
     print_table(("what", "value"), rows)
@@ -126,7 +126,7 @@ def verify(
     }
     if as_json:
         listed = {name: [vars(check) for check in each] for name, each in checks.items()}
-        typer.echo(json.dumps(listed, indent=1))
+        typer.echo(json.dumps(listed, indent=1, allow_nan=False))
     else:
         rows = [_check_row(name, check) for name, each in checks.items() for check in each]
         print_table(("module", "check", "result", "detail"), rows)

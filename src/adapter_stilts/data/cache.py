@@ -56,7 +56,9 @@ SCHEMAS: Mapping[HeadKind, pa.Schema] = {
 
 def digest(value: Any) -> str:
     """A hash of anything that JSON can write."""
-    written = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    written = json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
     return hashlib.sha256(written.encode()).hexdigest()
 
 
@@ -91,7 +93,7 @@ def file_digests(files: Iterable[Path]) -> list[str]:
     latest = max((max(stat.st_mtime, stat.st_ctime) for stat in stats), default=0.0)
     if latest < time.time() - 2:
         with contextlib.suppress(OSError):  # only costs time, the next time
-            write_whole(memory, json.dumps(digests))
+            write_whole(memory, json.dumps(digests, allow_nan=False))
     return digests
 
 
@@ -162,14 +164,14 @@ def _write(folder: Path, head: HeadKind, examples: Iterable[Example], parts: Par
                     content.update(_canonical(example, schema.names))
                 writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
         about = {"content": content.hexdigest(), "parts": parts, "sha256": _sha256(path)}
-        (work / "examples.json").write_text(json.dumps(about), encoding="utf-8")
+        (work / "examples.json").write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
     return Written(folder, content.hexdigest(), parts)
 
 
 def _canonical(example: Mapping[str, Any], columns: Sequence[str]) -> bytes:
     """The bytes of an example: the same wherever and by whatever they were written as Arrow."""
     values = [example.get(column) for column in columns]
-    written = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+    written = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return written.encode("utf-8", "surrogatepass") + b"\n"
 
 

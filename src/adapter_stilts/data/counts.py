@@ -38,7 +38,7 @@ def count_rows(part: FilePart) -> int:
     # What changed this very moment could change again within the clock's resolution.
     if max(max(stat.st_mtime, stat.st_ctime) for stat in stats) < time.time() - 2:
         with contextlib.suppress(OSError):
-            write_whole(memory, json.dumps(found))
+            write_whole(memory, json.dumps(found, allow_nan=False))
     return found
 
 

@@ -59,7 +59,7 @@ def prediction_lines(
         names = target.submitted or target.labels
         return [names[value] for value in values]
     if target.head == "choice":
-        return [json.dumps({"label": value}) for value in values]
+        return [json.dumps({"label": value}, allow_nan=False) for value in values]
     if target.head == "tagging":
         return [line for tags in values for line in (*tags, "")]
     from adapter_stilts.inference.predictions import predicted_text
@@ -72,7 +72,7 @@ def prediction_lines(
 
 
 def _json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False, allow_nan=False)
 
 
 def write_whole(path: Path, content: str) -> None:

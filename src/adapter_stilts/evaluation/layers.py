@@ -150,4 +150,5 @@ def _record(
     if folder is None:
         return
     fields = {**_about(engine, composed, target), **asdict(choice)}
-    write_whole(folder / RECORD, json.dumps(fields, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(folder / RECORD, text + "\n")

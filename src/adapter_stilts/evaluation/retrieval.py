@@ -82,7 +82,7 @@ def evaluate_retrieval(
 def trained_length(engine: Engine, composed: Composed, target: TargetSpec) -> int:
     """Tokens a text at most: as a dual encoder was trained, else the target's own."""
     if composed.record is not None and composed.record.head == "embedding":
-        return int(composed.record.recipe["max_length"])
+        return min(int(composed.record.recipe["max_length"]), engine.backbone.max_length)
     return min(target.max_length, engine.backbone.max_length)
 
 
@@ -199,4 +199,4 @@ def drawn_from(data: ExampleSet, limit: int | None) -> tuple[ExampleSet, npt.NDA
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

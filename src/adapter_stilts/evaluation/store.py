@@ -228,7 +228,10 @@ class Store:
         return dict(record)
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        write_whole(self.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_whole(
+            self.folder / RECORD,
+            json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        )
 
 
 _OBJECTS = ("composition", "backbone", "results")

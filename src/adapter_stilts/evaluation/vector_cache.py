@@ -75,7 +75,7 @@ class Vectors:
             features_key("embedding", data.fingerprint, tokenizer, max_length=self.max_length),
             self.composed.identity,
             self.engine.fingerprint,
-            json.dumps([str(self.engine.dtype), self.layer, self.pooling]),
+            json.dumps([str(self.engine.dtype), self.layer, self.pooling], allow_nan=False),
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 

@@ -110,7 +110,7 @@ def features_key(
     parts = [
         encoding_identity(tokenizer),
         fingerprint,
-        json.dumps([kind, max_length, stride, tags]),
+        json.dumps([kind, max_length, stride, tags], allow_nan=False),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
@@ -134,7 +134,7 @@ def _tokenizer_digest(tokenizer: PreTrainedTokenizerFast) -> str:
     found = hashlib.sha256(_vocabulary_digest(tokenizer).encode())
     for part in around:
         found.update(b"" if part is None else part.__getstate__())
-    found.update(json.dumps(options, sort_keys=True, default=str).encode())
+    found.update(json.dumps(options, sort_keys=True, default=str, allow_nan=False).encode())
     return found.hexdigest()
 
 

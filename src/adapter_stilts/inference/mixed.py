@@ -18,6 +18,7 @@ from adapter_stilts.inference.run import Batch, split_output
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.mixed import Part, mixed_hidden
 from adapter_stilts.modules.vectors import pool
+from adapter_stilts.modules.weights import check_outputs
 from adapter_stilts.tasks.spec import HeadKind
 
 _LONG = 128
@@ -117,7 +118,12 @@ class _Seen(NamedTuple):
 
 
 def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> list[Any]:
-    """A head's outputs for the hidden states of its own rows."""
+    """A head's outputs for the hidden states of its own rows.
+
+    Raises:
+        NotFiniteError: they are no numbers.
+    """
+    check_outputs([seen.hidden], of=f"module '{share.head}'")
     if share.kind == "embedding":
         vectors = functional.normalize(pool(seen.hidden, seen.mask), dim=-1)
         return list(vectors.half().cpu().numpy())
@@ -131,6 +137,7 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
             return_dict=True,
             pooled_output=seen.pooled,
         )
+    check_outputs(output.values(), of=f"module '{share.head}'")
     columns = {"input_ids": [row.sequences[0] for row in rows]}
     if share.kind == "tagging":
         columns["word_starts"] = [share.features["word_starts"][row.number] for row in rows]

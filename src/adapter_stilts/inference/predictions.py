@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import datasets
 import numpy as np
 from accelerate.utils import gather_object
 
+from adapter_stilts.errors import NotFiniteError
 from adapter_stilts.features import answers, tagging
 from adapter_stilts.inference.run import run_features
 from adapter_stilts.metrics import get_metric, primary
@@ -128,6 +130,8 @@ class Scorer:
             options["language"] = language if language in LANGUAGES else "hi"
         computed = self._metric.compute(**options)
         scores = {key: float(value) for key, value in computed.items()}
+        if not all(map(math.isfinite, scores.values())):
+            raise NotFiniteError(f"the scores of {self._task.name} are no finite numbers: {scores}")
         first = primary(self._task.metric)
         return {first: scores.pop(first), **scores}
 

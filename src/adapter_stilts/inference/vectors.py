@@ -16,6 +16,7 @@ from adapter_stilts.errors import FailureError
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.vectors import batch_vectors, check_choice
+from adapter_stilts.modules.weights import check_outputs
 
 Half = npt.NDArray[np.float16]
 
@@ -58,7 +59,9 @@ def run_vectors(
     for rows in batches[rank::world]:
         batch = collate([{"input_ids": ids} for ids in sequences[rows][column]], pad_id)
         vectors = batch_vectors(engine, batch, layers, pooling, normalise=normalise)
-        yield rows, vectors.half().cpu().numpy()
+        halved = vectors.half()  # of which lengths beyond 65,504 are not left finite
+        check_outputs([halved], of="the composition")
+        yield rows, halved.cpu().numpy()
 
 
 def _lengths(sequences: datasets.Dataset, column: str) -> npt.NDArray[np.int64]:

@@ -13,6 +13,7 @@ from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.composition import Expression, canonical, stacked
 from adapter_stilts.modules.methods import Method, MethodOptions
 from adapter_stilts.modules.trunk import Engine, load_engine
+from adapter_stilts.modules.weights import check_outputs
 from adapter_stilts.tasks.spec import HeadKind
 
 
@@ -146,13 +147,25 @@ def layer_of(parameter: str) -> int | None:
 
 
 def forward(engine: Engine, batch: dict[str, torch.Tensor]) -> Any:
-    """One pass without gradients in the trunk's precision; logits come back as float32."""
+    """One pass without gradients in the trunk's precision; logits come back as float32.
+
+    Raises:
+        NotFiniteError: what comes out are no numbers.
+    """
     batch = {key: value.to(engine.device, non_blocking=True) for key, value in batch.items()}
     autocast = torch.autocast(
         engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
     )
     with torch.inference_mode(), autocast, FastAttention():
-        return engine.model(**batch)
+        output = engine.model(**batch)
+    check_outputs(output.values(), of=_running(engine))
+    return output
+
+
+def _running(engine: Engine) -> str:
+    """What runs in the engine, for messages."""
+    name = engine.model.active_head or engine.model.active_adapters
+    return f"module '{name}'" if name else f"backbone '{engine.backbone.name}'"
 
 
 __all__ = [

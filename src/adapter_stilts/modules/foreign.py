@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.guard import HEADS, PLACES, named_config, shapes_in
 from adapter_stilts.modules.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS, check_files
+from adapter_stilts.modules.weights import read_weights
 from adapter_stilts.safety import brief, is_name, is_number, read_json
 
 PEFT_WEIGHTS = "adapter_model.safetensors"
@@ -45,10 +44,9 @@ def read_adapter(folder: Path) -> Foreign:
     """
     check_files(folder, ((WEIGHTS, CONFIG),))
     about = read_json(folder / CONFIG)
-    _, config = named_config(folder / CONFIG)
     head, labels = _head(folder)
     return Foreign(
-        method=_method(folder / CONFIG, config, invertible=_has_invertible(folder, config)),
+        method=method_of(folder),
         backbone=_text(about.get("model_name")),
         model_type=_text(about.get("model_type")),
         head=head,
@@ -59,7 +57,7 @@ def read_adapter(folder: Path) -> Foreign:
 
 def rename(folder: Path, name: str) -> None:
     """Calls a module of `adapters`, and its head, by that name in its files, as ours are."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     for weights, config in ((WEIGHTS, CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG)):
         if not (folder / config).is_file() or not (folder / weights).is_file():
@@ -69,10 +67,20 @@ def rename(folder: Path, name: str) -> None:
         about["name"] = name
         tensors = {
             place.sub(rf"\g<1>{name}.", key, count=1): tensor
-            for key, tensor in load_file(folder / weights).items()
+            for key, tensor in read_weights(folder / weights).items()
         }
         save_file(tensors, folder / weights, metadata={"format": "pt"})
-        (folder / config).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        (folder / config).write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def method_of(folder: Path) -> str:
+    """Which of our methods the files of a module in the library's format are.
+
+    Raises:
+        UserError: none of them.
+    """
+    _, config = named_config(folder / CONFIG)
+    return _method(folder / CONFIG, config, invertible=_has_invertible(folder, config))
 
 
 def _text(value: Any) -> str:
@@ -152,7 +160,7 @@ def read_peft(folder: Path, name: str) -> Foreign:
         UserError: damaged, no LoRA, or of a variety that the native format cannot express.
     """
     import adapters
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     check_files(folder, ((PEFT_WEIGHTS, CONFIG),))
     about = read_json(folder / CONFIG)
@@ -164,17 +172,14 @@ def read_peft(folder: Path, name: str) -> Foreign:
     _check_variety(folder / CONFIG, about)
     places = _places(folder / PEFT_WEIGHTS)
     config = _lora_config(folder, about, places)
-    try:
-        tensors = load_file(folder / PEFT_WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{folder / PEFT_WEIGHTS}: damaged weights file") from error
+    tensors = read_weights(folder / PEFT_WEIGHTS)
     native = {
         f"{place}.loras.{name}.lora_{side}": tensors[key].float().contiguous()
         for key, (place, _, _, side) in places.items()
     }
     save_file(native, folder / WEIGHTS, metadata={"format": "pt"})
     fields = {"config": config, "name": name, "version": f"adapters.{adapters.__version__}"}
-    (folder / CONFIG).write_text(json.dumps(fields, indent=1), encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps(fields, indent=1, allow_nan=False), encoding="utf-8")
     (folder / PEFT_WEIGHTS).unlink()
     return Foreign(
         method="lora-all" if config["intermediate_lora"] or config["output_lora"] else "lora",

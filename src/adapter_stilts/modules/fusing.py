@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from adapters import BnConfig
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from adapter_stilts.errors import UserError
@@ -36,7 +36,9 @@ from adapter_stilts.modules.fusion_files import (
     fusion_files,
     weights_in,
 )
-from adapter_stilts.modules.native import check_files
+from adapter_stilts.modules.native import check_files, check_head_whole
+from adapter_stilts.modules.weights import read_weights
+from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HeadKind
 
 VALUE_PENALTY = 0.01
@@ -160,7 +162,9 @@ def save_fusion(engine: Engine, name: str, folder: Path, called: Collection[str]
         }
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     about = {**asdict(shape), "sources": list(map(canonical, sources))}
-    (folder / CONFIG).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(
+        json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
     if name in engine.model.heads:
         engine.model.save_head(str(folder), name, use_safetensors=True)
 
@@ -198,17 +202,19 @@ def load_fusion(
     _claim(engine, name, before, trainable=False)
     own = module_parameters(engine, name)
     path = folder / weights_in(folder)
-    tensors = {_general(key): tensor for key, tensor in load_file(path).items()}
+    tensors = {_general(key): tensor for key, tensor in read_weights(path).items()}
+    odd = {_general(key) for key in own} ^ tensors.keys()
+    if odd:
+        raise UserError(f"{path} does not fit the modules it fuses ({brief(min(odd))})")
     for key, parameter in own.items():
-        if key.startswith("heads."):
-            continue
-        found = tensors.get(_general(key))
-        if found is None or found.shape != parameter.shape:
+        found = tensors[_general(key)]
+        if found.shape != parameter.shape:
             raise UserError(f"{path} does not fit the modules it fuses ({key})")
         with torch.no_grad():
             parameter.copy_(found)
     if head:
         engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
+        check_head_whole(engine, name, folder)
     engine.model.to(device=engine.device)
     _claim(engine, name, before, trainable=False)
     engine.fusions[name] = (tuple(sources), shape)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
-from adapter_stilts.safety import brief, is_number, read_json
+from adapter_stilts.modules.weights import LARGEST_SCALE
+from adapter_stilts.safety import brief, read_json
+from adapter_stilts.schema import Fraction, Line, Shape, check_shape, one_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Of a file's tensors, by their names."""
@@ -27,7 +31,6 @@ HEADS = {
 """The library's kinds of head, and what they are called here."""
 _MAX_CHOICES, _MAX_LABELS, _MAX_LAYERS, _MAX_RANK = 1000, 10_000, 8, 4096
 _LEAST_FACTOR = 0.25
-"""Bottlenecks may be wider than the trunk, but not by much."""
 
 
 def named_config(path: Path) -> tuple[str, dict[str, Any]]:
@@ -68,65 +71,87 @@ def check_adapter(path: Path, shapes: Shapes) -> None:
         f"'{brief(other)}' is no part of module '{brief(name)}'",
     )
     kind = config.get("architecture")
-    _demand(kind in (None, "lora"), path, f"modules of kind '{brief(kind)}' are not supported")
-    seed = config.get("init_weights_seed")
-    _demand(seed is None or _is_count(seed, 1 << 31), path, "'init_weights_seed' is no seed")
-    left_out = config.get("leave_out") or []
-    _demand(
-        isinstance(left_out, list) and all(_is_count(each, 1 << 20) for each in left_out),
-        path,
-        "'leave_out' is no list of layers",
-    )
     if kind == "lora":
-        _check_lora(path, config, shapes)
+        _check_lora(path, check_shape(_Lora, config, path), shapes)
     else:
-        _check_bottleneck(path, config, shapes)
+        _check_bottleneck(path, check_shape(_Bottleneck, config, path), shapes)
 
 
-def _check_lora(path: Path, config: Mapping[str, Any], shapes: Shapes) -> None:
+_Scale = Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)]
+_Factor = Annotated[float, Field(ge=_LEAST_FACTOR)]
+"""Bottlenecks may be wider than the trunk, but not by much."""
+
+
+class _Config(Shape):
+    """What the configurations of the library's have in common."""
+
+    leave_out: list[Annotated[int, Field(ge=0, le=1 << 20)]] | None = None
+    init_weights: Line = ""
+    init_weights_seed: Annotated[int, Field(ge=0, le=1 << 31)] | None = None
+    dropout: Fraction = 0.0
+    use_gating: bool = False
+
+
+class _Bottleneck(_Config):
+    architecture: None = None
+    mh_adapter: bool
+    output_adapter: bool
+    reduction_factor: _Factor | dict[str, _Factor]
+    non_linearity: Line
+    original_ln_before: bool = False
+    original_ln_after: bool = True
+    ln_before: bool = False
+    ln_after: bool = False
+    is_parallel: bool = False
+    scaling: _Scale | Literal["learned", "channel"] = 1.0
+    residual_before_ln: bool | Literal["post_add"] = True
+    adapter_residual_before_ln: bool = False
+    inv_adapter: Literal["nice", "glow"] | None = None
+    inv_adapter_reduction_factor: _Factor | None = None
+    cross_adapter: bool = False
+    phm_layer: Literal[False] | None = None
+    stochastic_depth: Fraction | None = None
+
+
+class _Lora(_Config):
+    r: Annotated[int, Field(ge=1, le=_MAX_RANK)]
+    alpha: _Scale = 8
+    attn_matrices: list[Literal["q", "k", "v"]] = Field(default_factory=list)
+    composition_mode: Literal["add", "scale"] = "add"
+    selfattn_lora: bool = True
+    intermediate_lora: bool = False
+    output_lora: bool = False
+    use_dora: bool = False
+    vera_d: None = None
+    vera_b: None = None
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+
+
+def _check_lora(path: Path, config: _Lora, shapes: Shapes) -> None:
     ranks = {shape[0] for key, shape in shapes.items() if key.endswith(".lora_A") and shape}
-    rank = config.get("r")
-    scales = config.get("composition_mode") == "scale"
-    _demand(
-        _is_count(rank, _MAX_RANK) and (rank == 1 if scales or not ranks else ranks == {rank}),
-        path,
-        f"rank {brief(rank)} is not that of the weights",
-    )
-    _demand(is_number(config.get("alpha", 1)), path, "'alpha' is no number")
-    matrices = config.get("attn_matrices", [])
-    _demand(
-        isinstance(matrices, list) and all(each in ("q", "k", "v") for each in matrices),
-        path,
-        "'attn_matrices' are of q, k and v",
-    )
-    unusual = [key for key in ("vera_d", "vera_b") if config.get(key) is not None]
-    _demand(not unusual, path, "VeRA is not supported")
-    dtype = config.get("dtype")
-    _demand(
-        dtype in (None, "float32", "float16", "bfloat16"),
-        path,
-        f"'dtype' '{brief(dtype)}' is unknown",
-    )
+    scales = config.composition_mode == "scale"
+    fits = config.r == 1 if scales else not ranks or ranks == {config.r}
+    _demand(fits, path, f"rank {config.r} is not that of the weights")
 
 
-def _check_bottleneck(path: Path, config: Mapping[str, Any], shapes: Shapes) -> None:
-    _demand(not config.get("phm_layer"), path, "Compacter modules are not supported")
-    factors = config.get("reduction_factor")
+def _check_bottleneck(path: Path, config: _Bottleneck, shapes: Shapes) -> None:
+    factors = config.reduction_factor
     values = list(factors.values()) if isinstance(factors, dict) else [factors]
     down = [shape for key, shape in shapes.items() if key.endswith("adapter_down.0.weight")]
     _check_factors(path, "reduction_factor", values, down)
-    if config.get("inv_adapter") is not None:
+    if config.inv_adapter is not None:
         inner = [shape for key, shape in shapes.items() if re.search(r"\.[FG]\.0\.weight$", key)]
-        inverse = config.get("inv_adapter_reduction_factor")
+        inverse = config.inv_adapter_reduction_factor
+        _demand(inverse is not None, path, "'inv_adapter_reduction_factor' is missing")
+        assert inverse is not None
         _check_factors(path, "inv_adapter_reduction_factor", [inverse], inner)
 
 
 def _check_factors(
-    path: Path, what: str, factors: list[Any], shapes: list[tuple[int, ...]]
+    path: Path, what: str, factors: list[float], shapes: list[tuple[int, ...]]
 ) -> None:
     """No matrix may be larger than one that is in the weights."""
-    fine = bool(factors) and all(is_number(each) and each >= _LEAST_FACTOR for each in factors)
-    _demand(fine, path, f"'{what}' is no number above {_LEAST_FACTOR}")
+    _demand(bool(factors), path, f"'{what}' names no factor")
     _demand(
         all(len(shape) == 2 for shape in shapes), path.parent / WEIGHTS, "a matrix was expected"
     )
@@ -151,27 +176,27 @@ def check_head(path: Path, shapes: Shapes) -> None:
         path.parent / HEAD_WEIGHTS,
         f"'{brief(other)}' is no part of the head of '{brief(name)}'",
     )
-    kind = config.get("head_type")
-    _demand(
-        isinstance(kind, str) and kind in HEADS,
-        path,
-        f"heads of kind '{brief(kind)}' are not supported",
-    )
+    about = check_shape(_Head, config, path)
     rows = max((shape[0] for shape in shapes.values() if shape), default=0)
-    for key, most in (
-        ("num_labels", min(rows, _MAX_LABELS)),
-        ("num_choices", _MAX_CHOICES),
-        ("layers", _MAX_LAYERS),
-    ):
-        value = config.get(key, 1)
-        _demand(_is_count(value, most) and value > 0, path, f"'{key}' is not that of the weights")
-    ids = config.get("label2id")
-    _demand(
-        ids is None
-        or (isinstance(ids, dict) and all(_is_count(each, 1 << 20) for each in ids.values())),
-        path,
-        "'label2id' does not number labels",
-    )
+    _demand(about.num_labels <= rows, path, "'num_labels' is not that of the weights")
+    if about.label2id is not None:
+        numbers = sorted(about.label2id.values())
+        count = about.num_choices if about.head_type == "multiple_choice" else about.num_labels
+        _demand(
+            numbers == list(range(count)), path, f"'label2id' does not number {count} labels from 0"
+        )
+
+
+class _Head(Shape):
+    head_type: Annotated[str, one_of(HEADS)]
+    num_labels: Annotated[int, Field(ge=1, le=_MAX_LABELS)] = 1
+    num_choices: Annotated[int, Field(ge=1, le=_MAX_CHOICES)] = 1
+    layers: Annotated[int, Field(ge=1, le=_MAX_LAYERS)] = 1
+    label2id: dict[Line, int] | None = None
+    activation_function: Line | None = None
+    dropout_prob: Fraction | None = None
+    bias: bool = True
+    use_pooler: bool = False
 
 
 def check_fusion(path: Path, shapes: Shapes) -> None:
@@ -180,24 +205,17 @@ def check_fusion(path: Path, shapes: Shapes) -> None:
     Raises:
         UserError: they do not fit.
     """
-    about = read_json(path)
-    _demand(isinstance(about, dict), path, "expected an object")
-    kind, rank = about.get("kind"), about.get("rank")
-    _demand(kind in ("full", "lean", "uniform"), path, f"no fusion is of kind '{brief(kind)}'")
+    about = check_shape(_Fusion, read_json(path), path)
     sizes = {size for shape in shapes.values() for size in shape}
     _demand(
-        rank == 0 or (_is_count(rank, _MAX_RANK) and rank in sizes),
+        about.rank == 0 or about.rank in sizes,
         path,
-        f"rank {brief(rank)} is not that of the weights",
-    )
-    _demand(isinstance(about.get("shared"), bool), path, "'shared' is neither true nor false")
-    sources = about.get("sources")
-    _demand(
-        isinstance(sources, list) and all(isinstance(each, str) for each in sources),
-        path,
-        "'sources' is no list of names",
+        f"rank {about.rank} is not that of the weights",
     )
 
 
-def _is_count(value: Any, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+class _Fusion(Shape):
+    kind: Literal["full", "lean", "uniform"]
+    rank: Annotated[int, Field(ge=0, le=_MAX_RANK)]
+    shared: bool
+    sources: list[Line]

@@ -12,6 +12,7 @@ from adapter_stilts.modules.native import (
     HEAD_FILES,
     HEAD_WEIGHTS,
     check_files,
+    check_head_whole,
     drop_other_heads,
     is_in_head,
 )
@@ -77,5 +78,6 @@ def load_head(engine: Engine, module: str, head: str, folder: Path) -> None:
         ) from error
     if head not in engine.model.heads:
         raise UserError(f"{folder / HEAD_CONFIG} is not a head for this backbone")
+    check_head_whole(engine, head, folder)
     claim_head(engine, module, head, trainable=False)
     engine.model.eval()

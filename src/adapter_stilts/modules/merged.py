@@ -16,6 +16,7 @@ from adapter_stilts.modules.composition import Call, Expression, canonical
 from adapter_stilts.modules.engine import Engine, module_parameters
 from adapter_stilts.modules.merge_terms import MERGES, Terms, full_weights
 from adapter_stilts.modules.merging import Blend, Factors, blend, blend_factors, blend_products
+from adapter_stilts.modules.weights import LARGEST, LARGEST_SCALE, in_range
 
 Setter = Callable[[Sequence[float]], None]
 """Gives a merged module the weights that come of these weights of its sources."""
@@ -100,11 +101,20 @@ def _setter(
             one = blend(how, [tensors[key] for tensors in each], key=key, **options)
             blends.append(((own,), _alone(one)))
 
+    too_large = UserError(
+        f"{how} of {', '.join(sources)} gives weights that are not finite, or above {LARGEST:g}: "
+        "choose smaller weights"
+    )
+
     def put(weights: Sequence[float]) -> None:
         given = torch.tensor(list(weights), dtype=torch.float32)
+        if float(given.abs().max()) > LARGEST_SCALE:
+            raise too_large
         with torch.no_grad():
             for places, merge in blends:
                 for place, value in zip(places, merge(given), strict=True):
+                    if not in_range(value):
+                        raise too_large
                     place.copy_(value)
 
     return put

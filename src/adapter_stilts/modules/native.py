@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import printable, read_json
+from adapter_stilts.modules.weights import check_weights
+from adapter_stilts.safety import brief, printable, read_json
 
 if TYPE_CHECKING:
     from adapter_stilts.modules.engine import Engine
@@ -77,9 +78,10 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
         for key in report.get("missing_keys", ())
         if not key.startswith("heads.") or is_in_head(key, name)
     ]
-    if missing:
+    if missing or report.get("unexpected_keys"):
         _withdraw(engine, name)
-        raise UserError(f"{folder}: weights lack {missing[0]}")
+        what = f"lack {missing[0]}" if missing else f"have {report['unexpected_keys'][0]} too many"
+        raise UserError(f"{folder}: weights {brief(what)}")
     engine.model.active_head = name if head else None
     engine.model.to(device=engine.device)
     added = tuple(key for key, _ in engine.model.named_parameters() if key not in before)
@@ -129,19 +131,19 @@ def check_files(folder: Path, files: Sequence[tuple[str, str]] = FILES) -> None:
         read_json(folder / config)
 
 
-def check_weights(path: Path) -> None:
-    """Refuses a damaged safetensors file before it is read.
+def check_head_whole(engine: Engine, head: str, folder: Path) -> None:
+    """Refuses a head in the engine that did not get all of its weights from a folder.
 
     Raises:
-        UserError: says what is wrong.
+        UserError: the file there lacks some, or has others.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            file.keys()
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"{path}: damaged or truncated weights file ({_last_line(error)})"
-        ) from error
+    path = folder / HEAD_WEIGHTS
+    with safe_open(path, framework="pt") as file:
+        saved = {key.removeprefix("heads.") for key in file.keys()}  # noqa: SIM118
+    name = str(read_json(folder / HEAD_CONFIG)["name"])
+    own = {f"{name}.{key}" for key, _ in engine.model.heads[head].named_parameters()}
+    if odd := own ^ saved:
+        raise UserError(f"{path}: '{brief(min(odd))}' is missing, or one too many")
 
 
 def head_labels(engine: Engine, name: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.poolings import check_pooling
+from adapter_stilts.modules.weights import check_outputs
 
 
 def check_choice(engine: Engine, layer: int, pooling: str) -> None:
@@ -84,6 +85,9 @@ def batch_vectors(
 
     Returns:
         (layers, B, D), float32, on the engine's device.
+
+    Raises:
+        NotFiniteError: they are no numbers.
     """
     batch = {key: value.to(engine.device, non_blocking=True) for key, value in batch.items()}
     depth = max(layers)
@@ -96,4 +100,5 @@ def batch_vectors(
     states = output.hidden_states if every else {depth: output.last_hidden_state}
     mask = batch["attention_mask"]
     vectors = torch.stack([pool(states[layer], mask, pooling) for layer in layers])
+    check_outputs([vectors], of="the composition")
     return functional.normalize(vectors, dim=-1) if normalise else vectors

@@ -16,7 +16,7 @@ JSON, TABLE, PICTURE = "explanation.json", "explanation.csv", "explanation.svg"
 def write_explanation(found: Explanation, folder: Path) -> None:
     """Writes `explanation.json`, `.csv` and `.svg`, the heat map, and replaces what lies there."""
     with atomic_folder(folder) as work:
-        text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1)
+        text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False)
         (work / JSON).write_text(text + "\n", encoding="utf-8")
         with (work / TABLE).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)

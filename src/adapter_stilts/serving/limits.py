@@ -147,7 +147,7 @@ def _replayed(messages: list[Message], receive: Receive) -> Receive:
 
 async def refuse(send: Send, status: int, why: str, *, retry: int = 0) -> None:
     """Answers with a reason, as JSON."""
-    body = json.dumps({"error": why}).encode()
+    body = json.dumps({"error": why}, allow_nan=False).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if retry:
         headers.append((b"retry-after", b"%d" % retry))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
+SHORTEST = 16
+"""Tokens that a sequence may have at least: special tokens, and some room for texts."""
 HeadKind = Literal["classification", "choice", "span", "tagging", "embedding", "text"]
 Split = Literal["train", "dev", "test"]
 FileFormat = Literal[

@@ -47,7 +47,7 @@ def drop_older_checkpoints(folder: Path, keep: Path) -> None:
 def write_manifest(folder: Path) -> None:
     """Writes down what the files of a checkpoint hold."""
     found = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-    (folder / MANIFEST).write_text(json.dumps(found, indent=1), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
 
 
 def check_manifest(folder: Path) -> None:
@@ -141,8 +141,8 @@ def save_optimizer(
         for key, value in values.items()
     }
     metadata = {
-        "groups": json.dumps(state["param_groups"]),
-        "scheduler": json.dumps(scheduler.state_dict()),
+        "groups": json.dumps(state["param_groups"], allow_nan=False),
+        "scheduler": json.dumps(scheduler.state_dict(), allow_nan=False),
     }
     save_file(tensors, path, metadata=metadata)
 
@@ -173,7 +173,7 @@ def save_rng(path: Path) -> None:
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()
     rest = {"python": [version, gauss], "numpy": [name, position, has_gauss, cached]}
-    save_file(tensors, path, metadata={"rest": json.dumps(rest)})
+    save_file(tensors, path, metadata={"rest": json.dumps(rest, allow_nan=False)})
 
 
 def load_rng(path: Path) -> None:

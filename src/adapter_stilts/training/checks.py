@@ -12,7 +12,7 @@ from adapter_stilts.features.padding import padded_length
 from adapter_stilts.modules.composition import stacked
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.stacking import check_stackable
-from adapter_stilts.tasks.spec import Split
+from adapter_stilts.tasks.spec import SHORTEST, Split
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.recipe import Recipe
 
@@ -21,8 +21,6 @@ TRACKERS = frozenset(
     | {"neptune", "swanlab", "tensorboard", "trackio", "wandb"}
 )
 """Those of `transformers`, whose import takes seconds; a test compares the two lists."""
-SHORTEST = 16
-"""Tokens a sequence must hold at least: special tokens and a few of each text."""
 
 
 def check_numbers(*, seed: int, limit: int | None, dev_limit: int | None) -> None:

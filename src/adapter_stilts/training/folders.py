@@ -86,7 +86,9 @@ def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: 
         else:
             work.mkdir(parents=True, exist_ok=True)
             fields = {"run": job.run, "task": job.lesson.name, "settings": settings}
-            (work / NOTE).write_text(json.dumps(fields, indent=1), encoding="utf-8")
+            (work / NOTE).write_text(
+                json.dumps(fields, indent=1, allow_nan=False), encoding="utf-8"
+            )
     state.wait_for_everyone()
 
 

@@ -55,7 +55,9 @@ class Job:
             "selection": RULES,
             "world": PartialState().num_processes,
         }
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            json.dumps(decides, sort_keys=True, allow_nan=False).encode()
+        ).hexdigest()[:16]
 
     @property
     def metric(self) -> str:

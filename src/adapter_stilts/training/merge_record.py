@@ -42,7 +42,7 @@ def merge_record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
     return dataclasses.replace(
         own,
         name=made.name,
-        run=hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16],
+        run=hashlib.sha256(json.dumps(decides, allow_nan=False).encode()).hexdigest()[:16],
         method=next(iter(resolved.methods.values())),
         composition=made.name,
         backbone={**own.backbone, "name": engine.backbone.name},

@@ -6,6 +6,7 @@ module is merged in place for each, from what was prepared once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from adapter_stilts.data.cache import digest
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
 from adapter_stilts.inference.run import default_batch_tokens
@@ -98,6 +99,11 @@ def search_weights(engine: Engine, name: str, merge: Call, setter: Setter, plan:
         )
     setter(_counting(method, best))
     begun = next(iter(losses))
+    if not math.isfinite(losses[begun]) or not math.isfinite(losses[best]):
+        raise NotFiniteError(
+            f"the loss of '{name}' on {plan.target.name} is no finite number, so no weights can be "
+            "searched: its modules do not fit each other"
+        )
     return Searched(
         weights=best,
         loss_before=losses[begun],
@@ -156,7 +162,14 @@ def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
 
 
 def mean_loss(engine: Engine, batches: Sequence[dict[str, Tensor]]) -> float:
-    """The active head's loss, the mean over all rows."""
+    """The active head's loss, the mean over all rows; infinite where it is no number."""
+    try:
+        return _mean_loss(engine, batches)
+    except NotFiniteError:
+        return math.inf
+
+
+def _mean_loss(engine: Engine, batches: Sequence[dict[str, Tensor]]) -> float:
     engine.model.eval()
     total, count = 0.0, 0
     for batch in batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from transformers import PrinterCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.features.batch import collate
 from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.engine import Engine, module_parameters
@@ -138,11 +139,24 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         """The scores of the weights as they are, shown and logged."""
         started = time.monotonic()
         self.model.eval()
-        scores = self._score()
+        scores = self._finite_scores()
         self._on_scores(self.state, scores, time.monotonic() - started)
         metrics = {f"eval_{key}": value for key, value in scores.items()}
         self.log(dict(metrics))
         return metrics
+
+    def _finite_scores(self) -> dict[str, float]:
+        try:
+            scores = self._score()
+            if all(map(math.isfinite, scores.values())):
+                return scores
+            why = f"dev scores {scores}"
+        except NotFiniteError as error:
+            why = str(error)
+        raise FailureError(
+            f"the training diverged before step {self.state.global_step} ({why}): lower --lr (now "
+            f"{self.args.learning_rate:g}) and begin anew with --overwrite"
+        )
 
     def weights(self) -> files.Tensors:
         """The module's and its head's weights as they are now, on the CPU."""

@@ -15,6 +15,7 @@ from adapter_stilts.zoo.card_command import reproduce_text
 from adapter_stilts.zoo.card_parts import (
     PIPELINES,
     base_metadata,
+    escaped,
     evaluation_results,
     languages,
     languages_text,
@@ -34,6 +35,7 @@ from adapter_stilts.zoo.stand_in import licence_of, tasks_of
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = "") -> None:
     """Writes README.md with the Hub's metadata block; `repo` is where it will lie on the Hub."""
+    record = escaped(record)
     if record.language:
         fields = {**_library(record, peft=peft), **language_metadata(record)}
         text = language_text(record, folder, other_ways(record, peft=peft, native=False))

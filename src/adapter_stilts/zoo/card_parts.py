@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,23 @@ _MEANINGS = (
     ("unknown", "Ask those who made it before you share the weights."),
     ("", "It asks for credit at most: name the data where you use the weights."),
 )  # fmt: skip
+
+
+_MARKUP = str.maketrans({"<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "'"})
+
+
+def escaped(record: ModuleRecord) -> ModuleRecord:
+    """The record with no text in it that Markdown, or the HTML in it, would take for its own."""
+    fields = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+    return dataclasses.replace(record, **{key: _plain(value) for key, value in fields.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.translate(_MARKUP)
+    if isinstance(value, dict):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def licence_metadata(licence: str) -> dict[str, str]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.fusion_files import NATIVE_CONFIG, NATIVE_WEIGHTS
-from adapter_stilts.modules.guard import check_module
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.native import FILES
 from adapter_stilts.modules.storage import halve
+from adapter_stilts.modules.weights import check_weights
 from adapter_stilts.paths import atomic_folder, check_replaceable
+from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.hub.shareable import shareable, stage
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -44,8 +45,7 @@ def export(
     if library not in FORMATS:
         raise unknown("format", library, FORMATS)
     record = ModuleRecord.read(folder)
-    check_module(folder, record.method)
-    record.verify(folder)
+    check_stored(record, folder)
     names = [] if library == "module" else _plain_files(folder, record, library)
     check_replaceable(out)
     if out.exists() and not overwrite and any(out.iterdir()):
@@ -55,6 +55,8 @@ def export(
             stage(shareable(folder, backbone), folder, work, half=half)
             return out
         for name in names:
+            if name.endswith(".safetensors"):
+                check_weights(folder / name)
             copy = work / Path(name).name
             shutil.copyfile(folder / name, copy)
             if half and copy.suffix == ".safetensors":

@@ -11,7 +11,7 @@ from adapter_stilts.modules.composition import Expression
 from adapter_stilts.modules.engine import Engine, activate_block, copy_weights
 from adapter_stilts.modules.fusing import load_fusion, save_fusion
 from adapter_stilts.modules.fusion_files import fusion_files
-from adapter_stilts.modules.guard import check_contents, check_widths
+from adapter_stilts.modules.guard import check_widths
 from adapter_stilts.modules.heads import load_heads, save_heads
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import FILES, check_files, load_native, save_native
@@ -19,6 +19,7 @@ from adapter_stilts.modules.peft_format import has_peft_format, save_peft
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HeadKind
+from adapter_stilts.zoo.agreement import check_lengths, check_stored
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import same_backbone
 from adapter_stilts.zoo.record import ModuleRecord
@@ -59,8 +60,8 @@ def load_module(
     fusion, name = is_fusion(record.method), name or record.name
     own = record.has_head
     check_files(folder, fusion_files(folder, head=own) if fusion else FILES[: 1 + own])
-    record.verify(folder)
-    check_contents(folder, record.method)
+    check_stored(record, folder)
+    check_lengths(record, folder, engine.backbone.max_length)
     with _one_line(folder):
         if fusion:
             load_fusion(engine, folder, name, sources, head=own)

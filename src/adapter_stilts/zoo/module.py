@@ -143,7 +143,8 @@ class Module:
     @property
     def _max_length(self) -> int:
         """Tokens a sequence at most; a module of several tasks has none of its own."""
-        return int(self.record.recipe["max_length"]) or self.engine.backbone.max_length
+        positions = self.engine.backbone.max_length
+        return min(int(self.record.recipe["max_length"]) or positions, positions)
 
     def answer(self, question: str, context: str) -> dict[str, Any]:
         """The span of `context` that answers `question`.

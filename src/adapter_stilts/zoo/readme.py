@@ -8,6 +8,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.storage import is_halved
 from adapter_stilts.zoo.card_command import command_text
+from adapter_stilts.zoo.card_parts import escaped
 from adapter_stilts.zoo.inventory import Entry
 from adapter_stilts.zoo.places import Found
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -34,7 +35,7 @@ def zoo_readme(folder: Path) -> str:
     """
     found: dict[str, list[Entry]] = {}
     for path in sorted(folder.glob(f"*/*/{RECORD}")):
-        record = ModuleRecord.read(path.parent)
+        record = escaped(ModuleRecord.read(path.parent))
         entry = Entry(Found("shared", path.parent), record)
         found.setdefault(record.backbone["name"], []).append(entry)
     if not found:

@@ -10,21 +10,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import with_config
+
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.safety import brief, is_plain_path, read_json
-from adapter_stilts.zoo.record_fields import first_wrong
+from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line
+from adapter_stilts.tasks.spec import SHORTEST
+from adapter_stilts.zoo.record_fields import (
+    MULTITASK,
+    NO_HEAD,
+    Bases,
+    Evaluations,
+    Heads,
+    Kind,
+    Merged,
+    Name,
+    Recipe,
+    Scores,
+    texts_in,
+)
 
 RECORD = "module.json"
 FORMAT = 1
-MULTITASK = "multitask"
-"""What stands in the record of a module of several tasks where others name their task or head."""
-NO_HEAD = "none"
-"""The head of a merge that was given none, and of a language's module. (Of the kind `embedding`,
-the trunk is the head.)"""
 LANGUAGE = "lang-"
 """What the task and the usual name of a language's module begin with."""
 
 
+@with_config(STRICT)
 @dataclass(frozen=True)
 class ModuleRecord:
     """The record of a trained module.
@@ -56,33 +68,33 @@ class ModuleRecord:
         origin: where it was pulled from: `hub`, the repository, and `revision`, the commit.
     """
 
-    name: str
-    run: str
-    task: str
-    head: str
-    method: str
-    composition: str
-    backbone: dict[str, str]
-    recipe: dict[str, Any]
+    name: Name
+    run: Line
+    task: Line
+    head: Kind
+    method: Line
+    composition: Line
+    backbone: Lines
+    recipe: Recipe
     data: dict[str, Any]
-    scores: dict[str, float]
-    parameters: int
-    steps: int
-    best_step: int
+    scores: Scores
+    parameters: Count
+    steps: Count
+    best_step: Count
     seconds: float
     peak_memory_mb: float
-    versions: dict[str, str]
-    machine: str
-    created: str
+    versions: Lines
+    machine: Line
+    created: Line
     no_answer_threshold: float | None = None
-    files: dict[str, str] = field(default_factory=dict)
-    bases: dict[str, dict[str, str]] = field(default_factory=dict)
-    heads: dict[str, dict[str, Any]] = field(default_factory=dict)
-    merged: dict[str, Any] = field(default_factory=dict)
-    evaluations: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
-    full_precision: dict[str, float] = field(default_factory=dict)
-    origin: dict[str, str] = field(default_factory=dict)
-    planned_steps: int = 0
+    files: Lines = field(default_factory=dict)
+    bases: Bases = field(default_factory=dict)
+    heads: Heads = field(default_factory=dict)
+    merged: Merged = field(default_factory=dict)
+    evaluations: Evaluations = field(default_factory=dict)
+    full_precision: Scores = field(default_factory=dict)
+    origin: Lines = field(default_factory=dict)
+    planned_steps: Count = 0
     format: int = FORMAT
 
     @property
@@ -161,7 +173,9 @@ class ModuleRecord:
             if path.is_file() and path.name != RECORD
         }
         complete = dataclasses.replace(self, files=files)
-        text = json.dumps(dataclasses.asdict(complete), indent=1, ensure_ascii=False)
+        text = json.dumps(
+            dataclasses.asdict(complete), indent=1, ensure_ascii=False, allow_nan=False
+        )
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
         return complete
 
@@ -177,23 +191,35 @@ class ModuleRecord:
             where = "is not there" if not folder.exists() else f"has no {RECORD}: not a module"
             raise UserError(f"module {folder} {where}")
         fields = read_json(path)
-        known = {item.name for item in dataclasses.fields(cls)}
-        needed = {
-            item.name
-            for item in dataclasses.fields(cls)
-            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        }
-        if not isinstance(fields, dict) or (missing := needed - fields.keys()):
-            lacking = f" (lacks '{min(missing)}')" if isinstance(fields, dict) else ""
-            raise UserError(f"{path}: not a module record{lacking}")
-        if fields.get("format", 0) != FORMAT:
+        if not isinstance(fields, dict):
+            raise UserError(f"{path}: not a module record")
+        if fields.get("format", FORMAT) != FORMAT:
             given = brief(fields.get("format"))
             raise UserError(f"{path}: written in format {given}, this version reads {FORMAT}")
-        fields = {key: value for key, value in fields.items() if key in known}
-        wrong = first_wrong(fields)
-        if wrong:
-            raise UserError(f"{path}: '{wrong}' is not what a module record has there")
-        return cls(**fields)
+        odd = next((text for text in texts_in(fields) if not is_line(text)), None)
+        if odd is not None:
+            raise UserError(f"{path}: '{brief(odd)}' is not one printable line")
+        record = check_shape(cls, fields, path)
+        if problem := record.disagreement:
+            raise UserError(f"{path}: {problem}")
+        return record
+
+    @property
+    def disagreement(self) -> str:
+        """What the record says that cannot all be true; an empty text where it can."""
+        length = self.recipe["max_length"]
+        if (self.head == MULTITASK) != bool(self.heads):
+            return "'heads' goes with a head of the kind 'multitask', and with no other"
+        if length < SHORTEST and not (length == 0 and (self.heads or self.head == NO_HEAD)):
+            return f"'recipe.max_length' is {length}: less than {SHORTEST} tokens hold no text"
+        if self.merged and "sources" not in self.merged:
+            return "'merged.sources' is missing"
+        if self.task and not self.merged and not self.scores:
+            return "'scores' is empty, though it was trained on a task"
+        trained_as = self.recipe.get("method", self.method)
+        if not self.merged and trained_as != self.method:
+            return f"'method' is {self.method}, 'recipe.method' {brief(trained_as)}"
+        return ""
 
     def verify(self, folder: Path) -> None:
         """Compares every file with its recorded hash.
@@ -219,3 +245,6 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+__all__ = ["FORMAT", "LANGUAGE", "MULTITASK", "NO_HEAD", "RECORD", "ModuleRecord", "sha256"]

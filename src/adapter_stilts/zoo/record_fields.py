@@ -3,107 +3,97 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, NotRequired
 
-from adapter_stilts.safety import is_name, is_number, printable
+from pydantic import AfterValidator, Field, with_config
+from typing_extensions import TypedDict
 
+from adapter_stilts.safety import is_name
+from adapter_stilts.schema import OPEN, Count, Like, Line, Lines, one_of
+from adapter_stilts.tasks.spec import SHORTEST
 
-def first_wrong(fields: Mapping[str, Any]) -> str:
-    """The first field with a value that no record has there, or an empty text."""
-    return next(
-        (key for key, value in fields.items() if not _CHECKS.get(key, _is_object)(value)), ""
-    )
-
-
-def _is_line(value: Any) -> bool:
-    return isinstance(value, str) and len(value) < 10_000 and printable(value) == value
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
+MULTITASK = "multitask"
+"""What stands in the record of a module of several tasks where others name their task or head."""
+NO_HEAD = "none"
+"""The head of a merge that was given none, and of a language's module. (Of the kind `embedding`,
+the trunk is the head.)"""
+KINDS = ("classification", "choice", "span", "tagging", "embedding")
 
 
-def _is_scores(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        _is_line(key) and is_number(each) for key, each in value.items()
-    )
+def _name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("that is no name of a module")
+    return text
 
 
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_line, [*value, *value.values()]))
+def _task(text: str) -> str:
+    if not re.fullmatch(r"[\w+-]+", text):
+        raise ValueError("that is no name of a folder")
+    return text
 
 
-def _is_bases(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_texts, value.values()))
+def _distinct(labels: list[str]) -> list[str]:
+    if len(set(labels)) < len(labels):
+        raise ValueError("a label stands there twice")
+    return labels
 
 
-_HEAD: dict[str, Callable[[Any], bool]] = {
-    "head": _is_line,
-    "labels": lambda value: isinstance(value, list) and all(map(_is_line, value)),
-    "max_length": lambda value: is_number(value) and isinstance(value, int),
-    "scores": _is_scores,
-    "parameters": lambda value: is_number(value) and isinstance(value, int),
-    "train": _is_object,
-    "dev": _is_object,
-    "no_answer_threshold": lambda value: value is None or is_number(value),
-}
+Scores = dict[Line, float]
 
 
-def _is_heads(value: Any) -> bool:
-    """Every entry can be read, and its task's name be that of a folder."""
-    return isinstance(value, dict) and all(
-        isinstance(about, dict)
-        and all(key in about and fine(about[key]) for key, fine in _HEAD.items())
-        and re.fullmatch(r"[\w+-]+", task)
-        for task, about in value.items()
-    )
+@with_config(OPEN)
+class _Recipe(TypedDict):
+    """Loading reads two numbers; the rest is shown."""
+
+    max_length: Annotated[int, Field(ge=0, le=1 << 20)]
+    stride: Annotated[int, Field(ge=0, le=1 << 20)]
 
 
-def _is_evaluations(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        _is_line(task)
-        and isinstance(languages, dict)
-        and all(map(_is_line, languages))
-        and all(map(_is_scores, languages.values()))
-        for task, languages in value.items()
-    )
+@with_config(OPEN)
+class _Head(TypedDict):
+    head: Annotated[str, one_of(KINDS)]
+    labels: Annotated[list[Line], AfterValidator(_distinct)]
+    choices: NotRequired[Count]
+    max_length: Annotated[int, Field(ge=SHORTEST, le=1 << 20)]
+    scores: Annotated[Scores, Field(min_length=1)]
+    parameters: Count
+    train: dict[str, Any]
+    dev: dict[str, Any]
+    no_answer_threshold: float | None
 
 
-def _is_recipe(value: Any) -> bool:
-    """Loading reads two of its numbers; the rest is only shown."""
-    return isinstance(value, dict) and all(
-        isinstance(value.get(key, 0), int) and 0 <= value.get(key, 0) <= 1 << 20
-        for key in ("max_length", "stride")
-    )
+@with_config(OPEN)
+class _Source(TypedDict):
+    run: Line
+    task: Line
 
 
-def _is_merged(value: Any) -> bool:
-    """Lists show the licences of the sources' tasks; the rest is only shown."""
-    if not isinstance(value, dict):
-        return False
-    sources = value.get("sources", {})
-    known = "sources" in value or not value
-    return known and _is_bases(sources) and all("task" in each for each in sources.values())
+@with_config(OPEN)
+class _Merged(TypedDict):
+    """Lists show the licences of the sources' tasks; the rest is shown."""
+
+    sources: NotRequired[dict[Line, _Source]]
+    weights: NotRequired[dict[Line, float]]
 
 
-_CHECKS: dict[str, Callable[[Any], bool]] = {
-    "name": lambda value: isinstance(value, str) and is_name(value),
-    **dict.fromkeys(("run", "task", "head", "method", "composition", "machine"), _is_line),
-    "created": _is_line,
-    **dict.fromkeys(("backbone", "versions", "files", "origin"), _is_texts),
-    "recipe": _is_recipe,
-    "data": _is_object,
-    **dict.fromkeys(("scores", "full_precision"), _is_scores),
-    "bases": _is_bases,
-    "heads": _is_heads,
-    "merged": _is_merged,
-    "evaluations": _is_evaluations,
-    **dict.fromkeys(
-        ("parameters", "steps", "best_step", "planned_steps", "seconds", "peak_memory_mb"),
-        is_number,
-    ),
-    "no_answer_threshold": lambda value: value is None or is_number(value),
-    "format": is_number,
-}
-"""An object where nothing is said."""
+Name = Annotated[str, AfterValidator(_name)]
+Kind = Annotated[str, one_of((*KINDS, MULTITASK, NO_HEAD))]
+Recipe = Annotated[dict[str, Any], Like(_Recipe)]
+Heads = dict[Annotated[str, AfterValidator(_task)], Annotated[dict[str, Any], Like(_Head)]]
+Bases = dict[Line, Lines]
+Merged = Annotated[dict[str, Any], Like(_Merged)]
+Evaluations = dict[Line, dict[Line, Scores]]
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, the names of its fields included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from texts_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner)

@@ -113,7 +113,7 @@ class Resolved:
         """A hash of the modules' runs and how they are composed."""
         tree = _tree(renamed(self.expression, lambda name: self.leaves[name].record.run))
         tree = [tree, self.task] if self.task else tree
-        return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(tree, allow_nan=False).encode()).hexdigest()[:16]
 
     @property
     def bases(self) -> dict[str, dict[str, str]]:

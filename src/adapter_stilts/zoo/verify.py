@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapter_stilts.errors import FailureError, RefusedError, UserError
-from adapter_stilts.modules.guard import check_module
+from adapter_stilts.zoo.agreement import check_agreement
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 TOLERANCE = 0.1
@@ -51,8 +51,8 @@ def _files(folder: Path) -> Iterator[Check]:
     )
     yield _check(
         "shapes",
-        lambda: check_module(folder, record.method),
-        "weights as configured, in safetensors",
+        lambda: check_agreement(record, folder),
+        "weights as recorded and configured, in safetensors",
     )
     others = _unrecorded(folder, record)
     if others:

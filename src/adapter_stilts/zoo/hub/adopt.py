@@ -14,6 +14,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft, rename
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.modules.methods import is_invertible
+from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.hub.offer import Offer
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -30,7 +31,7 @@ def adopt(offer: Offer, folder: Path) -> ModuleRecord:
         record = ModuleRecord.read(folder)
         record.verify(folder)
         _remove_others(folder, record)
-        check_module(folder, record.method)
+        check_stored(record, folder)
         return dataclasses.replace(record, origin=origin).write(folder)
     made = adopt_foreign(
         folder,

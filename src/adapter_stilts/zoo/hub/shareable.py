@@ -11,10 +11,10 @@ from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.guard import check_module
-from adapter_stilts.modules.native import check_weights
 from adapter_stilts.modules.storage import halve
+from adapter_stilts.modules.weights import check_weights
 from adapter_stilts.safety import first_line, is_number, read_json
+from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.hub.ids import is_hub_id
@@ -29,8 +29,7 @@ def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
         UserError: the module is damaged, or somebody else's, or its backbone is a folder here.
     """
     record = ModuleRecord.read(folder)
-    check_module(folder, record.method)
-    record.verify(folder)
+    check_stored(record, folder)
     for name in record.files:
         if name.endswith(".safetensors"):
             check_weights(folder / name)
@@ -106,7 +105,9 @@ def _name_backbone(path: Path, name: str) -> None:
     if fields:
         about = read_json(path)
         about.update({key: name for key in fields if about.get(key)})
-        path.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(about, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def _without_paths(value: object) -> object:

@@ -1,0 +1,106 @@
+"""JSON of strangers, compared with a shape that is declared with pydantic."""
+
+from __future__ import annotations
+
+import functools
+import json
+import unicodedata
+from collections.abc import Collection
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.safety import brief, printable
+
+T = TypeVar("T")
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
+"""Nothing is converted: `true` is no number, `"3"` none either."""
+
+
+OPEN = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
+"""The same, and fields that are not declared stay."""
+
+
+class Like:
+    """In an annotation: the shape that the value must have, though code takes it as a `dict`."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._kind = kind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return handler.generate_schema(self._kind)
+
+
+class Shape(BaseModel):
+    """An object of JSON whose fields are declared; others are passed over."""
+
+    model_config = STRICT
+
+
+def check_shape(kind: type[T], value: Any, place: object) -> T:
+    """The value as that kind, which strict JSON can express.
+
+    Raises:
+        UserError: names the place, the first field that is not as declared, and why.
+    """
+    declared: Any = kind  # for mypy a type with a variable has no hash
+    try:
+        checked: T = _adapter(declared).validate_json(json.dumps(value, allow_nan=False))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = _path(value, first["loc"], missing=first["type"] == "missing")
+        raise UserError(f"{place}: '{brief(field)}': {brief(first['msg'])}") from error
+    return checked
+
+
+@functools.cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _path(value: Any, parts: tuple[int | str, ...], *, missing: bool) -> str:
+    """Where in the value that is, without pydantic's names of the kinds it tried."""
+    found: list[str] = []
+    for part in parts:
+        there = isinstance(value, dict) and part in value
+        there = there or (isinstance(value, list) and isinstance(part, int))
+        if there or missing:
+            found.append(str(part))
+        if not there:
+            break
+        value = value[part]
+    return ".".join(found)
+
+
+def is_line(text: str) -> bool:
+    """Whether a text is one line, not long, without characters that steer a terminal."""
+    return (
+        len(text) < 10_000
+        and printable(text) == text
+        and not any(unicodedata.category(char) == "Cc" for char in text)
+    )
+
+
+def _line(text: str) -> str:
+    if not is_line(text):
+        raise ValueError("one printable line was expected")
+    return text
+
+
+def one_of(known: Collection[str]) -> AfterValidator:
+    """One of these texts."""
+
+    def check(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"'{brief(text)}' is not one of {', '.join(known)}")
+        return text
+
+    return AfterValidator(check)
+
+
+Line = Annotated[str, AfterValidator(_line)]
+Lines = dict[Line, Line]
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
