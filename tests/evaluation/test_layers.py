@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.layers import LayerChoice, default_layer, sweep_layers
+from adapter_stilts.evaluation.layer_rules import default_layer, layer_rule
+from adapter_stilts.evaluation.layers import LayerChoice, sweep_layers
 from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 from adapter_stilts.evaluation.sweep import Sweep
 from adapter_stilts.modules.engine import Engine
@@ -135,12 +136,14 @@ def test_tatoeba_has_no_dev_data_so_a_rule_or_another_task_decides(
 
 def test_the_rule(engine: Engine, tmp_path: Path) -> None:
     """XLM-R Large's layer 14 of 24, scaled; the last one of what was trained for its vectors."""
-    assert default_layer(engine, NONE) == 2  # 1.75 of 3
+    assert layer_rule([None], engine.backbone.name) == "middle"
+    assert default_layer(engine.layers, "middle") == 2  # 1.75 of 3
     module = composed(engine, "m")
     dual = make_record(engine, "m", "bottleneck", "embedding")
-    assert default_layer(engine, dataclasses.replace(module, record=dual)) == 3
+    assert layer_rule([dual, dual], engine.backbone.name) == "last"
+    composed(engine, "m")
     span = make_record(engine, "m", "bottleneck", "span")
-    assert default_layer(engine, dataclasses.replace(module, record=span)) == 2
+    assert layer_rule([dual, span], engine.backbone.name) == "middle"
     chosen = sweep_layers(
         engine, dataclasses.replace(module, record=dual), LAREQA, ["en"], str(tmp_path)
     )
@@ -151,5 +154,8 @@ def test_the_rule_of_larger_backbones(embedded: str, engine: Engine) -> None:
     layers = {24: 14, 12: 7, 6: 4}
     for count, expected in layers.items():
         assert round(count * 14 / 24) == expected
-    sentence_encoder = make_engine(embedded)
-    assert default_layer(sentence_encoder, NONE) == 12
+    name = make_engine(embedded).backbone.name
+    assert layer_rule([None], name) == "last" and default_layer(12, "last") == 12
+    composed(engine, "m")
+    span = make_record(engine, "m", "bottleneck", "span")
+    assert layer_rule([None, span], name) == "middle"  # compared at one layer

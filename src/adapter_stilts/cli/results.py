@@ -95,6 +95,7 @@ def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
         [
             *_language_rows(first, [(each, metric) for _, each, metric in columns]),
             *_mean_rows([(each, metric) for _, each, metric in columns]),
+            *_vectors_rows([each for _, each, _ in columns]),
         ],
     )
     if first.outside:
@@ -142,6 +143,14 @@ def _mean_rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
 
 def _shown(score: float | Spread) -> str:
     return f"{score:.1f}" if isinstance(score, float) else str(score)
+
+
+def _vectors_rows(columns: Sequence[Evaluation | SeedSummary]) -> Iterator[tuple[str, ...]]:
+    """Where the sentence vectors of a retrieval task come from."""
+    for place, title in enumerate(("layer", "pooling")):
+        if any(each.vectors for each in columns):
+            cells = (sorted({str(made[place]) for made in each.vectors}) for each in columns)
+            yield (title, "", *map(", ".join, cells))
 
 
 def show_suite(found: SuiteEvaluation) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.contenders import backbone_name, find_contenders
 from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import slug
+from adapter_stilts.evaluation.layer_rules import LayerRule, layer_rule
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.metrics import primary
 from adapter_stilts.modules.composition import EACH_LANGUAGE
@@ -44,6 +46,8 @@ def evaluate_each(
     """
     engines: Engines = {}
     options = {**options, "engines": engines}
+    if target.retrieval is not None and options["layer_rule"] is None:
+        options["layer_rule"] = _rule(target, compositions, languages, options["backbone"])
     found = []
     for text in compositions:
         place = Path(out) if out else None
@@ -56,6 +60,19 @@ def evaluate_each(
                 target.name, compositions=[text], langs=languages, out=place, **options
             )
     return found
+
+
+def _rule(
+    target: TargetSpec, compositions: Sequence[str], languages: Sequence[str], backbone: str | None
+) -> LayerRule | None:
+    """The rule for all compositions, which are evaluated one by one: as if it were together."""
+    for language in languages:
+        with suppress(UserError):
+            own = f"lang:{_module_language(target, language, backbone)}"
+            named = [text.replace(EACH_LANGUAGE, own) for text in compositions]
+            found = find_contenders(target, named, backbone)
+            return layer_rule([each.record for each in found], backbone_name(found, backbone))
+    return None
 
 
 def _each(

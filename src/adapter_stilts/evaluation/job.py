@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.backbones import default_device, find_backbone, resolve_precision
 from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
@@ -17,6 +17,7 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.evaluation.contenders import Contender, backbone_record
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.labels import Found, Progress, evaluate_labels
+from adapter_stilts.evaluation.layer_rules import layer_rule
 from adapter_stilts.evaluation.settings import Settings
 from adapter_stilts.evaluation.store import Entry, Store
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
@@ -26,7 +27,9 @@ from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.composed import Composed
+
+if TYPE_CHECKING:
+    from adapter_stilts.evaluation.layers import LayerChoice
 
 OnLanguage = Callable[[str, str, Entry], None]
 """Called with composition, language and its entry, when a language is done."""
@@ -55,6 +58,7 @@ class Job:
     overwrite: bool = False
     engines: dict[tuple[str, str], Engine] = field(default_factory=dict)
     """Backbones in memory, by name and precision, that several jobs share."""
+    _choices: dict[int, LayerChoice] = field(default_factory=dict)
 
     @property
     def batch_tokens(self) -> int:
@@ -87,8 +91,9 @@ class Job:
             for each, place in zip(self.contenders, self.places, strict=True)
         ]
 
-    def decisive(self, contender: Contender) -> dict[str, Any]:
+    def decisive(self, number: int) -> dict[str, Any]:
         """The settings that predictions, and what is written of them, depend on."""
+        contender = self.contenders[number]
         dtype = resolve_precision(self.settings.precision, default_device())
         found: dict[str, Any] = {
             "rules": RULES,
@@ -101,7 +106,8 @@ class Job:
         if self.target.submitted:
             found["labels"] = list(self.target.submitted)
         if self.target.retrieval is not None:
-            return {**found, "layer": self.settings.layer, "pooling": self.settings.pooling}
+            chosen = self._choice(number)
+            return {**found, "layer": chosen.layer, "pooling": chosen.pooling}
         return {**found, "stride": contender.window[1]}
 
     @cached_property
@@ -120,7 +126,7 @@ class Job:
             self.split,
             language,
             self.data.languages[language].fingerprint,
-            self.decisive(self.contenders[number]),
+            self.decisive(number),
         )
 
     def compute(
@@ -136,7 +142,7 @@ class Job:
             contender, data = self.contenders[number], self.data.languages[language]
             about = {
                 "data": data.fingerprint,
-                "settings": self.decisive(contender),
+                "settings": self.decisive(number),
                 "examples": data.count,
             }
             entry = self.stores[number].save(self.target, self.split, language, result, about)
@@ -183,7 +189,7 @@ class Job:
             if not languages:
                 continue
             composed = self.contenders[number].load(self.engine)
-            layer, pooling = self._layer(composed, self.stores[number])
+            chosen = self._choice(number)
             for language, result in evaluate_retrieval(
                 self.engine,
                 composed,
@@ -191,33 +197,52 @@ class Job:
                 languages,
                 self.split,
                 self.where,
-                layer=layer,
-                pooling=pooling,
+                layer=chosen.layer,
+                pooling=chosen.pooling,
                 limit=self.settings.limit,
                 batch_tokens=self.batch_tokens,
             ):
-                yield language, number, result
+                details = {**result.details, "layer_rule": chosen.rule}
+                yield language, number, replace(result, details=details)
 
-    def _layer(self, composed: Composed, store: Store) -> tuple[int, str]:
+    def _choice(self, number: int) -> LayerChoice:
         """The layer that was asked for, or one chosen without the test data and recorded."""
-        from adapter_stilts.evaluation.layers import sweep_layers
+        if number not in self._choices:
+            self._choices[number] = self._chosen(number)
+        return self._choices[number]
 
-        settings = self.settings
+    def _chosen(self, number: int) -> LayerChoice:
+        from adapter_stilts.evaluation.layers import LayerChoice, kept_choice, sweep_layers
+
+        settings, store = self.settings, self.stores[number]
         if settings.layer is not None:
-            return settings.layer, settings.pooling
-        choice = sweep_layers(
+            return LayerChoice(settings.layer, settings.pooling, "as asked for", {}, [])
+        records = [each.record for each in self.contenders]
+        rule = settings.layer_rule or layer_rule(records, self.backbone)
+        on = get_target(settings.layer_from) if settings.layer_from else None
+        kept = kept_choice(
+            store.path_of(self.target),
+            store.fingerprint,
+            self.contenders[number].identity,
+            self.target,
+            self.where,
+            on=on,
+            poolings=[settings.pooling],
+            rule=rule,
+        )
+        return kept or sweep_layers(
             self.engine,
-            composed,
+            self.contenders[number].load(self.engine),
             self.target,
             list(self.data.languages),
             self.where,
             folder=store.place(self.target),
             overwrite=self.overwrite,
-            on=get_target(settings.layer_from) if settings.layer_from else None,
+            on=on,
             poolings=[settings.pooling],
+            rule=rule,
             batch_tokens=self.batch_tokens,
         )
-        return choice.layer, choice.pooling
 
     def summary(self, number: int) -> Evaluation:
         """What a composition's folder now says of the languages that were asked for."""

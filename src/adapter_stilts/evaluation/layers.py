@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.backbones import EMBEDDED
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import write_whole
-from adapter_stilts.evaluation.sweep import Sweep, has_translations
+from adapter_stilts.evaluation.layer_rules import RULES, LayerRule, default_layer, layer_rule
+from adapter_stilts.evaluation.sweep import Sweep, dev_data, has_translations
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed
@@ -24,7 +24,7 @@ class LayerChoice:
     """A layer and a pooling, and why they were chosen.
 
     `scores` are the mean dev scores by pooling and layer (from 0 on), empty where a rule chose;
-    `data` are the fingerprints of the dev data behind them.
+    `languages` are those of the dev data behind them, `data` its fingerprints.
     """
 
     layer: int
@@ -32,21 +32,7 @@ class LayerChoice:
     rule: str
     scores: dict[str, list[float]]
     data: list[str]
-
-
-def default_layer(engine: Engine, composed: Composed) -> int:
-    """The layer by rule, where nothing was swept.
-
-    The last one of what was trained for its sentence vectors: a dual encoder, or the embedded
-    backbone without modules. Else the middle one: XTREME takes layer 14 of XLM-R Large's 24
-    (Hu et al. 2020; `specific_layer` 13, counted from 0, in scripts/run_tatoeba.sh), scaled to
-    the backbone's number of layers.
-    """
-    record = composed.record
-    dual_encoder = record is not None and record.head == "embedding"
-    if dual_encoder or (record is None and engine.backbone.name == EMBEDDED):
-        return engine.layers
-    return round(engine.layers * 14 / 24)
+    languages: list[str] = field(default_factory=list)
 
 
 def sweep_layers(
@@ -61,6 +47,7 @@ def sweep_layers(
     poolings: Sequence[str] = ("mean",),
     max_length: int | None = None,
     batch_tokens: int = 8192,
+    rule: LayerRule | None = None,
     overwrite: bool = False,
 ) -> LayerChoice:
     """Chooses a layer before anything of the test data is looked at.
@@ -69,24 +56,27 @@ def sweep_layers(
     of another task the user names (`on`, for Tatoeba, which has none), every layer is tried on
     them, and the one with the highest score in the mean of the languages is taken; of equals the
     lowest. Accuracy counts for translations by position, F1 at the best threshold for mining.
-    Else `default_layer` decides: candidates to be ranked are too many to try every layer.
+    Else a rule decides: candidates to be ranked are too many to try every layer.
 
     Args:
         languages: of the target; those without dev data are passed over. With `on`, all of that
             task's languages that the data has count in their place.
         where: as in `load_examples`.
-        folder: where the choice is recorded, as `layer.json`. One that is recorded there already
-            stays, whatever else is given.
+        folder: where the choice is recorded, as `layer.json`. One that was made there in the
+            same way, on the same dev data, stays, whatever other languages are given.
         poolings: those to try.
+        rule: the one for all compositions that are compared; None: as for this one alone.
         overwrite: replace the choice made for another composition.
 
     Raises:
         UserError: `on` has no such dev data; the folder holds another composition's choice.
     """
-    known = _recorded(folder, engine, composed, target, overwrite=overwrite)
-    if known is not None:
-        return known
+    about = _about(engine.fingerprint, composed.identity, target)
+    known = _recorded(folder, about, overwrite=overwrite)
     judge = on or target
+    rule = rule or layer_rule([composed.record], engine.backbone.name)
+    if known is not None and _stays(known, judge, where, poolings, rule):
+        return known
     if has_translations(judge):
         length = max_length or min(judge.max_length, engine.backbone.max_length)
         sweep = Sweep(engine, composed, judge, where, length, batch_tokens)
@@ -94,47 +84,88 @@ def sweep_layers(
             lang for lang in (languages if on is None else on.languages) if sweep.is_there(lang)
         ]
         layer, pooling, scores, data = sweep.choose(asked, poolings)
-        rule = f"best on the dev data of {judge.name} in {', '.join(asked)}"
-        choice = LayerChoice(layer, pooling, rule, scores, data)
+        why = f"{_SWEPT} {judge.name} in {', '.join(asked)}"
+        choice = LayerChoice(layer, pooling, why, scores, data, asked)
     elif on is not None:
         raise UserError(f"{on.name} has no translations as dev data: choose another task")
     else:
-        rule = "the last layer, as trained for"
-        if default_layer(engine, composed) < engine.layers:
-            rule = "XTREME's middle layer, 14 of 24"
-        choice = LayerChoice(default_layer(engine, composed), poolings[0], rule, {}, [])
-    _record(folder, choice, engine, composed, target)
+        layer = default_layer(engine.layers, rule)
+        choice = LayerChoice(layer, poolings[0], RULES[rule], {}, [])
+    if folder is not None:
+        fields = {"composition": composed.expression, **about, **asdict(choice)}
+        text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(folder / RECORD, text + "\n")
     return choice
 
 
-def _about(engine: Engine, composed: Composed, target: TargetSpec) -> dict[str, str]:
-    return {
-        "target": target.name,
-        "composition": composed.expression,
-        "identity": composed.identity,
-        "backbone": engine.fingerprint,
-    }
+def kept_choice(
+    folder: Path,
+    fingerprint: str,
+    identity: str,
+    target: TargetSpec,
+    where: str | None,
+    *,
+    on: TargetSpec | None,
+    poolings: Sequence[str],
+    rule: LayerRule,
+) -> LayerChoice | None:
+    """What `sweep_layers` would find recorded and leave as it is; needs no backbone in memory.
+
+    Args:
+        fingerprint: of the backbone.
+        identity: of the composition.
+    """
+    try:
+        known = _recorded(folder, _about(fingerprint, identity, target), overwrite=False)
+    except UserError:  # sweep_layers says so, or replaces it
+        return None
+    stays = known is not None and _stays(known, on or target, where, poolings, rule)
+    return known if stays else None
+
+
+def _stays(
+    known: LayerChoice,
+    judge: TargetSpec,
+    where: str | None,
+    poolings: Sequence[str],
+    rule: LayerRule,
+) -> bool:
+    """Whether a recorded choice was made as it would be now."""
+    if has_translations(judge):
+        return known.pooling in poolings and _is_swept(known, judge, where)
+    return (known.rule, known.pooling) == (RULES[rule], poolings[0])
+
+
+_SWEPT = "best on the dev data of"
+
+
+def _is_swept(known: LayerChoice, judge: TargetSpec, where: str | None) -> bool:
+    """Whether a recorded choice was made on that task's dev data as they are now."""
+    if not known.languages or not known.rule.startswith(f"{_SWEPT} {judge.name} in "):
+        return False
+    try:
+        return known.data == dev_data(judge, known.languages, where)
+    except UserError:  # some of them are not there any more
+        return False
+
+
+def _about(fingerprint: str, identity: str, target: TargetSpec) -> dict[str, str]:
+    return {"target": target.name, "identity": identity, "backbone": fingerprint}
 
 
 def _recorded(
-    folder: Path | None,
-    engine: Engine,
-    composed: Composed,
-    target: TargetSpec,
-    *,
-    overwrite: bool,
+    folder: Path | None, mine: Mapping[str, str], *, overwrite: bool
 ) -> LayerChoice | None:
     path = folder and folder / RECORD
     if path is None or not path.is_file():
         return None
-    mine = _about(engine, composed, target)
     try:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = {key: fields.pop(key) for key in mine}
+        found = {key: fields.pop(key) for key in ("composition", *mine)}
         choice = LayerChoice(**fields)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged: remove it to choose a layer anew") from error
-    if any(found[key] != mine[key] for key in ("target", "identity", "backbone")):
+    if any(found[key] != mine[key] for key in mine):
         if overwrite:
             return None
         raise UserError(
@@ -142,13 +173,3 @@ def _recorded(
             "choose another folder"
         )
     return choice
-
-
-def _record(
-    folder: Path | None, choice: LayerChoice, engine: Engine, composed: Composed, target: TargetSpec
-) -> None:
-    if folder is None:
-        return
-    fields = {**_about(engine, composed, target), **asdict(choice)}
-    text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(folder / RECORD, text + "\n")

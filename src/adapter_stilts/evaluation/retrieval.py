@@ -17,7 +17,7 @@ from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.evaluation.agreement import check_lengths
 from adapter_stilts.evaluation.bitext import gold_pairs, mined_pairs
-from adapter_stilts.evaluation.layers import default_layer
+from adapter_stilts.evaluation.layer_rules import default_layer, layer_rule
 from adapter_stilts.evaluation.pool import Pool, read_pool
 from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.evaluation.search import nearest, rank
@@ -57,7 +57,7 @@ def evaluate_retrieval(
     Args:
         composed: the composition that makes the vectors; it is activated.
         where: as in `load_examples`.
-        layer: numbered as in `modules.vectors`; None: `default_layer`.
+        layer: numbered as in `modules.vectors`; None: by rule.
         max_length: tokens a text at most; None: as the composition was trained, or the target's.
         limit: search only so many queries of each language, drawn at random. The candidates
             stay all, so that a query is as hard to answer as without it.
@@ -68,7 +68,10 @@ def evaluate_retrieval(
     Raises:
         UserError: no such layer or pooling; data of a language that is not there or malformed.
     """
-    chosen = default_layer(engine, composed) if layer is None else layer
+    chosen = layer
+    if chosen is None:
+        rule = layer_rule([composed.record], engine.backbone.name)
+        chosen = default_layer(engine.layers, rule)
     check_choice(engine, chosen, pooling)
     length = max_length or trained_length(engine, composed, target)
     vectors = Vectors(engine, composed, chosen, pooling, length, batch_tokens)

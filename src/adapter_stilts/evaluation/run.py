@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.each_language import Engines
     from adapter_stilts.evaluation.job import OnLanguage
     from adapter_stilts.evaluation.labels import Progress
+    from adapter_stilts.evaluation.layer_rules import LayerRule
 
 
 def evaluate(
@@ -40,6 +41,7 @@ def evaluate(
     layer: int | None = None,
     pooling: str = "mean",
     layer_from: str | None = None,
+    layer_rule: LayerRule | None = None,
     overwrite: bool = False,
     flat: bool = False,
     on_language: OnLanguage | None = None,
@@ -71,8 +73,10 @@ def evaluate(
         precision: of the trunk: `fp32`, `bf16` or `auto`.
         batch_tokens: padded tokens a batch at most; None: what suits the device.
         layer, pooling: where the sentence vectors of retrieval tasks come from. Without a layer,
-            one is chosen on dev data where the task has it (BUCC), else by a rule.
+            one is chosen on dev data where the task has it (BUCC), for each composition, else
+            by a rule, for all compositions the same.
         layer_from: another task whose dev data chooses the layer, such as `bucc2018`.
+        layer_rule: the rule, `last` or `middle`, for what is compared with other calls' results.
         overwrite: replace what lies in the folder.
         flat: `out` is the task's own folder within a larger one.
         engines: backbones in memory that several calls share.
@@ -88,7 +92,7 @@ def evaluate(
     target = get_target(task)
     if tags is not None:
         target = target.with_tags(tags)
-    settings = Settings(precision, limit, batch_tokens, layer, pooling, layer_from)
+    settings = Settings(precision, limit, batch_tokens, layer, pooling, layer_from, layer_rule)
     check_settings(settings)
     if target.retrieval is None and (layer is not None or layer_from is not None):
         raise UserError(
@@ -107,7 +111,8 @@ def evaluate(
             "tags": tags,
         }
         options |= {"precision": precision, "batch_tokens": batch_tokens, "layer": layer}
-        options |= {"pooling": pooling, "layer_from": layer_from, "overwrite": overwrite}
+        options |= {"pooling": pooling, "layer_from": layer_from, "layer_rule": layer_rule}
+        options |= {"overwrite": overwrite}
         options |= {"flat": flat, "on_language": on_language, "on_examples": on_examples}
         return evaluate_each(evaluate, target, compositions, asked, out, options)
     contenders = find_contenders(target, compositions, backbone)

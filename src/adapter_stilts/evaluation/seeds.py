@@ -55,6 +55,11 @@ class SeedSummary:
         """That of the seeds' transfer gaps."""
         return self._mean("gap")
 
+    @property
+    def vectors(self) -> list[tuple[Any, ...]]:
+        """Where the sentence vectors of a retrieval task come from, as of `Evaluation.vectors`."""
+        return list(dict.fromkeys(made for each in self.evaluations for made in each.vectors))
+
     def _mean(self, name: str) -> dict[str, Spread]:
         return spreads([getattr(each, name) for each in self.evaluations])
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from adapter_stilts.backbones import check_precision
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.layer_rules import LayerRule
 from adapter_stilts.modules.poolings import check_pooling
 from adapter_stilts.tasks.registry import get_target
 
@@ -20,6 +21,7 @@ class Settings:
     layer: int | None = None
     pooling: str = "mean"
     layer_from: str | None = None
+    layer_rule: LayerRule | None = None
 
 
 def check_settings(settings: Settings) -> None:

@@ -109,7 +109,16 @@ class Store:
         """
         with self._locked():
             self._ensure_claimed()
+        return self.path_of(target)
+
+    def path_of(self, target: TargetSpec) -> Path:
+        """Where the target's files lie or would lie; nothing is claimed."""
         return self.folder if self._flat else self.folder / folder_name(target)
+
+    @property
+    def fingerprint(self) -> str:
+        """The backbone's, as far as its modules know it."""
+        return str(self._about["backbone"].get("fingerprint", ""))
 
     def _ensure_claimed(self) -> None:
         if not self._claimed:

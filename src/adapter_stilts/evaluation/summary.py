@@ -76,6 +76,14 @@ class Evaluation:
         others = self.without_english
         return {name: value - others[name] for name, value in self.english.items() if others}
 
+    @property
+    def vectors(self) -> list[tuple[Any, ...]]:
+        """Layer, pooling and rule of a retrieval task's vectors; several where languages differ."""
+        keys = ("layer", "pooling", "layer_rule")
+        details = [each.get("details", {}) for each in self.languages.values()]
+        made = [tuple(each.get(key, "") for key in keys) for each in details if "layer" in each]
+        return list(dict.fromkeys(made))
+
     def as_dict(self) -> dict[str, Any]:
         """Everything above as JSON can write it."""
         return {
@@ -93,7 +101,15 @@ class Evaluation:
             "english": self.english,
             "without_english": self.without_english,
             "gap": self.gap,
+            **self._vectors_as_dict(),
         }
+
+    def _vectors_as_dict(self) -> dict[str, Any]:
+        """Layer, pooling and rule; None where languages differ, whose entries say it then."""
+        if not (made := self.vectors):
+            return {}
+        keys = ("layer", "pooling", "layer_rule")
+        return dict(zip(keys, made[0] if len(made) == 1 else (None, None, None), strict=True))
 
 
 def _mean(scores: Mapping[str, Scores]) -> dict[str, float]:

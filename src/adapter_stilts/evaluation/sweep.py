@@ -30,6 +30,16 @@ def has_translations(target: TargetSpec) -> bool:
     return target.retrieval is not None and target.retrieval.search != "ranking" and there
 
 
+def dev_data(target: TargetSpec, languages: Sequence[str], where: str | None) -> list[str]:
+    """Fingerprints of the dev data of some languages, as they lie there now.
+
+    Raises:
+        UserError: some are not there, or malformed.
+    """
+    sets = [each for lang in languages for each in data_sets(target, lang, "dev", where)]
+    return [load_examples(task, split, where).fingerprint for task, split in sets]
+
+
 class Swept(NamedTuple):
     """The best layer and pooling, the mean score of each, and the data's fingerprints."""
 
