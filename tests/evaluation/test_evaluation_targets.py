@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,9 +50,12 @@ def test_samples(
     monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
     engine = make_engine(str(tiny_xlmr))
     folders = []
+    labels = TAGS.get(task, target.labels)
+    learnt = {"task": target.training[-1].name} if target.training else {}
     for method in ("bottleneck", "lora"):
-        add(engine, target, method, TAGS.get(task, target.labels))
-        record = make_record(engine, method, method, target.head, run=method[:4] * 4)
+        add(engine, target, method, labels)
+        record = make_record(engine, method, method, target.head, run=method[:4] * 4, **learnt)
+        record = dataclasses.replace(record, data={**record.data, "labels": len(labels)})
         folders.append(tmp_path / method)
         save_module(engine, record, target.head, folders[-1])
         remove_module(engine, method)

@@ -141,7 +141,6 @@ def test_the_rule(engine: Engine, tmp_path: Path) -> None:
     module = composed(engine, "m")
     dual = make_record(engine, "m", "bottleneck", "embedding")
     assert layer_rule([dual, dual], engine.backbone.name) == "last"
-    composed(engine, "m")
     span = make_record(engine, "m", "bottleneck", "span")
     assert layer_rule([dual, span], engine.backbone.name) == "middle"
     chosen = sweep_layers(

@@ -156,7 +156,7 @@ def show_series(made: Series, *, as_json: bool) -> None:
         modules = [json.loads(json_line(each)) for each in made.trained.values()]
         scores = {metric: each.as_dict() for metric, each in made.scores.items()}
         fields = {"name": made.name, "seeds": list(made.trained), "scores": scores}
-        typer.echo(json.dumps({**fields, "modules": modules}, ensure_ascii=False))
+        typer.echo(json.dumps({**fields, "modules": modules}, ensure_ascii=False, allow_nan=False))
         return
     for each in made.trained.values():
         show(each, as_json=False)
