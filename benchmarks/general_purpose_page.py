@@ -61,6 +61,11 @@ def page(args: argparse.Namespace, found: Mapping[str, Found]) -> str:
     lines = [
         "# Task-specific or general-purpose?",
         "",
+        "**Not a comparison to draw conclusions from:** the ways had 13 to 50 steps at one learning "
+        "rate that nobody tuned, one seed, and 30 to 100 items a language. [The sweep](recipes.md) "
+        "shows that the rate decides more than the differences below. The page stays as a record of "
+        "what was run.",
+        "",
         f"Backbone `{args.backbone}`, {args.epochs:g} epoch(s), seed {args.seed}; the nine modules "
         "are those of [the nine tasks](intermediate.md). Averages are over the languages other "
         "than English, none of them seen in training. One seed and few rows: differences below "

@@ -177,7 +177,7 @@ def test_a_suite_names_what_is_missing(
     table = rows(out)
     assert table["xtreme-r"] == ["with", "languages", "score"]
     assert table["pos"] == ["0", "missing"]
-    assert table["overall"] == ["missing"]
+    assert table["overall"] == [f"{table['qa'][-1]} in 4 of 8"]
     assert "not evaluated: pos: no composition given" in out
     (tiny / "runs.yaml").write_text("tiny-qa: stack(squad, qa)\ntiny-pos: pos\n")
     code, out, err = run(*base)

@@ -11,6 +11,7 @@ import pytest
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation import suites
 from adapter_stilts.evaluation.suite import evaluate_suite, read_map, suite_targets
+from adapter_stilts.evaluation.suite_summary import summary_rows
 from adapter_stilts.evaluation.suites import SUITES
 from adapter_stilts.tasks.registry import target_tasks
 
@@ -118,6 +119,26 @@ def test_missing_data_and_blind_sets_leave_no_overall_score(
     assert found.scores.partial_average is not None
     with pytest.raises(UserError, match="no test data of tiny-pos"):
         evaluate_suite("xtreme-r", {"tiny-pos": "pos"}, **suite)
+
+
+def test_a_language_that_lacks_data_leaves_the_scores_of_the_others(
+    suite: dict[str, Any], tiny: Path
+) -> None:
+    for path in (tiny / "data" / "tiny-pos").glob("*-sw*"):
+        path.unlink()
+    found = evaluate_suite("xtreme-r", WITH, out="out", limit=5, **suite)
+    rows = {row[0]: row[1:] for row in summary_rows(found)}
+    tasks = found.scores.tasks
+    assert rows["pos"] == ("pos", "3", f"{tasks['pos'].partial_average:.1f} in 3 of 4")
+    assert rows["structured"][-1] == rows["pos"][-1]
+    assert rows["qa"][-1] == f"{tasks['qa'].score:.1f}"
+    assert rows["overall"][-1] == f"{found.scores.partial_average:.1f} in 11 of 12"
+    kept = json.loads(Path("out", "summary.json").read_text())
+    assert kept["options"] == {"split": "test", "limit": 5}
+    assert kept["tasks"]["pos"]["missing"] == ["sw"] and kept["overall"] is None
+    page = Path("out", "summary.md").read_text()
+    assert f"| pos | pos | 3 | {rows['pos'][-1]} |" in page
+    assert "no score for pos in sw" in page
 
 
 @pytest.mark.parametrize(

@@ -155,24 +155,12 @@ def _vectors_rows(columns: Sequence[Evaluation | SeedSummary]) -> Iterator[tuple
 
 def show_suite(found: SuiteEvaluation) -> None:
     """A row a task, then the categories and the overall score; what is missing is named."""
+    from adapter_stilts.evaluation.suite_summary import COLUMNS, summary_notes, summary_rows
+
     scores = found.scores
-    rows = []
-    for name, task in scores.tasks.items():
-        evaluation = found.evaluations.get(name)
-        with_ = evaluation.composition if evaluation else ""
-        rows.append((name, with_, str(len(task.languages)), _score(task.score)))
-    rows += [(category, "", "", _score(mean)) for category, mean in scores.categories.items()]
-    rows.append(("overall", "", "", _score(scores.overall)))
-    print_table((scores.suite, "with", "languages", "score"), rows)
-    for name, why in found.missing.items():
-        typer.echo(f"not evaluated: {name}: {why}")
-    for name, task in scores.tasks.items():
-        if name in found.evaluations and task.missing:
-            typer.echo(f"no score for {name} in {', '.join(task.missing)}")
-    if scores.overall is None and scores.partial_average is not None:
-        typer.echo(f"average of what is there, not comparable: {scores.partial_average:.1f}")
+    print_table((scores.suite, *COLUMNS), list(summary_rows(found)))
+    for note in summary_notes(found):
+        typer.echo(note)
+    if scores.overall is None:
+        typer.echo("scores with 'in' are means of what is there: not comparable with complete ones")
     typer.echo(f"predictions: {found.folder}")
-
-
-def _score(value: float | None) -> str:
-    return "missing" if value is None else f"{value:.1f}"

@@ -21,6 +21,7 @@ from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.seeds import check_no_seeds
+from adapter_stilts.evaluation.suite_summary import write_summary
 from adapter_stilts.evaluation.suites import SUITES, SuiteScores, aggregate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.tasks import registry
@@ -106,7 +107,8 @@ def evaluate_suite(
 ) -> SuiteEvaluation:
     """Evaluates the tasks of a suite in its languages and aggregates their scores.
 
-    The folder holds a submission to XTREME: a folder of predictions for every task.
+    The folder holds a submission to XTREME, a folder of predictions for every task, and the scores
+    in `summary.json` and `summary.md`.
 
     Args:
         suite: `xtreme` or `xtreme-r`.
@@ -147,7 +149,9 @@ def evaluate_suite(
         raise UserError(next(iter(missing[name] for name in chosen)))
     scores = {name: each.scores for name, each in evaluations.items()}
     languages = {name: dict(target.suites)[suite] for name, target in targets.items()}  # type: ignore[index]
-    return SuiteEvaluation(aggregate(suite, scores, languages), evaluations, missing, folder)
+    done = SuiteEvaluation(aggregate(suite, scores, languages), evaluations, missing, folder)
+    write_summary(done, {"split": options.get("split", "test"), "limit": options.get("limit")})
+    return done
 
 
 def _find(target: TargetSpec, text: str, backbone: str | None) -> list[Contender]:

@@ -80,7 +80,7 @@ class SuiteScores:
 
         So XTREME's evaluate.py computes it for both suites, and so the XTREME paper does.
         """
-        return _mean_or_none(task.score for task in self.tasks.values())
+        return mean_or_none(task.score for task in self.tasks.values())
 
     @property
     def category_average(self) -> float | None:
@@ -89,7 +89,7 @@ class SuiteScores:
         The average printed for XLM-R Large in the XTREME-R paper, 65.3, is not the mean of the
         ten task scores printed beside it (66.6); it is near this number.
         """
-        return _mean_or_none(self.categories.values())
+        return mean_or_none(self.categories.values())
 
     @property
     def partial_average(self) -> float | None:
@@ -99,7 +99,7 @@ class SuiteScores:
         where nothing is missing.
         """
         there = [task.partial_average for task in self.tasks.values()]
-        return _mean_or_none(score for score in there if score is not None)
+        return mean_or_none(score for score in there if score is not None)
 
 
 def aggregate(
@@ -132,7 +132,7 @@ def aggregate(
             raise ValueError(f"the languages of '{name}' are not given")
         tasks[name] = _task(name, task_scores.get(name, {}), languages[name])
     categories = {
-        category: _mean_or_none(tasks[name].score for name in members)
+        category: mean_or_none(tasks[name].score for name in members)
         for category, members in SUITES[suite].items()
     }
     return SuiteScores(suite, tasks, categories)
@@ -170,7 +170,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _mean_or_none(values: Iterable[float | None]) -> float | None:
+def mean_or_none(values: Iterable[float | None]) -> float | None:
     """The mean; none where a value is missing, or all are."""
     numbers = []
     for value in values:
