@@ -61,9 +61,10 @@ def page(args: argparse.Namespace, found: Mapping[str, Found]) -> str:
     lines = [
         "# Task-specific or general-purpose?",
         "",
-        "**Not a comparison to draw conclusions from:** the ways had 13 to 50 steps at one learning "
-        "rate that nobody tuned, one seed, and 30 to 100 items a language. [The sweep](recipes.md) "
-        "shows that the rate decides more than the differences below. The page stays as a record of "
+        "**Not a comparison to draw conclusions from:** the ways had 13 to 50 steps at one "
+        "learning rate that nobody tuned, one seed, and 30 to 100 items a language. [The sweep]"
+        "(recipes.md) shows that the rate decides more than the differences below. The page stays "
+        "as a record of "
         "what was run.",
         "",
         f"Backbone `{args.backbone}`, {args.epochs:g} epoch(s), seed {args.seed}; the nine modules "
