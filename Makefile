@@ -57,6 +57,8 @@ format: $(READY)
 
 # Hours on two cores; each part continues where it stopped. make bench DATA=/folder/of/data/sets
 bench: $(READY)
+	$(BIN)/python benchmarks/recipes.py --data "$(DATA)"
+	$(BIN)/python benchmarks/recipes_page.py
 	$(BIN)/python benchmarks/train_speed.py --data "$(DATA)"
 	$(BIN)/python benchmarks/intermediate.py --data "$(DATA)"
 	$(BIN)/python benchmarks/zero_shot_squad.py --data "$(DATA)"

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recipes import cells as grid
+
 RECORDS = Path("docs/results/records/recipes.jsonl")
 NAMES = {
     "bottleneck": "bottleneck",
@@ -71,7 +73,7 @@ def page(cells: Mapping[Cell, Sequence[Row]], drawing: str) -> str:
     lines = [
         "# Which learning rate, in how many steps?",
         "",
-        f"{len(rows)} trainings on the embedded backbone, seed 0; {hours:.1f} hours of processor "
+        f"{len(cells)} of {len(grid())} cells so far, {len(rows)} trainings on the embedded backbone, seed 0; {hours:.1f} hours of processor "
         f"time. Machine: {machines}; commit {commits}. Made by `python benchmarks/recipes.py "
         "--data DATA`, the page by `python benchmarks/recipes_page.py` from [the records]"
         "(records/recipes.jsonl).",
