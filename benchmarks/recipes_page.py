@@ -73,7 +73,8 @@ def page(cells: Mapping[Cell, Sequence[Row]], drawing: str) -> str:
     lines = [
         "# Which learning rate, in how many steps?",
         "",
-        f"{len(cells)} of {len(grid())} cells so far, {len(rows)} trainings on the embedded backbone, seed 0; {hours:.1f} hours of processor "
+        f"{len(cells)} of {len(grid())} cells so far, {len(rows)} trainings on the embedded "
+        f"backbone, seed 0; {hours:.1f} hours of processor "
         f"time. Machine: {machines}; commit {commits}. Made by `python benchmarks/recipes.py "
         "--data DATA`, the page by `python benchmarks/recipes_page.py` from [the records]"
         "(records/recipes.jsonl).",
