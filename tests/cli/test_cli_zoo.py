@@ -173,9 +173,9 @@ def test_labels_of_strangers_are_shown_harmless(run: Run, module: Path) -> None:
     about["config"]["label2id"] = {HOSTILE: 0, "b": 1, "c": 2}
     path.write_text(json.dumps(about))
     ModuleRecord.read(module).write(module)
-    code, out, err = run("predict", "--with", "mnli-lora", "--text-a", "x")
-    assert code == 0, err
-    assert "\x1b" not in out and "\\x1b[2J" in out
+    result = run("predict", "--with", "mnli-lora", "--text-a", "x")
+    assert_one_line(result, 2, "label2id", "\\x1b[2J")
+    assert "\x1b" not in result[2]
 
 
 def test_module_for_another_backbone(run: Run, hub: Hub, module: Path) -> None:

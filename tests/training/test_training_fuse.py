@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -108,11 +109,11 @@ def test_the_head_starts_from_the_first_source_that_suits(filled: Path, fresh: b
 
 
 def test_all_there_is_of_a_kind(filled: Path) -> None:
-    for name, task in (("mnli", "mnli"), ("sw", "squad-v2")):
-        own = ModuleRecord.read(filled / name)
-        dataclasses.replace(own, task=task).write(filled / name)
+    shutil.rmtree(filled / "mnli")
+    own = ModuleRecord.read(filled / "sw")
+    dataclasses.replace(own, task="squad-v2").write(filled / "sw")
     trained = fuse("all", "tydiqa", **{**LARGE, "kind": "uniform"})
-    assert trained.record.composition == "fuse(mnli, qa, sw)"  # squad stands on another
+    assert trained.record.composition == "fuse(qa, sw)"  # squad stands on another
     with pytest.raises(UserError, match="at least 2 lora modules"):
         fuse("all", "tydiqa", method="lora", **LARGE)
 
@@ -188,7 +189,7 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(
     (tmp_path / "killed").mkdir()
     assert worker(calm, trains="fusion") == [0]
     codes = []
-    for event in (5, 9, 12, 16):
+    for event in (6, 11, 15, 20):
         more = {"stop": {"event": event}, "save_seconds": 0.0, "trains": "fusion"}
         codes += worker({**killed, "resume": True}, **more)
     assert codes.count(-signal.SIGKILL) >= 3

@@ -145,7 +145,7 @@ def test_heads_of_a_module_of_several_tasks(filled: Path, tiny_xlmr: Path) -> No
     options: Any = {"data": "sample", "limit": 8, "dev_limit": 4, "epochs": 1, "max_length": 64}
     options |= {"evaluations": 1, "precision": "fp32", "quiet": True, "backbone": str(tiny_xlmr)}
     multi = train_multitask("mnli,squad", out=filled / "multi", **options)
-    made = merge(["multi", "squad-v2"], head="multitask:mnli", name="mix")
+    made = merge(["multi", "squad-v2"], head="multi:mnli", name="mix")
     assert (made.record.task, made.record.heads) == ("mnli", {})
     assert made.record.merged["head"] == {
         "name": "multitask",

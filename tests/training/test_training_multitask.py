@@ -369,7 +369,7 @@ def test_damaged_heads_are_refused(trained: Trained, tmp_path: Path) -> None:
     head = note["heads"]["mnli"]
     for wrong in (["mnli"], {"mnli": {"head": "span"}}, {"../mnli": head}):
         (folder / "module.json").write_text(json.dumps({**note, "heads": wrong}))
-        with pytest.raises(UserError, match="'heads' is not what a module record has there"):
+        with pytest.raises(UserError, match="'heads"):
             load(folder, task="squad")
 
 

@@ -168,7 +168,7 @@ def test_a_few_examples_are_gone_over_more_often(
 
     monkeypatch.setattr(execute, "_run", run)
     with pytest.raises(KeyboardInterrupt):
-        train(**{"epochs": 0, **given})
+        train(**{"epochs": None, **given})
     assert planned == [steps]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone, find_backbone
+from adapter_stilts.errors import UserError
 from adapter_stilts.modules.methods import get_method
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.training.lesson import Lesson
@@ -16,7 +17,13 @@ from adapter_stilts.zoo.resolved import Resolved
 
 
 def chosen_recipe(recipe: str | Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe, or the one of that name, with changes."""
+    """A recipe, or the one of that name, with changes.
+
+    Raises:
+        UserError: as of `get_recipe`; or no passes at all are asked for.
+    """
+    if changes.get("epochs") == 0:  # in a recipe, 0 leaves the number to the rule
+        raise UserError("recipe: epochs must be above 0, not 0")
     return (get_recipe(recipe) if isinstance(recipe, str) else recipe).replace(**changes)
 
 
