@@ -7,7 +7,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from adapter_stilts.data.counts import count_rows
 from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.suite import SuiteEvaluation
-from adapter_stilts.evaluation.suites import SuiteScores
+from adapter_stilts.evaluation.suites import SUITES, aggregate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.tasks.spec import Split
@@ -130,21 +129,9 @@ def test_evaluations_fit(
 
 
 def test_a_suite_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclass
-    class Task:
-        score: float | None = 50.0
-        languages: dict[str, float] = field(default_factory=lambda: {"en": 50.0})
-        missing: tuple[str, ...] = ()
-
-    @dataclass
-    class Scores:
-        suite: str = "xtreme-r"
-        tasks: dict[str, Task] = field(default_factory=lambda: {"tydiqa": Task(), "xnli": Task()})
-        categories: dict[str, float] = field(default_factory=lambda: {"qa": 50.0})
-        overall: float = 50.0
-        partial_average: float | None = None
-
-    scores: SuiteScores = Scores()  # type: ignore[assignment]
+    languages = {name: ("en", "sw") for names in SUITES["xtreme-r"].values() for name in names}
+    found = {"tydiqa": {"en": {"f1": 50.0, "exact_match": 40.0}}}
+    scores = aggregate("xtreme-r", found, languages)
     folder = Path("predictions")
     evaluations = {"tydiqa": evaluation(COMPOSITIONS[0], folder)}
     shown = []
