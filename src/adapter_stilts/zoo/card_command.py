@@ -65,6 +65,7 @@ def _below(record: ModuleRecord) -> str:
 _FLAGS = (
     "epochs",
     "steps",
+    "min_steps",
     "lr",
     "batch_tokens",
     "accumulate",
@@ -74,6 +75,8 @@ _FLAGS = (
     "rank",
     "alpha",
     "evaluations",
+    "keep",
+    "average_last",
     "patience",
     "precision",
 )
