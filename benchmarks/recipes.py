@@ -2,8 +2,9 @@
 
 A cell of the grid is a method, a task and a budget of optimizer steps. In each, rates are tried in
 half-decades from the best of a smaller budget outward, until the best lies between two others.
-Cells that cover every method and kind of head come first, then the others, the cheapest first. Every
-run is written as it ends, one line of JSON, so the script can be stopped and started again. `recipes_page.py` makes docs/results/recipes.md of the lines.
+Cells that cover every method and kind of head come first, then the others, the cheapest first.
+Every run is written as it ends, one line of JSON, so the script can be stopped and started again.
+`recipes_page.py` makes docs/results/recipes.md of the lines.
 
     python benchmarks/recipes.py --data DATA
 """

@@ -218,12 +218,12 @@ def _arguments(folder: str, contender: Contender, steps: int, **more: Any) -> An
     import torch
     from transformers import TrainingArguments
 
-    from adapter_stilts.modules.methods import get_method
+    from adapter_stilts.training.rates import usual_rate
 
     return TrainingArguments(
         output_dir=folder,
         max_steps=steps,
-        learning_rate=get_method(contender.method).learning_rate,
+        learning_rate=usual_rate(contender.method, steps),
         warmup_ratio=0.06,
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,

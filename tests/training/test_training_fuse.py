@@ -19,10 +19,10 @@ from training_kit import SHORT, Spy, spoil_fourth_loss  # type: ignore[import-no
 from adapter_stilts import fuse, load, train_target
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.modules.fusion_files import NATIVE_WEIGHTS
-from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.modules.native import HEAD_WEIGHTS, PICKLES
 from adapter_stilts.training import execute
 from adapter_stilts.training.job import Job
+from adapter_stilts.training.rates import usual_rate
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
@@ -71,18 +71,31 @@ def test_found_again_by_what_it_fuses(filled: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "given", "rate"),
     [
-        ("bottleneck", {}, METHODS["fusion-lean"].learning_rate),
-        ("lora", {}, METHODS["fusion-lean"].over_loras),
-        ("lora", {"kind": "uniform"}, METHODS["fusion-uniform"].learning_rate),
+        ("bottleneck", {"steps": 500}, usual_rate("fusion-lean", 500)),
+        ("lora", {"steps": 500}, usual_rate("fusion-lean", 500, over_loras=True)),
+        ("lora", {"kind": "uniform"}, usual_rate("fusion-uniform", 1)),
         ("lora", {"lr": 2e-4}, 2e-4),
     ],
 )
-def test_the_learning_rate_is_the_methods_own_unless_given(
-    tiny_xlmr: Path, zoo: Path, method: str, given: dict[str, Any], rate: float
+def test_the_learning_rate_is_the_usual_one_unless_given(
+    tiny_xlmr: Path,
+    zoo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    given: dict[str, Any],
+    rate: float,
 ) -> None:
     fill_zoo(str(tiny_xlmr), zoo / "tiny", method)
-    assert METHODS["fusion-lean"].over_loras != METHODS["fusion-lean"].learning_rate
-    assert _learn("qa", "mnli", **given).record.recipe["lr"] == rate
+    planned = []
+
+    def run(job: Job, *args: Any, **kwargs: Any) -> None:
+        planned.append(job.recipe.lr)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "_run", run)
+    with pytest.raises(KeyboardInterrupt):
+        _learn("qa", "mnli", **given)
+    assert planned == [rate]
 
 
 def test_the_order_of_names_makes_no_other_run(filled: Path, tmp_path: Path) -> None:

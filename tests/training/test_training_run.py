@@ -25,6 +25,7 @@ from adapter_stilts.training.checkpoint import write_manifest
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.pace import Pace
+from adapter_stilts.training.rates import usual_rate
 from adapter_stilts.training.run import InterruptedTrainingError
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -180,7 +181,36 @@ def test_what_is_planned_is_said(
         capsys.readouterr().err
     )
     (warning,) = [each for each in caplog.records if "steps are few" in each.message]
-    assert "--min-steps" in warning.message
+    assert "--epochs" in warning.message
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"epochs": 1, "lr": 100.0}, ["learning rate 100", "0.001 to 0.1 is usual"]),
+        ({"epochs": 1, "lr": 1e-7}, ["learning rate 1e-07"]),
+        ({"steps": 7, "lr": 1e-3}, ["raise --steps"]),
+        ({"steps": 700, "lr": 1e-3}, ["700 steps are 117 passes", "lower --steps"]),
+        ({"epochs": 2, "min_steps": 100}, ["--epochs wins over --min-steps 100", "12 steps"]),
+        ({"steps": 7, "epochs": 2, "min_steps": 100}, ["--steps wins over --min-steps 100"]),
+        ({"min_steps": 1000}, ["25 passes wins over --min-steps 1,000", "150 steps"]),
+    ],
+)
+def test_what_makes_no_sense_is_said(
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    given: dict[str, float],
+    said: list[str],
+) -> None:
+    def run(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "_run", run)
+    with pytest.raises(KeyboardInterrupt):
+        train(**{"epochs": None, "lr": None, **given})
+    for text in said:
+        assert text in caplog.text
 
 
 def test_the_best_weights_survive_an_interruption(
@@ -338,7 +368,7 @@ def test_the_record_tells_what_was_done(train: Train, tiny_xlmr: Path) -> None:
     assert (record.head, record.composition) == ("classification", "mnli-lora")
     assert record.backbone["name"] == str(tiny_xlmr)
     assert record.backbone["model_type"] == "xlm-roberta"
-    assert record.recipe["lr"] == 2e-3 and record.recipe["rank"] == 4
+    assert record.recipe["lr"] == usual_rate("lora", 9) and record.recipe["rank"] == 4
     assert record.recipe["seed"] == 3 and record.recipe["max_length"] == 64
     assert record.data["train"]["examples"] == 24 and record.data["dev"]["examples"] == 8
     assert record.data["labels"] == 3

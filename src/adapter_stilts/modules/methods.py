@@ -41,17 +41,12 @@ class Method:
 
     Methods of one family can be stacked, fused and merged with each other. An `invertible` one has
     a part at the embeddings too, so it works at the bottom of a composition only.
-
-    `learning_rate` is the peak one where none is given; `over_loras` is that of a fusion of LoRAs,
-    whose keys are small: attention over them moves slowly.
     """
 
     name: str
     summary: str
     config: Callable[[MethodOptions], AdapterConfig] | None
     peft: bool = False
-    learning_rate: float = 1e-3
-    over_loras: float | None = None
     family: Family = "bottleneck"
     invertible: bool = False
 
@@ -130,14 +125,12 @@ _METHODS = (
         "a bottleneck adapter in every layer and an invertible one at the embeddings (MAD-X, "
         "Pfeiffer et al. 2020)",
         _bottleneck("SeqBnInvConfig", 2),
-        learning_rate=5e-4,
         invertible=True,
     ),
     Method(
         "double-invertible",
         "two bottleneck adapters in every layer and an invertible one at the embeddings",
         _bottleneck("DoubleSeqBnInvConfig", 2),
-        learning_rate=5e-4,
         invertible=True,
     ),
     Method(
@@ -145,7 +138,6 @@ _METHODS = (
         "low-rank updates of the query and value projections (Hu et al. 2022)",
         _lora("LoRAConfig", ("q", "v"), 8, 16),
         peft=True,
-        learning_rate=2e-3,
         family="lora",
     ),
     Method(
@@ -159,14 +151,12 @@ _METHODS = (
         "dora",
         "LoRA with the magnitude of the weights learnt apart (Liu et al. 2024)",
         _lora("DoRAConfig", ("q", "v"), 8, 16),
-        learning_rate=2e-3,
         family="dora",
     ),
     Method(
         "ia3",
         "learnt scalings of keys, values and feed-forward activations (Liu et al. 2022)",
         _ia3,
-        learning_rate=1e-2,
         family="ia3",
     ),
     Method(
@@ -178,23 +168,18 @@ _METHODS = (
         "fusion-full",
         "attention over modules at full width (AdapterFusion, Pfeiffer et al. 2021)",
         None,
-        learning_rate=1e-4,
         family="fusion",
     ),
     Method(
         "fusion-lean",
         "attention over modules with low-rank queries and keys",
         None,
-        learning_rate=3e-3,
-        over_loras=1e-2,
         family="fusion",
     ),
     Method(
         "fusion-shared",
         "attention over modules with low-rank queries and keys, the same in all layers",
         None,
-        learning_rate=3e-3,
-        over_loras=1e-2,
         family="fusion",
     ),
     Method("fusion-uniform", "the mean of modules", None, family="fusion"),

@@ -10,6 +10,7 @@ from accelerate import PartialState
 from adapter_stilts.training.batching import epoch_batches
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.planning import Schedule
+from adapter_stilts.training.recipe import MOST_PASSES, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -19,18 +20,64 @@ LEAST_BATCH = 16
 
 FEW_STEPS = 200
 """Under so many optimizer steps the learning rate decides, more than task or method."""
+MANY_PASSES = 100
+"""More passes over the training data than bring anything."""
+FAR = 30
+"""A learning rate so many times above or below the usual one was never seen to work."""
 
 
-def warn_of_few_steps(schedule: Schedule) -> None:
-    """Says what to change where a training is short."""
+def warn_of_schedule(recipe: Recipe, schedule: Schedule) -> None:
+    """Says what to change in a training that is known to go wrong, or that is not as it seems.
+
+    Args:
+        recipe: as it was asked for, before `planning.scheduled` completes it.
+        schedule: what comes of it.
+    """
+    _warn_of_steps(recipe, schedule)
+    usual = schedule.rate
+    if recipe.lr and not usual / FAR <= recipe.lr <= usual * FAR:
+        logger.warning(
+            "learning rate %g is far from what works: %g to %g is usual for %s in %s steps",
+            recipe.lr,
+            usual / 10,
+            usual * 10,
+            recipe.method,
+            f"{schedule.steps:,}",
+        )
+    if recipe.min_steps != Recipe.min_steps and schedule.steps < recipe.min_steps:
+        winner = _deciding(recipe) if recipe.steps or recipe.epochs else f"{MOST_PASSES:g} passes"
+        logger.warning(
+            "%s wins over --min-steps %s: %s steps are made",
+            winner,
+            f"{recipe.min_steps:,}",
+            f"{schedule.steps:,}",
+        )
+
+
+def _warn_of_steps(recipe: Recipe, schedule: Schedule) -> None:
     if schedule.steps < FEW_STEPS:
         logger.warning(
             "%d steps are few: scores may say more of the learning rate than of task or method; "
-            "raise --epochs (now %.3g) or --min-steps, or give more than %s examples",
+            "raise %s (%.3g passes over %s examples now)",
             schedule.steps,
+            _deciding(recipe),
             schedule.passes,
             f"{schedule.examples:,}",
         )
+    elif schedule.passes > MANY_PASSES:
+        logger.warning(
+            "%s steps are %s passes over %s examples; 2 to %g are usual: lower %s",
+            f"{schedule.steps:,}",
+            f"{schedule.passes:,.0f}",
+            f"{schedule.examples:,}",
+            MOST_PASSES,
+            _deciding(recipe),
+        )
+
+
+def _deciding(recipe: Recipe) -> str:
+    """The option that the number of steps comes from; steps win over passes."""
+    return "--steps" if recipe.steps else "--epochs" if recipe.epochs else "--epochs or --steps"
 
 
 def warn_of_small_batches(job: Job) -> None:

@@ -74,7 +74,7 @@ def check_data(lesson: Lesson, where: str | None) -> None:
 
 
 def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
-    """The recipe with the defaults of task, method and backbone written out.
+    """The recipe with the defaults of task and backbone written out (`scheduled` adds the rate).
 
     Several tasks keep their own lengths, where none is given. The batches of a dual encoder hold
     `batch_examples` examples, however long: what else is in its batch is all that a query is told
@@ -100,8 +100,7 @@ def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
         tokens = max(tokens, recipe.batch_examples * 2 * padded_length(length))
     if len(tasks) > 1:
         length = recipe.max_length
-    rate = recipe.lr or lesson.usual_rate(method)
-    return recipe.replace(method=method, max_length=length, lr=rate, batch_tokens=tokens)
+    return recipe.replace(method=method, max_length=length, batch_tokens=tokens)
 
 
 def check_method(lesson: Lesson, method: str, name: str) -> None:

@@ -16,7 +16,7 @@ from adapter_stilts.backbones import default_device
 from adapter_stilts.modules.engine import load_engine
 from adapter_stilts.training.arguments import trainer_arguments
 from adapter_stilts.training.begin import add_module_of
-from adapter_stilts.training.caution import warn_of_few_steps
+from adapter_stilts.training.caution import warn_of_schedule
 from adapter_stilts.training.checkpoint import check_manifest
 from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
 from adapter_stilts.training.finish import finish
@@ -58,12 +58,13 @@ def execute(asked: Request) -> ModuleRecord:
         set_seed(asked.seed)
         engine = load_engine(asked.backbone, precision=recipe.precision, device=default_device())
         job, schedule = scheduled(prepare(lesson, recipe, asked.seed, asked.name, engine, parts))
-        done = finished(folder, job, asked.settings, **may)
+        settings = asked.settings(job.recipe)
+        done = finished(folder, job, settings, **may)
         if done is not None:
             return done
-        claim(work, job, asked.settings, **may)
+        claim(work, job, settings, **may)
         args = trainer_arguments(job, folder, asked.report_to)
-        warn_of_few_steps(schedule)
+        warn_of_schedule(recipe, schedule)
         if not asked.quiet:
             announce(job, schedule)
         state, seconds = _run(job, work, args, quiet=asked.quiet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from adapter_stilts.training.entries import (
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
+from adapter_stilts.training.recipe import as_json
 from adapter_stilts.training.selection import place_of_best
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
@@ -57,8 +57,7 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
             "fingerprint": engine.fingerprint,
         },
         recipe={
-            **dataclasses.asdict(job.recipe),
-            "leave_out": list(job.recipe.leave_out),
+            **as_json(job.recipe),
             "seed": job.seed,
             **(mixture_entry(mixture) if mixture else {}),
         },

@@ -57,13 +57,11 @@ class Lesson:
         """The method of which a module's name says nothing."""
         return LANGUAGE_METHOD if self.text else DEFAULT_METHOD
 
-    def usual_rate(self, method: str) -> float:
-        """The peak learning rate where none is given."""
-        learnt = get_method(method)
+    @property
+    def fuses_loras(self) -> bool:
+        """Whether it is a fusion with LoRAs among its modules."""
         below = self.on.methods.values() if self.on and self.fuses else ()
-        if learnt.over_loras and any(get_method(each).family == "lora" for each in below):
-            return learnt.over_loras
-        return learnt.learning_rate
+        return any(get_method(each).family == "lora" for each in below)
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from accelerate import PartialState
 from adapter_stilts.training.batching import BatchPlan, count_batches, planned_batches
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.mixing import CAP, language_shares, mixed_batches, task_shares
+from adapter_stilts.training.rates import usual_rate
 from adapter_stilts.training.recipe import MOST_PASSES, PASSES
 
 
@@ -19,12 +20,14 @@ from adapter_stilts.training.recipe import MOST_PASSES, PASSES
 class Schedule:
     """How long a training is.
 
-    `steps` are optimizer steps; `passes` is how often that goes over the `examples`.
+    `steps` are optimizer steps; `passes` is how often that goes over the `examples`; `rate` is the
+    usual learning rate of such a training.
     """
 
     steps: int
     passes: float
     examples: int
+    rate: float
 
 
 def make_schedule(job: Job) -> Schedule:
@@ -35,13 +38,24 @@ def make_schedule(job: Job) -> Schedule:
     asked = recipe.epochs or max(PASSES, min(MOST_PASSES, recipe.min_steps / once))
     steps = recipe.steps or max(1, round(_batches(job, asked) / at_once))
     examples = sum(source.examples for source in job.sources[: len(job.subjects)])
-    return Schedule(steps, steps / once, examples)
+    return Schedule(steps, steps / once, examples, _usual_rate(job, steps))
+
+
+def _usual_rate(job: Job, steps: int) -> float:
+    return usual_rate(
+        job.recipe.method,
+        steps,
+        over_loras=job.lesson.fuses_loras,
+        layers=job.engine.layers,
+        width=int(job.engine.model.config.hidden_size),
+    )
 
 
 def scheduled(job: Job) -> tuple[Job, Schedule]:
-    """The job with the number of its steps written out."""
+    """The job with the number of its steps written out, and the learning rate that suits it."""
     schedule = make_schedule(job)
-    recipe = job.recipe.replace(steps=schedule.steps)
+    rate = job.recipe.lr or schedule.rate
+    recipe = job.recipe.replace(steps=schedule.steps, lr=rate)
     return dataclasses.replace(job, recipe=recipe), schedule
 
 

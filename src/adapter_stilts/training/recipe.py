@@ -124,6 +124,11 @@ class Recipe:
         return dataclasses.replace(self, **given)
 
 
+def as_json(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's fields as JSON has them."""
+    return {**dataclasses.asdict(recipe), "leave_out": list(recipe.leave_out)}
+
+
 _FRACTIONS = tuple(name for name, kind in get_type_hints(Recipe).items() if kind is float)
 _POSITIVE = ("batch_tokens", "batch_examples", "accumulate", "evaluations", "average_last")
 _NOT_NEGATIVE = (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.training.lesson import Lesson
-from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.recipe import Recipe, as_json
 from adapter_stilts.training.unfinished import unfinished
 
 
@@ -32,11 +31,12 @@ class Request:
     report_to: str
     quiet: bool
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What was chosen, by the names of options, as JSON has it."""
-        recipe = dataclasses.asdict(self.recipe)
-        recipe["leave_out"] = list(self.recipe.leave_out)
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        """What was chosen, by the names of options, as JSON has it.
+
+        Args:
+            recipe: the one asked for, completed (`planning.scheduled`).
+        """
         own: dict[str, Any] = {
             "backbone": self.backbone.name,
             "data": self.data,
@@ -53,7 +53,7 @@ class Request:
             own |= {"temperature": mixture.temperature}
             own |= {"normalise_losses": mixture.normalise_losses}
             own |= {"mlm_share": mixture.text.share if mixture.text else None}
-        return {**recipe, **own}
+        return {**as_json(recipe), **own}
 
     @property
     def work(self) -> Path:

@@ -1,0 +1,78 @@
+"""The learning rate of a training where none is given: one rule, drawn from a committed sweep.
+
+The sweep is docs/results/recipes.md, on a backbone of 12 layers, 384 wide; a test compares the rule
+with its records. What the sweep lacks says so below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from adapter_stilts.modules.methods import get_method
+
+LAYERS, WIDTH = 12, 384
+"""The shape of the backbone that the sweep was made on."""
+
+Steps = tuple[tuple[int, float], ...]
+"""Peak rates, each up to a number of optimizer steps."""
+
+ANY = 10**9
+
+_RATES: Mapping[str, Steps] = MappingProxyType(
+    {
+        "bottleneck": ((300, 1e-2), (ANY, 3e-3)),
+        "lora": ((300, 1e-2), (ANY, 3e-3)),
+        "head": ((ANY, 3e-2),),
+        "fusion-full": ((300, 1e-3), (ANY, 3e-4)),
+        "fusion-lean": ((100, 1e-1), (300, 3e-2), (ANY, 1e-2)),
+        "fusion-lean over LoRAs": ((100, 1e-1), (ANY, 3e-2)),
+        # Not in the sweep: adapters that begin inside the embeddings, and scalings (Liu et al.
+        # 2022 take 3e-3 for models of 3 and 11 billion parameters).
+        "invertible": ((ANY, 5e-4),),
+        "ia3": ((ANY, 1e-2),),
+    }
+)
+_LIKE = MappingProxyType(
+    {
+        "double-bottleneck": "bottleneck",
+        "parallel-bottleneck": "bottleneck",
+        "double-invertible": "invertible",
+        "lora-all": "lora",
+        "dora": "lora",
+        "fusion-uniform": "head",
+        "fusion-shared": "fusion-lean",
+    }
+)
+"""Methods that the sweep lacks, and the one of which they are a kind."""
+
+
+def usual_rate(
+    method: str, steps: int, *, over_loras: bool = False, layers: int = LAYERS, width: int = WIDTH
+) -> float:
+    """The peak learning rate of AdamW for a training of so many optimizer steps.
+
+    In a wider or deeper backbone than the sweep's it falls as 1/width (Yang et al. 2022, arXiv
+    2203.03466) and as 1/sqrt(layers) (Yang et al. 2023, arXiv 2310.02244). That is argued, not
+    measured; for XLM-R Large it gives bottleneck adapters 8e-4 in long trainings, the upper end
+    of what is published for them on XLM-R.
+
+    Args:
+        method: as `get_method` takes it.
+        steps: optimizer steps of the whole training.
+        over_loras: whether it fuses LoRAs, whose keys are small: attention over them moves slowly.
+        layers, width: shape of the backbone.
+
+    Raises:
+        UserError: there is no such method.
+
+    >>> usual_rate("bottleneck", 500)
+    0.003
+    """
+    name = get_method(method).name
+    kind = _LIKE.get(name, name)
+    if over_loras and kind == "fusion-lean":
+        kind = "fusion-lean over LoRAs"
+    rate = next(rate for most, rate in _RATES[kind] if steps <= most)
+    shape = min(1.0, WIDTH / width) * min(1.0, LAYERS / layers) ** 0.5
+    return float(f"{rate * shape:.2g}")

@@ -1,0 +1,77 @@
+"""The rule of learning rates, against the sweep that it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.methods import METHODS
+from adapter_stilts.training.rates import usual_rate
+
+SWEEP = Path(__file__).parents[2] / "docs/results/records/recipes.jsonl"
+WITHIN = 2.0
+"""Points below the best of the sweep that the rule may lose."""
+BUDGETS = (1, 50, 100, 150, 300, 500, 1500, 100_000)
+
+Cells = dict[tuple[str, str, int], dict[float, float]]
+
+
+def _sweep() -> Cells:
+    """Scores by rate of every cell (way, task, steps)."""
+    found: Cells = defaultdict(dict)
+    for line in SWEEP.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found[row["way"], row["task"], row["steps"]][row["lr"]] = row["chosen_by"]
+    return found
+
+
+def _finished(rates: dict[float, float]) -> bool:
+    """Whether worse rates lie on both sides of the best one."""
+    return min(rates) < max(rates, key=rates.__getitem__) < max(rates)
+
+
+FINISHED = {cell: rates for cell, rates in _sweep().items() if _finished(rates)}
+
+
+@pytest.mark.parametrize("cell", FINISHED, ids=lambda cell: "-".join(map(str, cell)))
+def test_the_rule_is_within_two_points_of_the_best(cell: tuple[str, str, int]) -> None:
+    way, _, steps = cell
+    scores = FINISHED[cell]
+    rate = usual_rate(way.removesuffix("-lora"), steps, over_loras=way.endswith("-lora"))
+    assert rate in scores, f"{rate} was not tried"
+    assert scores[rate] >= max(scores.values()) - WITHIN
+
+
+def test_the_sweep_has_rows() -> None:
+    assert len(FINISHED) >= 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_longer_trainings_never_get_a_higher_rate(method: str) -> None:
+    rates = [usual_rate(method, steps) for steps in BUDGETS]
+    assert all(0 < later <= before for before, later in pairwise(rates))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_larger_backbones_get_lower_rates(method: str) -> None:
+    small, wide = (usual_rate(method, 500, layers=12, width=width) for width in (384, 768))
+    deep = usual_rate(method, 500, layers=48, width=384)
+    assert wide == pytest.approx(small / 2, rel=0.05)
+    assert deep == pytest.approx(small / 2, rel=0.05)
+    assert usual_rate(method, 500, layers=2, width=32) == small  # tiny ones do not get more
+
+
+def test_xlm_r_large_gets_a_rate_as_published() -> None:
+    """Between 1e-4 and 8e-4 on XLM-R (Liu et al., FUN with Fisher)."""
+    for method in ("bottleneck", "lora"):
+        assert 1e-4 <= usual_rate(method, 5000, layers=24, width=1024) <= 8e-4
+
+
+def test_a_method_that_is_none_is_named() -> None:
+    with pytest.raises(UserError, match="bottleneck"):
+        usual_rate("bottlenek", 100)
