@@ -18,9 +18,11 @@ from training_kit import SHORT, Spy, spoil_fourth_loss  # type: ignore[import-no
 
 from adapter_stilts import fuse, load, train_target
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.modules.fusion_files import NATIVE_WEIGHTS
+from adapter_stilts.modules.engine import module_parameters
+from adapter_stilts.modules.fusion_files import NATIVE_WEIGHTS, weights_in
 from adapter_stilts.modules.native import HEAD_WEIGHTS, PICKLES
 from adapter_stilts.training import execute
+from adapter_stilts.training.begin import add_module_of
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.rates import usual_rate
 from adapter_stilts.training.run import Trained
@@ -296,3 +298,39 @@ def test_what_cannot_be_learnt(
     with pytest.raises(UserError) as raised:
         fuse(sources, target, **options)
     assert what in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["full", "lean", "uniform"])
+def test_a_target_of_two_stages_is_learnt_in_both(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    began: list[dict[str, torch.Tensor]] = []
+
+    def add(job: Job) -> None:
+        add_module_of(job)
+        own = module_parameters(job.engine, job.name)
+        began.append({key: value.detach().clone() for key, value in own.items()})
+
+    monkeypatch.setattr(execute, "add_module_of", add)
+    trained = fuse(["mnli", "qa"], "xcopa", kind=kind, steps=4, **LARGE)
+    stage = trained.path.with_name(f"{trained.path.name}.social-iqa")
+    assert _same_values(began[1], {**_tensors(stage, weights_in(stage)), **_tensors(stage)})
+    assert not _same_values(began[0], began[1])
+    earlier = ModuleRecord.read(stage)
+    assert (earlier.task, trained.record.task) == ("social-iqa", "xcopa")
+    assert trained.record.seconds > earlier.seconds > 0
+    again = fuse(["mnli", "qa"], "xcopa", kind=kind, steps=4, **LARGE, resume=True)
+    assert again.record == trained.record and len(began) == 2
+
+
+def _tensors(folder: Path, name: str = HEAD_WEIGHTS) -> dict[str, torch.Tensor]:
+    path = folder / name
+    return load_file(path) if path.is_file() else {}
+
+
+def _same_values(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    """Whether both hold the same tensors; the modules' names differ between stages."""
+    sums = [
+        sorted((tuple(v.shape), float(v.double().sum())) for v in d.values()) for d in (one, other)
+    ]
+    return sums[0] == sums[1]

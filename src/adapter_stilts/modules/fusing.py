@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from adapter_stilts.modules.fusion_files import (
     fusion_files,
     weights_in,
 )
-from adapter_stilts.modules.native import check_files, check_head_whole
+from adapter_stilts.modules.native import HEAD_WEIGHTS, check_files, check_head_whole
 from adapter_stilts.modules.weights import read_weights
 from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HeadKind
@@ -200,8 +200,32 @@ def load_fusion(
     shape = FusionShape(about["kind"], int(about["rank"]), bool(about["shared"]))
     _add_layers(engine, name, sources, shape)
     _claim(engine, name, before, trainable=False)
+    _fill(module_parameters(engine, name), folder / weights_in(folder))
+    if head:
+        engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
+        check_head_whole(engine, name, folder)
+    engine.model.to(device=engine.device)
+    _claim(engine, name, before, trainable=False)
+    engine.fusions[name] = (tuple(sources), shape)
+    engine.model.eval()
+
+
+def start_fusion(engine: Engine, name: str, folder: Path) -> None:
+    """Sets a fusion's weights, and its head's, to those of another over the same modules on disk.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights there have another shape.
+    """
     own = module_parameters(engine, name)
-    path = folder / weights_in(folder)
+    head = {key: p for key, p in own.items() if key.startswith("heads.")}
+    check_files(folder, fusion_files(folder, head=bool(head)))
+    _fill({key: p for key, p in own.items() if key not in head}, folder / weights_in(folder))
+    if head:
+        _fill(head, folder / HEAD_WEIGHTS)
+
+
+def _fill(own: Mapping[str, torch.nn.Parameter], path: Path) -> None:
+    """Copies what a file holds into the parameters; the fusion may have another name there."""
     tensors = {_general(key): tensor for key, tensor in read_weights(path).items()}
     odd = {_general(key) for key in own} ^ tensors.keys()
     if odd:
@@ -212,15 +236,9 @@ def load_fusion(
             raise UserError(f"{path} does not fit the modules it fuses ({key})")
         with torch.no_grad():
             parameter.copy_(found)
-    if head:
-        engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
-        check_head_whole(engine, name, folder)
-    engine.model.to(device=engine.device)
-    _claim(engine, name, before, trainable=False)
-    engine.fusions[name] = (tuple(sources), shape)
-    engine.model.eval()
 
 
 def _general(key: str) -> str:
     """The parameter's name without that of the fusion."""
-    return re.sub(r"\.(adapter_fusion_layer|fusions)\.[^.]+\.", r".\1.fusion.", key)
+    inside = re.sub(r"\.(adapter_fusion_layer|fusions)\.[^.]+\.", r".\1.fusion.", key)
+    return re.sub(r"^heads\.[^.]+\.", "heads.fusion.", inside)

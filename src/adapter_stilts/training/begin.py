@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Call, top
 from adapter_stilts.modules.engine import add_head, add_module, copy_weights
-from adapter_stilts.modules.fusing import FusionShape, add_fusion
+from adapter_stilts.modules.fusing import FusionShape, add_fusion, start_fusion
 from adapter_stilts.modules.heads import claim_head, head_name
 from adapter_stilts.modules.masked_words import add_masked_words_head
 from adapter_stilts.modules.methods import get_method
@@ -38,7 +38,8 @@ def add_module_of(job: Job) -> None:
         heads = [(below.name, below.record)] if below else []
     _add_heads(job)
     if lesson.start:
-        start_from(engine, job.name, lesson.start)
+        start = start_fusion if lesson.fuses else start_from
+        start(engine, job.name, lesson.start)
     elif not lesson.fresh_head:
         any(_start_head(job, name, record) for name, record in heads)
 

@@ -67,7 +67,7 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         steps=state.global_step,
         best_step=kept_step,
         planned_steps=state.max_steps,
-        seconds=seconds,
+        seconds=seconds + _seconds_before(job),
         peak_memory_mb=peak_memory_mb(),
         versions=versions(),
         machine=machine(),
@@ -75,6 +75,12 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         no_answer_threshold=threshold,
         heads=heads_entry(job, scores) if mixture else {},
     )
+
+
+def _seconds_before(job: Job) -> float:
+    """What the stages took whose weights this one started from."""
+    start = job.lesson.start
+    return ModuleRecord.read(start).seconds if start else 0.0
 
 
 def _head(job: Job) -> str:

@@ -12,7 +12,8 @@ from adapter_stilts.modules.methods import DEFAULT_METHOD, METHODS, get_method, 
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.lesson import Lesson
-from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.run import Trained
+from adapter_stilts.training.stages import train_stages
 from adapter_stilts.training.target import source_language
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolved import Resolved
@@ -37,7 +38,8 @@ def fuse(
     """Learns a fusion of modules on a target's English data (Pfeiffer et al. 2021).
 
     The modules stay as they are; attention over them and a head are learnt. The result is a
-    module, `stack(fuse(...), target)` a composition that can be trained on top of it.
+    module, `stack(fuse(...), target)` a composition that can be trained on top of it. A target of
+    several stages leaves a fusion of each earlier one, as `train_target` does.
 
     Args:
         sources: names, folders or ids of two or more modules of one kind on one backbone, or
@@ -72,7 +74,7 @@ def fuse(
     }
     given["method"] = f"fusion-{kind}"
     given["backbone"] = place_of(backbone, on.backbone)
-    return train_adapter(Lesson((stages[-1],), on, fresh_head, fuses=True), **given)
+    return train_stages(Lesson((stages[-1],), on, fresh_head, fuses=True), stages, given)
 
 
 def _sources(sources: Sequence[str] | str, method: str | None, backbone: str | None) -> Resolved:

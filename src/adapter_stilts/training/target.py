@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +15,9 @@ from adapter_stilts.tasks.language_codes import choose_language
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.lesson import Lesson
-from adapter_stilts.training.naming import module_folder
-from adapter_stilts.training.run import Trained, train_adapter
-from adapter_stilts.training.unfinished import check_free
+from adapter_stilts.training.run import Trained
+from adapter_stilts.training.stages import train_stages
 from adapter_stilts.zoo.choice import place_of
-from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.resolve import resolve
 
 
@@ -69,19 +66,7 @@ def train_target(
     lesson = Lesson(
         (stages[-1],), below, fresh_head, None, Path(train_file) if train_file else None
     )
-    folder = module_folder(lesson, **options)
-    series = options.pop("series", ())
-    may = {key: bool(options.get(key)) for key in ("resume", "overwrite")}
-    for each in series_folders(folder, options.get("seed", 0), series):
-        check_free(each, **may)
-    for stage in stages[:-1]:
-        earlier = dataclasses.replace(lesson, tasks=(stage,), train_file=None)
-        place = folder.with_name(f"{folder.name}.{stage.name}")
-        # Of the same settings it is kept, as an interrupted one is continued.
-        kept = {"resume": not options.get("overwrite", False)}
-        trained = train_adapter(earlier, **{**options, "out": place, **kept})
-        lesson = dataclasses.replace(lesson, start=trained.path)
-    return train_adapter(lesson, **{**options, "out": folder, "series": series})
+    return train_stages(lesson, stages, options)
 
 
 def source_language(target: TargetSpec, written: str, data: str | None) -> str:

@@ -1,0 +1,42 @@
+"""A target's training in stages (XCOPA: Social IQa, then COPA), whatever is learnt of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.training.lesson import Lesson
+from adapter_stilts.training.naming import module_folder
+from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.unfinished import check_free
+from adapter_stilts.zoo.names import series_folders
+
+
+def train_stages(lesson: Lesson, stages: Sequence[TaskSpec], options: Mapping[str, Any]) -> Trained:
+    """Trains one stage after the other, each from the weights of the one before.
+
+    Every earlier stage leaves a module beside that of the last one, named after it.
+
+    Args:
+        lesson: the last stage.
+        stages: all of them.
+        options: as for `train_adapter`.
+
+    Raises:
+        UserError: as of `train_adapter`.
+    """
+    folder = module_folder(lesson, **options)
+    may = {key: bool(options.get(key)) for key in ("resume", "overwrite")}
+    series = options.get("series", ())
+    for each in series_folders(folder, options.get("seed", 0), series):
+        check_free(each, **may)
+    for stage in stages[:-1]:
+        earlier = dataclasses.replace(lesson, tasks=(stage,), train_file=None)
+        place = folder.with_name(f"{folder.name}.{stage.name}")
+        # Of the same settings it is kept, as an interrupted one is continued.
+        own = {"out": place, "series": (), "resume": not may["overwrite"]}
+        trained = train_adapter(earlier, **{**options, **own})
+        lesson = dataclasses.replace(lesson, start=trained.path)
+    return train_adapter(lesson, **{**options, "out": folder})
