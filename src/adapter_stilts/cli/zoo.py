@@ -50,17 +50,19 @@ def list_modules(
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
+    from adapter_stilts.zoo.chance import chance_note
+
     record, size = entry.record, f"{entry.size / 1e6:.1f} MB"
     if record is None:
         # What is wrong must be seen, however narrow the terminal.
         return (entry.found.name, f"damaged: {entry.problem}", "", "", "", size, entry.where)
-    score = dict(list(record.scores.items())[:1])
+    score = scores_line(dict(list(record.scores.items())[:1]))
     return (
         entry.found.name,
         record.task,
         record.method,
         record.backbone.get("name", ""),
-        scores_line(score),
+        ", ".join(filter(None, (score, chance_note(record)))),
         size,
         entry.where,
     )

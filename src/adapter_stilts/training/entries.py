@@ -10,6 +10,7 @@ from adapter_stilts.modules.native import is_in_head
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.lesson import Mixture
 from adapter_stilts.training.planning import source_shares
+from adapter_stilts.zoo.chance import majority
 
 THRESHOLD = "best_f1_threshold"
 """The dev score that is no score, but where a module of unanswerable questions had best say no."""
@@ -23,6 +24,18 @@ def data_entry(part: ExampleSet) -> dict[str, Any]:
         "examples": len(part.examples),
         "parts": list(part.parts),
     }
+
+
+def dev_entry(part: ExampleSet, metric: str) -> dict[str, Any]:
+    """The same of dev data, and what the best constant guess reaches there, where there is one."""
+    examples = part.examples
+    if "label" in examples.column_names:
+        return {**data_entry(part), "chance": {"accuracy": majority(examples["label"])}}
+    if "answers" in examples.column_names:
+        without = sum(not answers for answers in examples["answers"])
+        if without:
+            return {**data_entry(part), "chance": {metric: 100 * without / len(examples)}}
+    return data_entry(part)
 
 
 def heads_entry(job: Job, scores: dict[str, float]) -> dict[str, dict[str, Any]]:
@@ -43,7 +56,7 @@ def heads_entry(job: Job, scores: dict[str, float]) -> dict[str, dict[str, Any]]
             "parameters": head_size(job, subject.head),
             "share": round(float(share), 4),
             "train": data_entry(subject.train),
-            "dev": data_entry(subject.dev),
+            "dev": dev_entry(subject.dev, subject.metric),
         }
     return entries
 

@@ -13,6 +13,7 @@ from adapter_stilts.modules.composition import canonical, stacked
 from adapter_stilts.training.entries import (
     THRESHOLD,
     data_entry,
+    dev_entry,
     heads_entry,
     mixture_entry,
     saved_size,
@@ -67,6 +68,7 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         steps=state.global_step,
         best_step=kept_step,
         planned_steps=state.max_steps,
+        learning_curve=_curve(state, f"eval_{job.metric}"),
         seconds=seconds + _seconds_before(job),
         peak_memory_mb=peak_memory_mb(),
         versions=versions(),
@@ -111,11 +113,18 @@ def _kept(state: TrainerState, key: str, *, best: bool) -> tuple[int, dict[str, 
     return int(kept["step"]), scores
 
 
+def _curve(state: TrainerState, key: str) -> list[dict[str, float]]:
+    """The dev score that counts, at every step where it was taken."""
+    name = key.removeprefix("eval_")
+    scored = [entry for entry in state.log_history if key in entry]
+    return [{"step": float(entry["step"]), name: round(float(entry[key]), 4)} for entry in scored]
+
+
 def _data(job: Job) -> dict[str, Any]:
     """What it was trained and scored on; of several tasks, `heads_entry` has each one's."""
     first = job.subjects[0]
     if job.lesson.mixture is None:
-        parts = {"train": data_entry(first.train), "dev": data_entry(first.dev)}
+        parts = {"train": data_entry(first.train), "dev": dev_entry(first.dev, first.metric)}
         tags = {"tags": list(first.task.tags)} if first.task.own_tags else {}
         return {**parts, "labels": len(first.labels), "language": first.task.language, **tags}
     train = sum(len(each.train.examples) for each in job.subjects)

@@ -27,6 +27,7 @@ from adapter_stilts.zoo.card_parts import (
     tags,
 )
 from adapter_stilts.zoo.card_usage import choice, other_ways, peft_text, plain_text
+from adapter_stilts.zoo.chance import chance_text
 from adapter_stilts.zoo.language_card import language_metadata, language_text
 from adapter_stilts.zoo.merged_card import merged_text
 from adapter_stilts.zoo.record import ModuleRecord
@@ -125,13 +126,13 @@ module = load("PATH_OF_THIS_FOLDER"{choice(record)})
 | metric | value |
 |---|---|
 {scores}
-{_full_precision_text(record)}
+{_full_precision_text(record)}{chance_text(record)}
 {languages_text(record)}## Training
 
 {train["examples"]:,} examples (source: {source_text(train)}), {steps_text(record)}, the best one
 ({record.best_step:,}) kept; {record.seconds:,.0f} seconds on {record.machine}; peak memory
 {record.peak_memory_mb:,.0f} MB.
-
+{_curve_text(record)}
 | setting | value |
 |---|---|
 {recipe}
@@ -146,6 +147,19 @@ module = load("PATH_OF_THIS_FOLDER"{choice(record)})
 
 {_citations(tasks)}
 """
+
+
+def _curve_text(record: ModuleRecord) -> str:
+    """How the dev score rose; a training that still rose at its end could have gone on."""
+    if len(record.learning_curve) < 2:
+        return ""
+    points = [
+        f"{value:.1f} at step {point['step']:,.0f}"
+        for point in record.learning_curve
+        for name, value in point.items()
+        if name != "step" and "step" in point
+    ]
+    return f"\nOn dev: {', '.join(points)}.\n"
 
 
 def _full_precision_text(record: ModuleRecord) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import pulled_dir, zoo_dir
+from adapter_stilts.zoo.chance import at_chance
 from adapter_stilts.zoo.choice import choose, is_of
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.languages import find_language, is_language
@@ -66,6 +67,7 @@ class Entry:
             "backbone": record.backbone.get("name", ""),
             "language": language_of(record),
             "scores": record.scores,
+            "at_chance": ", ".join(at_chance(record)),
             "size": self.size,
             "parameters": record.parameters,
             "licence": self.licence,

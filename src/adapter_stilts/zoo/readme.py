@@ -9,6 +9,7 @@ from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.storage import is_halved
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.card_parts import escaped
+from adapter_stilts.zoo.chance import chance_note
 from adapter_stilts.zoo.inventory import Entry
 from adapter_stilts.zoo.places import Found
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -98,7 +99,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         f"[{folder.name}]({folder.parent.name}/{folder.name}/README.md)",
         f"{len(record.heads)} tasks" if record.heads else tasks_of(record)[0].title,
         record.method,
-        _score(record.scores),
+        ", ".join(filter(None, (_score(record.scores), chance_note(record)))),
         _score(record.full_precision) if halved else "stored so",
         f"{train['examples']:,} {record.data.get('language') or 'en'}",
         f"{dev['examples']:,}",

@@ -20,6 +20,7 @@ from adapter_stilts.zoo.record_fields import (
     MULTITASK,
     NO_HEAD,
     Bases,
+    Curve,
     Evaluations,
     Heads,
     Kind,
@@ -65,6 +66,7 @@ class ModuleRecord:
         evaluations: scores in percent by target task, language and metric, where they were added.
         full_precision: of a module that is stored in half precision, its dev scores in percent
             before; `scores` are then those of what is stored.
+        learning_curve: the dev score that counts at every evaluation, with its `step`.
         origin: where it was pulled from: `hub`, the repository, and `revision`, the commit.
     """
 
@@ -95,6 +97,7 @@ class ModuleRecord:
     full_precision: Scores = field(default_factory=dict)
     origin: Lines = field(default_factory=dict)
     planned_steps: Count = 0
+    learning_curve: Curve = field(default_factory=list)
     format: int = FORMAT
 
     @property

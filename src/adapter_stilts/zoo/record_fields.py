@@ -40,6 +40,7 @@ def _distinct(labels: list[str]) -> list[str]:
 
 
 Scores = dict[Line, float]
+Curve = list[dict[Line, float]]
 
 
 @with_config(OPEN)

@@ -1,0 +1,66 @@
+"""What a guess reaches, and whether a module's score can be told from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import sqrt
+
+from adapter_stilts.zoo.record import ModuleRecord
+
+ERRORS = 2.0
+"""Standard errors above a guess that a score needs to count as more."""
+
+
+def majority(answers: Sequence[object]) -> float:
+    """The percentage of examples that the most frequent answer gets right.
+
+    >>> majority([0, 1, 1, 2])
+    50.0
+    """
+    return 100 * max(Counter(answers).values()) / len(answers)
+
+
+def at_chance(record: ModuleRecord) -> list[str]:
+    """The tasks of a module whose score is within noise of the best constant guess.
+
+    Records that do not say what a guess reaches (`data.dev.chance`) count as better.
+    """
+    tasks = [record.at(task) for task in record.heads] or [record]
+    return [each.task for each in tasks if _is_at_chance(each)]
+
+
+def _is_at_chance(record: ModuleRecord) -> bool:
+    dev = record.data.get("dev")
+    guess = dev.get("chance") if isinstance(dev, dict) else None
+    if not isinstance(dev, dict) or not isinstance(guess, dict):
+        return False
+    for metric, value in guess.items():
+        score, examples = record.scores.get(metric), dev.get("examples")
+        if score is None or not isinstance(value, int | float) or not isinstance(examples, int):
+            continue
+        share = min(max(value / 100, 0.0), 1.0)
+        noise = 100 * sqrt(share * (1 - share) / max(1, examples))
+        if score < value + ERRORS * noise:
+            return True
+    return False
+
+
+def chance_note(record: ModuleRecord) -> str:
+    """A few words for a list where a score is no better than a guess; else an empty text."""
+    found = at_chance(record)
+    if not found:
+        return ""
+    return f"{len(found)} of {len(record.heads)} as chance" if record.heads else "as chance"
+
+
+def chance_text(record: ModuleRecord) -> str:
+    """The same as a sentence for the card."""
+    found = at_chance(record)
+    if not found:
+        return ""
+    which = f" on {', '.join(found)}" if record.heads else ""
+    return (
+        f"\n**No better than a guess{which}:** the score is within two standard errors of what the "
+        "most\nfrequent answer reaches. Do not expect right answers from it.\n"
+    )
