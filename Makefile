@@ -73,6 +73,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/general_purpose.py --data "$(DATA)"
 	$(BIN)/python benchmarks/fusion_cost.py
 	$(BIN)/python benchmarks/shipped_zoo.py --data "$(DATA)"
+	$(BIN)/python benchmarks/shipped_zoo_page.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -16,13 +16,12 @@ import json
 import os
 import resource
 import shutil
-import subprocess
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from steps import apart
+from steps import apart, commit
 
 from adapter_stilts import evaluate, fuse, train_adapter
 from adapter_stilts.backbones import default_device
@@ -251,7 +250,7 @@ def run(args: argparse.Namespace, cell: Cell, rate: float) -> dict[str, Any]:
         "others": _others(args, cell, out),
         "machine": record.machine or machine(),
         "device": str(default_device()),
-        "commit": _commit(),
+        "commit": commit(),
     }
     # A hundred examples of COPA's dev say little: its other languages are asked as well.
     others = row["others"]
@@ -308,12 +307,6 @@ def _others(args: argparse.Namespace, cell: Cell, module: Path) -> dict[str, flo
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
-
-
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short=10", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

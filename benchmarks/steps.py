@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -51,6 +52,13 @@ def apart(step: Callable[..., Any], *given: Any) -> Any:
     """Runs a step in a process of its own, or it would inherit the peak memory of those before."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(step, *given).result()
+
+
+def commit() -> str:
+    """The commit that the benchmarks are run at."""
+    command = ["git", "rev-parse", "--short=10", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    return done.stdout.strip()
 
 
 def options(args: argparse.Namespace, limit: int | None, dev_limit: int) -> dict[str, Any]:
