@@ -1,6 +1,7 @@
-"""Finds the backbones that its arguments name, in a process of its own, and says what it finds.
+"""Finds backbones and says what it finds: in a test's process, or in one of its own.
 
-`huggingface_hub` reads its environment when it is imported, so a test cannot change it.
+`huggingface_hub` reads its environment when it is imported, so a test must start another process
+to show that what a user sets there counts.
 """
 
 from __future__ import annotations

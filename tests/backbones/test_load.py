@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import XLMRobertaModel
 
 from adapter_stilts.backbones import find_backbone, fingerprint, hub_id
 from adapter_stilts.errors import UserError
+from hub_kit import connect
 from hub_server import COMMIT, serving
+from load_client import found  # type: ignore[import-not-found]
 from made_modules import make_engine
 
 Client = Callable[..., list[dict[str, Any]]]
@@ -159,16 +162,28 @@ def hub(root: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Client:
-    """Asks for backbones in a new process; the library's cache lasts for the test."""
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Asks for backbones at an address; the library's cache lasts for the test."""
 
-    def ask(endpoint: str, *names: str, **more: str) -> list[dict[str, Any]]:
+    def ask(endpoint: str, *names: str, offline: bool = False) -> list[dict[str, Any]]:
+        connect(monkeypatch, endpoint, tmp_path / "hf")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        return [found(name) for name in names]
+
+    return ask
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Client:
+    """The same in a new process, which is told by its environment as a user's is."""
+
+    def ask(endpoint: str, *names: str, offline: bool = False) -> list[dict[str, Any]]:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
             "HF_ENDPOINT": endpoint,
-            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_CACHE": str(tmp_path / "hf"),
+            "HF_HUB_OFFLINE": str(int(offline)),
             "NO_PROXY": "127.0.0.1",
-            **more,
         }
         done = subprocess.run(
             [sys.executable, str(Path(__file__).parent / "load_client.py"), *names],
@@ -186,7 +201,7 @@ def client(tmp_path: Path) -> Client:
 
 
 def test_from_the_hub_and_then_without_it(
-    hub: tuple[str, list[str]], client: Client, tiny_xlmr: Path
+    hub: tuple[str, list[str]], client: Client, process: Client, tiny_xlmr: Path
 ) -> None:
     endpoint, asked = hub
     expected = {
@@ -206,8 +221,9 @@ def test_from_the_hub_and_then_without_it(
 
     # What is in the cache needs no Hub: neither where it is said so, nor where it does not answer.
     before = len(asked)
-    offline = client(endpoint, "tiny/plain", "tiny/sharded", HF_HUB_OFFLINE="1")
-    assert offline == [plain, sharded]
+    for ask in (client, process):
+        offline = ask(endpoint, "tiny/plain", "tiny/sharded", offline=True)
+        assert offline == [plain, sharded]
     assert len(asked) == before
     assert client("http://127.0.0.1:9", "tiny/plain") == [plain]
 
@@ -231,13 +247,13 @@ def test_what_the_hub_does_not_give(hub: tuple[str, list[str]], client: Client) 
     assert all(REMEDY in line for line in (gated, nowhere, revision))
 
 
-@pytest.mark.parametrize("offline", ["0", "1"])
-def test_hub_out_of_reach(client: Client, offline: str) -> None:
-    (answer,) = client("http://127.0.0.1:9", "xlm-roberta-large", HF_HUB_OFFLINE=offline)
+@pytest.mark.parametrize("offline", [False, True])
+def test_hub_out_of_reach(client: Client, offline: bool) -> None:
+    (answer,) = client("http://127.0.0.1:9", "xlm-roberta-large", offline=offline)
     line = str(answer["error"])
     why = {
-        "0": "the Hub cannot be reached: connect",
-        "1": "HF_HUB_OFFLINE switches the Hub off: unset it",
+        False: "the Hub cannot be reached: connect",
+        True: "HF_HUB_OFFLINE switches the Hub off: unset it",
     }
     assert line.startswith(
         f"backbone 'FacebookAI/xlm-roberta-large' is not in the local cache and {why[offline]}, or "
