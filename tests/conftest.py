@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -74,6 +75,27 @@ def backbone(request: pytest.FixtureRequest) -> str:
     if request.param == "embedded":
         return str(request.getfixturevalue("embedded"))
     return str(request.getfixturevalue("tiny_xlmr"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of the same size and tokenizer: the embedded backbone's architecture."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    for path in tiny_xlmr.glob("*token*.json"):
+        shutil.copy(path, folder)
+    torch.manual_seed(1)
+    config = BertConfig.from_pretrained(tiny_xlmr, max_position_embeddings=128, type_vocab_size=2)
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["tiny_xlmr", "tiny_bert"])
+def tiny_backbone(request: pytest.FixtureRequest) -> str:
+    """Each architecture in turn, where nothing is asked of what it has learnt."""
+    return str(request.getfixturevalue(request.param))
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -174,6 +176,29 @@ def _question(
     answers = [{"text": context[start : start + 6].rstrip(), "answer_start": start}]
     asked = {"id": name, "question": question, "answers": answers if labels else []}
     return {"context": context, "qas": [asked]}
+
+
+def evaluate_until(signum: str, batch_tokens: int) -> None:
+    """Evaluates questions, and sends this process a signal when two languages are done."""
+    from adapter_stilts.evaluation.run import evaluate
+
+    register()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+    done: list[str] = []
+
+    def on_language(expression: str, language: str, entry: Any) -> None:
+        done.append(language)
+        if len(done) == 2:
+            os.kill(os.getpid(), getattr(signal, signum))
+
+    evaluate(
+        "tiny-qa",
+        compositions=["qa-on-squad"],
+        data="data",
+        precision="fp32",
+        batch_tokens=batch_tokens,
+        on_language=on_language,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import constants
+from load_client import found  # type: ignore[import-not-found]
 from safetensors.torch import load_file, save_file
 from transformers import XLMRobertaModel
 
@@ -21,7 +22,6 @@ from adapter_stilts.backbones import find_backbone, fingerprint, hub_id
 from adapter_stilts.errors import UserError
 from hub_kit import connect
 from hub_server import COMMIT, serving
-from load_client import found  # type: ignore[import-not-found]
 from made_modules import make_engine
 
 Client = Callable[..., list[dict[str, Any]]]

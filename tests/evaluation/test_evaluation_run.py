@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +27,7 @@ from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Example, Row
 from adapter_stilts.zoo.load import load
 from evaluation_kit import LANGUAGES, ROWS, write_data
+from process_kit import in_a_process
 
 TASKS = {"tiny-nli": "nli", "tiny-copa": "copa", "tiny-pos": "pos", "tiny-qa": "qa"}
 """Each task's folder in the output, which is also a module for it."""
@@ -432,36 +431,13 @@ def test_heads_whose_labels_are_not_the_tasks(tiny: Path, monkeypatch: pytest.Mo
         run("tiny-nli", "nli")
 
 
-_KILLED = """
-import os, signal, sys
-import evaluation_kit
-from adapter_stilts.evaluation.run import evaluate
-evaluation_kit.register()
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
-done = []
-def on_language(expression, language, entry):
-    done.append(language)
-    if len(done) == 2:
-        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-evaluate("tiny-qa", compositions=["qa-on-squad"], data="data", precision="fp32",
-         batch_tokens=int(sys.argv[2]), on_language=on_language)
-"""
-
-
 @pytest.mark.parametrize("signum", ["SIGKILL", "SIGINT"])
 @pytest.mark.parametrize("batch_tokens", [64, 8192])
 def test_killed_between_languages_it_goes_on_with_the_others(
     tiny: Path, signum: str, batch_tokens: int
 ) -> None:
-    tests = str(Path(evaluation_kit.__file__).parent)
-    killed = subprocess.run(
-        [sys.executable, "-c", _KILLED, signum, str(batch_tokens)],
-        env={**os.environ, "PYTHONPATH": tests},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert killed.returncode in (-getattr(signal, signum), 1), killed.stderr
+    code = in_a_process(evaluation_kit.evaluate_until, signum, batch_tokens)
+    assert code in (-getattr(signal, signum), 1)
     done: dict[str, Mapping[str, Any]] = {}
     (found,) = run("tiny-qa", "qa-on-squad", on_language=lambda _, lang, e: done.update({lang: e}))
     assert set(done) == {"ko", "sw"}
@@ -483,6 +459,6 @@ def test_memory_does_not_grow_with_the_data(tiny: Path) -> None:
         tracemalloc.stop()
         return found
 
-    peak(20)  # what is imported and cached on the way
+    peak(5)  # what is imported and cached on the way
     # A question leaves its answers behind, to be scored at the end: much less than its windows.
-    assert (peak(320) - peak(80)) / 240 < 3_000
+    assert (peak(120) - peak(30)) / 90 < 3_000

@@ -47,9 +47,9 @@ def _only(number: int) -> Any:
 @pytest.mark.parametrize("method", ["bottleneck", "double-bottleneck", "lora", "lora-all"])
 @pytest.mark.parametrize("kind", ["full", "lean"])
 def test_a_source_counts_as_what_it_does_by_itself(
-    backbone: str, method: str, kind: str, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: str, method: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = _engine(backbone, method)
+    engine = _engine(tiny_backbone, method)
     sources = (parse("stack(a, b)"), "c")
     add_fusion(engine, "f", sources, FusionShape.of(f"fusion-{kind}"), head="span")
     engine.model.eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,8 @@ def test_a_few_examples_are_gone_over_more_often(
 def test_what_is_planned_is_said(
     train: Train, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(epochs=1, lr=1e-3, quiet=False)
+    samples = files("adapter_stilts") / "data" / "samples"
+    train(epochs=1, lr=1e-3, quiet=False, data=str(samples))
     assert "planned: 6 steps, 1 passes over 24 examples; learning rate 0.001" in (
         capsys.readouterr().err
     )
@@ -211,6 +213,15 @@ def test_what_makes_no_sense_is_said(
         train(**{"epochs": None, "lr": None, **given})
     for text in said:
         assert text in caplog.text
+
+
+def test_what_the_bundled_samples_suffice_for_needs_no_warning(
+    train: Train, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(epochs=1)
+    monkeypatch.setenv("ADSTILTS_DATA", "sample")
+    train(epochs=1, data=None, overwrite=True)
+    assert not [each for each in caplog.records if "steps are few" in each.message]
 
 
 def test_the_best_weights_survive_an_interruption(

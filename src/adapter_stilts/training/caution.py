@@ -26,14 +26,15 @@ FAR = 30
 """A learning rate so many times above or below the usual one was never seen to work."""
 
 
-def warn_of_schedule(recipe: Recipe, schedule: Schedule) -> None:
+def warn_of_schedule(recipe: Recipe, schedule: Schedule, *, sample: bool = False) -> None:
     """Says what to change in a training that is known to go wrong, or that is not as it seems.
 
     Args:
         recipe: as it was asked for, before `planning.scheduled` completes it.
         schedule: what comes of it.
+        sample: whether the data are the bundled samples, which suffice for a demonstration only.
     """
-    _warn_of_steps(recipe, schedule)
+    _warn_of_steps(recipe, schedule, sample)
     usual = schedule.rate
     if recipe.lr and not usual / FAR <= recipe.lr <= usual * FAR:
         logger.warning(
@@ -54,8 +55,8 @@ def warn_of_schedule(recipe: Recipe, schedule: Schedule) -> None:
         )
 
 
-def _warn_of_steps(recipe: Recipe, schedule: Schedule) -> None:
-    if schedule.steps < FEW_STEPS:
+def _warn_of_steps(recipe: Recipe, schedule: Schedule, sample: bool) -> None:
+    if schedule.steps < FEW_STEPS and not sample:
         logger.warning(
             "%d steps are few: scores may say more of the learning rate than of task or method; "
             "raise %s (%.3g passes over %s examples now)",

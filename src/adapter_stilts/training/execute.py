@@ -13,6 +13,7 @@ from transformers import TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.backbones import default_device
+from adapter_stilts.data.load import resolve_where
 from adapter_stilts.modules.engine import load_engine
 from adapter_stilts.training.arguments import trainer_arguments
 from adapter_stilts.training.begin import add_module_of
@@ -64,7 +65,7 @@ def execute(asked: Request) -> ModuleRecord:
             return done
         claim(work, job, settings, **may)
         args = trainer_arguments(job, folder, asked.report_to)
-        warn_of_schedule(recipe, schedule)
+        warn_of_schedule(recipe, schedule, sample=resolve_where(asked.data) == "sample")
         if not asked.quiet:
             announce(job, schedule)
         state, seconds = _run(job, work, args, quiet=asked.quiet)
