@@ -23,6 +23,7 @@ from typing import Any
 from steps import apart, options, take_over, target_arguments
 
 from adapter_stilts import evaluate, train_target
+from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.registry import get_target
 
@@ -121,8 +122,13 @@ def scored(args: argparse.Namespace, target: str) -> None:
         limit=None if args.full else plan.rows or None,
         out=args.work / "predictions" / target,
     )
-    rows = [{"composition": each.composition, "scores": each.scores} for each in found]
-    kept.write_text(json.dumps(rows))
+    kept.write_text(json.dumps([row_of(each) for each in found]))
+
+
+def row_of(found: Evaluation) -> dict[str, Any]:
+    """What is kept of an evaluation; of retrieval, also where the sentence vectors come from."""
+    vectors = [list(each) for each in found.vectors]
+    return {"composition": found.composition, "scores": found.scores, "vectors": vectors}
 
 
 def data_of(args: argparse.Namespace, target: str) -> Path:
@@ -216,6 +222,8 @@ def detail(args: argparse.Namespace, target: str, rows: Sequence[dict[str, Any]]
     """One target's scores by language."""
     plan, key = PLANS[target], primary(get_target(target).metric)
     languages = list(rows[0]["scores"])
+    retrieval = get_target(target).retrieval is not None
+    columns = ("composition", *(("layer", "pooling") if retrieval else ()), *languages)
     bounds = [
         f"{plan.train:,} training examples" if plan.train and not args.full else "",
         f"{plan.rows:,} rows a language" if plan.rows and not args.full else "",
@@ -227,15 +235,24 @@ def detail(args: argparse.Namespace, target: str, rows: Sequence[dict[str, Any]]
         "",
         f"{'; '.join(filter(None, bounds))}.",
         "",
-        f"| composition | {' | '.join(languages)} |",
-        "|---|" + "---|" * len(languages),
-        *(
-            f"| `{row['composition']}` | "
-            + " | ".join(f"{row['scores'][language][key]:.1f}" for language in languages)
-            + " |"
-            for row in rows
-        ),
+        f"| {' | '.join(columns)} |",
+        "|" + "---|" * len(columns),
+        *(f"| {' | '.join(_cells(row, languages, key, retrieval))} |" for row in rows),
     ]
+
+
+def _cells(row: dict[str, Any], languages: Sequence[str], key: str, retrieval: bool) -> list[str]:
+    scores = [f"{row['scores'][language][key]:.1f}" for language in languages]
+    return [f"`{row['composition']}`", *(vectors_of(row) if retrieval else ()), *scores]
+
+
+def vectors_of(row: dict[str, Any]) -> list[str]:
+    """Layer and pooling of a retrieval task's sentence vectors, as the record says them.
+
+    Records of before these were kept do not.
+    """
+    made = row.get("vectors") or [["not recorded"] * 2]
+    return [", ".join(dict.fromkeys(str(each[place]) for each in made)) for place in (0, 1)]
 
 
 if __name__ == "__main__":
