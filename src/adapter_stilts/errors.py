@@ -27,7 +27,14 @@ class FailureError(Exception):
 
 
 class NotFiniteError(FailureError):
-    """A network gave values that are no finite numbers, so there is no answer and no score."""
+    """A network gave values that are no finite numbers, so there is no answer and no score.
+
+    `module` is what the one that gave them is called in the engine, where several ran together.
+    """
+
+    def __init__(self, message: str, *, module: str = "") -> None:
+        super().__init__(message)
+        self.module = module
 
 
 def suggest(given: str, known: Iterable[str], *, limit: int = 3) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, cast
@@ -109,6 +109,10 @@ def _run(
         yield from zip(own, _said(engine, shares[number], own, seen), strict=True)
 
 
+def _check(share: Share, values: Iterable[Any]) -> None:
+    check_outputs(values, of=f"module '{share.head}'", module=share.head)
+
+
 class _Seen(NamedTuple):
     """What the trunk made of one composition's sequences."""
 
@@ -123,7 +127,7 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
     Raises:
         NotFiniteError: they are no numbers.
     """
-    check_outputs([seen.hidden], of=f"module '{share.head}'")
+    _check(share, [seen.hidden])
     if share.kind == "embedding":
         vectors = functional.normalize(pool(seen.hidden, seen.mask), dim=-1)
         return list(vectors.half().cpu().numpy())
@@ -137,7 +141,7 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
             return_dict=True,
             pooled_output=seen.pooled,
         )
-    check_outputs(output.values(), of=f"module '{share.head}'")
+    _check(share, output.values())
     columns = {"input_ids": [row.sequences[0] for row in rows]}
     if share.kind == "tagging":
         columns["word_starts"] = [share.features["word_starts"][row.number] for row in rows]

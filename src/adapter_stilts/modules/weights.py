@@ -69,12 +69,13 @@ def _check(path: Path, key: str, tensor: Tensor) -> None:
         )
 
 
-def check_outputs(values: Iterable[Any], *, of: str) -> None:
+def check_outputs(values: Iterable[Any], *, of: str, module: str = "") -> None:
     """Refuses to go on with what is no number: an answer or a score made of it would mislead.
 
     Args:
         values: what a network gave; all but tensors of floats is passed over.
         of: whose values they are, for the message.
+        module: what that is called in the engine, where several ran together.
 
     Raises:
         NotFiniteError: one is infinite or not a number.
@@ -85,7 +86,8 @@ def check_outputs(values: Iterable[Any], *, of: str) -> None:
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
             raise NotFiniteError(
                 f"{of} gives values that are not finite numbers, so there is no result: its "
-                "weights do not suit the backbone or the precision (try --precision fp32)"
+                "weights do not suit the backbone or the precision (try --precision fp32)",
+                module=module,
             )
 
 

@@ -14,9 +14,15 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from adapter_stilts import __version__
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.safety import printable
-from adapter_stilts.serving.batcher import Batcher, BatcherFullError, Order, TooLargeError
+from adapter_stilts.serving.batcher import (
+    Batcher,
+    BatcherFullError,
+    ModuleFailedError,
+    Order,
+    TooLargeError,
+)
 from adapter_stilts.serving.docs import docs_page
 from adapter_stilts.serving.hosts import Hosts
 from adapter_stilts.serving.limits import Guard, Limits
@@ -38,6 +44,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such module"},
     413: {"model": Problem, "description": "the body is too large, or too much work"},
     422: {"model": Problem, "description": "malformed: field says where"},
+    500: {"model": Problem, "description": "a module that cannot answer: field says which"},
     429: {"model": Problem, "description": "too much at once: Retry-After says when to come again"},
 }
 _POLICY = (
@@ -144,10 +151,12 @@ async def _answered(
             raise ProblemError(_GONE, "the client is gone")
         found = work.result()
     except ShelfFullError as error:
-        raise ProblemError(429, str(error), f"{place.format(0)}module") from error
+        raise ProblemError(429, str(error), _field(error.name, inputs, place)) from error
     except TooLargeError as error:
         raise ProblemError(413, str(error)) from error
-    except UserError as error:
+    except ModuleFailedError as error:
+        raise ProblemError(500, str(error), _field(error.name, inputs, place)) from error
+    except (UserError, FailureError) as error:
         raise ProblemError(500, str(error)) from error
     finally:
         work.cancel()
@@ -162,6 +171,12 @@ async def _answered(
         )
         for each, answer in zip(inputs, found, strict=True)
     ]
+
+
+def _field(module: str, inputs: Sequence[Input], place: str) -> str:
+    """The field of the first input that asks for a module."""
+    number = next(n for n, each in enumerate(inputs) if each.module == module)
+    return f"{place.format(number)}module"
 
 
 async def _gone(request: Request) -> None:

@@ -12,10 +12,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.inference.run import default_batch_tokens
+from adapter_stilts.safety import first_line, printable
 from adapter_stilts.serving.shelf import Shelf, ShelfFullError
 from adapter_stilts.zoo import together
+from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.together import Prepared
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,14 @@ Answers = list[dict[str, Any]]
 
 class BatcherFullError(Exception):
     """More inputs wait than may."""
+
+
+class ModuleFailedError(Exception):
+    """A module cannot answer; `name` is the one that was asked for."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(why)
+        self.name = name
 
 
 class TooLargeError(Exception):
@@ -186,14 +196,14 @@ class Batcher:
         try:
             self._prepare(order)
         except Exception as error:
-            if not isinstance(error, UserError | ShelfFullError | TooLargeError):
+            if not isinstance(error, ModuleFailedError | ShelfFullError | TooLargeError):
                 logger.exception("a request could not be read")
             order.fail(error)
             return False
         return True
 
     def _prepare(self, order: Order) -> None:
-        inputs = [(self._shelf.module(name), row) for name, row in order.inputs]
+        inputs = [(self._module(name), row) for name, row in order.inputs]
         if together.exceeds(inputs, self._max_tokens):
             raise TooLargeError(
                 f"the request has more than {self._max_tokens:,} tokens, which is the limit"
@@ -207,6 +217,13 @@ class Batcher:
                 f"the request makes {len(order.left):,} windows, and {self._max_windows:,} may be"
             )
 
+    def _module(self, name: str) -> Module:
+        try:
+            return self._shelf.module(name)
+        except (UserError, FailureError) as error:
+            logger.warning("module %s cannot be loaded: %s", printable(name), first_line(error))
+            raise ModuleFailedError(name, str(error)) from error
+
     def _run(self, slices: Sequence[Slice]) -> None:
         try:
             together.run(
@@ -219,10 +236,9 @@ class Batcher:
                 for each in slices:
                     self._run([each])
                 return
-            logger.exception("a request failed")
             order = slices[0][0]
             order.left.clear()
-            order.fail(error)
+            order.fail(self._blamed(error))
             self._circle = deque(each for each in self._circle if each is not order)
             return
         first = 0
@@ -231,3 +247,14 @@ class Batcher:
             if order.answers.set_running_or_notify_cancel():
                 order.answers.set_result(answers[first : first + count])
             first += count
+
+    def _blamed(self, error: Exception) -> Exception:
+        """The error, with the module at fault where it is known; it is logged."""
+        inside = error.module if isinstance(error, NotFiniteError) else ""
+        name = self._shelf.called(inside) if inside else None
+        if name is None:
+            logger.error("a request failed", exc_info=error)
+            return error
+        why = str(error).replace(f"module '{inside}'", f"module '{name}'", 1)
+        logger.warning("%s", printable(why))
+        return ModuleFailedError(name, why)
