@@ -95,6 +95,14 @@ class Backbone:
         """The longest sequence, in tokens, that the position embeddings hold."""
         return longest_text(self.fields)
 
+    def sequence_length(self, wanted: int = 0) -> int:
+        """Tokens that a sequence may have: as many as wanted (0: as can be), or fewer if it must.
+
+        Modules of other programs do not say how long their sequences were, and tasks are made for
+        large backbones.
+        """
+        return min(wanted or self.max_length, self.max_length)
+
     @property
     def slug(self) -> str:
         """The name as part of a path."""

@@ -55,7 +55,10 @@ class Contender:
 
     @property
     def window(self) -> tuple[int, int]:
-        """Tokens a sequence at most, and the stride of windows: as trained for this kind."""
+        """Tokens a sequence at most, and the stride of windows: as trained for this kind.
+
+        A backbone may have positions for fewer.
+        """
         if self.record is None or self.record.head != self.target.head:
             return self.target.max_length, 0
         return int(self.record.recipe["max_length"]), int(self.record.recipe["stride"])

@@ -137,7 +137,7 @@ def _features(
             part.examples.examples,
             part.fingerprint if target.retrieval is None else part.examples.fingerprint,
             engine.backbone.tokenizer,
-            max_length=min(length, engine.backbone.max_length),
+            max_length=engine.backbone.sequence_length(length),
             stride=stride or STRIDE,
         )
         if limit is not None and target.retrieval is not None:

@@ -157,7 +157,7 @@ class Job:
                 self.target,
                 composed,
                 {lang: self._examples(lang) for lang in languages},
-                max_length=max_length,
+                max_length=self.engine.backbone.sequence_length(max_length),
                 stride=stride,
                 batch_tokens=self.batch_tokens,
                 on_examples=on_examples,

@@ -78,7 +78,7 @@ def sweep_layers(
     if known is not None and _stays(known, judge, where, poolings, rule):
         return known
     if has_translations(judge):
-        length = max_length or min(judge.max_length, engine.backbone.max_length)
+        length = max_length or engine.backbone.sequence_length(judge.max_length)
         sweep = Sweep(engine, composed, judge, where, length, batch_tokens)
         asked = [
             lang for lang in (languages if on is None else on.languages) if sweep.is_there(lang)

@@ -85,8 +85,8 @@ def evaluate_retrieval(
 def trained_length(engine: Engine, composed: Composed, target: TargetSpec) -> int:
     """Tokens a text at most: as a dual encoder was trained, else the target's own."""
     if composed.record is not None and composed.record.head == "embedding":
-        return min(int(composed.record.recipe["max_length"]), engine.backbone.max_length)
-    return min(target.max_length, engine.backbone.max_length)
+        return engine.backbone.sequence_length(int(composed.record.recipe["max_length"]))
+    return engine.backbone.sequence_length(target.max_length)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
             to train.
     """
     tasks = lesson.tasks
-    length = recipe.max_length or min(tasks[0].max_length, backbone.max_length)
+    length = recipe.max_length or backbone.sequence_length(tasks[0].max_length)
     if length < SHORTEST:
         raise UserError(f"max-length must be at least {SHORTEST} tokens, not {length}")
     if length > backbone.max_length:

@@ -38,6 +38,7 @@ def merge_record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
     own = head.record if head else resolved.record
     searched = dataclasses.asdict(made.searched) if made.searched else {}
     about = _about(merge_, resolved, head)
+    wanted = int(own.recipe["max_length"])
     decides = [resolved.identity, own.run if head else "", searched]
     return dataclasses.replace(
         own,
@@ -46,7 +47,8 @@ def merge_record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
         method=next(iter(resolved.methods.values())),
         composition=made.name,
         backbone={**own.backbone, "name": engine.backbone.name},
-        recipe={**own.recipe, "seed": seed},
+        # Modules of other programs do not say how long their sequences were.
+        recipe={**own.recipe, "seed": seed, "max_length": min(wanted, engine.backbone.max_length)},
         scores={},
         parameters=sum(p.numel() for p in module_parameters(engine, made.name).values()),
         steps=0,

@@ -147,7 +147,7 @@ def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
         examples,
         fingerprint,
         engine.backbone.tokenizer,
-        max_length=min(task.max_length, engine.backbone.max_length),
+        max_length=engine.backbone.sequence_length(task.max_length),
         stride=_STRIDE,
         tags=labels,
     )

@@ -85,7 +85,7 @@ def make_subject(
     if task.head == "tagging":
         counts = Counter(tag for row in train.examples["tags"] for tag in row)
         tags = sorted(counts, key=lambda tag: (-counts[tag], tag))
-    length = recipe.max_length or min(task.max_length, engine.backbone.max_length)
+    length = engine.backbone.sequence_length(recipe.max_length or task.max_length)
     train_features, dev_features = (
         build_features(
             task.head,

@@ -45,7 +45,7 @@ def text_sources(
     from adapter_stilts.training.sources import Source
 
     masking = Masking.of(backbone.tokenizer, seed)
-    length = max_length or min(LONGEST, backbone.max_length)
+    length = backbone.sequence_length(max_length or LONGEST)
     classes = len(backbone.tokenizer) if normalise else None
     sources = []
     for file in text.files:

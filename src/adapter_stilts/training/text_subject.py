@@ -73,7 +73,7 @@ def make_text_subject(
         UserError: lines too short to hide a word of, or a tokenizer without a mask token.
     """
     tokenizer = engine.backbone.tokenizer
-    length = recipe.max_length or min(task.max_length, engine.backbone.max_length)
+    length = engine.backbone.sequence_length(recipe.max_length or task.max_length)
     train_features, dev_features = (
         build_features(
             "text", part.examples, part.fingerprint, tokenizer, max_length=length
