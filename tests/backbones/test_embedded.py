@@ -169,6 +169,19 @@ def test_a_record_without_a_file_is_not_trusted(tiny_wheel: Path) -> None:
     assert not embedded.is_intact(folder)
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_who_may_read_it(tiny_wheel: Path, umask: int) -> None:
+    """safetensors writes for the owner alone; a cache may be shared."""
+    before = os.umask(umask)
+    try:
+        folder = embedded.embedded_backbone()
+    finally:
+        os.umask(before)
+    found = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert found == dict.fromkeys([*embedded.FILES, embedded.RECORD], 0o666 & ~umask)
+    assert folder.stat().st_mode & 0o777 == 0o777 & ~umask
+
+
 def test_another_converter_converts_anew(tiny_wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = embedded.embedded_backbone()
     monkeypatch.setattr(embedded, "CONVERTER", embedded.CONVERTER + 1)
