@@ -235,7 +235,7 @@ def composed(engine: Any, name: str, head: str) -> Any:
 
     fields = dict.fromkeys(ModuleRecord.__dataclass_fields__, "")
     record = ModuleRecord(**{**fields, "head": head})  # type: ignore[arg-type]
-    return Composed(name, name, record, name, name, block_of(name))
+    return Composed(name, name, name, record, name, name, block_of(name))
 
 
 def ours(

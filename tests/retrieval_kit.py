@@ -14,14 +14,14 @@ from adapter_stilts.modules.engine import Engine
 from adapter_stilts.zoo.composed import Composed
 from made_modules import make_module
 
-NONE = Composed("none", "none", None, "", "", None)
+NONE = Composed("none", "none", "none", None, "", "", None)
 WORDS = "rain boat river school bread paper winter window doctor music garden letter".split()  # noqa: SIM905
 
 
 def composed(engine: Engine, name: str, **options: Any) -> Composed:
     """A composition of one random module."""
     make_module(engine, name, "bottleneck", "embedding", **options)
-    return Composed(name, f"identity-{name}", None, name, name, name)
+    return Composed(name, f"identity-{name}", f"content-{name}", None, name, name, name)
 
 
 def sentence(number: int) -> str:

@@ -205,6 +205,29 @@ def test_weights_that_are_none(
     refused(folder, victim, key, named)
 
 
+@pytest.mark.parametrize("composition", ["good", "stack(lora, good)", "fuse(a, b)", "none", "(("])
+def test_compositions_that_end_in_another_module(
+    copy: Callable[[str], Path], victim: Engine, composition: str
+) -> None:
+    folder = copy("lora")
+    edit(folder / RECORD, lambda record: record.update(composition=composition))
+    refused(folder, victim, "composition")
+
+
+def test_spans_of_other_than_two_values(tiny_xlmr: Path, tmp_path: Path, victim: Engine) -> None:
+    """A begin and an end, whatever the head's weights have room for."""
+    folder = tmp_path / "qa"
+    save_made(make_engine(str(tiny_xlmr)), "qa", "lora", "span", folder)
+    tensors = load_file(folder / HEAD_WEIGHTS)
+    save_file({key: torch.cat([x, x]) for key, x in tensors.items()}, folder / HEAD_WEIGHTS)
+    labels = {f"LABEL_{number}": number for number in range(4)}
+    edit(
+        folder / HEAD_CONFIG,
+        lambda about: about["config"].update(num_labels=4, label2id=labels),
+    )
+    refused(folder, victim, "num_labels")
+
+
 @pytest.mark.parametrize("name", [WEIGHTS, HEAD_WEIGHTS])
 @pytest.mark.parametrize("damage", ["lacking", "foreign", "shape"])
 def test_weights_of_another_module(

@@ -59,7 +59,6 @@ def predict(
     The text may be in any language that the backbone reads.
     """
     from adapter_stilts.tasks.languages import check_language, cut_words
-    from adapter_stilts.tasks.registry import get_trained
     from adapter_stilts.zoo.inputs import kept, read_input
     from adapter_stilts.zoo.load import find, kind_of, load
     from adapter_stilts.zoo.stream import STDIN, STDIN_NAME, answers, opened
@@ -91,8 +90,8 @@ def predict(
             for answer in answers(load(found, backbone=backbone), lines, where, lang=language):
                 _show(kind, answer, as_json)
             return
-        choices = get_trained(found.record.task).choices if kind == "choice" else 0
-        asked = read_input(kind, row, name=found.record.name, choices=choices, lang=language)
+        name, choices = found.record.name, found.choices
+        asked = read_input(kind, row, name=name, choices=choices, lang=language)
         answer = load(found, backbone=backbone).predict_one(asked)
         _show(kind, {**kept(row, language), **answer}, as_json)
 

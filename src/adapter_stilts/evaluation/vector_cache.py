@@ -15,19 +15,22 @@ import numpy as np
 from filelock import FileLock
 
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import build_features, features_key
 from adapter_stilts.inference import vectors as running
 from adapter_stilts.inference.vectors import Half, sentence_vectors
 from adapter_stilts.modules import vectors as pooled
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.paths import atomic_folder, cache_dir
+from adapter_stilts.safety import read_json
 from adapter_stilts.zoo.composed import Composed, activate
+from adapter_stilts.zoo.record import sha256
 
 logger = logging.getLogger(__name__)
 
 # As imported: the files may be edited while a process runs the old code.
 _SOURCES = inspect.getsource(pooled) + inspect.getsource(running)
-_FILE = "vectors.npy"
+_FILE, _RECORD = "vectors.npy", "vectors.json"
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class Vectors:
         """Vectors of a set's texts (or of its queries, where it has no texts): (examples, D).
 
         A memory map of a file in the cache; computed only where it is not there. With the
-        composition, the backbone, the precision, the data or this code, the file changes.
+        composition, the backbone, the precision, the data or this code, the file changes. One that
+        is not as it was written is made anew.
         """
         folder = cache_dir() / "vectors" / self._key(data)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            found = _read(folder, len(data.examples))
+            shape = len(data.examples), int(self.engine.model.config.hidden_size)
+            found = _read(folder, shape)
             if found is not None:
                 return found
             features = features_of(self.engine, data, self.max_length)
@@ -64,7 +69,8 @@ class Vectors:
                     batch_tokens=self.batch_tokens,
                     path=work / _FILE,
                 )
-            made = _read(folder, len(data.examples))
+                _write_record(work)
+            made = _read(folder, shape)
         assert made is not None
         return made
 
@@ -73,7 +79,7 @@ class Vectors:
         parts = [
             _SOURCES,
             features_key("embedding", data.fingerprint, tokenizer, max_length=self.max_length),
-            self.composed.identity,
+            self.composed.content,
             self.engine.fingerprint,
             json.dumps([str(self.engine.dtype), self.layer, self.pooling], allow_nan=False),
         ]
@@ -91,16 +97,24 @@ def features_of(engine: Engine, data: ExampleSet, max_length: int) -> datasets.D
     )
 
 
-def _read(folder: Path, rows: int) -> Half | None:
+def _write_record(folder: Path) -> None:
+    """Writes down what the file holds, so that a damaged one is found."""
+    about = {"sha256": sha256(folder / _FILE)}
+    (folder / _RECORD).write_text(json.dumps(about, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _read(folder: Path, shape: tuple[int, int]) -> Half | None:
     """The cached vectors; None where there are none or the file is damaged (then removed)."""
-    path = folder / _FILE
-    if not path.is_file():
+    if not folder.exists():
         return None
+    path = folder / _FILE
     try:
-        vectors: Half = np.load(path, mmap_mode="r", allow_pickle=False)[0]
-        if vectors.dtype == np.float16 and len(vectors) == rows:
-            return vectors
-    except (ValueError, OSError, EOFError, IndexError):
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        fits = (vectors.shape, vectors.dtype) == ((1, *shape), np.dtype(np.float16))
+        if fits and read_json(folder / _RECORD) == {"sha256": sha256(path)}:
+            found: Half = vectors[0]
+            return found
+    except (ValueError, OSError, EOFError, UserError):
         pass
     logger.warning("cached vectors in %s are damaged: made again", folder)
     shutil.rmtree(folder, ignore_errors=True)

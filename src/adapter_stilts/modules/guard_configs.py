@@ -179,6 +179,8 @@ def check_head(path: Path, shapes: Shapes) -> None:
     about = check_shape(_Head, config, path)
     rows = max((shape[0] for shape in shapes.values() if shape), default=0)
     _demand(about.num_labels <= rows, path, "'num_labels' is not that of the weights")
+    spans = about.head_type == "question_answering"
+    _demand(not spans or about.num_labels == 2, path, "'num_labels' of a span is 2: begin and end")
     if about.label2id is not None:
         numbers = sorted(about.label2id.values())
         count = about.num_choices if about.head_type == "multiple_choice" else about.num_labels

@@ -146,12 +146,33 @@ def check_head_whole(engine: Engine, head: str, folder: Path) -> None:
         raise UserError(f"{path}: '{brief(min(odd))}' is missing, or one too many")
 
 
+def head_choices(engine: Engine, name: str) -> int:
+    """How many options a head chooses among; 0 where there is no head, or of another kind."""
+    if name not in engine.model.heads:
+        return 0
+    return int(engine.model.heads[name].config.get("num_choices") or 0)
+
+
 def head_labels(engine: Engine, name: str) -> tuple[str, ...]:
     """The label names of a head by number (`LABEL_0` ... where it was given none)."""
     if name not in engine.model.heads:
         return ()
     label2id = engine.model.heads[name].config.get("label2id") or {}
     return tuple(sorted(label2id, key=lambda label: int(label2id[label])))
+
+
+def choices_in(folder: Path) -> int:
+    """How many options a saved head chooses among, without its weights; 0 of another kind.
+
+    Raises:
+        UserError: its configuration is damaged.
+    """
+    about = read_json(folder / HEAD_CONFIG)
+    config = about.get("config") if isinstance(about, dict) else None
+    count = config.get("num_choices", 0) if isinstance(config, dict) else None
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise UserError(f"{folder / HEAD_CONFIG}: not the configuration of a head")
+    return count
 
 
 def read_head(folder: Path) -> tuple[tuple[str, ...], int]:

@@ -22,8 +22,8 @@ class Engine:
 
     `fingerprint` identifies the trunk's weights whatever the precision they run in; `dtype` is
     that precision. `modules` holds the parameters of every module by its name inside the engine,
-    `names` that name by the run of a module read from disk, or by the text of a merge, `fusions`
-    the sources and the shape of every fusion.
+    `names` that name by the content of a module read from disk, or by the text of a merge,
+    `fusions` the sources and the shape of every fusion.
     """
 
     model: Any  # a transformers model with what `adapters` mixes in at run time

@@ -15,7 +15,7 @@ from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.safety import first_line, printable
 from adapter_stilts.serving.schema import About
-from adapter_stilts.tasks.registry import get_trained, target_tasks
+from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.zoo.choice import distinct_modules, is_of, place_of, same_backbone
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.inputs import ALIASES, FIELDS, OPTIONAL
@@ -30,7 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 class ShelfFullError(Exception):
-    """As many modules are in memory as may be."""
+    """As many modules are in memory as may be; `name` is one more that was asked for."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(why)
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Offer:
     @property
     def choices(self) -> int:
         """How many options its head chooses among; 0 for other heads."""
-        return get_trained(self.record.task).choices if self.record.head == "choice" else 0
+        return self.resolved.choices
 
     def about(self) -> dict[str, Any]:
         """What `GET /modules` says of it."""
@@ -143,13 +147,18 @@ class Shelf:
         if name not in self._loaded:
             if len(self._loaded) >= self._most:
                 raise ShelfFullError(
+                    name,
                     f"{len(self._loaded)} modules are in memory, which is the limit: ask for one "
-                    "of these, or start the service with a larger --max-modules"
+                    "of these, or start the service with a larger --max-modules",
                 )
             resolved = self.offers[name].resolved
             composed = load_resolved(self.engine, resolved)
             self._loaded[name] = Module(self.engine, resolved.record, composed.name, composed)
         return self._loaded[name]
+
+    def called(self, inside: str) -> str | None:
+        """Which offer a module in memory is, by what it is called in the engine."""
+        return next((name for name, each in self._loaded.items() if each.name == inside), None)
 
     @property
     def loaded(self) -> tuple[str, ...]:

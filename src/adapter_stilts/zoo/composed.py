@@ -29,13 +29,15 @@ from adapter_stilts.zoo.resolved import Resolved
 class Composed:
     """A composition in an engine's memory.
 
-    `expression` is its canonical text, `inside` the same over names inside the engine, `name` what
-    the topmost module's head is called there, `block` what the engine activates. The composition
-    `none` has no record, no name and no block.
+    `expression` is its canonical text, `identity` and `content` are hashes of the modules' runs and
+    files, `inside` is the expression over names inside the engine, `name` what the topmost module's
+    head is called there, `block` what the engine activates. The composition `none` has no record,
+    no name and no block.
     """
 
     expression: str
     identity: str
+    content: str
     record: ModuleRecord | None
     name: str
     inside: Expression
@@ -52,6 +54,7 @@ def load_resolved(engine: Engine, resolved: Resolved) -> Composed:
     composed = Composed(
         expression=resolved.text,
         identity=resolved.identity,
+        content=resolved.content,
         record=resolved.record,
         name=head_name(top(expression), resolved.task),
         inside=expression,
@@ -73,15 +76,15 @@ def load_leaves(engine: Engine, resolved: Resolved) -> Expression:
     fused = {each.by: each for each in fusions(resolved.expression)}
     for name in leaves(resolved.expression):
         leaf = resolved.leaves[name]
-        run = leaf.record.run
-        if run not in engine.names:
+        content = leaf.record.content
+        if content not in engine.names:
             free = free_name(engine, leaf.record.name)
             # A fusion comes after the modules that it is over.
             parts = fused[name].parts if name in fused else ()
             sources = [renamed(part, inside.__getitem__) for part in parts]
             load_module(engine, leaf.folder, name=free, sources=sources)
-            engine.names[run] = free
-        inside[name] = engine.names[run]
+            engine.names[content] = free
+        inside[name] = engine.names[content]
     expression = renamed(resolved.expression, inside.__getitem__)
     for each in fusings(expression):
         if each.operator == "uniform":
@@ -96,7 +99,7 @@ def load_composition(engine: Engine, text: str) -> Composed:
         UserError: as `resolve` and `load_resolved`.
     """
     if text.strip() == NONE:
-        composed = Composed(NONE, NONE, None, "", "", None)
+        composed = Composed(NONE, NONE, NONE, None, "", "", None)
         activate(engine, composed)
         return composed
     return load_resolved(engine, resolve(text))

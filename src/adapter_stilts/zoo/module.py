@@ -16,7 +16,7 @@ from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
 from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.native import head_labels
+from adapter_stilts.modules.native import head_choices, head_labels
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import ChoiceExample, Example, HeadKind, TaskSpec
 from adapter_stilts.zoo.composed import Composed
@@ -58,6 +58,11 @@ class Module:
     def labels(self) -> tuple[str, ...]:
         """Label or tag names by number."""
         return head_labels(self.engine, self.name)
+
+    @property
+    def choices(self) -> int:
+        """How many options its head chooses among; 0 for heads of other kinds."""
+        return head_choices(self.engine, self.name)
 
     def predict(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> Predictions:
         """Predictions for examples with or without labels, in their order."""
@@ -143,8 +148,7 @@ class Module:
     @property
     def _max_length(self) -> int:
         """Tokens a sequence at most; a module of several tasks has none of its own."""
-        positions = self.engine.backbone.max_length
-        return min(int(self.record.recipe["max_length"]) or positions, positions)
+        return self.engine.backbone.sequence_length(int(self.record.recipe["max_length"]))
 
     def answer(self, question: str, context: str) -> dict[str, Any]:
         """The span of `context` that answers `question`.
@@ -205,7 +209,7 @@ class Module:
     def _check_choices(self, examples: Sequence[Example]) -> None:
         if self.kind != "choice":
             return
-        wanted = self.task.choices
+        wanted = self.choices
         for row in examples:
             given = len(cast(ChoiceExample, row)["options"])
             if given != wanted:

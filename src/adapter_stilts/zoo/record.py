@@ -13,6 +13,9 @@ from typing import Any
 from pydantic import with_config
 
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.modules.composition import Call, top
+from adapter_stilts.modules.composition_text import parse
+from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.safety import brief, is_plain_path, read_json
 from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line
 from adapter_stilts.tasks.spec import SHORTEST
@@ -105,6 +108,19 @@ class ModuleRecord:
         """`repository@commit` of a module that came from the Hub, else an empty text."""
         where = self.origin
         return f"{where['hub']}@{where.get('revision', 'main')}" if where.get("hub") else ""
+
+    @property
+    def content(self) -> str:
+        """A hash of the run and of the files that are loaded: what no other module shares.
+
+        A record says its run itself, and may say that of another module.
+        """
+        parts = [
+            f"{name} {digest}"
+            for name, digest in sorted(self.files.items())
+            if name != "README.md" and not name.startswith("peft/")
+        ]
+        return hashlib.sha256("\n".join([self.run, *parts]).encode()).hexdigest()[:16]
 
     @property
     def stopped_early(self) -> bool:
@@ -222,7 +238,20 @@ class ModuleRecord:
         trained_as = self.recipe.get("method", self.method)
         if not self.merged and trained_as != self.method:
             return f"'method' is {self.method}, 'recipe.method' {brief(trained_as)}"
-        return ""
+        return self._composed_otherwise()
+
+    def _composed_otherwise(self) -> str:
+        """What is wrong with the composition, of which the module is the topmost part."""
+        try:
+            expression = parse(self.composition)
+        except UserError as error:
+            return f"'composition': {error}"
+        fuses = isinstance(expression, Call) and expression.operator == "fuse"
+        if fuses if is_fusion(self.method) else not fuses and top(expression) == self.name:
+            return ""
+        return (
+            f"'composition' is {brief(self.composition)}, in which {brief(self.name)} is not on top"
+        )
 
     def verify(self, folder: Path) -> None:
         """Compares every file with its recorded hash.

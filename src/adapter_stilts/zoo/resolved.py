@@ -19,7 +19,8 @@ from adapter_stilts.modules.composition import (
     renamed,
     top,
 )
-from adapter_stilts.modules.heads import head_name
+from adapter_stilts.modules.heads import FOLDER, head_name
+from adapter_stilts.modules.native import choices_in
 from adapter_stilts.paths import pulled_dir
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.merged import merged_record
@@ -72,6 +73,18 @@ class Resolved:
         return dataclasses.replace(longest, name=name, head=NO_HEAD, run=self.identity, heads={})
 
     @property
+    def choices(self) -> int:
+        """How many options its head chooses among; 0 for heads of other kinds.
+
+        Raises:
+            UserError: the head's configuration is damaged.
+        """
+        if self.record.head != "choice":
+            return 0
+        folder = self.leaves[top(self.expression)].folder
+        return choices_in(folder / FOLDER / self.task if self.task else folder)
+
+    @property
     def records(self) -> dict[str, ModuleRecord]:
         """The record of every module."""
         return {name: leaf.record for name, leaf in self.leaves.items()}
@@ -111,7 +124,15 @@ class Resolved:
     @property
     def identity(self) -> str:
         """A hash of the modules' runs and how they are composed."""
-        tree = _tree(renamed(self.expression, lambda name: self.leaves[name].record.run))
+        return self._hash({name: leaf.record.run for name, leaf in self.leaves.items()})
+
+    @property
+    def content(self) -> str:
+        """The same of what is in the modules' files, for what is kept of their outputs."""
+        return self._hash({name: leaf.record.content for name, leaf in self.leaves.items()})
+
+    def _hash(self, meaning: Mapping[str, str]) -> str:
+        tree = _tree(renamed(self.expression, meaning.__getitem__))
         tree = [tree, self.task] if self.task else tree
         return hashlib.sha256(json.dumps(tree, allow_nan=False).encode()).hexdigest()[:16]
 

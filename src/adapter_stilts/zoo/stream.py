@@ -64,7 +64,7 @@ def answers(module: Module, file: BinaryIO, where: Path, *, lang: str = "") -> I
 def _reader(module: Module, where: Path, lang: str) -> Callable[[int, bytes], list[Pair]]:
     """What makes a row and an input of a line; of a blank one, nothing."""
     kind, name = module.kind, module.record.name
-    choices = module.task.choices if kind == "choice" else 0
+    choices = module.choices
 
     def read(number: int, line: bytes) -> list[Pair]:
         row = _row(where, number, line)

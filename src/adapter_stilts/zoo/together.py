@@ -139,7 +139,7 @@ def _grouped(
     for place, item in enumerate(items):
         module = module_of(item)
         assert module.composed is not None
-        groups.setdefault(module.composed.identity, (module, []))[1].append(place)
+        groups.setdefault(module.composed.content, (module, []))[1].append(place)
     return list(groups.values())
 
 
