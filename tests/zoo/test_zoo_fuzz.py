@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ from adapter_stilts.zoo.hub.adopt import adopt
 from adapter_stilts.zoo.hub.offer import Offer, RemoteFile
 from adapter_stilts.zoo.inventory import entries
 from adapter_stilts.zoo.local import load_module, save_module
-from adapter_stilts.zoo.record import RECORD
 from adapter_stilts.zoo.resolve import resolve_folder
 from adapter_stilts.zoo.verify import verify
+from fuzz_kit import members_of, rehash
 from made_modules import make_engine, make_record, save_made
 
 DEEP = 50_000
@@ -159,7 +158,7 @@ class Spoiler:
     def _edit(self, path: Path, where: int, change: Callable[[Any, Any], None]) -> None:
         with suppress(ValueError, RecursionError, OSError):
             value = json.loads(path.read_text("utf-8"))
-            places = list(_places(value))
+            places = list(members_of(value))
             if places:
                 change(*places[where % len(places)])
                 path.write_text(json.dumps(copy.deepcopy(value)), "utf-8")
@@ -236,29 +235,6 @@ class Spoiler:
     def _name(self, path: Path, where: int, how: int) -> None:
         names = ("con.json", "\x1b[31m.json", "a" * 200 + ".json", "x\n.md")
         path.rename(path.with_name(names[how % len(names)]))
-
-
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Every member of every object and list."""
-    members: list[tuple[Any, Any]] = []
-    if isinstance(value, dict | list):
-        members = list(value.items() if isinstance(value, dict) else enumerate(value))
-    for key, inner in members:
-        yield value, key
-        yield from _places(inner)
-
-
-def rehash(folder: Path) -> None:
-    """Makes the record agree with its files again, so that more than hashes is looked at."""
-    with suppress(ValueError, RecursionError, OSError, TypeError, AttributeError, KeyError):
-        if (folder / RECORD).is_symlink():
-            return
-        record = json.loads((folder / RECORD).read_text("utf-8"))
-        for name in record["files"]:
-            if (folder / name).is_file():
-                digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-                record["files"][name] = digest
-        (folder / RECORD).write_text(json.dumps(record), "utf-8")
 
 
 class Victim:
@@ -377,7 +353,7 @@ def fuzz(examples: int) -> Any:
     return run
 
 
-test_mutated_folders = fuzz(150)
+test_mutated_folders = fuzz(60)
 test_ten_thousand_mutated_folders = pytest.mark.slow(pytest.mark.timeout(3600)(fuzz(10_000)))
 
 
