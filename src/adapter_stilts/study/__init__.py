@@ -1,0 +1,1 @@
+"""Comparisons of compositions over targets, languages, items and seeds."""

@@ -1,0 +1,1 @@
+"""What may be said of a comparison: pure functions of arrays, without files or networks."""

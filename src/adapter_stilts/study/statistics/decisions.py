@@ -1,0 +1,72 @@
+"""What may be concluded from several tests, and from one that shows nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from adapter_stilts.study.statistics.distributions import chi2_above
+
+if TYPE_CHECKING:
+    from adapter_stilts.study.statistics.estimate import Estimate
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """Adjusted p-values: at most alpha for what is significant among all at alpha.
+
+    Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6. Valid however the tests depend on each other.
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'b': 0.06, 'c': 0.06}
+    """
+    adjusted: dict[str, float] = {}
+    highest = 0.0
+    for rank, name in enumerate(sorted(p, key=lambda each: p[each])):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[name]))
+        adjusted[name] = highest
+    return {name: adjusted[name] for name in p}
+
+
+def equivalence_p(found: Estimate, margin: float = 1.0) -> float:
+    """The p of "the true difference is `margin` or more, one way or the other".
+
+    The two one-sided tests of Schuirmann (1987, "A comparison of the two one-sided tests procedure
+    and the power approach", Journal of Pharmacokinetics and Biopharmaceutics 15). Only where this
+    is below alpha may "no difference" be said; a difference that is not significant says nothing.
+
+    Raises:
+        ValueError: the margin is not positive.
+    """
+    if margin <= 0:
+        raise ValueError(f"a margin above zero was expected, got {margin}")
+    return max(found.p_above(-margin), found.p_below(margin))
+
+
+def effects_count(p: Sequence[float], alpha: float = 0.05, *, independent: bool = False) -> int:
+    """In how many languages, at least, an effect holds, with confidence 1 - alpha.
+
+    Partial conjunction (Benjamini and Heller 2008, "Screening for partial conjunction hypotheses",
+    Biometrics 64), counted as by Dror et al. (2017, "Replicability analysis for natural language
+    processing: testing significance with multiple datasets", TACL 5): the p of "fewer than u have
+    an effect" is Bonferroni's over the largest n - u + 1; of independent data sets Fisher's.
+
+    Args:
+        p: one-sided, one a language.
+        independent: the test sets are; translations of each other are not.
+    """
+    ordered = sorted(p)
+    count = 0
+    for u in range(1, len(ordered) + 1):
+        rest = ordered[u - 1 :]
+        if independent:
+            statistic = -2 * sum(math.log(max(each, 1e-300)) for each in rest)
+            shared = chi2_above(statistic, len(rest))
+        else:
+            shared = len(rest) * rest[0]
+        # What is said of u effects must have been said of fewer.
+        if shared > alpha:
+            break
+        count = u
+    return count

@@ -1,0 +1,152 @@
+"""Scores of every arm in every draw of items, seeds and languages, alone and together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from adapter_stilts.study.statistics.estimate import ITEMS, Factors, subsets
+from adapter_stilts.study.statistics.sample import Floats, Ints, Sample, Target, draw_weights
+
+STAGES = ("intermediate seeds", "target seeds")
+LANGUAGES = "languages"
+
+
+@dataclass(frozen=True)
+class Best:
+    """An arm that English dev chooses, for every target and in every draw anew."""
+
+    of: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"the best of {len(self.of)} by English dev"
+
+
+Arm = str | Best
+
+
+@dataclass(frozen=True)
+class Draws:
+    """All draws of a comparison. Whatever is compared in them is paired.
+
+    Items are drawn for all arms at once; seeds for all arms that have as many, since an arm's
+    module of seed 1 belongs beside the others' of seed 1. The intermediate modules of a seed
+    serve all targets, and are drawn for all at once; languages too, by their names.
+
+    Raises:
+        ValueError: no target, or two of one name.
+    """
+
+    targets: Sequence[Target]
+    count: int = 2000
+    seed: int = 0
+    random_languages: bool = False
+
+    def __post_init__(self) -> None:
+        names = [target.name for target in self.targets]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"targets of different names were expected, got {names}")
+
+    @property
+    def factors(self) -> Factors:
+        """What is drawn anew."""
+        arms = [
+            each.test.seeds(arm) for each in self.targets for arm in each.test.arms
+        ]  # of an arm with one seed, there is nothing to draw
+        found = {
+            stage for place, stage in enumerate(STAGES) if any(each[place] > 1 for each in arms)
+        }
+        if self.random_languages:
+            found.add(LANGUAGES)
+        return frozenset({ITEMS, *found})
+
+    def scores(self, arm: Arm, place: int, factors: Factors) -> Floats:
+        """An arm's score on a target in every draw of these factors: (draws or 1, languages)."""
+        if isinstance(arm, str):
+            return self._over_seeds("test", arm, place, factors)
+        chosen = self.chosen(arm, place, factors)
+        each = [self._over_seeds("test", name, place, factors) for name in arm.of]
+        stacked = np.stack(np.broadcast_arrays(*each, np.empty((len(chosen), 1)))[:-1])
+        return np.asarray(stacked[chosen, np.arange(len(chosen))])
+
+    def chosen(self, arm: Best, place: int, factors: Factors) -> Ints:
+        """Which of its arms is chosen in every draw: (draws or 1,)."""
+        if self.targets[place].dev is None:
+            raise ValueError(f"{self.targets[place].name} has no English dev to choose by")
+        each = [self._over_seeds("dev", name, place, factors).mean(axis=1) for name in arm.of]
+        return np.asarray(np.argmax(np.stack(np.broadcast_arrays(*each)), axis=0))
+
+    def language_weights(self, place: int, factors: Factors) -> Floats:
+        """The weight of every language of a target's test sets: (draws or 1, languages)."""
+        languages = self.targets[place].test.languages
+        if LANGUAGES not in factors:
+            return np.full((1, len(languages)), 1 / len(languages))
+        rows = self._languages[:, [self._language_names.index(name) for name in languages]]
+        total = rows.sum(axis=1, keepdims=True)
+        # A draw may have none of a target's languages.
+        return np.where(total > 0, rows, 1.0) / np.where(total > 0, total, len(languages))
+
+    def free(self, place: int) -> dict[str, float]:
+        """Degrees of freedom of every factor on a target."""
+        test = self.targets[place].test
+        seeds = [[n for arm in test.arms if (n := test.seeds(arm)[k]) > 1] for k in range(2)]
+        stages = {stage: min(each) - 1 for stage, each in zip(STAGES, seeds, strict=True) if each}
+        languages = max(1, len(test.languages) - 1)
+        return {ITEMS: test.free, **stages, LANGUAGES: languages}
+
+    def _over_seeds(self, kind: str, arm: str, place: int, factors: Factors) -> Floats:
+        cells = (self._drawn if ITEMS in factors else self._whole)[place][kind][arm]
+        weights = [
+            self._seeds(stage, cells.shape[2 + k], self.targets[place].name)
+            if stage in factors
+            else np.ones((1, cells.shape[2 + k]))
+            for k, stage in enumerate(STAGES)
+        ]
+        weighted = cells * weights[0][:, None, :, None] * weights[1][:, None, None, :]
+        return np.asarray(weighted.mean(axis=(2, 3)))
+
+    def _seeds(self, stage: str, count: int, target: str) -> Floats:
+        """How often each seed of a stage is drawn: (draws, seeds)."""
+        shared = "" if stage == STAGES[0] else target
+        return draw_weights(self._random(stage, str(count), shared), self.count, count)
+
+    def _random(self, *what: str) -> np.random.Generator:
+        """The same numbers for the same purpose, whatever else is drawn."""
+        return np.random.default_rng([self.seed, *"\0".join(what).encode()])
+
+    @cached_property
+    def _drawn(self) -> list[dict[str, Mapping[str, Floats]]]:
+        return [
+            {
+                kind: sample.resampled(self._random(ITEMS, kind, target.name), self.count)
+                for kind, sample in _samples(target)
+            }
+            for target in self.targets
+        ]
+
+    @cached_property
+    def _whole(self) -> list[dict[str, Mapping[str, Floats]]]:
+        return [
+            {kind: sample.scores() for kind, sample in _samples(target)} for target in self.targets
+        ]
+
+    @cached_property
+    def _language_names(self) -> list[str]:
+        return sorted({name for target in self.targets for name in target.test.languages})
+
+    @cached_property
+    def _languages(self) -> Floats:
+        return draw_weights(self._random(LANGUAGES), self.count, len(self._language_names))
+
+    @property
+    def sets(self) -> list[Factors]:
+        """All sets of factors, the empty one first."""
+        return subsets(self.factors)
+
+
+def _samples(target: Target) -> list[tuple[str, Sample]]:
+    both = {"test": target.test, "dev": target.dev}
+    return [(kind, sample) for kind, sample in both.items() if sample is not None]
