@@ -55,6 +55,16 @@ def test_help_is_no_mistake(run: Run) -> None:
     assert code == 0 and "--question" in out and not err
 
 
+@pytest.mark.parametrize("command", [("train-adapter", "squad"), ("train-target", "xnli")])
+def test_a_wrong_data_path_is_told_before_what_lies_in_the_way(
+    run: Run, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.unfinished" / "checkpoint-3").mkdir(parents=True)
+    out = ("--backbone", "embedded", "--out", str(tmp_path / "mine"))
+    assert_one_line(run(*command, *out, "--data", "nowhere"), 2, "'nowhere' is not there")
+    assert_one_line(run(*command, *out, "--data", "sample"), 2, "unfinished run", "--resume")
+
+
 @pytest.mark.parametrize("command", [("tasks",), ("zoo", "verify", "--scores")])
 def test_data_that_is_not_there_is_refused(run: Run, command: tuple[str, ...]) -> None:
     words = "data folder 'nowhere' is not there"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import slug
-from adapter_stilts.evaluation.heads import check_kind
+from adapter_stilts.evaluation.heads import check_kind, check_labels
 from adapter_stilts.modules.composition import NONE
+from adapter_stilts.modules.native import read_labels
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import check_one_backbone, place_of
 from adapter_stilts.zoo.record import ModuleRecord
@@ -101,6 +102,8 @@ def find_contenders(
         series = "" if seed is None else text
         contender = Contender(target, resolved, seeds_of=series, seed=seed)
         check_kind(target, contender.expression, contender.record)
+        if resolved is not None and (place := resolved.head_folder) and not target.retrieval:
+            check_labels(target, contender.expression, *read_labels(place))
         known = found.get(contender.identity)
         if known is None or (series and not known.seeds_of):
             found[contender.identity] = contender

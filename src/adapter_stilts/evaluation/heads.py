@@ -52,35 +52,40 @@ def fitted_head(engine: Engine, target: TargetSpec, composed: Composed) -> Head:
     """
     check_kind(target, composed.expression, composed.record)
     names = head_labels(engine, composed.name)
+    choices = int(engine.model.heads[composed.name].config.get("num_choices") or 0)
+    check_labels(target, composed.expression, names, choices)
     if target.head == "tagging":
-        if target.tags and not set(names) <= set(target.tags):
-            foreign = [tag for tag in names if tag not in target.tags]
-            listed = ", ".join(foreign[:3])
-            raise UserError(
-                f"composition '{composed.expression}' has tags that are not {target.name}'s, such "
-                f"as {listed} ({len(foreign)} of {len(names)}): train it with `adstilts "
-                f"train-target {target.name}`, or name its tags with --tags"
-            )
         return Head(tags=names)
     if target.head == "classification":
-        if set(names) != set(target.labels):
-            raise _other(target, composed, "labels", names, target.labels)
         return Head(labels=tuple(map(target.labels.index, names)))
-    if target.head == "choice":
-        given = int(engine.model.heads[composed.name].config["num_choices"])
-        if given != target.choices:
-            raise UserError(
-                f"composition '{composed.expression}' chooses among {given} options, where "
-                f"{target.name} has {target.choices}"
-            )
     return Head()
 
 
-def _other(
-    target: TargetSpec, composed: Composed, what: str, mine: Sequence[str], theirs: Sequence[str]
-) -> UserError:
-    mine, theirs = (", ".join(sorted(names)[:6]) for names in (mine, theirs))
-    return UserError(
-        f"composition '{composed.expression}' has the {what} {mine}, where {target.name} has "
-        f"{theirs}: train it with `adstilts train-target {target.name}`"
-    )
+def check_labels(target: TargetSpec, expression: str, names: Sequence[str], choices: int) -> None:
+    """Refuses a composition whose head has other labels, or chooses among another number.
+
+    Args:
+        names: its head's labels, by number.
+        choices: the options that its head chooses among.
+
+    Raises:
+        UserError: says which they are, and how to get the right ones.
+    """
+    if target.head == "tagging" and target.tags and not set(names) <= set(target.tags):
+        foreign = [tag for tag in names if tag not in target.tags]
+        raise UserError(
+            f"composition '{expression}' has tags that are not {target.name}'s, such as "
+            f"{', '.join(foreign[:3])} ({len(foreign)} of {len(names)}): train it with `adstilts "
+            f"train-target {target.name}`, or name its tags with --tags"
+        )
+    if target.head == "classification" and set(names) != set(target.labels):
+        mine, theirs = (", ".join(sorted(each)[:6]) for each in (names, target.labels))
+        raise UserError(
+            f"composition '{expression}' has the labels {mine}, where {target.name} has "
+            f"{theirs}: train it with `adstilts train-target {target.name}`"
+        )
+    if target.head == "choice" and choices != target.choices:
+        raise UserError(
+            f"composition '{expression}' chooses among {choices} options, where {target.name} has "
+            f"{target.choices}"
+        )

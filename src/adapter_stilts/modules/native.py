@@ -176,12 +176,21 @@ def choices_in(folder: Path) -> int:
 
 
 def read_head(folder: Path) -> tuple[tuple[str, ...], int]:
-    """The label names and the number of choices of a saved head, without its weights.
+    """The label names and the number of choices of a saved head, whose files are looked at.
 
     Raises:
-        UserError: there is none, or its configuration is damaged.
+        UserError: there is none, or its files are damaged.
     """
     check_files(folder, HEAD_FILES)
+    return read_labels(folder)
+
+
+def read_labels(folder: Path) -> tuple[tuple[str, ...], int]:
+    """The same, of its configuration alone.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
     try:
         config = read_json(folder / HEAD_CONFIG)["config"]
         label2id = config.get("label2id") or {}

@@ -84,12 +84,17 @@ def train_adapter(
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
     lesson = Lesson((get_task(task),)) if isinstance(task, str) else task
-    chosen = chosen_recipe(recipe, changes)
-    check_numbers(seed=seed, limit=limit, dev_limit=dev_limit)
-    check_tracker(report_to)
+    chosen = checked_recipe(
+        lesson,
+        data=data,
+        recipe=recipe,
+        seed=seed,
+        limit=limit,
+        dev_limit=dev_limit,
+        report_to=report_to,
+        **changes,
+    )
     name = module_name(lesson, chosen.method)
-    check_method(lesson, chosen.method, name)
-    check_data(lesson, data)
     if out:
         check_free(Path(out), resume=resume, overwrite=overwrite)
     found = find_backbone(backbone)
@@ -116,4 +121,32 @@ def train_adapter(
     return Trained(asked.folder, execute(asked))
 
 
-__all__ = ["InterruptedTrainingError", "Trained", "train_adapter"]
+def checked_recipe(
+    lesson: Lesson,
+    *,
+    data: str | None = None,
+    recipe: str | Recipe = "default",
+    seed: int = 0,
+    limit: int | None = None,
+    dev_limit: int | None = None,
+    report_to: str = "none",
+    **changes: Any,
+) -> Recipe:
+    """The recipe of a training, of which all that needs no backbone has been checked.
+
+    Args:
+        lesson: what is learnt.
+        data, recipe, seed, limit, dev_limit, report_to, changes: as of `train_adapter`.
+
+    Raises:
+        UserError: something about them is wrong.
+    """
+    chosen = chosen_recipe(recipe, changes)
+    check_numbers(seed=seed, limit=limit, dev_limit=dev_limit)
+    check_tracker(report_to)
+    check_method(lesson, chosen.method, module_name(lesson, chosen.method))
+    check_data(lesson, data)
+    return chosen
+
+
+__all__ = ["InterruptedTrainingError", "Trained", "checked_recipe", "train_adapter"]

@@ -9,9 +9,12 @@ from typing import Any
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import module_folder
-from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.run import Trained, checked_recipe, train_adapter
 from adapter_stilts.training.unfinished import check_free
 from adapter_stilts.zoo.names import series_folders
+
+_PLACE = ("backbone", "out", "resume", "overwrite", "skip_bad_rows", "quiet", "series")
+"""Options of `train_adapter` that say where and how: they are looked at when all else is right."""
 
 
 def train_stages(lesson: Lesson, stages: Sequence[TaskSpec], options: Mapping[str, Any]) -> Trained:
@@ -27,6 +30,10 @@ def train_stages(lesson: Lesson, stages: Sequence[TaskSpec], options: Mapping[st
     Raises:
         UserError: as of `train_adapter`.
     """
+    asked = {key: value for key, value in options.items() if key not in _PLACE}
+    for stage in stages:
+        file = lesson.train_file if stage is stages[-1] else None
+        checked_recipe(dataclasses.replace(lesson, tasks=(stage,), train_file=file), **asked)
     folder = module_folder(lesson, **options)
     may = {key: bool(options.get(key)) for key in ("resume", "overwrite")}
     series = options.get("series", ())

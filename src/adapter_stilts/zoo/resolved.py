@@ -81,8 +81,16 @@ class Resolved:
         """
         if self.record.head != "choice":
             return 0
-        folder = self.leaves[top(self.expression)].folder
-        return choices_in(folder / FOLDER / self.task if self.task else folder)
+        assert self.head_folder
+        return choices_in(self.head_folder)
+
+    @property
+    def head_folder(self) -> Path | None:
+        """Where the files of the head that is used lie; None where there is no head."""
+        leaf = self.leaves.get(top(self.expression))
+        if leaf is None or not self.record.has_head:
+            return None
+        return leaf.folder / FOLDER / self.task if self.task else leaf.folder
 
     @property
     def records(self) -> dict[str, ModuleRecord]:
