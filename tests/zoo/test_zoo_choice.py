@@ -19,6 +19,7 @@ from adapter_stilts.zoo.languages import find_language
 from adapter_stilts.zoo.names import folder_name, seeded, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.seeds import each_seed
 from adapter_stilts.zoo.sources import all_sources
 from made_modules import make_engine, save_made
 
@@ -137,28 +138,58 @@ def test_what_the_user_composed_is_not_called_as_what_was_trained(two: Path) -> 
     assert free.record.run == "8" * 16 and free.text == "stack(squad, tiny/tydiqa)"
 
 
-def test_all_sources_takes_one_seed_a_task(two: Path, tmp_path: Path) -> None:
-    recipe = ModuleRecord.read(two / "squad").recipe
-    for seed in (2, 1):
-        put(
-            two / "squad",
-            two / f"squad-s{seed}",
-            run=f"{seed}" * 16,
-            recipe={**recipe, "seed": seed},
-        )
-    put(two / "squad", two / "a-copy", run="7" * 16, recipe={**recipe, "seed": 0})
-    put(two / "squad", two / "mnli-s1", run="6" * 16, task="mnli", recipe={**recipe, "seed": 1})
-    put(two / "squad", two / "mnli-s2", run="5" * 16, task="mnli", recipe={**recipe, "seed": 2})
-    found = [Path(each).name for each in all_sources("bottleneck", "tiny")]
-    assert found == ["mnli-s1", "squad"]
+@pytest.mark.parametrize(("method", "ending"), [("bottleneck", ""), ("lora", "-lora")])
+def test_all_sources_takes_one_seed_a_task(two: Path, method: str, ending: str) -> None:
+    recipe = {**ModuleRecord.read(two / "squad").recipe, "method": method}
+
+    def add(name: str, task: str, seed: int) -> None:
+        run = f"{task}{name}".encode().hex()[-16:].rjust(16, "0")
+        changes: dict[str, Any] = {"task": task, "method": method, "run": run}
+        changes |= {"name": f"{task}{ending}", "composition": f"{task}{ending}"}
+        put(two / "squad-s3", two / name, **changes, recipe={**recipe, "seed": seed})
+
+    put(two / "squad", two / "squad-s3", method=method, recipe={**recipe, "seed": 3})
+    if method == "lora":
+        add("squad-lora", "squad", 0)
+    for task in ("squad", "mnli", "ccg"):
+        for seed in (2, 1):
+            add(f"{task}{ending}-s{seed}", task, seed)
+    add("a-copy", "squad", 0)
+    add(f"ccg{ending}", "ccg", 4)  # as --seed 4 --out writes it: the user's choice goes first
+    for backbone in ("tiny", ModuleRecord.read(two / "squad").backbone["name"]):
+        found = [Path(each).name for each in all_sources(method, backbone)]
+        assert found == [f"ccg{ending}", f"mnli{ending}-s1", f"squad{ending}"]
 
 
 def test_names() -> None:
     assert seeded("squad", 0) == "squad" and seeded("squad", 12) == "squad-s12"
     assert without_seed("xnli-on-mnli-s12") == ("xnli-on-mnli", 12)
-    assert without_seed("squad-v2") == ("squad-v2", 0)
+    assert without_seed("squad-s4294967295") == ("squad", 4294967295)
     # the seed of what is below is not taken for the module's own
     assert folder_name("xnli", "mnli-s1") != seeded(folder_name("xnli", "mnli"), 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("squad-v2", "squad-s0", "squad-s01", "squad-s", "-s1", "squad-s1.5", "squad-s-1"),
+        *("squad-s4294967296", "squad-s\u0661", "squad-s1\n", "squads1", "squad_s1"),
+    ],
+)
+def test_names_that_no_seed_has_written(name: str) -> None:
+    assert without_seed(name) == (name, 0)
+
+
+def test_all_seeds_are_those_that_were_trained(two: Path) -> None:
+    recipe = ModuleRecord.read(two / "squad").recipe
+    for name, seed in {"squad-s2": 2, "squad-s02": 2, "squad-s0": 0, "squad-s5": 0}.items():
+        run = name.encode().hex()[:16]
+        put(two / "squad", two / name, run=run, recipe={**recipe, "seed": seed})
+    assert each_seed("squad-s*", "tiny") == {0: "squad", 2: "squad-s2"}
+    assert each_seed(f"{two}/squad-s*") == {0: f"{two}/squad", 2: f"{two}/squad-s2"}
+    # a name that looks as if it had a seed has seeds of its own
+    put(two / "squad", two / "squad-s5-s1", run="1" * 16, recipe={**recipe, "seed": 1})
+    assert each_seed("squad-s5-s*", "tiny") == {0: "squad-s5", 1: "squad-s5-s1"}
 
 
 def test_which_backbone_is_loaded() -> None:

@@ -15,6 +15,7 @@ from adapter_stilts.modules.stacking import check_stackable
 from adapter_stilts.tasks.spec import SHORTEST, Split
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.zoo.names import LARGEST_SEED
 
 TRACKERS = frozenset(
     {"azure_ml", "clearml", "codecarbon", "comet_ml", "dagshub", "dvclive", "flyte", "mlflow"}
@@ -29,8 +30,8 @@ def check_numbers(*, seed: int, limit: int | None, dev_limit: int | None) -> Non
     Raises:
         UserError: names it.
     """
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed must lie between 0 and 4294967295, not {seed}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed must lie between 0 and {LARGEST_SEED}, not {seed}")
     for name, value in (("limit", limit), ("dev-limit", dev_limit)):
         if value is not None and value < 1:
             raise UserError(f"{name} must be above 0, not {value}")

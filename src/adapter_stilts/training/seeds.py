@@ -11,7 +11,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.report.spread import Spread
 from adapter_stilts.training.checks import check_numbers
 from adapter_stilts.training.run import Trained
-from adapter_stilts.zoo.names import ALL_SEEDS, seeded, without_seed
+from adapter_stilts.zoo.names import ALL_SEEDS, seeded, series_name
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Series:
     @property
     def name(self) -> str:
         """What stands for all of them in a composition, as `squad-s*`."""
-        first = next(iter(self.trained.values()))
-        return without_seed(first.path.name)[0] + ALL_SEEDS
+        seed, first = next(iter(self.trained.items()))
+        return series_name(first.path, seed) + ALL_SEEDS
 
     @property
     def scores(self) -> dict[str, Spread]:

@@ -12,7 +12,9 @@ from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.zoo.record import ModuleRecord
 
-SEED = re.compile(r"-s(\d+)")
+_SEED = r"[1-9][0-9]{0,9}"
+"""A seed as it is written at the end of a name; seed 0 is not."""
+LARGEST_SEED = 2**32 - 1
 ALL_SEEDS = "-s*"
 """The end of a name that stands for every seed of a module: `squad-s*`."""
 
@@ -27,7 +29,7 @@ def folder_name(name: str, below: str = "") -> str:
     """
     if not below:
         return name
-    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", re.sub(r"-s(\d+)\b", r"_s\1", below)).strip("-")
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", re.sub(rf"-s({_SEED})\b", r"_s\1", below)).strip("-")
     return f"{name}-on-{plain}"
 
 
@@ -41,19 +43,26 @@ def seeded(name: str, seed: int) -> str:
 
 
 def without_seed(name: str) -> tuple[str, int]:
-    """A name apart from its seed.
+    """A name apart from its seed, if it ends as `seeded` writes one.
 
-    >>> without_seed("squad-s2")
-    ('squad', 2)
+    >>> without_seed("squad-s2"), without_seed("squad-s02")
+    (('squad', 2), ('squad-s02', 0))
     """
-    found = re.fullmatch(rf"(.+){SEED.pattern}", name)
-    return (found[1], int(found[2])) if found else (name, 0)
+    found = re.fullmatch(rf"(.+)-s({_SEED})", name)
+    if found is None or int(found[2]) > LARGEST_SEED:
+        return name, 0
+    return found[1], int(found[2])
 
 
 def series_folders(folder: Path, seed: int, seeds: Iterable[int]) -> list[Path]:
     """The folders of the same module with other seeds, beside that of one seed."""
-    name = folder.name.removesuffix(f"-s{seed}") if seed else folder.name
+    name = series_name(folder, seed)
     return [folder.with_name(seeded(name, each)) for each in seeds]
+
+
+def series_name(folder: Path, seed: int) -> str:
+    """The name of a module's folder without the seed that the module is known to have."""
+    return folder.name.removesuffix(f"-s{seed}") if seed else folder.name
 
 
 def usual_folder(record: ModuleRecord) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.choice import is_of
 from adapter_stilts.zoo.names import ALL_SEEDS, without_seed
 from adapter_stilts.zoo.places import found_modules, has_record
+from adapter_stilts.zoo.record import ModuleRecord
 
 _STARRED = re.compile(r"([^\s(),*\"]+)-s\*")
 
@@ -53,16 +55,28 @@ def _seeds(name: str, backbone: str | None) -> Iterator[tuple[int, str]]:
     place = Path(name).parent
     if "/" in name and place.is_dir():
         for folder in place.iterdir():
-            base, seed = without_seed(folder.name)
-            if base == Path(name).name and has_record(folder):
+            if (seed := _seed_of(folder, folder.name, Path(name).name)) is not None:
                 yield seed, str(place / folder.name)
     for found in found_modules():
         if found.place == "hub" or (backbone and not is_of(found, backbone)):
             continue
         for full in (found.folder.name, found.name):
-            base, seed = without_seed(full)
-            if base == name:
+            if (seed := _seed_of(found.folder, full, name)) is not None:
                 yield seed, full
+
+
+def _seed_of(folder: Path, full: str, name: str) -> int | None:
+    """The seed of the module in a folder, if it is one of that name and was trained with it.
+
+    A name may end in what looks like a seed: the record says which one it was.
+    """
+    base, seed = (name, 0) if full == name else without_seed(full)
+    if base != name or not has_record(folder):
+        return None
+    with suppress(UserError):
+        recorded = ModuleRecord.read(folder).recipe.get("seed", seed)
+        return seed if recorded == seed else None
+    return seed  # a damaged record: who loads it is told
 
 
 def _listed(seeds: dict[int, str]) -> str:

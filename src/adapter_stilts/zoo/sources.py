@@ -12,7 +12,7 @@ from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.zoo.choice import is_of
 from adapter_stilts.zoo.fitting import checked
-from adapter_stilts.zoo.names import usual_folder
+from adapter_stilts.zoo.names import usual_folder, without_seed
 from adapter_stilts.zoo.places import readable
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Leaf, Resolved
@@ -63,7 +63,7 @@ def _side_by_side(parts: Sequence[Resolved]) -> Resolved:
 def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
     """The folders of all modules of intermediate tasks in the zoo that are of one method.
 
-    Of several for one task it is the one with the lowest seed.
+    Of several for one task it is one: that without a seed in its name, or of the lowest seed.
 
     Args:
         backbone: chooses where there are modules for several.
@@ -110,8 +110,12 @@ def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
     return tuple(folders)
 
 
-def _rank(leaf: Leaf) -> tuple[int, bool, str]:
-    """Of modules of one task the lowest seed goes first, then the one in the usual folder."""
+def _rank(leaf: Leaf) -> tuple[bool, int, bool, str]:
+    """Of modules of one task one without a seed in its name goes first, then the lowest seed.
+
+    Of equals it is the one in the usual folder.
+    """
     seed = leaf.record.recipe.get("seed")
     lowest = seed if isinstance(seed, int) else 0
-    return lowest, leaf.folder.name != usual_folder(leaf.record), leaf.folder.name
+    own = leaf.folder.name
+    return without_seed(own)[1] == lowest > 0, lowest, own != usual_folder(leaf.record), own
