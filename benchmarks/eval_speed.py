@@ -1,10 +1,10 @@
 """Examples per second of evaluation, against a plain loop over the same examples.
 
 The plain loop pads to the maximum length, takes 32 windows at a time, in fp32, as the examples of
-transformers do. Every measurement is a process of its own, in turn, several rounds; the medians
-count. A module is trained first, briefly, so that predictions mean something; where three
-compositions are evaluated together, the weights of the others are random. Predictions are
-compared one by one.
+transformers do, or in the precision that ours chooses on this machine. Every measurement is a
+process of its own, in turn, several rounds; the medians count. A module is trained first, briefly,
+so that predictions mean something; where three compositions are evaluated together, the weights of
+the others are random. Predictions are compared one by one.
 
     python benchmarks/eval_speed.py --data DATA
 """
@@ -62,11 +62,12 @@ class Contender:
 
 PLAIN = Contender("plain loop", plain=True)
 EAGER = replace(PLAIN, name="plain loop, eager attention", attention="eager")
+PLAIN_LOW = replace(PLAIN, name="plain loop in the precision of ours", precision="auto")
 FP32 = Contender("ours, fp32")
 OURS = Contender("ours", precision="auto")
 THREE = replace(OURS, name="ours, three compositions", compositions=3)
 UPPER = replace(THREE, name="ours, three compositions in the upper half", upper=True)
-CONTENDERS = (PLAIN, EAGER, FP32, OURS, THREE, UPPER)
+CONTENDERS = (PLAIN, EAGER, FP32, OURS, THREE, UPPER, PLAIN_LOW)
 COMPARED = (EAGER, FP32, OURS)
 
 
@@ -185,6 +186,7 @@ def measure(args: argparse.Namespace, subject: Subject, contender: Contender) ->
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(),
         "machine": machine(),
+        "precision": str(engine.dtype).removeprefix("torch."),
         "predictions": predictions,
     }
 
@@ -288,7 +290,10 @@ def plain_loop(
             longest = [{"input_ids": [0] * length}]  # pads the others to its length
             batch = collate([{"input_ids": each} for each in ids] + longest, tokenizer.pad_token_id)
             batch = {key: value[:-1].to(engine.device) for key, value in batch.items()}
-            with torch.no_grad():
+            autocast = torch.autocast(
+                engine.device.type, torch.bfloat16, enabled=engine.dtype == torch.bfloat16
+            )
+            with torch.no_grad(), autocast:
                 output = engine.model(**batch)
             numbers = list(range(first, first + len(ids)))
             columns = {key: values[first : first + BATCH] for key, values in features.items()}
@@ -302,14 +307,17 @@ def plain_loop(
 def page(args: argparse.Namespace, rounds: list[dict[tuple[str, str], dict[str, Any]]]) -> str:
     """Medians, ratios to the plain loop, and how many predictions differ from its."""
     machine = next(iter(rounds[0].values()))["machine"]
+    precision = rounds[0][SUBJECTS[0].target, OURS.name]["precision"]
     lines = [
         "# Evaluation speed",
         "",
         f"{args.examples} examples of each of three languages, backbone `{args.backbone}`, "
         f"{args.rounds} round(s), medians; one process a measurement of half a minute at least, "
         f"tokenising included, loading the backbone not. The plain loop pads every window to the "
-        f"maximum length and takes {BATCH} at a time in fp32. Of several compositions, every one "
-        f"counts its examples. Machine: {machine}. Made by "
+        f"maximum length and takes {BATCH} at a time, in fp32 where nothing else is said. "
+        "Of several compositions, every one "
+        f"counts its examples. Ours runs in {precision} where nothing else is said. "
+        f"Machine: {machine}. Made by "
         "`python benchmarks/eval_speed.py --data DATA`.",
     ]
     for subject in SUBJECTS:

@@ -66,7 +66,7 @@ def main() -> None:
     """Measures one trunk in one precision (in a child process), or all of them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trunks", nargs="+", default=list(TRUNKS), choices=list(TRUNKS))
-    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, help="those that are fast")
     parser.add_argument("--modules", type=int, default=9)
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--length", type=int, default=128)
@@ -79,14 +79,23 @@ def main() -> None:
     if args.one is not None:
         print(json.dumps(measure(args, *args.one)))
         return
+    from adapter_stilts.backbones import default_device
+
     args.work.mkdir(parents=True, exist_ok=True)
     found = {
         (trunk, precision): child(args, trunk, precision)
         for trunk in args.trunks
-        for precision in args.precisions
+        for precision in args.precisions or fast_precisions(default_device())
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(page(args, found), encoding="utf-8")
+
+
+def fast_precisions(device: Any) -> list[str]:
+    """Those among which a careful user chooses there: bf16 only where the hardware has it."""
+    from adapter_stilts.backbones import bf16_available
+
+    return list(PRECISIONS) if bf16_available(device) else ["fp32"]
 
 
 def child(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Every contender trains on the same SQuAD questions in batches of the same number of questions for
 the same number of steps, each in a process of its own, in turn, several rounds; the medians count.
-`--quality N` also trains some of the contenders on N questions to the end and scores
-them on dev.
+Low precision is bf16 where the processor multiplies it in hardware, and else fp32, for all alike.
+`--quality N` also trains some of the contenders on N questions to the end and scores them on dev.
 
     python benchmarks/train_speed.py --data DATA
 """
@@ -34,9 +34,9 @@ class Contender:
     method: str
     trainer: str  # adapters, peft, or ours
     pad: bool = True
-    bf16: bool = False
+    low: bool = False
     dropout: bool = True
-    bf16_weights: bool = False
+    low_weights: bool = False
     attention: bool = False
     unfreeze: bool = False
     upper_half: bool = False
@@ -44,11 +44,11 @@ class Contender:
 
 AS_CONFIGURED = Contender("AdapterTrainer as its example configures it", "bottleneck", "adapters")
 GROUPED = replace(AS_CONFIGURED, name="+ padding to the longest, grouped by length", pad=False)
-CAREFUL = replace(GROUPED, name="+ bf16 autocast (configured with care)", bf16=True)
+CAREFUL = replace(GROUPED, name="+ autocast where it is fast (configured with care)", low=True)
 NO_DROPOUT = replace(CAREFUL, name="+ no dropout in the frozen trunk", dropout=False)
-BF16_WEIGHTS = replace(NO_DROPOUT, name="+ frozen weights in bf16", bf16_weights=True)
+LOW_WEIGHTS = replace(NO_DROPOUT, name="+ frozen weights in that precision", low_weights=True)
 OURS = replace(
-    BF16_WEIGHTS,
+    LOW_WEIGHTS,
     name="+ attention by matrix products (ours, plain)",
     trainer="ours",
     attention=True,
@@ -56,7 +56,7 @@ OURS = replace(
 OURS_TOP_DOWN = replace(OURS, name="+ top-down gradual unfreezing (ours)", unfreeze=True)
 OURS_UPPER = replace(OURS, name="+ adapters in the upper half only (ours)", upper_half=True)
 PEFT = Contender("peft + Trainer as configured there", "lora", "peft")
-PEFT_CAREFUL = replace(PEFT, name="peft + Trainer configured with care", pad=False, bf16=True)
+PEFT_CAREFUL = replace(PEFT, name="peft + Trainer configured with care", pad=False, low=True)
 OURS_LORA = replace(OURS, name="ours, LoRA, plain", method="lora")
 OURS_LORA_TOP_DOWN = replace(OURS_TOP_DOWN, name="ours, LoRA, top-down", method="lora")
 
@@ -65,7 +65,7 @@ CONTENDERS = (
     GROUPED,
     CAREFUL,
     NO_DROPOUT,
-    BF16_WEIGHTS,
+    LOW_WEIGHTS,
     OURS,
     OURS_TOP_DOWN,
     OURS_UPPER,
@@ -130,7 +130,7 @@ def measure(args: argparse.Namespace, contender: Contender) -> dict[str, Any]:
     from transformers import Trainer, TrainerCallback, set_seed
 
     from adapter_stilts import get_task
-    from adapter_stilts.backbones import find_backbone
+    from adapter_stilts.backbones import bf16_available, default_device, find_backbone
     from adapter_stilts.data import load_examples
     from adapter_stilts.features.batch import collate
     from adapter_stilts.features.build import build_features
@@ -167,7 +167,6 @@ def measure(args: argparse.Namespace, contender: Contender) -> dict[str, Any]:
                 per_device_train_batch_size=BATCH,
                 group_by_length=not contender.pad,
                 length_column_name="length",
-                bf16=contender.bf16,
             )
             collator: Callable[..., Any] = (
                 (lambda rows: _padded(collate(rows, pad_id), pad_id))
@@ -187,6 +186,7 @@ def measure(args: argparse.Namespace, contender: Contender) -> dict[str, Any]:
         "seconds": time.monotonic() - started,
         "peak_memory_mb": peak_memory_mb(),
         "steps": steps,
+        "low": "bf16" if bf16_available(default_device()) else "fp32",
         "machine": machine(),
     }
     if args.quality:
@@ -218,6 +218,7 @@ def _arguments(folder: str, contender: Contender, steps: int, **more: Any) -> An
     import torch
     from transformers import TrainingArguments
 
+    from adapter_stilts.backbones import bf16_available, default_device
     from adapter_stilts.training.rates import usual_rate
 
     return TrainingArguments(
@@ -225,6 +226,7 @@ def _arguments(folder: str, contender: Contender, steps: int, **more: Any) -> An
         max_steps=steps,
         learning_rate=usual_rate(contender.method, steps),
         warmup_ratio=0.06,
+        bf16=contender.low and bf16_available(default_device()),
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
         save_strategy="no",
@@ -267,7 +269,7 @@ def _theirs(contender: Contender, backbone: Any) -> tuple[Any, Any, Any]:
         return Engine(adapted, backbone, "", torch.float32), adapted, None
     engine = load_engine(
         backbone,
-        precision="bf16" if contender.bf16_weights else "fp32",
+        precision="auto" if contender.low_weights else "fp32",
         device=default_device(),
         trunk_dropout=contender.dropout,
     )
@@ -304,9 +306,7 @@ def _ours(
     if contender.unfreeze:
         callbacks.append(GradualUnfreezing(engine, "squad", steps // 2))
     with TemporaryDirectory() as folder:
-        arguments = _arguments(
-            folder, contender, steps, per_device_train_batch_size=1, bf16=contender.bf16
-        )
+        arguments = _arguments(folder, contender, steps, per_device_train_batch_size=1)
         trainer = ModuleTrainer(
             engine,
             "squad",
@@ -354,6 +354,7 @@ def page(args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[s
         f"SQuAD questions in batches of {BATCH}, windows of {LENGTH} tokens, backbone "
         f"`{args.backbone}`, {args.steps} steps of which the first three (with unfreezing: the "
         f"first) are not timed, {args.rounds} round(s), medians; one process a measurement. "
+        f"The precision that is fast on this machine: {rounds[0][OURS.name]['low']}. "
         f"Machine: {rounds[0][OURS.name]['machine']}. Made by `python benchmarks/train_speed.py "
         "--data DATA`.",
         "",

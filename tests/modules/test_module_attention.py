@@ -224,3 +224,24 @@ def test_bfloat16_with_a_float32_sized_mask(used: list[int]) -> None:
     assert used
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)
+
+
+def test_weights_computed_again_are_those_that_were_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for again in (0, LENGTH):
+        monkeypatch.setattr(attention, "AGAIN", again)
+        sizes: list[int] = []
+        own = tensors()
+
+        def keep(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), FastAttention():
+            out = torch_attention(*own, attn_mask=PADDING)
+        out.square().sum().backward()
+        found.append((out, [each.grad for each in own], sum(sizes)))
+    (kept, gradients, room), (out, others, less) = found
+    assert torch.equal(out, kept)
+    assert all(map(torch.equal, gradients, others))
+    assert room - less >= BATCH * HEADS * LENGTH * (LENGTH - 1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.backbones.configuration import build_config, longest_text, read_fields
 from adapter_stilts.backbones.tokenizer import build_own_tokenizer, build_tokenizer, read_options
-from adapter_stilts.backbones.weights import read_weights
+from adapter_stilts.backbones.weights import Stored, read_weights, stored_words
 from adapter_stilts.errors import RefusedError, UserError
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class Backbone:
         """
         with self._naming():
             return read_weights(self.path, self.fields)
+
+    def words(self) -> Stored:
+        """Where the word embeddings lie, of weights that have been read."""
+        with self._naming():
+            return stored_words(self.path, self.fields["model_type"])
 
     @contextmanager
     def _naming(self) -> Iterator[None]:

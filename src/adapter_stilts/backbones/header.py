@@ -64,6 +64,13 @@ def read_header(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
+def data_offset(path: Path) -> int:
+    """Where the tensors begin in a file whose header was read."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+    return 8 + int(length)
+
+
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """An object in which no name comes twice, of which readers would take different ones."""
     found: dict[str, Any] = {}

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from adapter_stilts.backbones.header import Tensor, read_header
+from adapter_stilts.backbones.header import Tensor, data_offset, read_header
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import brief, first_line, is_plain_path, read_json
 
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     import torch
 
 Shapes = Mapping[str, tuple[int, ...]]
+WORDS = "embeddings.word_embeddings.weight"
+
+
+class Stored(NamedTuple):
+    """Where a matrix lies on disk: the file, from which byte on, and how."""
+
+    path: Path
+    offset: int
+    dtype: torch.dtype
+    shape: tuple[int, int]
 
 
 def shard_names(index: Path) -> list[str]:
@@ -83,9 +93,27 @@ def read_weights(folder: Path, fields: Mapping[str, Any]) -> dict[str, torch.Ten
     check_fit(folder, {name: tensors[key] for name, key in names.items()}, fields)
     found: dict[str, torch.Tensor] = {}
     for path in files:
-        wanted = {name: key for name, key in names.items() if places[key] == path}
-        found |= _tensors_of(path, {n: k for n, k in wanted.items() if n in _all(fields)})
+        here = {n: k for n, k in names.items() if places[k] == path and n in _all(fields)}
+        # A file stays in memory as long as one of the tensors read of it together: the words are
+        # read apart, so that they can be let go of.
+        words = {name: here.pop(name) for name in (WORDS,) if name in here}
+        found |= _tensors_of(path, here) | _tensors_of(path, words)
     return found
+
+
+def stored_words(folder: Path, model_type: str) -> Stored:
+    """Where the word embeddings of a backbone lie that `read_weights` accepts."""
+    import torch
+
+    dtypes = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    for path in weight_files(folder):
+        header = read_header(path)
+        key = trunk_names(header, model_type).get(WORDS)
+        if key is not None:
+            dtype = dtypes.get(header[key].dtype, torch.float64)
+            rows, width = header[key].shape
+            return Stored(path, data_offset(path) + header[key].begin, dtype, (rows, width))
+    raise UserError(f"{folder}: the weights lack '{WORDS}'")
 
 
 def _tensors_of(path: Path, wanted: Mapping[str, str]) -> dict[str, torch.Tensor]:
@@ -139,7 +167,7 @@ def trunk_shapes(fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """What a trunk without its pooler consists of."""
     hidden = int(fields["hidden_size"])
     shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (fields["vocab_size"], hidden),
+        WORDS: (fields["vocab_size"], hidden),
         "embeddings.position_embeddings.weight": (fields["max_position_embeddings"], hidden),
         "embeddings.token_type_embeddings.weight": (fields["type_vocab_size"], hidden),
         "embeddings.LayerNorm.weight": (hidden,),
@@ -164,7 +192,7 @@ def _layer_shapes(hidden: int, intermediate: int) -> dict[str, tuple[int, ...]]:
 
 
 _FIELDS = {
-    "embeddings.word_embeddings.weight": ("vocab_size", "hidden_size"),
+    WORDS: ("vocab_size", "hidden_size"),
     "embeddings.position_embeddings.weight": ("max_position_embeddings", "hidden_size"),
     "embeddings.token_type_embeddings.weight": ("type_vocab_size", "hidden_size"),
     "encoder.layer.0.intermediate.dense.weight": ("intermediate_size", "hidden_size"),

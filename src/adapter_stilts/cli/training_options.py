@@ -77,6 +77,9 @@ def _options(
         None, help="Evaluations without a better score before stopping; 0 never stops early."
     ),
     precision: str | None = typer.Option(None, help="Of the frozen trunk: auto, bf16 or fp32."),
+    activations: str | None = typer.Option(
+        None, help="kept, or recomputed: less memory, more time, the same result."
+    ),
     seed: int = typer.Option(0, help="Of initial weights and order of examples."),
     seeds: str | None = typer.Option(
         None, help="Several, as 0,1,2: a module for each, NAME, NAME-s1 and NAME-s2."

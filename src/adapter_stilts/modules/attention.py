@@ -3,7 +3,8 @@
 torch's flash attention for CPUs works in blocks that do not fill up on short sequences: its
 backward pass takes most of a training step on sentence pairs. Whole-matrix products are several
 times faster there, at the price of keeping the attention weights (B x H x L x L) for the backward
-pass. `benchmarks/train_speed.py` shows what it brings.
+pass, or of computing them again where that is cheap.
+`benchmarks/train_speed.py` shows what it brings.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ LONGEST = 320
 LONGEST_FORWARD = 400
 """The same where no gradients are wanted and nothing is kept for them."""
 
+AGAIN = 1 / 4
+"""Tokens over the model's width up to which the backward pass computes the weights again: 1 % of a
+step of XLM-R Large at 128 tokens, where they are a sixth of what would be kept for it."""
+
 ROW_BY_ROW = 96
 """From this length on, and without gradients, one row of the batch at a time is faster: its
 attention weights (H x L x L) stay in the processor's cache."""
@@ -37,23 +42,32 @@ class _MatrixAttention(torch.autograd.Function):
         value: torch.Tensor,
         bias: torch.Tensor,
         scale: float,
+        again: bool,
     ) -> torch.Tensor:
-        scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
-        weights = torch.softmax(scores, -1)
-        ctx.save_for_backward(query, key, value, weights)
-        ctx.scale = scale
+        weights = _weights(query, key, bias, scale)
+        ctx.save_for_backward(query, key, value, bias if again else weights)
+        ctx.scale, ctx.again = scale, again
         return torch.bmm(weights, value)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, weights = ctx.saved_tensors
         (upstream,) = gradients
+        if ctx.again:
+            weights = _weights(query, key, weights, ctx.scale)
         of_value = torch.bmm(weights.transpose(1, 2), upstream)
         of_weights = torch.bmm(upstream, value.transpose(1, 2))
         of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
         of_query = torch.bmm(of_scores, key).mul_(ctx.scale)
         of_key = torch.bmm(of_scores.transpose(1, 2), query).mul_(ctx.scale)
-        return of_query, of_key, of_value, None, None
+        return of_query, of_key, of_value, None, None, None
+
+
+def _weights(
+    query: torch.Tensor, key: torch.Tensor, bias: torch.Tensor, scale: float
+) -> torch.Tensor:
+    scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
+    return torch.softmax(scores, -1)
 
 
 def matrix_attention(
@@ -81,7 +95,7 @@ def matrix_attention(
             return _row_by_row(query, key, value, bias)
         flat = (part.reshape(batch * heads, length, width) for part in (query, key, value))
         attended: torch.Tensor = _MatrixAttention.apply(  # type: ignore[no-untyped-call]
-            *flat, bias.repeat_interleave(heads, 0), width**-0.5
+            *flat, bias.repeat_interleave(heads, 0), width**-0.5, length <= AGAIN * heads * width
         )
     return attended.view(batch, heads, length, width)
 

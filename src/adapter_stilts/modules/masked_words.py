@@ -66,7 +66,7 @@ class MaskedWordsHead(PredictionHead):  # type: ignore[misc]
         if invertible_adapter is not None:
             (states,) = invertible_adapter(states[None], rev=True)  # it takes a batch
         (embeddings,) = self._embeddings
-        words = embeddings.weight if self.rows is None else embeddings.weight[self.rows]
+        words = embeddings.weight if self.rows is None else embeddings(self.rows)
         logits: Any = functional.linear(states, words, self.bias)
         loss: Any = functional.cross_entropy(logits.float(), labels[asked])
         return MaskedLMOutput(loss=loss, logits=logits)

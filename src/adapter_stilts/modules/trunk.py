@@ -13,6 +13,7 @@ import torch
 from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
 from adapter_stilts.modules.composition import Expression
 from adapter_stilts.modules.stacked_loras import add_up_stacked_loras
+from adapter_stilts.modules.word_embeddings import leave_words_on_disk
 from adapter_stilts.quiet import quieten
 
 
@@ -67,7 +68,7 @@ def load_engine(
     device: torch.device,
     trunk_dropout: bool = False,
 ) -> Engine:
-    """Loads the trunk, frozen, in the precision asked for.
+    """Loads the trunk, frozen, in the precision asked for; on a CPU its words stay on disk.
 
     Dropout is off in the trunk unless `trunk_dropout`: its weights do not change, so dropout only
     adds noise and, on a CPU, doubles the time of a step.
@@ -90,6 +91,8 @@ def load_engine(
     # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
     model.config.name_or_path = backbone.name
     identity = fingerprint(model.base_model)
+    if device.type == "cpu":
+        leave_words_on_disk(model, backbone.words(), dtype)
     model.to(device=device, dtype=dtype)
     model.requires_grad_(False)
     model.eval()

@@ -15,6 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from adapter_stilts.backbones import default_device
 from adapter_stilts.data.load import resolve_where
 from adapter_stilts.modules.engine import load_engine
+from adapter_stilts.modules.recomputing import recompute_activations
 from adapter_stilts.training.arguments import trainer_arguments
 from adapter_stilts.training.begin import add_module_of
 from adapter_stilts.training.caution import warn_of_schedule
@@ -58,6 +59,8 @@ def execute(asked: Request) -> ModuleRecord:
         )
         set_seed(asked.seed)
         engine = load_engine(asked.backbone, precision=recipe.precision, device=default_device())
+        if recipe.activations == "recomputed":
+            recompute_activations(engine)
         job, schedule = scheduled(prepare(lesson, recipe, asked.seed, asked.name, engine, parts))
         settings = asked.settings(job.recipe)
         done = finished(folder, job, settings, **may)

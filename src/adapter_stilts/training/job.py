@@ -43,9 +43,11 @@ class Job:
     @cached_property
     def run(self) -> str:
         """A hash of everything that decides the module's weights."""
+        recipe = dataclasses.asdict(self.recipe)
+        del recipe["activations"]  # they cost memory or time, and change nothing
         decides = {
             **self.lesson.decides(),
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": recipe,
             "dtype": str(self.engine.dtype),
             "seed": self.seed,
             "backbone": self.engine.fingerprint,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
 
@@ -18,6 +18,7 @@ from adapter_stilts.modules.methods import DEFAULT_METHOD, MethodOptions, get_me
 
 Unfreeze = Literal["top-down", "none"]
 Keep = Literal["best", "last", "mean"]
+Activations = Literal["kept", "recomputed"]
 
 PASSES = 3.0
 """Passes over the training data where neither `epochs` nor `steps` are given."""
@@ -55,6 +56,8 @@ class Recipe:
         average_last: see `keep`.
         patience: evaluations without a better score before stopping early; 0 never stops.
         precision: of the frozen trunk, `fp32`, `bf16` or `auto`.
+        activations: `kept` for the backward pass, or `recomputed`, which takes less memory and more
+            time; the result is the same.
     """
 
     method: str = DEFAULT_METHOD
@@ -82,6 +85,7 @@ class Recipe:
     average_last: int = 3
     patience: int = 3
     precision: str = "auto"
+    activations: Activations = "kept"
 
     def __post_init__(self) -> None:
         get_method(self.method)
@@ -107,6 +111,8 @@ class Recipe:
             raise unknown("weights to keep", self.keep, ("best", "last", "mean"))
         if self.precision not in ("fp32", "bf16", "auto"):
             raise unknown("precision", self.precision, ("fp32", "bf16", "auto"))
+        if self.activations not in get_args(Activations):
+            raise unknown("activations", self.activations, get_args(Activations))
 
     @property
     def shape(self) -> MethodOptions:
