@@ -60,6 +60,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/recipes.py --data "$(DATA)"
 	$(BIN)/python benchmarks/recipes_page.py
 	$(BIN)/python benchmarks/train_speed.py --data "$(DATA)"
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory_page.py
 	$(BIN)/python benchmarks/intermediate.py --data "$(DATA)"
 	$(BIN)/python benchmarks/zero_shot_squad.py --data "$(DATA)"
 	$(BIN)/python benchmarks/unfreezing.py --data "$(DATA)"

@@ -18,6 +18,7 @@ from transformers.integrations import integration_utils
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.features import build
+from adapter_stilts.modules import recomputing
 from adapter_stilts.modules.engine import load_engine, module_parameters
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import Example, Row
@@ -311,6 +312,25 @@ def test_the_precision_of_one_training_does_not_reach_the_next(
     train(precision="bf16", overwrite=True)
     again = weights(train(precision="fp32", overwrite=True).path)
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_recomputed_activations_change_no_weight(
+    train: Train, weights: Callable[[Path], Weights], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers: list[Any] = []
+    plain = recomputing._checkpointed
+    monkeypatch.setattr(recomputing, "_checkpointed", lambda *a: layers.append(1) or plain(*a))
+    kept = train(unfreeze="top-down")
+    first = weights(kept.path)
+    assert not layers
+    again = train(unfreeze="top-down", activations="recomputed", overwrite=True)
+    assert layers
+    assert again.record.run == kept.record.run
+    second = weights(again.path)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    with pytest.raises(UserError, match="recomputed"):
+        train(activations="recomputd", overwrite=True)
 
 
 def test_two_accumulated_batches_are_one_of_twice_the_size(train: Train, spy: Spy) -> None:
