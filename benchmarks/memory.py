@@ -83,7 +83,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     args.records.parent.mkdir(parents=True, exist_ok=True)
     child(args, "--make")
-    chosen = args.precisions or fast_precisions(torch.device(args.device))
+    chosen: list[Any] = args.precisions or fast_precisions(torch.device(args.device))
     for batch in args.batches:
         for precision in chosen:
             for row in (replace(each, precision=precision) for each in ROWS):
@@ -258,7 +258,7 @@ def prepare(args: argparse.Namespace) -> float:
     from adapter_stilts.training.trainer import ModuleTrainer
 
     quieten()
-    assert adapters and peft and transformers.Trainer and ModuleTrainer
+    assert all((adapters, peft, transformers.Trainer, ModuleTrainer))
     args.backbone = find_backbone(str(trunk_folder(args)))
     assert args.backbone.tokenizer
     return 0.0 if args.device == "cuda" else status("VmRSS")

@@ -183,7 +183,7 @@ def disk(records: Sequence[Record]) -> list[str]:
 
 def mean(records: Sequence[Record], name: str) -> float:
     """The mean of a field over the records."""
-    return sum(each[name] for each in records) / max(1, len(records))
+    return float(sum(each[name] for each in records) / max(1, len(records)))
 
 
 if __name__ == "__main__":

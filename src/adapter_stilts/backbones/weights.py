@@ -16,6 +16,8 @@ from adapter_stilts.safety import brief, first_line, is_plain_path, read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _MAX_SHARDS = 256
+_SUMMED = 1 << 20
+"""Values of a tensor that are looked at together."""
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _ALIASES = {"gamma": "weight", "beta": "bias"}
 """What layer norms are called in checkpoints of 2018."""
@@ -126,8 +128,10 @@ def _tensors_of(path: Path, wanted: Mapping[str, str]) -> dict[str, torch.Tensor
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: damaged ({first_line(error)}): fetch it again") from error
     for name, tensor in found.items():
-        # A sum is finite only if all its terms are, and needs no second tensor.
-        if not torch.isfinite(tensor.sum(dtype=torch.float64)):
+        # A sum is finite only if all its terms are. torch makes a copy for it in float64: of XLM-R
+        # Large's words, that would be 2 GB at once.
+        parts = tensor.reshape(-1).split(_SUMMED)
+        if not all(torch.isfinite(part.sum(dtype=torch.float64)) for part in parts):
             raise UserError(f"{path}: '{brief(wanted[name])}' holds values that are not finite")
     return found
 
