@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -22,7 +23,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.suite import SuiteEvaluation
 from adapter_stilts.evaluation.suites import SUITES, aggregate
 from adapter_stilts.evaluation.summary import Evaluation
-from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
+from adapter_stilts.tasks.registry import get_target, intermediate_tasks, target_tasks
 from adapter_stilts.tasks.spec import Split
 from cli_kit import Result
 
@@ -126,6 +127,20 @@ def test_evaluations_fit(
     assert "51.3" in narrow and "transfer gap" in narrow
     table = narrow[: narrow.index("predictions:")]
     assert_fits(table.partition("\n")[2], wide)
+
+
+def test_what_could_not_be_evaluated_is_told_in_lines_that_fit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "no test data of tydiqa.ar in 'data': expected tydiqa.ar.test.json there"
+    missing = dict.fromkeys(get_target("tydiqa").languages * 3, why)
+    missing |= {f"{lang}-Latn": why for lang in missing}
+    found = dataclasses.replace(evaluation("tydiqa", Path("p")), missing=missing)
+    monkeypatch.setenv("COLUMNS", "80")
+    results.show_evaluations([found])
+    note = capsys.readouterr().out.partition("not evaluated")[2].partition("predictions:")[0]
+    assert f"{', '.join(missing)} ({why})" == " ".join(note.split()).partition("data: ")[2]
+    assert len(note) > 160 and max(map(len, note.splitlines())) <= 80
 
 
 def test_a_suite_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

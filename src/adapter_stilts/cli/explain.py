@@ -11,7 +11,7 @@ import typer
 
 from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
-from adapter_stilts.cli.show import print_table
+from adapter_stilts.cli.show import print_note, print_table
 from adapter_stilts.cli.training_options import DATA
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _show(found: Explanation) -> None:
     print_table(("language", *found.sources, "entropy"), rows)
     if found.missing:
         why = next(iter(found.missing.values()))
-        typer.echo(f"left out, for want of data: {', '.join(found.missing)} ({why})")
+        print_note(f"left out, for want of data: {', '.join(found.missing)} ({why})")
 
 
 def _by_layer(found: Explanation, weights: ByLayer, entropy: Mapping[int, float]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.show import print_table, scores_line
+from adapter_stilts.cli.show import print_note, print_table, scores_line
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.seeds import SeedSummary
@@ -102,7 +102,7 @@ def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
         typer.echo(f"{OUTSIDE} outside the suites' languages, and so outside the averages")
     if first.missing:
         why = next(iter(first.missing.values()))
-        typer.echo(f"not evaluated, for want of data: {', '.join(first.missing)} ({why})")
+        print_note(f"not evaluated, for want of data: {', '.join(first.missing)} ({why})")
     for one in evaluations:
         typer.echo(f"predictions: {one.folder}")
 

@@ -32,6 +32,12 @@ def print_table(
         typer.echo(f"(no room for {', '.join(left_out)}: --json has all)")
 
 
+def print_note(text: str) -> None:
+    """A sentence beside a table, broken between words where a terminal would break it anywhere."""
+    width = terminal_width()
+    typer.echo("\n".join(folded(text, width)) if width else text)
+
+
 def wrapped(lines: Sequence[str]) -> Iterator[str]:
     """The lines of a card, long ones of prose broken between words; code and tables as they are."""
     width = terminal_width()
