@@ -71,6 +71,13 @@ def test_vectors_beyond_half_precision(tiny_xlmr: Path, tmp_path: Path) -> None:
     assert abs(float((module.embed(["text"]).astype(float) ** 2).sum()) - 1) < 1e-2
     with pytest.raises(NotFiniteError):
         module.embed(["text"], normalise=False)
+    with torch.no_grad():  # numbers still, but their squares are none, so that zeros would come
+        last.weight.fill_(1e25)
+    with pytest.raises(NotFiniteError):
+        module.embed(["text"])
+    with pytest.raises(NotFiniteError) as caught:
+        predict_together([(module, {"text": "text"})])
+    assert caught.value.module == module.name
 
 
 def test_no_score_of_what_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutput
 
 from adapter_stilts.features.batch import collate
@@ -17,7 +16,7 @@ from adapter_stilts.features.padding import padded_length
 from adapter_stilts.inference.run import Batch, split_output
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.mixed import Part, mixed_hidden
-from adapter_stilts.modules.vectors import pool
+from adapter_stilts.modules.vectors import pool, to_unit_length
 from adapter_stilts.modules.weights import check_outputs
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -129,7 +128,9 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
     """
     _check(share, [seen.hidden])
     if share.kind == "embedding":
-        vectors = functional.normalize(pool(seen.hidden, seen.mask), dim=-1)
+        vectors = to_unit_length(
+            pool(seen.hidden, seen.mask), of=f"module '{share.head}'", module=share.head
+        )
         return list(vectors.half().cpu().numpy())
     autocast = torch.autocast(
         engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16

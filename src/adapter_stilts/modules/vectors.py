@@ -56,6 +56,17 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str = "mean") -> tor
     return (hidden * tokens).sum(1) / tokens.sum(1)
 
 
+def to_unit_length(vectors: torch.Tensor, *, of: str, module: str = "") -> torch.Tensor:
+    """The same directions, of length 1: (…, D).
+
+    Raises:
+        NotFiniteError: a value is no number, or so large that the length is none: of such a vector
+            zeros would come.
+    """
+    check_outputs([vectors, vectors.norm(dim=-1)], of=of, module=module)
+    return functional.normalize(vectors, dim=-1)
+
+
 @contextmanager
 def first_layers(engine: Engine, count: int) -> Iterator[None]:
     """Inside this context the trunk ends after `count` layers: those above cost nothing."""
@@ -100,5 +111,7 @@ def batch_vectors(
     states = output.hidden_states if every else {depth: output.last_hidden_state}
     mask = batch["attention_mask"]
     vectors = torch.stack([pool(states[layer], mask, pooling) for layer in layers])
+    if normalise:
+        return to_unit_length(vectors, of="the composition")
     check_outputs([vectors], of="the composition")
-    return functional.normalize(vectors, dim=-1) if normalise else vectors
+    return vectors
