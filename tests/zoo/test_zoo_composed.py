@@ -93,7 +93,7 @@ def test_stack_computes_what_both_modules_do(filled: Path, tiny_xlmr: Path) -> N
         assert composed.expression == text
         logits[text] = logits_of(forward(engine, batch), batch)
     again = load_composition(engine, "stack(squad, qa)")
-    assert set(engine.names) == {"a" * 16, "b" * 16, "c" * 16}  # nothing is loaded twice
+    assert len(engine.names) == 3  # nothing is loaded twice
     assert torch.equal(logits_of(forward(engine, batch), batch), logits["stack(squad, qa)"])
     different = list(logits.values())
     for place, one in enumerate(different):
