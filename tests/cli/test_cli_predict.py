@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_the_input(
     class Watched:
         """The module, which counts how many inputs it is given at a time."""
 
-        record, kind, task = module.record, module.kind, module.task
+        record, kind, choices = module.record, module.kind, module.choices
 
         def predict_rows(self, rows: Any) -> Any:
             held.append(len(rows))
