@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "Comparison",
     "Evaluation",
     "Explanation",
     "Module",
     "Recipe",
     "Trained",
+    "compare",
     "evaluate",
     "evaluate_suite",
     "explain",
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.suite import evaluate_suite
     from adapter_stilts.evaluation.summary import Evaluation
     from adapter_stilts.report.explain import write_explanation
+    from adapter_stilts.study.compare import Comparison, compare
     from adapter_stilts.tasks.registry import get_target, get_task
     from adapter_stilts.training.fuse import fuse
     from adapter_stilts.training.language import train_language
@@ -68,6 +71,8 @@ _HOMES = {
     "train_target": "adapter_stilts.training.target",
     "get_target": "adapter_stilts.tasks.registry",
     "get_task": "adapter_stilts.tasks.registry",
+    "Comparison": "adapter_stilts.study.compare",
+    "compare": "adapter_stilts.study.compare",
     "Evaluation": "adapter_stilts.evaluation.summary",
     "evaluate": "adapter_stilts.evaluation.run",
     "evaluate_suite": "adapter_stilts.evaluation.suite",

@@ -11,7 +11,18 @@ from typing import Any, NoReturn
 
 import typer
 
-from adapter_stilts.cli import evaluate, explain, hub, info, merge, predict, serve, train, zoo
+from adapter_stilts.cli import (
+    compare,
+    evaluate,
+    explain,
+    hub,
+    info,
+    merge,
+    predict,
+    serve,
+    train,
+    zoo,
+)
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.safety import printable
 
@@ -32,6 +43,7 @@ merge.register(app)
 predict.register(app)
 serve.register(app)
 evaluate.register(app)
+compare.register(app)
 explain.register(app)
 zoo.register(app)
 hub.register(app)

@@ -39,6 +39,11 @@ def suffix(target: TargetSpec) -> str:
     return "json" if target.head == "span" or ranked else "tsv"
 
 
+def items_path(predictions: Path) -> Path:
+    """Where the scores of the single items of a file of predictions lie."""
+    return predictions.with_name(f"{predictions.name}.items.parquet")
+
+
 def written(target: TargetSpec, result: LanguageResult) -> str:
     """The content of a prediction file."""
     if suffix(target) == "json":

@@ -16,6 +16,7 @@ from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.evaluation.contenders import Contender, backbone_record
 from adapter_stilts.evaluation.data import TargetData
+from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.labels import Found, Progress, evaluate_labels
 from adapter_stilts.evaluation.layer_rules import layer_rule
 from adapter_stilts.evaluation.settings import Settings
@@ -146,8 +147,15 @@ class Job:
                 "examples": data.count,
             }
             entry = self.stores[number].save(self.target, self.split, language, result, about)
+            self._keep_items(number, language, entry)
             if on_language is not None:
                 on_language(contender.expression, language, entry)
+
+    def _keep_items(self, number: int, language: str, entry: Entry) -> None:
+        """Writes the scores of single items, which comparisons are drawn from."""
+        if has_items(self.target, entry):
+            data, folder = self.data.languages[language], self.stores[number].folder
+            ensure_items(folder, entry, self.target, self.split, language, data, self.where)
 
     def _labels(self, pending: list[list[str]], on_examples: Progress | None) -> Iterator[Found]:
         for (max_length, stride, numbers), languages in self._groups(pending).items():

@@ -16,7 +16,14 @@ from typing import Any
 from filelock import FileLock
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.files import folder_name, suffix, unwritable, write_whole, written
+from adapter_stilts.evaluation.files import (
+    folder_name,
+    items_path,
+    suffix,
+    unwritable,
+    write_whole,
+    written,
+)
 from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.spec import Split
@@ -99,6 +106,7 @@ class Store:
                     return
                 for name in _files(known):
                     (self.folder / name).unlink(missing_ok=True)
+                    items_path(self.folder / name).unlink(missing_ok=True)
         self._write({**self._about, "sessions": [], "results": {}})
 
     def place(self, target: TargetSpec) -> Path:

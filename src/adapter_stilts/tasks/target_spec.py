@@ -60,7 +60,8 @@ class TargetSpec:
     training data (Tatoeba, BUCC). `train_languages` are those it can be trained in.
     `submission` is the folder of its prediction files in XTREME's format, if not its name, and
     `submitted` what its labels are called in them, if not `labels`; `near` is the intermediate
-    task most like it. `repeated_ids` are as in `TaskSpec`.
+    task most like it. `repeated_ids` are as in `TaskSpec`. With `parallel`, test examples of one
+    id are translations of each other, in whatever languages.
     """
 
     name: str
@@ -85,6 +86,7 @@ class TargetSpec:
     submitted: tuple[str, ...] = ()
     choices: int = 0
     repeated_ids: bool = False
+    parallel: bool = False
     max_length: int = 256
     aliases: tuple[str, ...] = ()
     published: Mapping[str, float | str] = field(default_factory=dict)

@@ -27,6 +27,7 @@ TASK = TargetSpec(
     head="span",
     metric="mlqa",
     suites={"xtreme": LANGUAGES, "xtreme-r": LANGUAGES},
+    parallel=True,
     sources=(
         Source(
             name="mlqa",

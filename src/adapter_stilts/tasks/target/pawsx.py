@@ -71,6 +71,7 @@ TASK = TargetSpec(
     head="classification",
     metric="accuracy",
     suites={"xtreme": LANGUAGES},
+    parallel=True,
     sources=(SOURCE,),
     to_example=example,
     training=(

@@ -115,6 +115,7 @@ TASK = TargetSpec(
     head="choice",
     metric="accuracy",
     suites={"xtreme-r": LANGUAGES},
+    parallel=True,
     sources=(
         Source(
             name="xcopa",

@@ -100,6 +100,7 @@ TASK = TargetSpec(
     head="classification",
     metric="accuracy",
     suites={"xtreme": LANGUAGES, "xtreme-r": LANGUAGES},
+    parallel=True,
     sources=(SOURCE,),
     to_example=example,
     training=(

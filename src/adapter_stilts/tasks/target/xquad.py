@@ -34,6 +34,7 @@ TASK = TargetSpec(
     head="span",
     metric="squad",
     suites={"xtreme": LANGUAGES, "xtreme-r": LANGUAGES},
+    parallel=True,
     sources=(
         Source(
             name="xquad",

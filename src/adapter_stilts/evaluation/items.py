@@ -1,0 +1,189 @@
+"""Scores of single items, beside the predictions they are of: one small Parquet file a language.
+
+Columns: `id`; `cluster`, what items are drawn by (an article's title or text, else the id);
+`numerator` and `denominator`, see `item_counts`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adapter_stilts.data.load import find_all, load_examples, resolve_where
+from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.bitext import gold_pairs
+from adapter_stilts.evaluation.data import LanguageData
+from adapter_stilts.evaluation.files import items_path, unwritable
+from adapter_stilts.evaluation.item_counts import (
+    Counts,
+    answer_counts,
+    chunk_counts,
+    equal_counts,
+    pair_counts,
+)
+from adapter_stilts.metrics import primary
+from adapter_stilts.tasks.spec import Split
+from adapter_stilts.tasks.target_spec import TargetSpec
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("cluster", pa.string()),
+        ("numerator", pa.float64()),
+        ("denominator", pa.float64()),
+    ]
+)
+
+
+def has_items(target: TargetSpec, entry: Mapping[str, Any]) -> bool:
+    """Whether a language's score is a sum over items that its predictions tell.
+
+    Ranked candidates do not: which of them are relevant, the whole pool says.
+    """
+    ranked = target.retrieval is not None and target.retrieval.search == "ranking"
+    return bool(entry["labelled"]) and not ranked
+
+
+def ensure_items(
+    folder: Path,
+    entry: Mapping[str, Any],
+    target: TargetSpec,
+    split: Split,
+    language: str,
+    data: LanguageData,
+    where: str | None,
+) -> pa.Table:
+    """A language's items, read where they are there, else made of predictions and data.
+
+    Args:
+        folder: that of the predictions; `entry` is what `evaluation.json` says of the language.
+
+    Raises:
+        UserError: the predictions are not those of the data.
+        FailureError: the disk is full or the folder cannot be written.
+    """
+    predictions = folder / str(entry["file"])
+    about = {"predictions": entry["sha256"], "data": entry["data"], "score": _score(target, entry)}
+    path = items_path(predictions)
+    if (found := _read(path, about)) is not None:
+        return found
+    try:
+        text = predictions.read_text(encoding="utf-8")
+        rows = _rows(target, split, language, text, data, where, entry)
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(f"{predictions}: no predictions of these data ({error})") from error
+    total = sum(row["denominator"] for row in rows)
+    score = 100 * sum(row["numerator"] for row in rows) / total if total else 0.0
+    if not math.isclose(score, about["score"], abs_tol=1e-6):
+        raise UserError(
+            f"{predictions}: its items score {score:.3f}, its record says {about['score']:.3f}: "
+            "evaluate it again with --overwrite"
+        )
+    _write(table.replace_schema_metadata({"adapter_stilts": json.dumps(about)}), path)
+    return table
+
+
+def _score(target: TargetSpec, entry: Mapping[str, Any]) -> float:
+    return float(entry["scores"][primary(target.metric)])
+
+
+def _read(path: Path, about: Mapping[str, Any]) -> pa.Table | None:
+    """The table, if it is whole and of these predictions."""
+    with suppress(OSError, pa.ArrowException, ValueError):
+        table = pq.read_table(path)
+        known = (table.schema.metadata or {}).get(b"adapter_stilts", b"null")
+        if table.schema.equals(SCHEMA) and json.loads(known) == dict(about):
+            return table
+    return None
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        pq.write_table(table, work, compression="zstd")
+        work.replace(path)
+    except OSError as error:
+        work.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+def _rows(
+    target: TargetSpec,
+    split: Split,
+    language: str,
+    text: str,
+    data: LanguageData,
+    where: str | None,
+    entry: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    examples = data.examples.examples
+    if target.retrieval is not None:
+        from adapter_stilts.evaluation.retrieval import drawn_from
+
+        drawn, places = drawn_from(data.examples, entry["settings"]["limit"])
+        ids = list(drawn.examples["id"][:])
+        if target.retrieval.search == "nearest":
+            counts = equal_counts([int(line) for line in text.splitlines()], places.tolist())
+        else:
+            listed = gold_pairs(load_examples(target.gold(language), split, where), drawn)
+            pairs = [(a, b) for a, _, b in (line.partition("\t") for line in text.splitlines())]
+            counts = pair_counts(pairs, sorted(listed), ids)
+        return _joined(ids, ids, counts)
+    ids = list(examples["id"][:])
+    counts = _counts(target, language, text, examples)
+    clusters: Sequence[str] = ids
+    if target.head == "span":
+        titles = _titles(target, split, language, where)
+        contexts = map(_digest, examples["context"][:])
+        clusters = [titles.get(name) or made for name, made in zip(ids, contexts, strict=True)]
+    return _joined(ids, clusters, counts)
+
+
+def _joined(ids: Sequence[str], clusters: Sequence[str], counts: Counts) -> list[dict[str, Any]]:
+    return [
+        {"id": name, "cluster": cluster, "numerator": numerator, "denominator": denominator}
+        for name, cluster, (numerator, denominator) in zip(ids, clusters, counts, strict=True)
+    ]
+
+
+def _counts(target: TargetSpec, language: str, text: str, examples: Any) -> Counts:
+    """The counts of the lines of a file of predictions, as `prediction_lines` writes them."""
+    if target.head == "span":
+        answers = json.loads(text)
+        texts = [answers[name] for name in examples["id"][:]]
+        of = language.split("-")[0]  # of a pair such as en-de, the context's
+        return answer_counts(texts, examples["answers"][:], metric=target.metric, language=of)
+    if target.head == "tagging":
+        blocks = text.removesuffix("\n\n").split("\n\n")
+        return chunk_counts([block.split("\n") for block in blocks], examples["tags"][:])
+    if target.head == "choice":
+        options = [json.loads(line)["label"] for line in text.splitlines()]
+        return equal_counts(options, examples["label"][:])
+    names = list(target.submitted or target.labels)
+    return equal_counts(map_labels(text.splitlines(), names), examples["label"][:])
+
+
+def map_labels(lines: Sequence[str], names: Sequence[str]) -> list[int]:
+    """The numbers of labels."""
+    return [names.index(line) for line in lines]
+
+
+def _titles(target: TargetSpec, split: Split, language: str, where: str | None) -> dict[str, str]:
+    """The article of every question, where the files name it."""
+    parts = find_all(target.at(language), split, resolve_where(where))
+    rows = (row for part in parts for _, _, row in part.rows())
+    return {str(row.get("id")): f"title: {row['title']}" for row in rows if row.get("title")}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

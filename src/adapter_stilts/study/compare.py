@@ -1,0 +1,288 @@
+"""`compare`: two compositions over the languages of some targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.items import ensure_items, has_items
+from adapter_stilts.evaluation.run import evaluate
+from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.metrics import primary
+from adapter_stilts.modules.composition import EACH_LANGUAGE
+from adapter_stilts.study.samples import Seeds, Tables, make_sample
+from adapter_stilts.study.statistics.contrast import Contrast, contrast
+from adapter_stilts.study.statistics.decisions import effects_count, equivalence_p, holm
+from adapter_stilts.study.statistics.draws import Draws
+from adapter_stilts.study.statistics.estimate import Estimate
+from adapter_stilts.study.statistics.sample import Target
+from adapter_stilts.tasks.registry import get_target
+
+ARMS = ("first", "second")
+MARGIN = 1.0
+"""Points within which two compositions are called alike."""
+
+
+@dataclass(frozen=True)
+class TargetComparison:
+    """The two on one target: scores by language, the difference, and what is missing."""
+
+    metric: str
+    scores: Mapping[str, tuple[float, float]]
+    seeds: tuple[int, int]
+    missing: Mapping[str, str]
+    estimate: Estimate
+    languages: Mapping[str, Estimate]
+    alpha: float
+
+    @property
+    def helped(self) -> list[str]:
+        """Languages in which the first is better, Holm's way over all of them."""
+        return self._significant({name: each.p_above(0) for name, each in self.languages.items()})
+
+    @property
+    def hurt(self) -> list[str]:
+        """Languages in which it is worse, likewise."""
+        return self._significant({name: each.p_below(0) for name, each in self.languages.items()})
+
+    @property
+    def helped_at_least(self) -> int:
+        """In how many languages the first is better, at least; which ones they are is not said."""
+        return effects_count([each.p_above(0) for each in self.languages.values()], self.alpha)
+
+    @property
+    def hurt_at_least(self) -> int:
+        """In how many it is worse, likewise."""
+        return effects_count([each.p_below(0) for each in self.languages.values()], self.alpha)
+
+    def _significant(self, p: Mapping[str, float]) -> list[str]:
+        # Both sides are looked at.
+        return [name for name, each in holm(p).items() if each <= self.alpha / 2]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "metric": self.metric,
+            "seeds": list(self.seeds),
+            "languages": {
+                name: {"scores": list(self.scores[name]), **each.as_dict()}
+                for name, each in self.languages.items()
+            },
+            "difference": self.estimate.as_dict(),
+            "helped": self.helped,
+            "hurt": self.hurt,
+            "helped_at_least": self.helped_at_least,
+            "hurt_at_least": self.hurt_at_least,
+            "missing": dict(self.missing),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """First less second, in points, over all targets and on each."""
+
+    first: str
+    second: str
+    split: str
+    draws: int
+    targets: Mapping[str, TargetComparison]
+    contrast: Contrast
+
+    @property
+    def overall(self) -> Estimate:
+        """The mean over targets of the mean over languages."""
+        return self.contrast.overall
+
+    @property
+    def alike(self) -> bool:
+        """Whether the difference is shown to be less than a point, either way."""
+        return equivalence_p(self.overall, MARGIN) <= 1 - self.overall.level
+
+    @property
+    def partial(self) -> bool:
+        """Whether a language that was asked for could not be compared."""
+        return any(each.missing for each in self.targets.values())
+
+    @property
+    def answer(self) -> str:
+        """One sentence."""
+        found = self.overall
+        span = f"{100 * found.level:.0f} % interval {found.low:+.1f} to {found.high:+.1f}"
+        if self.alike:
+            said = f"alike, within {MARGIN:.0f} point"
+        elif found.low > 0 or found.high < 0:
+            better, worse = (self.first, self.second)[:: 1 if found.value > 0 else -1]
+            return f"{better} is better than {worse} by {abs(found.value):.1f} points ({span})"
+        else:
+            said = "not told apart: these data allow either to be better"
+        return f"{self.first} and {self.second} are {said} ({found.value:+.1f} points, {span})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "split": self.split,
+            "draws": self.draws,
+            "answer": self.answer,
+            "difference": self.overall.as_dict(),
+            "alike": self.alike,
+            "targets": {name: each.as_dict() for name, each in self.targets.items()},
+            "without": {name: each.as_dict() for name, each in self.contrast.without.items()},
+            "adjusted": dict(self.contrast.adjusted),
+            "partial": self.partial,
+        }
+
+
+def compare(
+    first: str,
+    second: str,
+    *,
+    on: str | Sequence[str],
+    langs: str | Sequence[str] = "all",
+    split: str = "test",
+    data: str | None = None,
+    backbone: str | None = None,
+    limit: int | None = None,
+    precision: str = "auto",
+    random_languages: bool = False,
+    draws: int = 2000,
+    level: float = 0.95,
+    **options: Any,
+) -> Comparison:
+    """Says by how much one composition is better than another, with an interval.
+
+    Both are evaluated, as `evaluate` does it; what is done already is not done again. Then items
+    (questions by article) and seeds are drawn anew, for both alike.
+
+    Args:
+        first, second: compositions; `tydiqa-on-squad-s*` is all seeds of one.
+        on: target tasks, as a list or with commas between.
+        langs, split, data, backbone, limit, precision, options: as of `evaluate`.
+        random_languages: the languages stand for others: they are drawn anew, too.
+        draws: of the bootstrap.
+        level: of the interval.
+
+    Raises:
+        UserError: as of `evaluate`; or no language has labels, or is there for both.
+    """
+    names = [part.strip() for part in on.split(",")] if isinstance(on, str) else list(on)
+    names = list(dict.fromkeys(filter(None, names)))
+    _check(first, second, names, draws, level)
+    options |= {"backbone": backbone, "precision": precision}
+    sides = [_evaluated(first, second, name, langs, split, data, limit, options) for name in names]
+    targets = [each.target for each in sides]
+    drawn = Draws(targets, draws, random_languages=random_languages)
+    made = contrast(drawn, *ARMS, level=level)
+    compared = {each.target.name: each.compared(made, 1 - level) for each in sides}
+    return Comparison(first, second, split, draws, compared, made)
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """Both compositions on one target."""
+
+    target: Target
+    metric: str
+    seeds: tuple[int, int]
+    missing: Mapping[str, str]
+
+    def compared(self, made: Contrast, alpha: float) -> TargetComparison:
+        """What the contrast says of this target."""
+        cells = self.target.test.scores()
+        first, second = (cells[arm][0].mean(axis=(1, 2)).tolist() for arm in ARMS)
+        name = self.target.name
+        return TargetComparison(
+            metric=self.metric,
+            scores=dict(
+                zip(self.target.test.languages, zip(first, second, strict=True), strict=True)
+            ),
+            seeds=self.seeds,
+            missing=self.missing,
+            estimate=made.targets[name],
+            languages=made.languages[name],
+            alpha=alpha,
+        )
+
+
+def _evaluated(
+    first: str,
+    second: str,
+    task: str,
+    langs: str | Sequence[str],
+    split: str,
+    data: str | None,
+    limit: int | None,
+    options: Mapping[str, Any],
+) -> _Evaluated:
+    target = get_target(task)
+    chosen = asked_split(target, split)
+    found = evaluate(
+        task,
+        compositions=[first, second],
+        langs=langs,
+        split=split,
+        data=data,
+        limit=limit,
+        **options,
+    )
+    asked = asked_languages(target, langs, chosen, data)
+    read = read_data(target, asked, chosen, data, limit=limit)
+    sides = _sides(found, first, second)
+    tables = [_tables(side, read, data) for side in sides]
+    sample = make_sample(dict(zip(ARMS, tables, strict=True)), parallel=target.parallel)
+    why = "no labels, or no scores of single items"
+    lacking = {language: why for language in read.languages if language not in sample.clusters}
+    return _Evaluated(
+        Target(target.name, sample),
+        primary(target.metric),
+        (len(sides[0]), len(sides[1])),
+        {**read.missing, **lacking},
+    )
+
+
+def _check(first: str, second: str, names: Sequence[str], draws: int, level: float) -> None:
+    if not names:
+        raise UserError("nothing to compare on: name target tasks, as in --on xnli,tydiqa")
+    for text in (first, second):
+        if EACH_LANGUAGE in text:
+            raise UserError(f"'{text}': compositions with {EACH_LANGUAGE} cannot be compared yet")
+    if draws < 100:
+        raise UserError(f"{draws} draws: at least 100 are needed, 2000 are usual")
+    if not 0.5 <= level < 1:
+        raise UserError(f"level {level}: from 0.5 to below 1, as 0.95")
+
+
+def _sides(
+    found: Sequence[Evaluation], first: str, second: str
+) -> tuple[list[Evaluation], list[Evaluation]]:
+    """The evaluations of both: those of the seeds, or one.
+
+    Raises:
+        UserError: they are the same modules.
+    """
+    series = {text.strip() for text in (first, second) if "-s*" in text}
+    mine = [each for each in found if first.strip() in series and each.seeds_of == first.strip()]
+    mine = mine or [each for each in found if each.seeds_of not in series][:1]
+    others = [each for each in found if each not in mine]
+    if not mine or not others:
+        raise UserError(f"'{first}' and '{second}' are the same: nothing to compare")
+    return mine, others
+
+
+def _tables(side: Sequence[Evaluation], read: TargetData, where: str | None) -> Tables:
+    """The items of every seed, by language."""
+    found: Tables = {}
+    for evaluation in side:
+        target = get_target(evaluation.task)
+        seed = Seeds(0, evaluation.seed or 0)
+        for language, entry in evaluation.languages.items():
+            if has_items(target, entry) and language in read.languages:
+                data = read.languages[language]
+                found.setdefault(language, {})[seed] = ensure_items(
+                    evaluation.folder, entry, target, evaluation.split, language, data, where
+                )
+    return {lang: tables for lang, tables in found.items() if len(tables) == len(side)}

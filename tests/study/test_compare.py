@@ -1,0 +1,120 @@
+"""`compare`, through the public API and as a person types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+import adapter_stilts
+from adapter_stilts import cli
+from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.run import evaluate
+from cli_kit import Result, assert_one_line
+from evaluation_kit import LANGUAGES, write_data
+
+COMMON = ("--data", "data", "--precision", "fp32", "--draws", "300")
+
+
+@pytest.fixture
+def compare(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny: Path
+) -> Callable[..., Result]:
+    """Calls `adstilts compare` in this process."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["adstilts", "compare", *arguments, *COMMON])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def test_differences_are_those_of_the_evaluations(tiny: Path) -> None:
+    options: dict[str, Any] = {"data": "data", "precision": "fp32"}
+    found = adapter_stilts.compare("nli", "nli-lora", on="tiny-nli", draws=300, **options)
+    first, second = evaluate("tiny-nli", compositions=["nli", "nli-lora"], **options)
+    target = found.targets["tiny-nli"]
+    assert list(target.languages) == list(LANGUAGES)
+    for language in LANGUAGES:
+        scores = (first.scores[language]["accuracy"], second.scores[language]["accuracy"])
+        assert target.scores[language] == pytest.approx(scores)
+        each = target.languages[language]
+        assert each.value == pytest.approx(scores[0] - scores[1])
+        assert each.low <= each.value <= each.high
+    assert found.overall.value == pytest.approx(
+        fmean(each.value for each in target.languages.values())
+    )
+    assert found.overall.error > 0
+
+
+def test_a_table_of_eighty_columns_and_a_picture(
+    compare: Callable[..., Result], tiny: Path
+) -> None:
+    code, out, err = compare("qa", "qa-on-squad", "--on", "tiny-qa", "--out", "both.svg")
+    assert code == 0, err
+    assert max(map(len, out.splitlines()[:-2])) <= 80
+    for language in LANGUAGES:
+        assert f"\ntiny-qa {language} " in out
+    assert "tiny-qa, 4 languages" in out
+    assert "one seed each" in out
+    picture = (tiny / "both.svg").read_text(encoding="utf-8")
+    assert picture.startswith("<svg") and "tiny-qa sw: " in picture
+    again = compare("qa", "qa-on-squad", "--on", "tiny-qa")
+    assert again == (0, out, "")  # nothing is evaluated again, and the draws are the same
+
+
+def test_json_has_everything(compare: Callable[..., Result]) -> None:
+    code, out, err = compare("pos", "pos-lora", "--on", "tiny-pos", "--langs", "ko,sw", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert set(found["targets"]["tiny-pos"]["languages"]) == {"ko", "sw"}
+    assert found["difference"]["low"] <= found["difference"]["value"]
+    assert found["difference"]["noise"]["items"] > 0
+    assert found["first"] == "pos" and found["second"] == "pos-lora"
+
+
+def test_seeds_are_drawn_too(
+    compare: Callable[..., Result], tiny: Path, made_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo = tiny / "zoo"
+    shutil.copytree(made_zoo, zoo)
+    monkeypatch.setenv("ADSTILTS_ZOO", str(zoo))
+    # Two seeds of one composition: `qa`, and another module under the name of its second seed.
+    shutil.copytree(zoo / "tiny" / "qa-all", zoo / "tiny" / "qa-s1")
+    code, out, err = compare("qa-s*", "squad", "--on", "tiny-qa", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["targets"]["tiny-qa"]["seeds"] == [2, 1]
+    assert set(found["difference"]["noise"]) == {"items", "target seeds"}
+    assert found["difference"]["error"] > 0
+
+
+def test_what_cannot_be_compared_is_said(compare: Callable[..., Result], tiny: Path) -> None:
+    assert_one_line(compare("qa", "qa", "--on", "tiny-qa"), 2, "same")
+    assert_one_line(compare("qa", "squad", "--on", "tiny-qaa"), 2, "tiny-qaa", "tiny-qa")
+    assert_one_line(compare("qa", "squad", "--on", ","), 2, "--on")
+    assert_one_line(compare("qa", "squad", "--on", "tiny-qa", "--out", "a.png"), 2, "a.svg")
+    write_data(tiny / "data", "ko", labels=False)
+    code, out, err = compare("qa", "squad", "--on", "tiny-qa", "--langs", "ko,sw")
+    assert code == 3, err
+    assert "not compared: ko" in out
+    only = compare("qa", "squad", "--on", "tiny-qa", "--langs", "ko")
+    assert_one_line(only, 2, "no language")
+
+
+def test_too_few_draws_are_refused(tiny: Path) -> None:
+    with pytest.raises(UserError, match="draws"):
+        adapter_stilts.compare("qa", "squad", on="tiny-qa", data="data", draws=10)

@@ -1,0 +1,136 @@
+"""Scores of single items: they add up to the score, and stay with their predictions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import read_data
+from adapter_stilts.evaluation.files import items_path
+from adapter_stilts.evaluation.item_counts import answer_counts, chunk_counts, pair_counts
+from adapter_stilts.evaluation.items import SCHEMA, ensure_items
+from adapter_stilts.evaluation.run import evaluate
+from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.metrics import get_metric
+from adapter_stilts.study.samples import Seeds, make_sample
+from adapter_stilts.tasks.registry import get_target
+from evaluation_kit import LANGUAGES, ROWS, write_data
+
+MODULES = {"tiny-qa": "qa", "tiny-nli": "nli", "tiny-copa": "copa", "tiny-pos": "pos"}
+
+
+def run(task: str, **options: Any) -> Evaluation:
+    """One evaluation on the small data."""
+    (found,) = evaluate(
+        task, compositions=[MODULES[task]], data="data", precision="fp32", **options
+    )
+    return found
+
+
+@pytest.mark.parametrize("task", MODULES)
+def test_items_add_up_to_the_official_score(tiny: Path, task: str) -> None:
+    found = run(task)
+    for language in LANGUAGES:
+        table = pq.read_table(items_path(found.folder / found.languages[language]["file"]))
+        assert table.schema.equals(SCHEMA)
+        assert len(table) == ROWS == len(set(table.column("id").to_pylist()))
+        top, bottom = (table.column(name).to_numpy() for name in SCHEMA.names[2:])
+        score = 100 * top.sum() / bottom.sum() if bottom.sum() else 0.0
+        assert score == pytest.approx(found.scores[language][found.metric])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_chunks_of_sentences_are_those_of_all_together(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    tags = ["O", "B-PER", "I-PER", "I-ORG", "NOUN", "SCONJ", "X", "VERB"]
+    sizes = random.integers(1, 12, size=40)
+    predicted, gold = (
+        [[str(tag) for tag in random.choice(tags, size=size)] for size in sizes] for _ in range(2)
+    )
+    found = np.array(chunk_counts(predicted, gold))
+    official = get_metric("seqeval_f1").compute(predictions=predicted, references=gold)
+    assert 100 * found[:, 0].sum() / found[:, 1].sum() == pytest.approx(official["f1"])
+
+
+def test_answers_are_scored_as_their_metric_does() -> None:
+    texts, golds = ["das Haus", "der kleine Hund"], [["Haus"], ["Hund", "kleiner Hund"]]
+    for metric, options in (("squad", {}), ("mlqa", {"language": "de"})):
+        counts = answer_counts(texts, golds, metric=metric, language="de")
+        official = get_metric(metric).compute(
+            predictions=[{"id": f"{k}", "prediction_text": text} for k, text in enumerate(texts)],
+            references=[
+                {"id": f"{k}", "answers": {"text": gold, "answer_start": [0] * len(gold)}}
+                for k, gold in enumerate(golds)
+            ],
+            **options,
+        )
+        assert 50 * sum(top for top, _ in counts) == pytest.approx(official["f1"])
+
+
+def test_mined_pairs_count_at_their_source() -> None:
+    found = [("a", "1"), ("b", "9"), ("b", "2")]
+    gold = [("a", "1"), ("b", "2"), ("c", "3")]
+    assert pair_counts(found, gold, ["a", "b", "c", "d"]) == [(2, 2), (2, 3), (0, 1), (0, 0)]
+    official = get_metric("bitext_f1").compute(predictions=found, references=gold)
+    assert official["f1"] == pytest.approx(100 * 4 / 6)
+
+
+def test_items_are_made_again_of_what_is_there(tiny: Path) -> None:
+    found = run("tiny-qa", langs="ko")
+    path = items_path(found.folder / found.languages["ko"]["file"])
+    before = pq.read_table(path)
+    again = _ensure(found, "ko")
+    assert again.equals(before)
+    for content in (None, b"PAR1 and no more"):
+        path.unlink()
+        if content:
+            path.write_bytes(content)
+        assert _ensure(found, "ko").equals(before)
+        assert pq.read_table(path).equals(before)
+
+
+def _ensure(found: Evaluation, language: str) -> Any:
+    target = get_target(found.task)
+    read = read_data(target, [language], "test", "data", limit=None)
+    entry, data = found.languages[language], read.languages[language]
+    return ensure_items(found.folder, entry, target, "test", language, data, "data")
+
+
+def test_predictions_of_other_data_are_refused(tiny: Path) -> None:
+    found = run("tiny-nli", langs="ko")
+    path = found.folder / found.languages["ko"]["file"]
+    items_path(path).unlink()
+    path.write_text("entailment\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"test-ko\.tsv"):
+        _ensure(found, "ko")
+
+
+def test_data_without_labels_have_no_items(tiny: Path) -> None:
+    write_data(tiny / "data", "ko", labels=False)
+    found = run("tiny-qa", langs="ko")
+    assert not items_path(found.folder / found.languages["ko"]["file"]).exists()
+
+
+def test_questions_of_an_article_are_one_cluster(tiny: Path) -> None:
+    for language in ("en", "de"):
+        path = tiny / "data" / "tiny-qa" / f"test-{language}.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        first, second, *rest = content["data"][0]["paragraphs"]
+        # In German the two have one title; in English none of the paragraphs has any.
+        titled = [{"title": "Linz", "paragraphs": [first, second]}] if language == "de" else []
+        own = [{"paragraphs": rest if titled else [first, second, *rest]}]
+        path.write_text(json.dumps({"data": titled + own}), encoding="utf-8")
+    found = run("tiny-qa", langs="en,de")
+    tables = {lang: {Seeds(0, 0): _ensure(found, lang)} for lang in ("en", "de")}
+    assert tables["de"][Seeds(0, 0)].column("cluster").to_pylist()[:2] == ["title: Linz"] * 2
+    apart = make_sample({"a": tables}, parallel=False)
+    assert apart.drawn == {"en": ROWS, "de": ROWS - 1}
+    together = make_sample({"a": tables}, parallel=True)
+    assert set(together.drawn.values()) == {ROWS - 1}
+    assert list(together.clusters["en"]) == list(together.clusters["de"])
