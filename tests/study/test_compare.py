@@ -69,6 +69,9 @@ def test_a_table_of_eighty_columns_and_a_picture(
     for language in LANGUAGES:
         assert f"\ntiny-qa {language} " in out
     assert "tiny-qa, 4 languages" in out
+    header, *lines = (line.split() for line in out.splitlines()[2:8])
+    assert header == ["on", "A", "B", "A", "-", "B", "interval", "effect"]
+    assert lines[0][:2] == ["tiny-qa", "en"] and len(lines[0]) == 8  # "… to …", no effect
     assert "one seed each" in out
     picture = (tiny / "both.svg").read_text(encoding="utf-8")
     assert picture.startswith("<svg") and "tiny-qa sw: " in picture

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from adapter_stilts.study.compare import Comparison, TargetComparison
     from adapter_stilts.study.statistics.estimate import Estimate
 
-COLUMNS = ("", "A", "B", "A - B", "interval", "")
+COLUMNS = ("on", "A", "B", "A - B", "interval", "effect")
 
 
 def comparison_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
