@@ -143,7 +143,11 @@ def test_the_folder_says_what_is_in_it(tiny: Path) -> None:
     (session,) = record["sessions"]
     assert {"torch", "adapters", "adapter-stilts"} <= set(session["versions"])
     assert [entry["session"] for entry in entries.values()] == [0, 0]
-    assert {path.suffix for path in found.folder.rglob("*") if path.is_file()} == {".json", ".lock"}
+    assert {path.suffix for path in found.folder.rglob("*") if path.is_file()} == {
+        ".json",
+        ".lock",
+        ".parquet",
+    }
 
 
 def test_a_second_call_computes_nothing_and_loads_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import read_data
 from adapter_stilts.evaluation.files import items_path
 from adapter_stilts.evaluation.item_counts import answer_counts, chunk_counts, pair_counts
-from adapter_stilts.evaluation.items import SCHEMA, ensure_items
+from adapter_stilts.evaluation.items import SCHEMA, ensure_items, has_items
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import get_metric
@@ -115,6 +116,13 @@ def test_data_without_labels_have_no_items(tiny: Path) -> None:
     write_data(tiny / "data", "ko", labels=False)
     found = run("tiny-qa", langs="ko")
     assert not items_path(found.folder / found.languages["ko"]["file"]).exists()
+
+
+def test_metrics_that_are_no_sum_over_items_have_none(tiny: Path) -> None:
+    target = get_target("tiny-nli")
+    assert has_items(target, {"labelled": True})
+    assert not has_items(dataclasses.replace(target, metric="f1"), {"labelled": True})
+    assert not has_items(get_target("lareqa"), {"labelled": True})
 
 
 def test_questions_of_an_article_are_one_cluster(tiny: Path) -> None:

@@ -34,6 +34,8 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 
+METRICS = ("accuracy", "squad", "mlqa", "seqeval_f1", "bitext_f1")
+"""Those whose items are counted here."""
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -49,8 +51,7 @@ def has_items(target: TargetSpec, entry: Mapping[str, Any]) -> bool:
 
     Ranked candidates do not: which of them are relevant, the whole pool says.
     """
-    ranked = target.retrieval is not None and target.retrieval.search == "ranking"
-    return bool(entry["labelled"]) and not ranked
+    return bool(entry["labelled"]) and target.metric in METRICS
 
 
 def ensure_items(
@@ -133,10 +134,10 @@ def _rows(
         drawn, places = drawn_from(data.examples, entry["settings"]["limit"])
         ids = list(drawn.examples["id"][:])
         if target.retrieval.search == "nearest":
-            counts = equal_counts([int(line) for line in text.splitlines()], places.tolist())
+            counts = equal_counts([int(line) for line in _lines(text)], places.tolist())
         else:
             listed = gold_pairs(load_examples(target.gold(language), split, where), drawn)
-            pairs = [(a, b) for a, _, b in (line.partition("\t") for line in text.splitlines())]
+            pairs = [(a, b) for a, _, b in (line.partition("\t") for line in _lines(text))]
             counts = pair_counts(pairs, sorted(listed), ids)
         return _joined(ids, ids, counts)
     ids = list(examples["id"][:])
@@ -167,10 +168,14 @@ def _counts(target: TargetSpec, language: str, text: str, examples: Any) -> Coun
         blocks = text.removesuffix("\n\n").split("\n\n")
         return chunk_counts([block.split("\n") for block in blocks], examples["tags"][:])
     if target.head == "choice":
-        options = [json.loads(line)["label"] for line in text.splitlines()]
+        options = [json.loads(line)["label"] for line in _lines(text)]
         return equal_counts(options, examples["label"][:])
     names = list(target.submitted or target.labels)
-    return equal_counts(map_labels(text.splitlines(), names), examples["label"][:])
+    return equal_counts(map_labels(_lines(text), names), examples["label"][:])
+
+
+def _lines(text: str) -> list[str]:
+    return text.split("\n")[:-1]
 
 
 def map_labels(lines: Sequence[str], names: Sequence[str]) -> list[int]:
