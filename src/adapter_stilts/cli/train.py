@@ -134,8 +134,8 @@ def fuse(
     target: str | None = typer.Option(
         None, "--target", help="The target task on whose English data the fusion is learnt."
     ),
-    kind: str = typer.Option(
-        "lean", "--kind", help="full, lean, shared (lean, one for all layers) or uniform."
+    kind: str | None = typer.Option(
+        None, "--kind", help="full, lean (default), shared (lean, one for all layers) or uniform."
     ),
     fresh_head: bool = typer.Option(
         False, "--fresh-head", help="Do not start from the head of a source that suits the target."

@@ -44,7 +44,10 @@ def _options(
     ),
     data: str | None = DATA,
     recipe: str = typer.Option(
-        "default", "--recipe", help="default, top-down, demo, or a YAML file."
+        "default",
+        "--recipe",
+        help="default, top-down, demo, or a YAML file, such as the recipe.yaml beside a module; "
+        "other options win over it.",
     ),
     epochs: float | None = typer.Option(
         None, help="Passes over the training data [3, or more until --min-steps; 25 at most]."

@@ -72,7 +72,7 @@ def execute(asked: Request) -> ModuleRecord:
         if not asked.quiet:
             announce(job, schedule)
         state, seconds = _run(job, work, args, quiet=asked.quiet)
-        return finish(job, state, seconds, folder, work)
+        return finish(job, state, seconds, folder, work, asked.drawn)
 
 
 def _run(

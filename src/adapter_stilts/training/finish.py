@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,24 @@ from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json
 from adapter_stilts.training.selection import place_of_best
 from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.recipe_file import ASKED
 from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
 
 
-def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Path) -> ModuleRecord:
-    """Writes the module with its record and removes the checkpoints, in the first process."""
-    record = make_record(job, state, seconds)
+def finish(
+    job: Job,
+    state: TrainerState,
+    seconds: float,
+    folder: Path,
+    work: Path,
+    drawn: Mapping[str, int],
+) -> ModuleRecord:
+    """Writes the module with its record and removes the checkpoints, in the first process.
+
+    Args:
+        drawn: how many examples were asked for, by the name of the option, where any were.
+    """
+    record = make_record(job, state, seconds, drawn)
     if PartialState().is_main_process:
         record = save_module(job.engine, record, job.subjects[0].task.head, folder)
         discard(work)
@@ -38,7 +51,9 @@ def finish(job: Job, state: TrainerState, seconds: float, folder: Path, work: Pa
     return record
 
 
-def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
+def make_record(
+    job: Job, state: TrainerState, seconds: float, drawn: Mapping[str, int]
+) -> ModuleRecord:
     """What the module says of itself."""
     kept_step, scores = _kept(state, f"eval_{job.metric}", best=job.recipe.keep == "best")
     engine, on, mixture = job.engine, job.lesson.on, job.lesson.mixture
@@ -60,6 +75,9 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         recipe={
             **as_json(job.recipe),
             "seed": job.seed,
+            **drawn,
+            **({"fresh_head": True} if job.lesson.fresh_head else {}),
+            **_asked(job),
             **(mixture_entry(mixture) if mixture else {}),
         },
         data=_data(job),
@@ -77,6 +95,16 @@ def make_record(job: Job, state: TrainerState, seconds: float) -> ModuleRecord:
         no_answer_threshold=threshold,
         heads=heads_entry(job, scores) if mixture else {},
     )
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    """Steps and rate as they were asked for, where each stage has its own.
+
+    The recipe of one stage alone would not make the others again.
+    """
+    if not job.lesson.staged or job.asked is None:
+        return {}
+    return {ASKED: {"steps": job.asked.steps, "lr": job.asked.lr}}
 
 
 def _seconds_before(job: Job) -> float:

@@ -12,6 +12,7 @@ from adapter_stilts.modules.methods import DEFAULT_METHOD, METHODS, get_method, 
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.lesson import Lesson
+from adapter_stilts.training.naming import chosen_recipe, warn_of_other_method
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.stages import train_stages
 from adapter_stilts.training.target import source_language
@@ -28,7 +29,7 @@ def fuse(
     sources: Sequence[str] | str,
     target: str | None,
     *,
-    kind: str = "lean",
+    kind: str | None = None,
     fresh_head: bool = False,
     source_lang: str = "en",
     tags: str | Sequence[str] | None = None,
@@ -48,7 +49,8 @@ def fuse(
         target: a target task, such as `tydiqa`.
         kind: `full` (AdapterFusion's own query, key and value matrices), `lean` (low-rank query
             and key, no value), `shared` (lean, one for all layers) or `uniform` (the mean; only
-            the head is learnt). Of LoRAs, `full` is `lean`: they have no full-width fusion.
+            the head is learnt); by default that of the recipe, or `lean`. Of LoRAs, `full` is
+            `lean`: they have no full-width fusion.
         fresh_head: begin with a new head even where a source has one of the same kind and labels;
             else it is that of the first such source, by name.
         source_lang: the language of the training data.
@@ -60,20 +62,24 @@ def fuse(
         UserError: as of `train_adapter`; unknown modules, one named twice, or of different kinds
             or backbones; a target without training data.
     """
+    method = options.pop("method", None)
+    recipe = options.pop("recipe", "default")
+    chosen = chosen_recipe(recipe, {}, usual="fusion")
+    warn_of_other_method(recipe, f"fusion-{kind}" if kind in KINDS else None)
+    if kind is None:
+        kind = chosen.method.removeprefix("fusion-") if is_fusion(chosen.method) else "lean"
     if kind not in KINDS:
         raise unknown("kind of fusion", kind, KINDS)
-    on = _sources(sources, options.pop("method", None), backbone)
+    on = _sources(sources, method, backbone)
     if kind == "shared" and any(get_method(each).family == "lora" for each in on.methods.values()):
         raise UserError(NOT_SHARED)
     stages = _stages(on, target, kind, source_lang, tags, options.get("data"))
-    # Long texts fill the usual budget with too few examples.
     given = {
-        "batch_tokens": 8192,
-        "evaluations": 4,
-        **{k: v for k, v in options.items() if v is not None},
+        **{name: value for name, value in options.items() if value is not None},
+        "recipe": chosen,
+        "method": f"fusion-{kind}",
+        "backbone": place_of(backbone, on.backbone),
     }
-    given["method"] = f"fusion-{kind}"
-    given["backbone"] = place_of(backbone, on.backbone)
     return train_stages(Lesson((stages[-1],), on, fresh_head, fuses=True), stages, given)
 
 

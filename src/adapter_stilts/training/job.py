@@ -30,7 +30,10 @@ Data = Sequence[tuple[ExampleSet, ExampleSet]]
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what is learnt from what, on which trunk, and the hash of all that."""
+    """One training: what is learnt from what, on which trunk, and the hash of all that.
+
+    `asked` is the recipe before `planning.scheduled` completed it.
+    """
 
     lesson: Lesson
     recipe: Recipe
@@ -39,6 +42,7 @@ class Job:
     engine: Engine
     subjects: tuple[Subject, ...]
     text: tuple[Source, ...]
+    asked: Recipe | None = None
 
     @cached_property
     def run(self) -> str:

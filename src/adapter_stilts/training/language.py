@@ -7,7 +7,6 @@ from typing import Any
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.spec import Row, TaskSpec
 from adapter_stilts.training.lesson import Lesson
@@ -15,9 +14,6 @@ from adapter_stilts.training.naming import chosen_recipe
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.run import Trained, train_adapter
 from adapter_stilts.zoo.record import LANGUAGE
-
-BATCH_EXAMPLES = 128
-"""Lines are short: with as few as of other tasks, steps would have a few hundred tokens."""
 
 
 def train_language(
@@ -40,7 +36,7 @@ def train_language(
         language: a code of ISO 639, such as `sw`.
         text: a UTF-8 file, or a folder of `.txt` files, with a sentence or a paragraph a line.
         backbone: as for `train_adapter`.
-        recipe: as for `train_adapter`; batches have up to 128 lines whatever it says.
+        recipe: as for `train_adapter`; by default `language`.
         method: by default `invertible`.
         options: as for `train_adapter`, without `data`; limits are in lines.
 
@@ -48,10 +44,7 @@ def train_language(
         UserError: as of `train_adapter`; no such language, or no usable text.
     """
     code = check_language(language)
-    chosen = chosen_recipe(recipe, {"method": method})
-    if method is None and chosen.method == DEFAULT_METHOD:
-        chosen = chosen.replace(method=LANGUAGE_METHOD)
-    chosen = chosen.replace(batch_examples=BATCH_EXAMPLES)
+    chosen = chosen_recipe(recipe, {"method": method}, usual="language")
     path = Path(text).expanduser()
     if not path.exists():
         raise UserError(f"text file '{path}' is not there")

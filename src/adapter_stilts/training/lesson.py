@@ -40,7 +40,7 @@ class Lesson:
     of these modules'), where both are of one kind with the same labels, unless `fresh_head`.
     `start` is a module of an earlier stage, from whose weights this one goes on. `train_file`
     replaces the task's training data. With `text`, a file or folder, the task is to tell its masked
-    words.
+    words. `staged` says that it is one of several stages of one training.
     """
 
     tasks: tuple[TaskSpec, ...]
@@ -51,6 +51,7 @@ class Lesson:
     fuses: bool = False
     mixture: Mixture | None = None
     text: Path | None = None
+    staged: bool = False
 
     @property
     def usual_method(self) -> str:

@@ -56,7 +56,7 @@ def scheduled(job: Job) -> tuple[Job, Schedule]:
     schedule = make_schedule(job)
     rate = job.recipe.lr or schedule.rate
     recipe = job.recipe.replace(steps=schedule.steps, lr=rate)
-    return dataclasses.replace(job, recipe=recipe), schedule
+    return dataclasses.replace(job, recipe=recipe, asked=job.recipe), schedule
 
 
 def make_plan(job: Job) -> tuple[BatchPlan, list[int]]:

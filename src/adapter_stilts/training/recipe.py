@@ -14,7 +14,12 @@ import yaml
 
 from adapter_stilts.data.places import bad_yaml
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.methods import DEFAULT_METHOD, MethodOptions, get_method
+from adapter_stilts.modules.methods import (
+    DEFAULT_METHOD,
+    LANGUAGE_METHOD,
+    MethodOptions,
+    get_method,
+)
 
 Unfreeze = Literal["top-down", "none"]
 Keep = Literal["best", "last", "mean"]
@@ -162,16 +167,30 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "default": Recipe(),
         "top-down": Recipe(unfreeze="top-down"),
         "demo": Recipe(epochs=4, batch_tokens=2048, evaluations=4, patience=0),
+        # Long texts fill the usual budget with too few examples for a fusion.
+        "fusion": Recipe(batch_tokens=8192, evaluations=4),
+        # Lines are short: with as few as of other tasks, steps would have a few hundred tokens.
+        "language": Recipe(method=LANGUAGE_METHOD, batch_examples=128),
     }
 )
 
 
-def get_recipe(name: str) -> Recipe:
+MAX_BYTES = 64 * 1024
+"""A recipe file may come from anybody; that of a module has less than 1 KB."""
+
+
+def get_recipe(name: str, usual: str = "default") -> Recipe:
     """A named recipe, or one read from a YAML file of recipe fields (`base` names a start).
+
+    Args:
+        name: of a recipe, or of a file.
+        usual: the recipe that `default` stands for, and that a file without `base` starts from.
 
     Raises:
         UserError: no such recipe or file, a field that recipes do not have, or a wrong type.
     """
+    if name == "default":
+        return RECIPES[usual]
     if name in RECIPES:
         return RECIPES[name]
     path = Path(name)
@@ -179,15 +198,22 @@ def get_recipe(name: str) -> Recipe:
         raise unknown("recipe", name, RECIPES)
     if not path.is_file():
         raise UserError(f"recipe file {name} is not there")
+    if path.stat().st_size > MAX_BYTES:
+        raise UserError(f"recipe {name}: larger than {MAX_BYTES:,} bytes, so no recipe")
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise UserError(f"recipe {name}: aliases (`*name`) are not accepted")
+        fields = yaml.safe_load(text)
+    except RecursionError:
+        raise UserError(f"recipe {name}: nested too deeply") from None
     except yaml.YAMLError as error:
         raise bad_yaml(f"recipe {name}", error) from None
     except UnicodeDecodeError:
         raise UserError(f"recipe {name}: not valid YAML (not UTF-8 text)") from None
     if not isinstance(fields, dict):
         raise UserError(f"recipe {name}: expected lines such as `epochs: 3`")
-    base = RECIPES.get(str(fields.pop("base", "default")))
+    base = RECIPES.get(str(fields.pop("base", usual)))
     if base is None:
         raise UserError(f"recipe {name}: base must be one of {', '.join(RECIPES)}")
     return recipe_from_fields(fields, base=base, where=f"recipe {name}")

@@ -56,6 +56,12 @@ class Request:
         return {**as_json(recipe), **own}
 
     @property
+    def drawn(self) -> dict[str, int]:
+        """How many examples are drawn of each task, where a number was given."""
+        numbers = {"limit": self.limit, "dev_limit": self.dev_limit}
+        return {name: number for name, number in numbers.items() if number is not None}
+
+    @property
     def work(self) -> Path:
         """The folder of the checkpoints."""
         return unfinished(self.folder)

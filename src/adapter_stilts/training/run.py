@@ -18,7 +18,12 @@ from adapter_stilts.training.checks import (
 )
 from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.lesson import Lesson
-from adapter_stilts.training.naming import chosen_recipe, default_folder, module_name
+from adapter_stilts.training.naming import (
+    chosen_recipe,
+    default_folder,
+    module_name,
+    warn_of_other_method,
+)
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.request import Request
 from adapter_stilts.training.unfinished import check_free
@@ -94,6 +99,7 @@ def train_adapter(
         report_to=report_to,
         **changes,
     )
+    warn_of_other_method(recipe, changes.get("method"))
     name = module_name(lesson, chosen.method)
     if out:
         check_free(Path(out), resume=resume, overwrite=overwrite)

@@ -30,6 +30,7 @@ def train_stages(lesson: Lesson, stages: Sequence[TaskSpec], options: Mapping[st
     Raises:
         UserError: as of `train_adapter`.
     """
+    lesson = dataclasses.replace(lesson, staged=len(stages) > 1)
     asked = {key: value for key, value in options.items() if key not in _PLACE}
     for stage in stages:
         file = lesson.train_file if stage is stages[-1] else None

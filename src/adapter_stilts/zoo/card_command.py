@@ -9,39 +9,64 @@ from adapter_stilts.modules.composition import Call, canonical
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
+from adapter_stilts.zoo.recipe_file import RECIPE
 from adapter_stilts.zoo.record import ModuleRecord
 
 
 def reproduce_text(record: ModuleRecord) -> str:
     """The one command that makes it again, where there is one."""
     command = command_text(record)
-    return f"## Make it again\n\n```\n{command}\n```\n\n" if command else ""
+    if not command:
+        return ""
+    return (
+        f"## Make it again\n\nIn this folder, where `{RECIPE}` has all settings of the training:"
+        f"\n\n```\n{command}\n```\n\n"
+    )
 
 
-def command_text(record: ModuleRecord) -> str:
-    """That command, or an empty text."""
-    return shlex.join(_command(record))
+def command_text(record: ModuleRecord, recipe: str = RECIPE) -> str:
+    """That command, or an empty text.
+
+    Args:
+        recipe: where the module's recipe lies.
+    """
+    start = _start(record)
+    return shlex.join([*start, "--recipe", recipe, *_options(record)]) if start else ""
 
 
-def _command(record: ModuleRecord) -> list[str]:
+def _start(record: ModuleRecord) -> list[str]:
+    """The command without the settings."""
     if record.heads and not record.bases:
         start = ["adstilts", "train-multitask", "--tasks", ",".join(record.heads)]
-        return [*start, "--method", record.method, *_options(record)]
+        return [*start, *_mixture(record)]
     if record.language and not record.merged:
-        start = ["adstilts", "train-language", record.language, "--text", "TEXT"]
-        return [*start, "--method", record.method, *_options(record)]
+        return ["adstilts", "train-language", record.language, "--text", "TEXT"]
     target = _target(record.task)
     if is_fusion(record.method) and target:
         start = ["adstilts", "fuse", *record.bases, "--target", target]
         start += ["--kind", record.method.removeprefix("fusion-")]
     elif record.task in intermediate_tasks() and not record.bases:
-        start = ["adstilts", "train-adapter", record.task, "--method", record.method]
+        start = ["adstilts", "train-adapter", record.task]
     elif target:
-        start = ["adstilts", "train-target", target, "--method", record.method]
+        start = ["adstilts", "train-target", target]
         start += ["--on", below] if (below := _below(record)) else []
     else:
         return []
-    return [*start, *_options(record)]
+    if record.recipe.get("fresh_head"):
+        start += ["--fresh-head"]
+    return start
+
+
+def _mixture(record: ModuleRecord) -> list[str]:
+    """How several tasks were mixed."""
+    recipe, found = record.recipe, []
+    if recipe.get("temperature"):
+        found += ["--temperature", str(recipe["temperature"])]
+    if recipe.get("normalise_losses"):
+        found += ["--normalise-losses"]
+    if recipe.get("mlm_text"):
+        found += ["--mlm-text", "FOLDER_OF_THE_TEXT", "--mlm-share", str(recipe["mlm_share"])]
+    return found
 
 
 def _target(task: str) -> str:
@@ -62,49 +87,30 @@ def _below(record: ModuleRecord) -> str:
     return canonical(parts[0] if len(parts) == 1 else Call("stack", parts))
 
 
-_FLAGS = (
-    "epochs",
-    "steps",
-    "min_steps",
-    "lr",
-    "batch_tokens",
-    "accumulate",
-    "max_length",
-    "unfreeze",
-    "reduction_factor",
-    "rank",
-    "alpha",
-    "evaluations",
-    "keep",
-    "average_last",
-    "patience",
-    "precision",
-)
-"""The recipe's settings that the command line has options for."""
-
-
 def _options(record: ModuleRecord) -> list[str]:
-    recipe: dict[str, Any] = record.recipe
+    """What a recipe does not say."""
     # A folder is somebody's own: its name says nothing to others.
-    origin = str(record.data["train"].get("origin", "hub"))
-    data = origin if origin in ("hub", "sample") else "FOLDER_OF_THE_DATA"
+    origins = [
+        str(record.data[split].get("origin", "hub")) if split in record.data else "hub"
+        for split in ("train", "dev")
+    ]
     found = ["--backbone", record.backbone["name"]]
-    found += [] if record.language else ["--data", data]
-    for key in _FLAGS:
-        # Elsewhere 0 leaves a value to the method; patience 0 is never to stop early.
-        if recipe.get(key) not in (None, "", 0, "none") or (key == "patience" and key in recipe):
-            found += [f"--{key.replace('_', '-')}", str(recipe[key])]
+    if not record.language:
+        known = origins[1] in ("hub", "sample")
+        found += ["--data", origins[1] if known else "FOLDER_OF_THE_DATA"]
+        if origins[0] != origins[1]:
+            found += ["--train-file", "FILE_OF_THE_ROWS"]
     language = str(record.data.get("language") or "en")
     if language != "en" and not record.language:
         found += ["--source-lang", language]
     if record.data.get("tags"):
         found += ["--tags", ",".join(map(str, record.data["tags"]))]
-    if recipe.get("leave_out"):
-        found += ["--leave-out", ",".join(map(str, recipe["leave_out"]))]
-    found += _limit(record, "train", "--limit") + _limit(record, "dev", "--dev-limit")
+    for split, name in (("train", "limit"), ("dev", "dev_limit")):
+        if number := record.recipe.get(name) or _drawn(record, split):
+            found += [f"--{name.replace('_', '-')}", str(number)]
     if any(part.get("rows_bad") for part in _parts(record, "train")):
         found += ["--skip-bad-rows"]
-    return [*found, "--seed", str(recipe.get("seed", 0))]
+    return [*found, "--seed", str(record.recipe.get("seed", 0))]
 
 
 def _parts(record: ModuleRecord, split: str) -> list[dict[str, Any]]:
@@ -113,12 +119,12 @@ def _parts(record: ModuleRecord, split: str) -> list[dict[str, Any]]:
     return [part for task in tasks for part in task.get("parts", ())]
 
 
-def _limit(record: ModuleRecord, split: str, flag: str) -> list[str]:
-    """How many examples were drawn, of each task, where that is fewer than there were."""
+def _drawn(record: ModuleRecord, split: str) -> int:
+    """How many examples were drawn, of each task, where the record does not say what was asked."""
     parts = [head[split] for head in record.heads.values()] or [record.data[split]]
-    drawn = {
-        part["examples"]
+    drawn = [
+        int(part["examples"])
         for part in parts
         if sum(each.get("rows_kept", 0) for each in part.get("parts", ())) > part["examples"]
-    }
-    return [flag, str(drawn.pop())] if len(drawn) == 1 else []
+    ]
+    return max(drawn, default=0)

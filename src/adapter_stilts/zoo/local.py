@@ -22,6 +22,7 @@ from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.agreement import check_lengths, check_stored
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import same_backbone
+from adapter_stilts.zoo.recipe_file import write_recipe
 from adapter_stilts.zoo.record import ModuleRecord
 
 
@@ -41,6 +42,7 @@ def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Pa
             # Of several heads peft's format can hold none: it has the LoRA for the plain trunk.
             kind: HeadKind = "embedding" if record.heads or not record.has_head else head
             save_peft(engine, record.name, kind, work / "peft")
+        write_recipe(record, work)
         write_card(record, work, peft=peft)
         return record.write(work)
 

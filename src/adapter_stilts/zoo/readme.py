@@ -12,6 +12,7 @@ from adapter_stilts.zoo.card_parts import escaped
 from adapter_stilts.zoo.chance import chance_note
 from adapter_stilts.zoo.inventory import Entry
 from adapter_stilts.zoo.places import Found
+from adapter_stilts.zoo.recipe_file import RECIPE
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.stand_in import tasks_of
 
@@ -76,15 +77,20 @@ def _backbone(name: str, entries: list[Entry]) -> str:
     commands = "\n".join(
         f"- `{entry.found.folder.name}`: `{command}`"
         for entry in entries
-        if (command := command_text(_record(entry)))
+        if (command := command_text(_record(entry), _recipe(entry.found.folder)))
     )
     return (
         f"## On the backbone `{name}`\n\n"
         "Dev scores in percent, of the weights as they are stored here; where these are in half\n"
         "precision, the score before stands beside.\n\n"
         f"{_row(_COLUMNS)}\n{'|---' * len(_COLUMNS)}|\n{rows}\n\n"
-        f"Each of them is made again, at full precision, by one command:\n\n{commands}\n"
+        "Each of them is made again, at full precision, by one command, here in this folder:\n\n"
+        f"{commands}\n"
     )
+
+
+def _recipe(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}/{RECIPE}"
 
 
 def _row(cells: tuple[str, ...]) -> str:

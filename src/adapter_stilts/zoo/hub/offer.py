@@ -11,6 +11,7 @@ from typing import Literal
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import MAX_JSON, is_plain_path
+from adapter_stilts.zoo.recipe_file import RECIPE
 from adapter_stilts.zoo.record import RECORD
 
 MAX_FILES = 200
@@ -92,7 +93,7 @@ class Offer:
         if len(found) > MAX_FILES:
             raise UserError(f"'{self.repo}' has {len(found)} files: no module has so many")
         for name, file in found.items():
-            if PurePosixPath(name).suffix in _SMALL and file.size > MAX_JSON:
+            if PurePosixPath(name).suffix in {*_SMALL, ".yaml"} and file.size > MAX_JSON:
                 raise UserError(
                     f"'{self.repo}': {name} has {file.size:,} bytes, more than the {MAX_JSON:,} "
                     "that are read of such a file"
@@ -113,5 +114,5 @@ def max_megabytes() -> int:
 
 def _is_module_file(name: str) -> bool:
     return is_plain_path(name) and (
-        PurePosixPath(name).suffix in {*_SMALL, ".safetensors"} or name == "LICENSE"
+        PurePosixPath(name).suffix in {*_SMALL, ".safetensors"} or name in {"LICENSE", RECIPE}
     )

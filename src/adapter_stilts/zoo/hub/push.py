@@ -18,6 +18,7 @@ from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.hub.calls import patient
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.shareable import evaluations, shareable, stage
+from adapter_stilts.zoo.recipe_file import RECIPE
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
@@ -100,7 +101,7 @@ def _upload(
             revision=branch,
             commit_message=f"Upload {record.name} ({record.method}, {record.task})",
             # What an earlier module had and this one has not would be taken for a part of it.
-            delete_patterns=["*.json", "*.safetensors"],
+            delete_patterns=["*.json", "*.safetensors", RECIPE],
         ),
         writes=True,
     )

@@ -18,6 +18,7 @@ from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.hub.ids import is_hub_id
+from adapter_stilts.zoo.recipe_file import write_recipe
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve_folder
 
@@ -91,6 +92,7 @@ def stage(
         except AttributeError as error:
             raise UserError(f"{folder / name}: no configuration of a module") from error
     try:
+        write_recipe(record, work)
         write_card(record, work, peft=(work / "peft").is_dir(), repo=repo)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
