@@ -26,7 +26,7 @@ from made_modules import make_engine
 ROOT = Path(__file__).parents[1]
 ZOO = ROOT / "adapters_zoo"
 NINE = tuple(intermediate_tasks())
-FUSIONS = ("tydiqa-fusion-lean", "xnli-fusion-full", "xcopa-fusion-lean")
+FUSIONS = ("tydiqa-fusion-lean", "xnli-fusion-full")
 FOLDERS = sorted(path.parent for path in ZOO.glob("*/*/module.json"))
 
 

@@ -55,10 +55,10 @@ def test_list(run: Run, module: Path) -> None:
 
 def test_the_list_says_where_a_module_only_guesses(run: Run, module: Path) -> None:
     record = ModuleRecord.read(module)
-    assert "as chance" not in run("zoo", "list")[1]
+    assert "(chance)" not in run("zoo", "list")[1]
     dev = {**record.data["dev"], "examples": 100, "chance": {"accuracy": 60.0}}
     dataclasses.replace(record, data={**record.data, "dev": dev}).write(module)
-    assert "accuracy 61.2, as chance" in run("zoo", "list")[1]
+    assert "accuracy 61.2 (chance)" in run("zoo", "list")[1]
     (entry,) = json.loads(run("zoo", "list", "--json")[1])
     assert entry["at_chance"] == "mnli"
 

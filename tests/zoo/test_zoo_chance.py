@@ -68,7 +68,7 @@ def test_each_of_several_tasks(record: ModuleRecord) -> None:
         record, head=MULTITASK, task=MULTITASK, heads={"hellaswag": head, "cosmos-qa": good}
     )
     assert at_chance(several) == ["hellaswag"]
-    assert chance_note(several) == "1 of 2 as chance"
+    assert chance_note(several) == " (1/2 chance)"
 
 
 def test_the_card_says_so_and_shows_how_the_score_rose(

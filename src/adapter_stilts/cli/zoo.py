@@ -62,7 +62,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         record.task,
         record.method,
         record.backbone.get("name", ""),
-        ", ".join(filter(None, (score, chance_note(record)))),
+        score + chance_note(record),
         size,
         entry.where,
     )

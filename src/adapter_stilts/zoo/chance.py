@@ -47,11 +47,11 @@ def _is_at_chance(record: ModuleRecord) -> bool:
 
 
 def chance_note(record: ModuleRecord) -> str:
-    """A few words for a list where a score is no better than a guess; else an empty text."""
+    """What follows a score in a list where it is no better than a guess; else an empty text."""
     found = at_chance(record)
     if not found:
         return ""
-    return f"{len(found)} of {len(record.heads)} as chance" if record.heads else "as chance"
+    return f" ({len(found)}/{len(record.heads)} chance)" if record.heads else " (chance)"
 
 
 def chance_text(record: ModuleRecord) -> str:

@@ -82,7 +82,8 @@ def _backbone(name: str, entries: list[Entry]) -> str:
     return (
         f"## On the backbone `{name}`\n\n"
         "Dev scores in percent, of the weights as they are stored here; where these are in half\n"
-        "precision, the score before stands beside.\n\n"
+        "precision, the score before stands beside. `(chance)`: within two standard errors of the\n"
+        "most frequent answer; such a module is not expected to be of use.\n\n"
         f"{_row(_COLUMNS)}\n{'|---' * len(_COLUMNS)}|\n{rows}\n\n"
         "Each of them is made again, at full precision, by one command, here in this folder:\n\n"
         f"{commands}\n"
@@ -105,7 +106,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         f"[{folder.name}]({folder.parent.name}/{folder.name}/README.md)",
         f"{len(record.heads)} tasks" if record.heads else tasks_of(record)[0].title,
         record.method,
-        ", ".join(filter(None, (_score(record.scores), chance_note(record)))),
+        _score(record.scores) + chance_note(record),
         _score(record.full_precision) if halved else "stored so",
         f"{train['examples']:,} {record.data.get('language') or 'en'}",
         f"{dev['examples']:,}",
