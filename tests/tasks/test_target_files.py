@@ -381,9 +381,7 @@ def test_treebanks() -> None:
     found = {}
     for language in (*target.languages, *target.others):
         try:
-            found[language] = load_examples(
-                target.at(language), "test", f"{DATA}/ud-treebanks-v2.5"
-            )
+            found[language] = load_examples(target.at(language), "test", folder)
         except UserError:
             continue
     assert set(found) == {"de", "en", "es", "fr", "th", "tr", "yo", "zh"}
