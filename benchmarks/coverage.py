@@ -301,6 +301,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         f"(a share of {times:,} has a standard error of "
         f"{100 * math.sqrt(0.95 * 0.05 / times):.1f}).",
         "",
+        *_outside(rows),
         "The simulated answers are known to come from arms that differ by so many points, in "
         "languages that agree on which items are hard. *Items only* is what an interval of the "
         "same data would hold that draws the items anew and takes the seeds, the languages and "
@@ -326,6 +327,18 @@ def page(rows: list[dict[str, Any]]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _outside(rows: list[dict[str, Any]]) -> list[str]:
+    """Which comparisons are not within 92 to 97 %, and what that means."""
+    said = []
+    for title, some in (
+        ("Too narrow (below 92 %)", [row for row in rows if row["coverage"] < 92]),
+        ("Wider than they need be (above 97 %)", [row for row in rows if row["coverage"] > 97]),
+    ):
+        named = "; ".join(f"{row['what'].rstrip('.')}, {row['coverage']} %" for row in some)
+        said += [f"{title}: {named}.", ""] if some else []
+    return said
 
 
 def main() -> None:
