@@ -10,7 +10,7 @@ import typer
 
 from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.results import Progress, show_evaluations, show_suite
-from adapter_stilts.cli.training_options import DATA, TAGS
+from adapter_stilts.cli.training_options import DATA, TAGS, TASK, one_task
 from adapter_stilts.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def evaluate(
     task: str | None = typer.Argument(
         None, help="A target task, such as tydiqa; `adstilts tasks` lists them."
     ),
+    task_file: str | None = TASK,
     compositions: list[str] = typer.Option(
         [],
         "--with",
@@ -100,6 +101,7 @@ def evaluate(
         "overwrite": overwrite,
     }
     options = {key: value for key, value in options.items() if value is not None}
+    task = one_task(task, task_file) if task_file else task
     _check_asked(task, compositions, langs, suite, with_map)
     found: list[Evaluation] | SuiteEvaluation
     try:

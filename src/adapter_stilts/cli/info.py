@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from adapter_stilts.cli.show import print_table
 from adapter_stilts.cli.training_options import DATA
+
+if TYPE_CHECKING:
+    from adapter_stilts.tasks.target_spec import TargetSpec
 
 
 def register(app: typer.Typer) -> None:
@@ -29,10 +32,14 @@ def tasks(
     """
     from adapter_stilts.data.load import check_where
     from adapter_stilts.tasks.registry import find_either
+    from adapter_stilts.tasks.target_spec import TargetSpec
 
     check_where(data)
-    only = find_either(task).name if task else ""
-    listed = [row for row in _rows(data) if only in ("", row["name"])]
+    found = find_either(task) if task else None
+    only = found.name if found else ""
+    own = [found] if isinstance(found, TargetSpec) and found.identity else []
+    listed = list(_targets(data, own)) if own else list(_rows(data))
+    listed = [row for row in listed if only in ("", row["name"])]
     if as_json:
         typer.echo(json.dumps(listed, ensure_ascii=False, indent=1, allow_nan=False))
     elif only:
@@ -104,11 +111,11 @@ def _intermediate(data: str | None) -> Iterator[dict[str, Any]]:
         }
 
 
-def _targets(data: str | None) -> Iterator[dict[str, Any]]:
+def _targets(data: str | None, own: Sequence[TargetSpec] = ()) -> Iterator[dict[str, Any]]:
     from adapter_stilts.data import target_status
     from adapter_stilts.tasks.registry import target_tasks
 
-    for task in target_tasks().values():
+    for task in own or target_tasks().values():
         status = target_status(task, data)
         yield {
             "name": task.name,

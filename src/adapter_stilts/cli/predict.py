@@ -59,6 +59,7 @@ def predict(
     The text may be in any language that the backbone reads.
     """
     from adapter_stilts.tasks.languages import check_language, cut_words
+    from adapter_stilts.tasks.registry import get_target, is_task_file
     from adapter_stilts.zoo.inputs import kept, read_input
     from adapter_stilts.zoo.load import find, kind_of, load
     from adapter_stilts.zoo.stream import STDIN, STDIN_NAME, answers, opened
@@ -83,6 +84,8 @@ def predict(
     if row and file is not None:
         raise UserError(f"--file has the inputs: leave out --{next(iter(row)).replace('_', '-')}")
     with opened(file) if file else nullcontext() as lines:
+        if task and is_task_file(task):
+            task = get_target(task).name
         found = find(module, task=task, backbone=backbone)
         kind = kind_of(found.record)
         if file and lines:

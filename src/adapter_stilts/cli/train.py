@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from adapter_stilts.cli.evaluation_options import BACKBONE
-from adapter_stilts.cli.training_options import TAGS, training_options
+from adapter_stilts.cli.training_options import TAGS, TASK, one_task, training_options
 from adapter_stilts.errors import UserError
 
 _BACKBONES = "embedded (needs no Hub), xlm-roberta-large, xlm-roberta-base, a Hub id, or a folder."
@@ -26,17 +26,18 @@ def register(app: typer.Typer) -> None:
 
 
 def train_adapter(
-    task: str = typer.Argument(
-        ...,
+    task: str | None = typer.Argument(
+        None,
         help="anli-plus, mnli, qqp, squad, squad-v2, hellaswag, ccg, cosmos-qa or commonsense-qa.",
     ),
+    task_file: str | None = TASK,
     backbone: str = typer.Option("xlm-roberta-large", "--backbone", help=_BACKBONES),
     **options: Any,
 ) -> Any:
     """Train one module for one task on a frozen backbone."""
     from adapter_stilts.training import run
 
-    return run.train_adapter(task, backbone=backbone, **options)
+    return run.train_adapter(one_task(task, task_file), backbone=backbone, **options)
 
 
 def train_multitask(
@@ -71,7 +72,10 @@ def train_multitask(
 
 
 def train_target(
-    task: str = typer.Argument(..., help="A target task, such as tydiqa; `adstilts tasks` lists."),
+    task: str | None = typer.Argument(
+        None, help="A target task, such as tydiqa; `adstilts tasks` lists."
+    ),
+    task_file: str | None = TASK,
     on: str = typer.Option(
         "none",
         "--on",
@@ -95,7 +99,7 @@ def train_target(
     from adapter_stilts.training import target
 
     return target.train_target(
-        task,
+        one_task(task, task_file),
         on=on,
         fresh_head=fresh_head,
         source_lang=source_lang,

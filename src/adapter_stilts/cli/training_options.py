@@ -28,6 +28,24 @@ DATA = typer.Option(
 )
 
 
+TASK = typer.Option(
+    None, "--task", metavar="FILE", help="In place of a name, a task file of your own (YAML)."
+)
+
+
+def one_task(named: str | None, file: str | None) -> str:
+    """The task that is named, or that has a file.
+
+    Raises:
+        UserError: neither or both are given.
+    """
+    if named and file:
+        raise UserError(f"'{named}' and --task {file}: name one task")
+    if not (named or file):
+        raise UserError("no task is named: `adstilts tasks` lists them, --task takes a task file")
+    return str(named or file)
+
+
 TAGS = typer.Option(
     None,
     "--tags",

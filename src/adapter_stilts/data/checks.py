@@ -77,7 +77,8 @@ def _check_choice(task: TaskSpec, example: ChoiceExample) -> None:
 
 def _check_span(task: TaskSpec, example: SpanExample) -> None:
     context = example["context"]
-    if not example["id"] or not example["question"] or not context:
+    named = example["id"] or task.identity  # a user's own rows are numbered
+    if not named or not example["question"] or not context:
         raise ValueError("the id, the question or the context is empty")
     if len(example["answers"]) != len(example["answer_starts"]):
         raise ValueError("as many answers as answer_starts were expected")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class FilePart:
             "columns": dict(self.layout.columns),
             **({"header": list(self.layout.header)} if self.layout.header else {}),
             **({"only": list(self.layout.only)} if self.layout.only[0] else {}),
+            **({"reading": asdict(self.layout.reading)} if self.layout.reading else {}),
             "sha256": digests,
         }
 
@@ -59,7 +60,9 @@ class FilePart:
         some = False
         for path in self.files:
             here = False
-            for place, row in read_rows(path, self.layout.format, self.layout.header):
+            for place, row in read_rows(
+                path, self.layout.format, self.layout.header, self.layout.reading
+            ):
                 if self._is_wanted(row):
                     here = some = True
                     yield str(path), place, row
@@ -95,11 +98,15 @@ def find_parts(task: TaskSpec, split: Split, folder: Path) -> list[FilePart]:
     Raises:
         UserError: the folder is not there, or has not the files of a source.
     """
-    check_folder(folder)
+    if any(not source.root for source in task.sources):
+        check_folder(folder)
     sources = [source for source in task.sources if source.has(split)]
     if not sources:
         raise UserError(f"{task.name} has no {split} data")
-    return [_find_source(task, source, split, folder) for source in sources]
+    return [
+        _find_source(task, source, split, Path(source.root) if source.root else folder)
+        for source in sources
+    ]
 
 
 def _find_source(task: TaskSpec, source: Source, split: Split, folder: Path) -> FilePart:
@@ -163,7 +170,7 @@ def _match(root: Path, layout: FileData, split: Split) -> tuple[Path, ...]:
     matches = [
         # By their names first: XTREME joins treebanks so, whatever their folders are called.
         sorted(
-            (path for path in root.glob(glob) if path.is_file()),
+            (path for path in _glob(root, glob) if path.is_file()),
             key=lambda path: (path.name, path),
         )
         for glob in layout.paths[split]
@@ -172,12 +179,22 @@ def _match(root: Path, layout: FileData, split: Split) -> tuple[Path, ...]:
     return tuple(path for match in matches for path in match) if complete else ()
 
 
+def _glob(root: Path, glob: str) -> Iterator[Path]:
+    """The files of a glob, which in a user's own task file may be a whole path."""
+    path = Path(glob).expanduser()
+    if not path.is_absolute():
+        return root.glob(glob)
+    return Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+
+
 def _missing(task: TaskSpec, source: Source, split: Split, folder: Path) -> str:
     wanted = dict.fromkeys(
         ", ".join(layout.paths[split]) for layout in source.files if split in layout.paths
     )
     names = " or ".join(list(wanted)[:3])
     hint = f" ({source.obtain})" if source.obtain else ""
+    if source.root:
+        return f"no {split} data of {task.name} in '{folder}': its task file names {names}"
     if folder == samples_folder():
         return (
             f"no {split} data of {task.name} among the bundled samples: use --data hub, or "

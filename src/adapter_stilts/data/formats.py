@@ -8,10 +8,13 @@ file, the place and what was expected there.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from adapter_stilts.data.ccg_formats import auto_rows, pipe_rows
+from adapter_stilts.data.column_formats import column_rows, parquet_rows
 from adapter_stilts.data.json_values import load_json
 from adapter_stilts.data.places import Place, bad
 from adapter_stilts.data.retrieval_formats import line_rows, mention_rows
@@ -19,14 +22,14 @@ from adapter_stilts.data.squad_formats import sentence_rows, squad_rows
 from adapter_stilts.data.tagging_formats import conll_rows, conllu_rows
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.rows import shown
-from adapter_stilts.tasks.spec import FileFormat, Row
+from adapter_stilts.tasks.spec import FileFormat, Reading, Row
 
 Lines = Iterable[tuple[int, str]]
 BOM = b"\xef\xbb\xbf"
 
 
 def read_rows(
-    path: Path, form: FileFormat, header: Sequence[str] = ()
+    path: Path, form: FileFormat, header: Sequence[str] = (), reading: Reading | None = None
 ) -> Iterator[tuple[Place, Row]]:
     """The rows of a file in one of the formats; `header` names columns that a TSV does not.
 
@@ -38,6 +41,12 @@ def read_rows(
             yield from _read_tsv(path, header)
         elif form == "csv":
             yield from _read_csv(path)
+        elif form == "table":
+            yield from _read_table(path, reading or Reading(","))
+        elif form == "columns":
+            yield from column_rows(path, read_lines(path), reading or Reading())
+        elif form == "parquet":
+            yield from parquet_rows(path)
         else:
             yield from _OF_LINES[form](path, read_lines(path))
     except OSError as error:
@@ -45,6 +54,8 @@ def read_rows(
 
 
 def _decode(path: Path, number: int, line: bytes) -> str:
+    if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise bad(path, number, "UTF-16: save the file as UTF-8 (iconv -f UTF-16 -t UTF-8)")
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -96,15 +107,61 @@ def _too_many(path: Path, place: Place, cells: list[str], header: Sequence[str])
 
 
 def _read_csv(path: Path) -> Iterator[tuple[Place, Row]]:
-    reader = csv.reader((line for _, line in read_lines(path)), strict=True)
+    return _read_table(path, Reading(","))
+
+
+def _cells(path: Path, reading: Reading) -> Any:
+    """The csv module's reader of the file."""
+    return csv.reader(
+        (_whole(path, number, line) for number, line in read_lines(path)),
+        delimiter=reading.delimiter or ",",
+        quotechar=reading.quote or None,
+        quoting=csv.QUOTE_MINIMAL if reading.quote else csv.QUOTE_NONE,
+        strict=True,
+    )
+
+
+def _whole(path: Path, number: int, line: str) -> str:
+    if "\0" in line:
+        raise bad(path, number, "a NUL character: is it UTF-16? save the file as UTF-8")
+    return line
+
+
+def _one_column(path: Path, number: int, name: str, delimiter: str) -> UserError | None:
+    """What is wrong where a header has one column with another delimiter in its name."""
+    other = next((each for each in "\t;,|" if each in name and each != delimiter), None)
+    if other is None:
+        return None
+    shown_as = {"\t": "a tab"}.get(other, f"'{other}'")
+    return bad(
+        path,
+        number,
+        f"the header {shown(name)} is one column: is the delimiter {shown_as}? In a task file: "
+        f"delimiter: {json.dumps(other)}",
+    )
+
+
+def _numbered(count: int) -> list[str]:
+    """The names of columns that have none."""
+    return [str(number) for number in range(1, count + 1)]
+
+
+def _read_table(path: Path, reading: Reading) -> Iterator[tuple[Place, Row]]:
+    """Cells as the csv module reads them: one row may go over several lines."""
+    reader, delimiter = _cells(path, reading), reading.delimiter or ","
     header: list[str] = []
     start = 1
     try:
         for cells in reader:
             start, here = reader.line_num + 1, start
-            if not header:
-                header = _header(path, here, cells)
-            elif cells:
+            if not header and cells:
+                if len(cells) == 1 and (wrong := _one_column(path, here, cells[0], delimiter)):
+                    raise wrong
+                if reading.header:
+                    header = _header(path, here, cells)
+                    continue
+                header = _numbered(len(cells))
+            if cells:
                 if len(cells) != len(header):
                     raise _too_many(path, here, cells, header)
                 yield here, dict(zip(header, cells, strict=True))

@@ -22,6 +22,7 @@ from adapter_stilts.data.folders import (
 from adapter_stilts.data.hub import hub_parts
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import Split, TaskSpec
+from adapter_stilts.tasks.target_spec import TargetSpec
 
 if TYPE_CHECKING:
     import datasets
@@ -80,7 +81,7 @@ def load_examples(
         raise UserError(f"limit {limit}: at least one example is needed")
     if seed < 0:
         raise UserError(f"seed {seed}: a seed is not negative")
-    origin = str(file) if file else resolve_where(where)
+    origin = str(file) if file else origin_of(task, where)
     parts = [given_part(task, file)] if file else find_all(task, split, origin)
     read_from = read_from_of(task, split, parts)
     written = cache.ensure_examples(
@@ -124,6 +125,12 @@ def resolve_where(where: str | None) -> str:
     return where or os.environ.get("ADSTILTS_DATA") or "hub"
 
 
+def origin_of(task: TaskSpec | TargetSpec, where: str | None) -> str:
+    """The same for one task: a user's own is read from where its task file says."""
+    own = next((source.root or "hub" for source in task.sources if task.identity), None)
+    return own or resolve_where(where)
+
+
 def check_where(where: str | None) -> None:
     """Refuses a folder of data that is not there, for commands that would find nothing in it.
 
@@ -141,6 +148,7 @@ def find_all(task: TaskSpec, split: Split, origin: str) -> Sequence[Part]:
     Raises:
         UserError: the data of a source is not there.
     """
+    origin = origin_of(task, origin)
     if origin == "hub":
         return hub_parts(task, split)
     return find_parts(
@@ -159,9 +167,10 @@ def read_from_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
                 raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
         else:
             identities.append(part.identity())
+    own = {"identity": task.identity} if task.identity else {}
     spec = [task.name, split, task.head, list(task.labels), task.choices, task.unanswerable]
     # The records of modules name this hash: it is computed as it has been from the first one on.
-    return cache.digest({"version": 1, "task": spec, "parts": identities})[:32]
+    return cache.digest({"version": 1, "task": spec, "parts": identities, **own})[:32]
 
 
 def examples_key(task: TaskSpec, read_from: str, *, skip_bad: bool = False) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapter_stilts.data.cache import digest
 from adapter_stilts.data.labelled import has_labels
-from adapter_stilts.data.load import ExampleSet, find_all, load_examples, resolve_where
+from adapter_stilts.data.load import ExampleSet, find_all, load_examples, origin_of
 from adapter_stilts.errors import UserError, suggest, unknown
 from adapter_stilts.evaluation.agreement import Side, check_agreement
 from adapter_stilts.evaluation.sides import data_sets
@@ -62,7 +62,7 @@ def _chosen(
         return _lacking(target, spelling, split, where) is None
 
     # What the Hub has one only learns when asking for it.
-    on_hub = resolve_where(where) == "hub"
+    on_hub = origin_of(target, where) == "hub"
     language = choose_language(code, known, None if on_hub else has_files)
     if language in known and language not in (code, check_language(code, known)):
         logger.warning("%s: there is no data in %s, so %s is taken", target.name, code, language)
@@ -71,7 +71,7 @@ def _chosen(
 
 def other_languages(target: TargetSpec, split: Split, where: str | None) -> list[str]:
     """Languages that no suite lists, and that a folder has files of."""
-    origin = resolve_where(where)
+    origin = origin_of(target, where)
     if origin in ("hub", "sample"):
         return []
     found = set()
@@ -87,6 +87,7 @@ def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
     """What stands in the names of files where a language's code does."""
     for source in target.sources:
         globs = [glob for layout in source.files for glob in layout.paths.get(split, ())]
+        folder = Path(source.root) if source.root else folder
         for root in (*(folder / name for name in source.folders), folder):
             for glob in (glob for glob in globs if "{lang}" in glob):
                 written = re.escape(glob.split("/")[-1] if "{lang}" in glob.split("/")[-1] else "")
@@ -155,7 +156,7 @@ def read_data(
             read.languages[language] = _read_language(target, language, split, where, limit)
         except UserError as error:
             # Of what the Hub lacks one only learns when asking for it.
-            if resolve_where(where) != "hub" or not read.languages:
+            if origin_of(target, where) != "hub" or not read.languages:
                 raise
             read.missing[language] = str(error)
     if not read.languages:
@@ -196,7 +197,7 @@ def _sets(
 def _lacking(target: TargetSpec, language: str, split: Split, where: str | None) -> str | None:
     try:
         for task, each in _sets(target, language, split, where):
-            find_all(task, each, resolve_where(where))
+            find_all(task, each, origin_of(target, where))
     except UserError as error:
         return str(error)
     return None

@@ -19,6 +19,7 @@ from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.zoo.choice import distinct_modules, is_of, place_of, same_backbone
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.inputs import ALIASES, FIELDS, OPTIONAL
+from adapter_stilts.zoo.known_task import is_own, task_of
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.places import Found, found_modules
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
@@ -68,7 +69,7 @@ class Offer:
             "takes": list(OPTIONAL.get(record.head, ())),
             "aliases": {field: list(names) for field, names in other.items()},
             "choices": self.choices,
-            "languages": list(_languages(record.task)),
+            "languages": list(_languages(record)),
             "scores": record.scores,
             "parameters": record.parameters,
             "licence": licence_of(record),
@@ -94,8 +95,11 @@ def _shown(offer: Offer) -> dict[str, Any]:
     return about
 
 
-def _languages(task: str) -> tuple[str, ...]:
+def _languages(record: ModuleRecord) -> tuple[str, ...]:
     """The languages that the module's target is evaluated in; none for an intermediate task."""
+    if is_own(record):
+        return task_of(record).languages
+    task = record.task
     target = target_tasks().get(task.partition(".")[0])
     return target.languages if target else ()
 

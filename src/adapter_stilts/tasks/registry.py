@@ -6,13 +6,17 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+
+if TYPE_CHECKING:
+    from adapter_stilts.own.build import OwnTask
 
 
 def _declared(package: ModuleType) -> Iterator[Any]:
@@ -57,12 +61,28 @@ def _find(kind: str, name: str, tasks: Mapping[str, Any]) -> Any:
     return task
 
 
+def is_task_file(name: str) -> bool:
+    """Whether a task is named by a file of the user's own."""
+    return name.lower().endswith((".yaml", ".yml"))
+
+
+def built_in(name: str) -> str:
+    """The name of the package's task that is called so, however spelt; else an empty text."""
+    task = _named(name, {**target_tasks(), **_trained()})
+    return task.name if task else ""
+
+
 def get_task(name: str) -> TaskSpec:
     """The intermediate task of that name or alias; spelling of dashes and case is free.
+
+    A user's own task is named by its task file. Give this what the user wrote, never what a
+    module says: it reads the file.
 
     Raises:
         UserError: no task has that name; near names are suggested. Or it is a target.
     """
+    if is_task_file(name):
+        return _own(name).task
     if target := _named(name, target_tasks()):
         raise UserError(
             f"{target.name} is a target task, not an intermediate one: "
@@ -73,12 +93,20 @@ def get_task(name: str) -> TaskSpec:
     return task
 
 
+def _own(name: str) -> OwnTask:
+    from adapter_stilts.own.build import load_task_file  # which reads data
+
+    return load_task_file(Path(name))
+
+
 def get_target(name: str) -> TargetSpec:
-    """The target task of that name or alias.
+    """The target task of that name or alias, or of a task file, as for `get_task`.
 
     Raises:
         UserError: no target has that name; near names are suggested. Or it is an intermediate task.
     """
+    if is_task_file(name):
+        return _own(name).target
     if task := _named(name, intermediate_tasks()):
         raise UserError(
             f"{task.name} is an intermediate task, not a target: "
@@ -103,13 +131,21 @@ def _like(task: TaskSpec) -> str:
 
 
 def find_either(name: str) -> TaskSpec | TargetSpec:
-    """The task of that name, of either kind.
+    """The task of that name, of either kind; of a task file what is evaluated.
 
     Raises:
         UserError: none has it; near names are suggested.
     """
+    if is_task_file(name):
+        return get_target(name)
     found: TaskSpec | TargetSpec = _find("task", name, {**intermediate_tasks(), **target_tasks()})
     return found
+
+
+def is_built_in(task: TaskSpec) -> bool:
+    """Whether a task is the package's own, or one made of it, such as a target in one language."""
+    known = _trained().get(task.name)
+    return known is not None and (known.head, known.metric) == (task.head, task.metric)
 
 
 def get_trained(name: str) -> TaskSpec:

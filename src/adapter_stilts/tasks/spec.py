@@ -22,6 +22,9 @@ FileFormat = Literal[
     "lines",
     "xquad-r",
     "mentions",
+    "table",
+    "parquet",
+    "columns",
 ]
 
 UNLABELLED = -1
@@ -122,6 +125,20 @@ class HubData:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a table, or a file with a word a line, is written.
+
+    `delimiter` stands between cells; empty is white space, or tabs where a line has one. `quote`
+    is put around cells; empty where quotes mean nothing. Without a `header` columns are called by
+    their numbers, from 1.
+    """
+
+    delimiter: str = ""
+    quote: str = '"'
+    header: bool = True
+
+
+@dataclass(frozen=True)
 class FileData:
     """One way the official release lies in a folder.
 
@@ -131,7 +148,8 @@ class FileData:
     renames the file's columns to the names that `to_example` expects (the Hub's). `header` names
     the columns of a TSV file that has no first line for that. `only` is a column and a prefix, as
     in `HubSplit`, for one file of all languages; a dot leads into an object. Data that stands in
-    for the task's own has a `title`, a `licence` and a `citation` of its own.
+    for the task's own has a `title`, a `licence` and a `citation` of its own. `reading` is for the
+    formats `table` and `columns`.
     """
 
     format: FileFormat
@@ -143,6 +161,7 @@ class FileData:
     title: str = ""
     licence: str = ""
     citation: str = ""
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +170,7 @@ class Source:
 
     `folders` are the names its folder goes by inside a folder of data sets; the user may also
     point at the data set's folder itself. `obtain` says how to get data that is not on the Hub.
+    `root` is the folder of a user's own task file, whose files lie beside it.
     """
 
     name: str
@@ -158,6 +178,7 @@ class Source:
     hub: HubData | None = None
     folders: tuple[str, ...] = ()
     obtain: str = ""
+    root: str = ""
 
     def __post_init__(self) -> None:
         if not self.folders:
@@ -186,7 +207,8 @@ class TaskSpec:
 
     A target task in one language is such a declaration too: `language` says which, and with
     `unlabelled` its examples may lack their label (-1), tags or answers (none), as published
-    test sets do.
+    test sets do. `identity` is a hash of the content of a user's own task, empty for the tasks of
+    the package; `languages` are those that such a task is evaluated in.
     """
 
     name: str
@@ -209,3 +231,5 @@ class TaskSpec:
     published: Mapping[str, float | str] = field(default_factory=dict)
     language: str = "en"
     unlabelled: bool = False
+    identity: str = ""
+    languages: tuple[str, ...] = ()

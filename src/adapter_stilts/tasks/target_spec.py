@@ -61,7 +61,9 @@ class TargetSpec:
     `submission` is the folder of its prediction files in XTREME's format, if not its name, and
     `submitted` what its labels are called in them, if not `labels`; `near` is the intermediate
     task most like it. `repeated_ids` are as in `TaskSpec`. With `parallel`, test examples of one
-    id are translations of each other, in whatever languages.
+    id are translations of each other, in whatever languages. `identity` is
+    that of `TaskSpec`, `own_languages` are the languages of a user's own task, which no benchmark
+    lists.
     """
 
     name: str
@@ -90,12 +92,14 @@ class TargetSpec:
     max_length: int = 256
     aliases: tuple[str, ...] = ()
     published: Mapping[str, float | str] = field(default_factory=dict)
+    identity: str = ""
+    own_languages: tuple[str, ...] = ()
 
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages of all suites, English first, then as the papers list them."""
         listed = dict.fromkeys(lang for languages in self.suites.values() for lang in languages)
-        return tuple(sorted(listed, key=lambda lang: lang != "en"))
+        return self.own_languages or tuple(sorted(listed, key=lambda lang: lang != "en"))
 
     def at(self, language: str) -> TaskSpec:
         """The task in one language, to be evaluated on its `dev` or `test`.
@@ -182,6 +186,7 @@ class TargetSpec:
             max_length=self.max_length,
             language=language,
             unlabelled=True,
+            identity=self.identity,
         )
 
     def _filled(self, sources: tuple[Source, ...], language: str) -> tuple[Source, ...]:

@@ -11,6 +11,7 @@ from adapter_stilts.training.job import Job
 from adapter_stilts.training.lesson import Mixture
 from adapter_stilts.training.planning import source_shares
 from adapter_stilts.zoo.chance import majority
+from adapter_stilts.zoo.known_task import spec_entry
 
 THRESHOLD = "best_f1_threshold"
 """The dev score that is no score, but where a module of unanswerable questions had best say no."""
@@ -55,6 +56,7 @@ def heads_entry(job: Job, scores: dict[str, float]) -> dict[str, dict[str, Any]]
             "no_answer_threshold": threshold,
             "parameters": head_size(job, subject.head),
             "share": round(float(share), 4),
+            "spec": spec_entry(subject.task),
             "train": data_entry(subject.train),
             "dev": dev_entry(subject.dev, subject.metric),
         }

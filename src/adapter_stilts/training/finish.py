@@ -24,6 +24,7 @@ from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json
 from adapter_stilts.training.selection import place_of_best
+from adapter_stilts.zoo.known_task import spec_entry
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.recipe_file import ASKED
 from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
@@ -94,6 +95,7 @@ def make_record(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         no_answer_threshold=threshold,
         heads=heads_entry(job, scores) if mixture else {},
+        spec={} if mixture or job.lesson.text else spec_entry(job.subjects[0].task),
     )
 
 

@@ -78,5 +78,6 @@ class Lesson:
             "start": ModuleRecord.read(self.start).run if self.start else "",
             "tasks": [task.name for task in self.tasks] if self.mixture else [],
             "mixture": self.mixture.decides() if self.mixture else {},
+            "own": [task.identity for task in self.tasks if task.identity],
         }
         return {"task": self.name, **{key: value for key, value in below.items() if value}}

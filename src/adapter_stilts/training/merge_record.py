@@ -15,8 +15,10 @@ from adapter_stilts.modules.merge_terms import MERGES, full_weights
 from adapter_stilts.modules.methods import get_method
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.merge_search import Searched
+from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolved import Leaf, Resolved
+from adapter_stilts.zoo.stand_in import licence_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,12 @@ def _about(merge_: Call, resolved: Resolved, head: Leaf | None) -> dict[str, Any
         **({"lora": merge_.terms.lora} if lora else {}),
         **({"seed": merge_.terms.seed} if method.chance else {}),
         "sources": {
-            name: {"run": leaf.record.run, "path": str(leaf.folder), "task": leaf.record.task}
+            name: {
+                "run": leaf.record.run,
+                "path": str(leaf.folder),
+                "task": leaf.record.task,
+                **({"licence": licence_of(leaf.record)} if is_own(leaf.record) else {}),
+            }
             for name, leaf in resolved.leaves.items()
         },
         **({"head": _head(head.record)} if head else {}),

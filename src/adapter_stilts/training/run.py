@@ -9,6 +9,7 @@ from typing import Any
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.checks import (
     check_data,
     check_method,
@@ -40,7 +41,7 @@ class Trained:
 
 
 def train_adapter(
-    task: str | Lesson,
+    task: str | TaskSpec | Lesson,
     *,
     backbone: str = DEFAULT_BACKBONE,
     data: str | None = None,
@@ -60,7 +61,8 @@ def train_adapter(
     """Trains one module for one task on a frozen backbone and writes it to disk.
 
     Args:
-        task: name of an intermediate task, such as `squad` (or what `train_target`, `fuse`,
+        task: name of an intermediate task, such as `squad`, the path of a task file, or a spec of
+            one's own (or what `train_target`, `fuse`,
             `train_multitask` and `train_language` make of theirs).
         backbone: `embedded`, a local folder, or a Hub id.
         data: `hub`, `sample`, or a folder with official files; None: `ADSTILTS_DATA` or the Hub.
@@ -88,7 +90,8 @@ def train_adapter(
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    lesson = Lesson((get_task(task),)) if isinstance(task, str) else task
+    task = get_task(task) if isinstance(task, str) else task
+    lesson = Lesson((task,)) if isinstance(task, TaskSpec) else task
     chosen = checked_recipe(
         lesson,
         data=data,

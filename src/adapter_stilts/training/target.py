@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
-from adapter_stilts.data.load import find_all, resolve_where
+from adapter_stilts.data.load import find_all, origin_of
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.tasks.language_codes import choose_language
@@ -75,7 +75,9 @@ def source_language(target: TargetSpec, written: str, data: str | None) -> str:
     Raises:
         UserError: there is no such language.
     """
-    where = resolve_where(data)
+    if target.identity and written == "en":  # the default is the language of its training data
+        written = target.train_languages[0]
+    where = origin_of(target, data)
 
     def has_files(code: str) -> bool:
         with suppress(UserError):

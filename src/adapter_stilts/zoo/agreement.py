@@ -14,8 +14,8 @@ from adapter_stilts.modules.heads import FOLDER
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import CONFIG, FILES, HEAD_CONFIG, HEAD_FILES, WEIGHTS, read_head
 from adapter_stilts.safety import brief, read_json
-from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 
@@ -113,7 +113,7 @@ def _check_head(record: ModuleRecord, folder: Path, place: Path) -> None:
     count = record.data.get("labels")
     if named and labels and isinstance(count, int) and count != len(labels):
         raise UserError(f"{path}: 'data.labels' is {count}, but the head has {len(labels)} labels")
-    task = _known(record.task)
+    task = _known(record)
     if task is None:
         return
     if kind != task.head:
@@ -130,7 +130,7 @@ def _check_head(record: ModuleRecord, folder: Path, place: Path) -> None:
         )
 
 
-def _known(task: str) -> TaskSpec | None:
+def _known(record: ModuleRecord) -> TaskSpec | None:
     with suppress(UserError):
-        return get_trained(task)
+        return task_of(record)
     return None

@@ -9,6 +9,7 @@ from adapter_stilts.modules.composition import Call, canonical
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
+from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.recipe_file import RECIPE
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -41,12 +42,13 @@ def _start(record: ModuleRecord) -> list[str]:
         return [*start, *_mixture(record)]
     if record.language and not record.merged:
         return ["adstilts", "train-language", record.language, "--text", "TEXT"]
-    target = _target(record.task)
+    own = f"{record.task}.yaml" if is_own(record) else ""
+    target = own or _target(record.task)
     if is_fusion(record.method) and target:
         start = ["adstilts", "fuse", *record.bases, "--target", target]
         start += ["--kind", record.method.removeprefix("fusion-")]
-    elif record.task in intermediate_tasks() and not record.bases:
-        start = ["adstilts", "train-adapter", record.task]
+    elif (own or record.task in intermediate_tasks()) and not record.bases:
+        start = ["adstilts", "train-adapter", own or record.task]
     elif target:
         start = ["adstilts", "train-target", target]
         start += ["--on", below] if (below := _below(record)) else []
@@ -95,7 +97,7 @@ def _options(record: ModuleRecord) -> list[str]:
         for split in ("train", "dev")
     ]
     found = ["--backbone", record.backbone["name"]]
-    if not record.language:
+    if not record.language and not is_own(record):
         known = origins[1] in ("hub", "sample")
         found += ["--data", origins[1] if known else "FOLDER_OF_THE_DATA"]
         if origins[0] != origins[1]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import zoo_dir
-from adapter_stilts.tasks.registry import get_target, get_task
+from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
 from adapter_stilts.zoo.choice import choose
 from adapter_stilts.zoo.foreign_folder import adopt_folder, is_foreign
 from adapter_stilts.zoo.hub.ids import is_hub_id
@@ -57,6 +57,8 @@ def find_module(name: str, backbone: str | None = None) -> Path:
 
 def _way_to_have(name: str) -> str:
     """The command that trains a task's module; for other names, the one that shows what is here."""
+    if is_task_file(name):  # never read: a composition may be a module's, not the user's
+        return "a composition names modules, not task files; `adstilts zoo list` shows them"
     for command, get in (("train-adapter", get_task), ("train-target", get_target)):
         with contextlib.suppress(UserError):
             return f"train it with `adstilts {command} {get(name).name}`"

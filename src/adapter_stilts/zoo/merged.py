@@ -147,6 +147,7 @@ def merged_record(merge: Call, records: Mapping[str, ModuleRecord]) -> ModuleRec
         scores={},
         no_answer_threshold=None,
         heads={},
+        spec={},
         files={},
         bases={},
     )

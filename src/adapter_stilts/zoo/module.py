@@ -17,9 +17,9 @@ from adapter_stilts.inference.predictions import Predictions, predict_features, 
 from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.native import head_choices, head_labels
-from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import ChoiceExample, Example, HeadKind, TaskSpec
 from adapter_stilts.zoo.composed import Composed
+from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.load import kind_of
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.rows import Inputs, columns_of, told
@@ -42,7 +42,7 @@ class Module:
     @property
     def task(self) -> TaskSpec:
         """The task it was trained on."""
-        return get_trained(self.record.task)
+        return task_of(self.record)
 
     @property
     def kind(self) -> HeadKind:

@@ -31,6 +31,7 @@ from adapter_stilts.zoo.record_fields import (
     Name,
     Recipe,
     Scores,
+    Spec,
     texts_in,
 )
 
@@ -70,6 +71,8 @@ class ModuleRecord:
         full_precision: of a module that is stored in half precision, its dev scores in percent
             before; `scores` are then those of what is stored.
         learning_curve: the dev score that counts at every evaluation, with its `step`.
+        spec: what it is to know of its task where that is unknown (`known_task.spec_entry`); of a
+            module of several tasks, `heads` has each one's.
         origin: where it was pulled from: `hub`, the repository, and `revision`, the commit.
     """
 
@@ -101,6 +104,7 @@ class ModuleRecord:
     origin: Lines = field(default_factory=dict)
     planned_steps: Count = 0
     learning_curve: Curve = field(default_factory=list)
+    spec: Spec = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -165,6 +169,7 @@ class ModuleRecord:
             full_precision={},
             no_answer_threshold=about["no_answer_threshold"],
             heads={},
+            spec=about.get("spec", {}),
         )
 
     def suited(self, head: str, labels: Sequence[str] = ()) -> str | None:

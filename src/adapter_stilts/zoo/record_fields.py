@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, Field, with_config
+from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from adapter_stilts.safety import is_name
+from adapter_stilts.metrics import metric_names
+from adapter_stilts.safety import brief, is_name
 from adapter_stilts.schema import OPEN, Count, Like, Line, Lines, one_of
 from adapter_stilts.tasks.spec import SHORTEST
 
@@ -39,6 +40,12 @@ def _distinct(labels: list[str]) -> list[str]:
     return labels
 
 
+def _metric(name: str) -> str:
+    if name not in metric_names():
+        raise ValueError(f"'{brief(name)}' is no metric of this version")
+    return name
+
+
 Scores = dict[Line, float]
 Curve = list[dict[Line, float]]
 
@@ -52,6 +59,22 @@ class _Recipe(TypedDict):
 
 
 @with_config(OPEN)
+class _Spec(TypedDict):
+    title: Line
+    metric: Annotated[str, AfterValidator(_metric)]
+    licence: Line
+    citation: Line
+    labels: Annotated[list[Line], AfterValidator(_distinct)]
+    choices: Annotated[int, Field(ge=0, le=1 << 20)]
+    max_length: Annotated[int, Field(ge=SHORTEST, le=1 << 20)]
+    unanswerable: bool
+    language: Line
+    evaluated: list[Line]
+    datasets: Lines
+    identity: Line
+
+
+@with_config(OPEN)
 class _Head(TypedDict):
     head: Annotated[str, one_of(KINDS)]
     labels: Annotated[list[Line], AfterValidator(_distinct)]
@@ -62,12 +85,14 @@ class _Head(TypedDict):
     train: dict[str, Any]
     dev: dict[str, Any]
     no_answer_threshold: float | None
+    spec: NotRequired[_Spec]
 
 
 @with_config(OPEN)
 class _Source(TypedDict):
     run: Line
     task: Line
+    licence: NotRequired[Line]
 
 
 @with_config(OPEN)
@@ -78,9 +103,18 @@ class _Merged(TypedDict):
     weights: NotRequired[dict[Line, float]]
 
 
+_SPEC = TypeAdapter(_Spec)
+
+
+def _spec(given: dict[str, Any]) -> dict[str, Any]:
+    """Nothing in records of earlier versions, and of modules of no task."""
+    return dict(_SPEC.validate_python(given)) if given else {}
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Kind = Annotated[str, one_of((*KINDS, MULTITASK, NO_HEAD))]
 Recipe = Annotated[dict[str, Any], Like(_Recipe)]
+Spec = Annotated[dict[str, Any], AfterValidator(_spec)]
 Heads = dict[Annotated[str, AfterValidator(_task)], Annotated[dict[str, Any], Like(_Head)]]
 Bases = dict[Line, Lines]
 Merged = Annotated[dict[str, Any], Like(_Merged)]

@@ -23,6 +23,7 @@ from adapter_stilts.modules.heads import FOLDER, head_name
 from adapter_stilts.modules.native import choices_in
 from adapter_stilts.paths import pulled_dir
 from adapter_stilts.tasks.registry import get_trained
+from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.merged import merged_record
 from adapter_stilts.zoo.names import called
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
@@ -108,7 +109,11 @@ class Resolved:
         Raises:
             UserError: no such task, or the topmost module has no head for it.
         """
-        if task is None or (name := get_trained(task).name) == self.record.task:
+        if task is None or task == self.record.task:
+            return self
+        # A user's own task is known by its module alone.
+        name = task if task in self.record.heads or is_own(self.record) else get_trained(task).name
+        if name == self.record.task:
             return self
         self.record.at(name)
         return dataclasses.replace(self, task=name)

@@ -13,6 +13,7 @@ from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.modules.heads import head_name
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.verify import TOLERANCE, Check
@@ -109,7 +110,7 @@ def _task(module: Module) -> TaskSpec:
         for stage in target.trained_in(language)
         if stage.name == module.record.task
     )
-    task = next(stages, module.task)
+    task = module.task if is_own(module.record) else next(stages, module.task)
     own = module.record.data.get("tags")  # a set of the user's own
     return dataclasses.replace(task, tags=tuple(map(str, own))) if isinstance(own, list) else task
 
@@ -119,6 +120,8 @@ def _dev_examples(module: Module, data: str | None) -> ExampleSet | None:
 
     Records of earlier versions name what the examples were read from.
     """
+    if is_own(module.record):
+        raise UserError("its task is a user's own, whose data its task file alone names")
     recorded = module.record.data.get("dev")
     if not isinstance(recorded, dict):
         return None

@@ -12,8 +12,10 @@ from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.zoo.choice import is_of
 from adapter_stilts.zoo.fitting import checked
+from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.names import usual_folder, without_seed
 from adapter_stilts.zoo.places import readable
+from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved import Leaf, Resolved
 
@@ -76,7 +78,7 @@ def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
     moved = bool(backbone) and Path(str(backbone)).expanduser().is_dir()
     fitting = set()
     for place, record in readable():
-        if record.task not in intermediate_tasks() or record.bases or place.place == "hub":
+        if not _is_intermediate(record) or record.bases or place.place == "hub":
             continue
         own = bool(backbone) and is_of(place, str(backbone))
         if backbone and not (own or moved):
@@ -108,6 +110,10 @@ def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
             f"{zoo_dir()}; there {'is ' + there if there else 'are none'} (--method chooses)"
         )
     return tuple(folders)
+
+
+def _is_intermediate(record: ModuleRecord) -> bool:
+    return is_own(record) or record.task in intermediate_tasks()
 
 
 def _rank(leaf: Leaf) -> tuple[bool, int, bool, str]:

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import PurePath
+from typing import Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import FileData, TaskSpec
+from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.record import ModuleRecord
 
 
@@ -43,12 +45,29 @@ def licence_of(record: ModuleRecord) -> str:
 def _learnt(record: ModuleRecord) -> list[TaskSpec]:
     if not record.merged:
         return tasks_of(record)
-    sources = record.merged["sources"].values()
-    return [get_trained(task) for task in dict.fromkeys(each["task"] for each in sources)]
+    sources = {each["task"]: each for each in record.merged["sources"].values()}
+    return [_source_task(name, about) for name, about in sources.items()]
+
+
+def _source_task(name: str, about: dict[str, Any]) -> TaskSpec:
+    """As much of a source's task as a licence takes; of one that is the user's own as recorded."""
+    if not about.get("licence"):
+        return get_trained(name)
+    return TaskSpec(
+        name=name,
+        title=name,
+        head="classification",
+        metric="accuracy",
+        sources=(),
+        to_example=lambda row: None,
+        licence=str(about["licence"]),
+        citation="",
+        sizes={},
+    )
 
 
 def _task_of(record: ModuleRecord) -> TaskSpec:
-    task = get_trained(record.task)
+    task = task_of(record)
     read = set(_files(record))
     for source in task.sources:
         for layout in source.files:

@@ -1,0 +1,108 @@
+"""A module of a user's own task: trained by its file, used where there is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter_stilts import load, train_adapter
+from adapter_stilts.errors import UserError
+from adapter_stilts.serving.shelf import stock
+from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.zoo.record import ModuleRecord
+from cli_kit import Result
+
+Run = Callable[..., Result]
+FEW = ("--steps", "2", "--evaluations", "1")
+
+
+def trained(run: Run, own: Path, backbone: Path) -> None:
+    given = ["--task", str(own / "reviews.yaml"), "--backbone", str(backbone), *FEW]
+    code, out, err = run("train-adapter", *given)
+    assert code == 0, err
+    assert "reviews: dev accuracy" in out
+
+
+def test_module_is_used_where_its_task_file_is_not(
+    run: Run, own: Path, tiny_xlmr: Path, zoo: Path, tmp_path: Path
+) -> None:
+    trained(run, own, tiny_xlmr)
+    spec = ModuleRecord.read(zoo / tiny_xlmr.name / "reviews").spec
+    assert (spec["labels"], spec["metric"], spec["licence"]) == (["bad", "good"], "accuracy", "CC0")
+    shutil.move(own, tmp_path / "hidden")  # as on another machine
+    code, out, err = run("predict", "--with", "reviews", "--text-a", "Lovely bread.", "--json")
+    assert code == 0, err
+    assert set(json.loads(out)["labels"]) == {"good", "bad"}
+    code, out, err = run("zoo", "verify", "reviews", "--scores")
+    assert code == 0, err
+    code, out, err = run("zoo", "list")
+    assert code == 0 and "reviews" in out, err
+    code, out, err = run("zoo", "show", "reviews")
+    assert code == 0 and "bad" in out, err
+    code, out, err = run("zoo", "export", "reviews", "--out", str(tmp_path / "out"))
+    assert code == 0, err
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "Reviews of restaurants" in card and "license_name: cc0" in card
+    assert "adstilts train-adapter reviews.yaml" in card
+    given = ["train-target", "xnli", "--on", "reviews", "--data", "sample", "--limit", "8"]
+    code, out, err = run(*given, "--dev-limit", "8", *FEW)
+    assert code == 0, err
+    shelf = stock(["reviews"], backbone=None, zoo=True, most=5, precision="fp32")
+    assert shelf.about["reviews"]["languages"] == ["en", "de"]
+    assert shelf.about["reviews"]["licence"] == "CC0"
+
+
+def test_task_file_is_a_target_too(run: Run, own: Path, tiny_xlmr: Path, tmp_path: Path) -> None:
+    trained(run, own, tiny_xlmr)
+    task = str(own / "reviews.yaml")
+    given = ["evaluate", "--task", task, "--with", "reviews", "--out", str(tmp_path / "p")]
+    code, out, err = run(*given, "--json")
+    assert code == 0, err
+    (found,) = json.loads(out)
+    assert set(found["languages"]) == {"en", "de"}
+    code, out, err = run("train-target", "--task", task, "--on", "reviews", *FEW)
+    assert code == 0 and "reviews" in out, err
+    code, out, err = run("tasks", task)
+    assert code == 0 and "CC0" in out, err
+
+
+def test_spec_from_python_needs_no_name(own: Path, tiny_xlmr: Path, zoo: Path) -> None:
+    spec = get_task(str(own / "reviews.yaml"))
+    made = train_adapter(
+        spec, backbone=str(tiny_xlmr), steps=2, evaluations=1, out=zoo / "mine", quiet=True
+    )
+    assert set(load(made.path).classify("Lovely bread.")) == {"good", "bad"}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"labels": "bad"}, "spec.labels"),
+        ({"metric": "os.system"}, "spec"),
+        ({"max_length": 10**12}, "spec"),
+        ({"title": "two\nlines"}, "printable"),
+        ({"labels": ["good", "ugly"]}, "label2id"),
+    ],
+)
+def test_altered_record_is_refused(
+    run: Run, own: Path, tiny_xlmr: Path, zoo: Path, change: dict[str, Any], named: str
+) -> None:
+    trained(run, own, tiny_xlmr)
+    path = zoo / tiny_xlmr.name / "reviews" / "module.json"
+    record = json.loads(path.read_text("utf-8"))
+    record["spec"] |= change
+    path.write_text(json.dumps(record), "utf-8")
+    code, _, err = run("predict", "--with", "reviews", "--text-a", "Lovely bread.")
+    assert code == 2, err
+    assert named.split(".")[0] in err
+
+
+def test_composition_reads_no_task_file(own: Path, zoo: Path) -> None:
+    (own / "reviews.yaml").write_text("name: [", "utf-8")
+    with pytest.raises(UserError, match="composition"):
+        load(str(own / "reviews.yaml"))
