@@ -65,7 +65,9 @@ def test_task_file_is_a_target_too(run: Run, own: Path, tiny_xlmr: Path, tmp_pat
     assert code == 0, err
     (found,) = json.loads(out)
     assert set(found["languages"]) == {"en", "de"}
-    code, out, err = run("train-target", "--task", task, "--on", "reviews", *FEW)
+    code, out, err = run(
+        "train-target", "--task", task, "--backbone", str(tiny_xlmr), "--overwrite", *FEW
+    )
     assert code == 0 and "reviews" in out, err
     code, out, err = run("tasks", task)
     assert code == 0 and "CC0" in out, err
