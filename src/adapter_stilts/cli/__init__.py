@@ -20,6 +20,7 @@ from adapter_stilts.cli import (
     merge,
     predict,
     serve,
+    task,
     train,
     zoo,
 )
@@ -38,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 info.register(app)
+task.register(app)
 train.register(app)
 merge.register(app)
 predict.register(app)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from adapter_stilts.cli.evaluation_options import BACKBONE
 from adapter_stilts.cli.training_options import TAGS, TASK, one_task, training_options
 from adapter_stilts.errors import UserError
+
+if TYPE_CHECKING:
+    from adapter_stilts.tasks.spec import TaskSpec
 
 _BACKBONES = "embedded (needs no Hub), xlm-roberta-large, xlm-roberta-base, a Hub id, or a folder."
 
@@ -31,13 +34,39 @@ def train_adapter(
         help="anli-plus, mnli, qqp, squad, squad-v2, hellaswag, ccg, cosmos-qa or commonsense-qa.",
     ),
     task_file: str | None = TASK,
+    head: str | None = typer.Option(
+        None,
+        "--head",
+        help="In place of a task, with --train-file and --dev-file: what your own rows are for, "
+        "classification, choice, span, tagging or embedding.",
+    ),
+    train_file: Path | None = typer.Option(None, "--train-file", help="Your rows to learn from."),
+    dev_file: Path | None = typer.Option(None, "--dev-file", help="Your rows to score on."),
+    test_file: Path | None = typer.Option(None, "--test-file", help="Your rows to evaluate on."),
     backbone: str = typer.Option("xlm-roberta-large", "--backbone", help=_BACKBONES),
     **options: Any,
 ) -> Any:
     """Train one module for one task on a frozen backbone."""
     from adapter_stilts.training import run
 
+    files = {"train": train_file, "dev": dev_file, "test": test_file}
+    given = {split: path for split, path in files.items() if path}
+    if head or given:
+        made = _own_rows(task or task_file, head, given)
+        return run.train_adapter(made, backbone=backbone, **options)
     return run.train_adapter(one_task(task, task_file), backbone=backbone, **options)
+
+
+def _own_rows(task: str | None, head: str | None, files: dict[str, Path]) -> TaskSpec:
+    """The task that a user's own files make up."""
+    if task or not head or not {"train", "dev"} <= files.keys():
+        raise UserError(
+            "your own rows take --head, --train-file and --dev-file together, and no task: "
+            "`adstilts task new` writes a task file for what these cannot say"
+        )
+    from adapter_stilts.own.new import task_of_files
+
+    return task_of_files(head, files).task
 
 
 def train_multitask(

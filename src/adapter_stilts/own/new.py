@@ -1,0 +1,276 @@
+"""A task file written from data: the columns, labels and lengths that were found."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adapter_stilts.data.formats import read_lines, read_rows
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.own.build import SUFFIXES, OwnTask, build_task
+from adapter_stilts.own.model import MOST_LABELS, OPTIONAL, REQUIRED, parse_task
+from adapter_stilts.own.rows import RowReader
+from adapter_stilts.tasks.spec import Reading
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "text": (
+        "text",
+        "text_a",
+        "sentence",
+        "sentence1",
+        "premise",
+        "question1",
+        "review",
+        "content",
+    ),
+    "text_b": ("text_b", "sentence2", "hypothesis", "question2"),
+    "label": ("label", "labels", "class", "category", "target", "gold_label", "answer", "verdict"),
+    "prompt": ("prompt", "context", "ctx", "premise", "stem"),
+    "options": ("options", "choices", "endings"),
+    "question": ("question", "query"),
+    "context": ("context", "passage", "paragraph", "document"),
+    "answer": ("answer", "answers", "answer_text"),
+    "start": ("start", "answer_start", "answer_starts"),
+    "words": ("words", "tokens"),
+    "tags": ("tags", "ner_tags", "upos", "pos_tags", "labels"),
+    "query": ("query", "question", "anchor"),
+    "id": ("id", "uid", "guid"),
+}
+"""What the columns are called in data sets that are around; text and query have others too."""
+_OPTION = re.compile(r"(option|choice|ending|answer|sol)[_-]?([a-z]|\d+)")
+_LOOKED_AT = 1000
+_DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class FoundData:
+    """What a file of data holds: `keys` are the task file's lines that it takes to read it."""
+
+    form: str
+    columns: tuple[str, ...]
+    parts: dict[str, Any]
+    keys: dict[str, Any]
+    rows: int
+    labels: Counter[str] = field(default_factory=Counter)
+    words: tuple[int, int] = (0, 0)
+
+
+def look_at(path: Path, head: str) -> FoundData:
+    """Looks at a file of data: its format, the columns of a head's parts, labels, lengths.
+
+    Raises:
+        UserError: it cannot be read, or has no column for what the head needs.
+    """
+    if head not in REQUIRED:
+        raise unknown("kind of head", head, REQUIRED)
+    if not path.is_file():
+        raise UserError(f"data file '{path}' is not there")
+    form = SUFFIXES.get(path.suffix.lower(), "")
+    if form == "tsv" and head == "tagging":
+        form = "conll"
+    if not form or (form == "conll" and head != "tagging"):
+        known = ", ".join(sorted(each for each in SUFFIXES if each != ".txt"))
+        raise UserError(f"data file '{path}': its ending says no format: {known} do")
+    reading, keys = _reading(path, form)
+    formats: Mapping[str, Any] = {"csv": "table", "tsv": "table", "conll": "columns"}
+    rows = (row for _, row in read_rows(path, formats.get(form, form), (), reading))
+    first = list(islice(rows, _LOOKED_AT))
+    if not first:
+        raise UserError(f"{path}: the file has no rows")
+    names = tuple(name for name in first[0] if name != "lines")
+    parts = _parts(path, form, head, names, first)
+    return _counted(form, head, names, parts, keys, _chain(first, rows))
+
+
+def _chain(first: Sequence[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    yield from first
+    yield from rest
+
+
+def _reading(path: Path, form: str) -> tuple[Reading | None, dict[str, Any]]:
+    """How a table is written, and the keys that say so where it is not the usual way."""
+    if form == "conll":
+        return Reading("", "", False), {}
+    if form not in ("csv", "tsv"):
+        return None, {}
+    usual = "," if form == "csv" else "\t"
+    lines = [line for _, line in islice(read_lines(path), 20)]
+    delimiter = usual
+    if usual not in lines[0]:
+        delimiter = max(_DELIMITERS, key=lambda each: (lines[0].count(each), each == usual))
+    quoted = any(
+        cell.startswith('"') and cell.endswith('"') and len(cell) > 1
+        for line in lines
+        for cell in line.rstrip("\r\n").split(delimiter)
+    )
+    quote = '"' if form == "csv" or quoted else ""
+    keys: dict[str, Any] = {} if delimiter == usual else {"delimiter": delimiter}
+    keys |= {"quote": '"'} if form == "tsv" and quoted else {}
+    return Reading(delimiter, quote, _has_header(lines, delimiter, quote)), keys
+
+
+def _has_header(lines: Sequence[str], delimiter: str, quote: str) -> bool:
+    """Without a header, the first line has long texts, as the others have."""
+    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    cells = next(csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting))  # type: ignore[arg-type,unused-ignore]
+    return all(cell.strip() and len(cell.split()) <= 4 for cell in cells) and len(
+        set(cells)
+    ) == len(cells)
+
+
+def _parts(
+    path: Path, form: str, head: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The column of every part of an example."""
+    if form == "conll":
+        if len(names) < 2:
+            raise UserError(f"{path}: one column, so its words have no tags")
+        return {"words": 1, "tags": len(names)}
+    if form == "conllu":
+        return {"words": "tokens", "tags": "tags"}
+    if form == "squad":
+        return {"question": "question", "context": "context", "answer": "answers", "id": "id"}
+    if all(name.isdigit() for name in names):
+        return _numbered(path, head, names)
+    lowered = {name.lower(): name for name in names}
+    found: dict[str, Any] = {}
+    for part in (*REQUIRED[head], *OPTIONAL[head]):
+        known = [lowered[each] for each in NAMES.get(part, (part,)) if each in lowered]
+        if free := [name for name in known if name not in found.values()]:
+            found[part] = free[0]
+    if head == "choice" and "options" not in found:
+        options = [name for name in names if _OPTION.fullmatch(name.lower())]
+        found |= {"options": options} if len(options) > 1 else {}
+    if head == "classification" and "label" not in found:
+        found |= _fewest(names, found, rows)
+    if head == "classification" and "text" not in found:
+        found |= _longest(names, found, rows)
+    for part in REQUIRED[head]:
+        if part not in found:
+            there = ", ".join(names)
+            raise UserError(
+                f"{path}: no column looks like the '{part}' of a {head} head (there are {there}): "
+                f"write a task file that says 'columns: {{{part}: …}}'"
+            )
+    return {part: found[part] for part in (*REQUIRED[head], *OPTIONAL[head]) if part in found}
+
+
+def _numbered(path: Path, head: str, names: Sequence[str]) -> dict[str, Any]:
+    if head == "classification" and len(names) in (2, 3):
+        between = {"text_b": 2} if len(names) == 3 else {}
+        return {"text": 1, "label": len(names), **between}
+    raise UserError(
+        f"{path}: line 1 is no header of column names, so the columns' numbers are to be written: "
+        f"a task file with 'header: false' and 'columns: {{{REQUIRED[head][0]}: 1, …}}'"
+    )
+
+
+def _fewest(names: Sequence[str], found: Mapping[str, Any], rows: Sequence[Any]) -> dict[str, str]:
+    """The column with the fewest different values, where these come again and again."""
+    counts = {
+        name: len({str(row.get(name)) for row in rows})
+        for name in names
+        if name not in found.values()
+    }
+    counts = {name: count for name, count in counts.items() if 1 < count <= max(2, len(rows) // 2)}
+    return {"label": min(counts, key=lambda name: counts[name])} if counts else {}
+
+
+def _longest(names: Sequence[str], found: Mapping[str, Any], rows: Sequence[Any]) -> dict[str, str]:
+    free = [name for name in names if name not in found.values()]
+    size = {name: sum(len(str(row.get(name) or "")) for row in rows) for name in free}
+    return {"text": max(free, key=lambda name: size[name])} if free else {}
+
+
+def _counted(
+    form: str,
+    head: str,
+    names: tuple[str, ...],
+    parts: dict[str, Any],
+    keys: dict[str, Any],
+    rows: Iterator[Mapping[str, Any]],
+) -> FoundData:
+    columns = {
+        part: tuple(column) if isinstance(column, list) else column
+        for part, column in parts.items()
+    }
+    reader = RowReader(head, columns)
+    labels: Counter[str] = Counter()
+    lengths: list[int] = []
+    text = columns.get("text", columns.get("context", columns.get("words", columns.get("prompt"))))
+    count = 0
+    for row in rows:
+        count += 1
+        if len(labels) <= MOST_LABELS:
+            labels.update(reader.label_names(row))
+        value = row[names[text - 1]] if isinstance(text, int) else row.get(text)
+        lengths.append(len(value if isinstance(value, list) else str(value or "").split()))
+    lengths.sort()
+    words = (lengths[len(lengths) // 2], lengths[-1])
+    keys = {**keys, **({"header": False} if form in ("csv", "tsv") and names[0] == "1" else {})}
+    return FoundData(form, names, parts, keys, count, labels, words)
+
+
+def task_text(
+    head: str, files: Mapping[str, Path], found: FoundData, *, name: str, folder: Path
+) -> str:
+    """A task file for the files, to be read in that folder, with what was found as remarks."""
+    content: dict[str, Any] = {
+        "name": name,
+        "head": head,
+        "files": {split: _relative(path, folder) for split, path in files.items()},
+        **found.keys,
+        "columns": found.parts,
+    }
+    if head == "choice" and isinstance(found.parts["options"], str):
+        content["labels"] = sorted(found.labels, key=lambda each: (len(each), each))
+    elif head in ("classification", "tagging"):
+        content["labels"] = "from the data"
+    written = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    shown = ", ".join(f"{label} {count:,}" for label, count in found.labels.most_common(20))
+    remarks = [
+        f"{found.rows:,} rows with the columns {', '.join(found.columns)}",
+        f"words a text: {found.words[0]:,} in the middle, {found.words[1]:,} at most",
+        *([f"labels: {shown}"] if shown else []),
+    ]
+    lines = "".join(f"# {' '.join(each.split())[:300]}\n" for each in remarks)
+    return f"{lines}{written}licence: unknown  # of the data; the module's card names it\n"
+
+
+def _relative(path: Path, folder: Path) -> str:
+    whole = path.expanduser().resolve()
+    inside = whole.is_relative_to(folder.resolve())
+    return str(whole.relative_to(folder.resolve()) if inside else whole)
+
+
+def usual_name(path: Path) -> str:
+    """What a task of a file is called, if nothing else: after it, or after its folder."""
+    stem = re.sub(r"(^|[-_.])(train|dev|test|valid|validation)($|[-_.])", "-", path.stem.lower())
+    for text in (stem, path.expanduser().resolve().parent.name.lower()):
+        if slug := re.sub(r"[^a-z0-9]+", "-", text).strip("-"):
+            return slug
+    return "my-task"
+
+
+def task_of_files(head: str, files: Mapping[str, Path], name: str = "") -> OwnTask:
+    """The task that files of rows make up, without a task file.
+
+    Raises:
+        UserError: as of `look_at`.
+    """
+    found = look_at(files["train"], head)
+    for path in files.values():
+        if not path.is_file():
+            raise UserError(f"data file '{path}' is not there")
+    place = files["train"].expanduser().resolve()
+    chosen = name or usual_name(place)
+    text = task_text(head, files, found, name=chosen, folder=place.parent)
+    return build_task(place, *parse_task(place, text))

@@ -1,0 +1,77 @@
+"""A task file from data, a look at it, and the shortest way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.own.build import load_task_file
+from adapter_stilts.own.new import look_at, task_of_files, usual_name
+from cli_kit import Result
+
+Run = Callable[..., Result]
+BODY = "O nice\tyes\nbad and long\tno\nfine as it is\tyes\nso so\tno\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "data"),
+    [
+        ("classification", "a.csv", "review,verdict\nso good,y\nso bad,n\nso fine,y\nso dry,n\n"),
+        ("classification", "a.csv", "sentence1;sentence2;label\na;b;1\nc;d;0\n"),
+        ("classification", "a.tsv", "text\tlabel\n" + BODY),
+        ("tagging", "a.conll", "Anna NNP B-PER\nruns VBZ O\n\nUlm NNP B-LOC\n"),
+        ("choice", "a.csv", "prompt,option_a,option_b,label\nWhy?,so,no,1\nHow?,so,no,0\n"),
+        ("span", "a.jsonl", '{"question": "Who?", "context": "Anna runs.", "answer": "Anna"}\n'),
+        ("embedding", "a.csv", "query,text\nWho runs?,Anna runs.\n"),
+    ],
+)
+def test_new_file_reads_its_data_and_is_shown(
+    run: Run, tmp_path: Path, tiny_xlmr: Path, head: str, name: str, data: str
+) -> None:
+    (tmp_path / name).write_text(data, "utf-8")
+    out = tmp_path / "mine.yaml"
+    given = ["task", "new", "--head", head, "--data", str(tmp_path / name), "--name", "mine"]
+    code, printed, err = run(*given, "--dev-file", str(tmp_path / name), "--out", str(out))
+    assert code == 0, err
+    assert "rows with the columns" in printed
+    assert load_task_file(out).task.head == head
+    code, printed, err = run("task", "check", str(out), "--backbone", str(tiny_xlmr))
+    assert code == 0, err
+    assert "example 1" in printed and "pieces: <s>" in printed
+    code, _, err = run(*given, "--out", str(out))
+    assert code == 2 and "--overwrite" in err
+
+
+def test_what_is_cut_is_said(run: Run, tmp_path: Path, tiny_xlmr: Path) -> None:
+    rows = "".join(f"{'many words ' * 20},{label}\n" for label in "ab")
+    (tmp_path / "a.csv").write_text("text,label\n" + rows, "utf-8")
+    (tmp_path / "a.yaml").write_text(
+        "name: mine\nhead: classification\nfiles: {train: a.csv, dev: a.csv}\nmax_length: 16\n"
+    )
+    code, out, err = run("task", "check", str(tmp_path / "a.yaml"), "--backbone", str(tiny_xlmr))
+    assert code == 0, err
+    assert "16 pieces" in out and "are cut" in out
+
+
+def test_shortest_way(run: Run, own: Path, tiny_xlmr: Path, zoo: Path) -> None:
+    given = ["train-adapter", "--head", "classification", "--backbone", str(tiny_xlmr)]
+    files = ["--train-file", str(own / "train.csv"), "--dev-file", str(own / "dev.csv")]
+    code, _, err = run(*given, *files, "--steps", "2", "--evaluations", "1")
+    assert code == 0, err
+    assert (zoo / tiny_xlmr.name / "own" / "module.json").is_file()
+    code, _, err = run(*given, "--train-file", str(own / "train.csv"))
+    assert code == 2 and "--dev-file" in err
+
+
+def test_names_and_missing_columns(own: Path, tmp_path: Path) -> None:
+    assert usual_name(Path("x/reviews-train.csv")) == "reviews"
+    assert usual_name(own / "train.csv") == "own"
+    task = task_of_files("classification", {"train": own / "train.csv", "dev": own / "dev.csv"})
+    assert task.task.labels == ("bad", "good")
+    with pytest.raises(UserError, match="'question'"):
+        look_at(own / "train.csv", "span")
+    with pytest.raises(UserError, match="classification"):
+        look_at(own / "train.csv", "clasification")
