@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -108,3 +110,15 @@ def test_composition_reads_no_task_file(own: Path, zoo: Path) -> None:
     (own / "reviews.yaml").write_text("name: [", "utf-8")
     with pytest.raises(UserError, match="composition"):
         load(str(own / "reviews.yaml"))
+
+
+def test_commands_of_the_example_run(
+    run: Run, own: Path, tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own)
+    block = re.search(r"```\n(.*?)```", (own / "README.md").read_text("utf-8"), re.DOTALL)
+    assert block
+    for line in block[1].replace("embedded", shlex.quote(str(tiny_xlmr))).splitlines():
+        command = shlex.split(line)[1:]
+        code, _, err = run(*command, *(FEW if command[0].startswith("train") else ()))
+        assert code == 0, err
