@@ -11,7 +11,7 @@ from adapter_stilts.data.cache import examples_folder
 from adapter_stilts.data.counts import count_rows
 from adapter_stilts.data.folders import FilePart
 from adapter_stilts.data.hub import HubPart, in_cache
-from adapter_stilts.data.load import examples_key, find_all, read_from_of, resolve_where
+from adapter_stilts.data.load import examples_key, find_all, read_from_of, origin_of
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -37,7 +37,7 @@ class DataStatus:
 
 def data_status(task: TaskSpec, where: str | None = None) -> DataStatus:
     """Whether the task's data is here; `where` as in `load_examples`. Nothing is downloaded."""
-    origin = resolve_where(where)
+    origin = origin_of(task, where)
     try:
         parts = {split: find_all(task, split, origin) for split in SPLITS}
     except UserError as error:
@@ -58,7 +58,7 @@ def data_status(task: TaskSpec, where: str | None = None) -> DataStatus:
 
 def target_status(target: TargetSpec, where: str | None = None) -> DataStatus:
     """In how many languages a target task's data is here, by split; as `data_status`."""
-    origin = resolve_where(where)
+    origin = origin_of(target, where)
     found: dict[str, dict[str, int]] = {
         split: {
             language: count
