@@ -11,7 +11,7 @@ from adapter_stilts.data.cache import examples_folder
 from adapter_stilts.data.counts import count_rows
 from adapter_stilts.data.folders import FilePart
 from adapter_stilts.data.hub import HubPart, in_cache
-from adapter_stilts.data.load import examples_key, find_all, read_from_of, origin_of
+from adapter_stilts.data.load import examples_key, find_all, origin_of, read_from_of
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
