@@ -46,7 +46,8 @@ def task_file(
 
 
 def examples(path: Path, split: Split = "train") -> list[dict[str, Any]]:
-    return load_examples(load_task_file(path).task, split).examples.to_list()
+    found: list[dict[str, Any]] = load_examples(load_task_file(path).task, split).examples.to_list()
+    return found
 
 
 @pytest.mark.parametrize(

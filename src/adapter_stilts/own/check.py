@@ -42,7 +42,7 @@ def show_examples(
         ids = _sequences(encode(columns))
         longest = _sequences(whole(columns))
         cut = sum(map(len, longest)) - sum(map(len, ids)) if task.head != "span" else 0
-        pieces = [tokenizer.convert_ids_to_tokens(each) for each in ids]
+        pieces = [list(tokenizer.convert_ids_to_tokens(each)) for each in ids]
         yield Shown(dict(example), pieces, max(0, cut), list(_offsets(example)))
 
 

@@ -211,7 +211,7 @@ def _counted(
         count += 1
         if len(labels) <= MOST_LABELS:
             labels.update(reader.label_names(row))
-        value = row[names[text - 1]] if isinstance(text, int) else row.get(text)
+        value = row[names[text - 1]] if isinstance(text, int) else row.get(str(text))
         lengths.append(len(value if isinstance(value, list) else str(value or "").split()))
     lengths.sort()
     words = (lengths[len(lengths) // 2], lengths[-1])
