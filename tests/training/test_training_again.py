@@ -58,6 +58,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "average_last": (1, 2),
     "patience": (0, 2),
     "precision": ("fp32",),
+    "activations": ("recomputed",),
 }
 """Other values than the usual ones, 0 among them where it means something."""
 EVERY = Recipe(
@@ -65,7 +66,11 @@ EVERY = Recipe(
     keep="mean",
 )
 NOTHING = Recipe(
-    **{name: values[0] for name, values in OTHER.items() if name not in ("method", "precision")},
+    **{
+        name: values[0]
+        for name, values in OTHER.items()
+        if name not in ("method", "precision", "activations")
+    },
     precision="fp32",
 )
 
@@ -95,6 +100,7 @@ def test_no_field_is_forgotten() -> None:
     assert OTHER.keys() == {field.name for field in dataclasses.fields(Recipe)}
     for name, values in OTHER.items():
         assert any(value != getattr(Recipe(), name) for value in values), name
+    assert EVERY != Recipe() != NOTHING
 
 
 def test_the_recipe_that_is_written_is_that_run(
@@ -210,7 +216,10 @@ def test_the_command_of_the_card_makes_the_same_run(
         (b"\x00\x01\x02", "recipe"),
         (b"\xff\xfe", "not UTF-8"),
         (b"a: &a [x]\nb: [*a, *a]\n", "aliases"),
-        (b"[" * 20000, "recipe"),
+        (b"[" * 15000, "brackets"),
+        (b"{" * 15000, "brackets"),
+        (b"- " * 8000, "nested too deeply"),
+        (b"lr: " + b"9" * 15000, "number too long"),
         (b"lr: 1.0e-3\nlearning_rate: 2\n", "learning_rate"),
         (b"lr: .inf\n", "lr must be a finite number"),
         (b"lr: !!python/object/apply:os.system ['true']\n", "recipe"),

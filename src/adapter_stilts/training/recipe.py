@@ -175,8 +175,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 )
 
 
-MAX_BYTES = 64 * 1024
-"""A recipe file may come from anybody; that of a module has less than 1 KB."""
+MAX_BYTES, MAX_BRACKETS = 16 * 1024, 100
+"""A recipe file may come from anybody; that of a module has less than 1 KB, and no brackets but
+those of a list of layers. PyYAML takes minutes over a file of open ones."""
 
 
 def get_recipe(name: str, usual: str = "default") -> Recipe:
@@ -202,15 +203,17 @@ def get_recipe(name: str, usual: str = "default") -> Recipe:
         raise UserError(f"recipe {name}: larger than {MAX_BYTES:,} bytes, so no recipe")
     try:
         text = path.read_text(encoding="utf-8")
+        if text.count("[") + text.count("{") > MAX_BRACKETS:
+            raise UserError(f"recipe {name}: more than {MAX_BRACKETS} brackets, so no recipe")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise UserError(f"recipe {name}: aliases (`*name`) are not accepted")
         fields = yaml.safe_load(text)
-    except RecursionError:
-        raise UserError(f"recipe {name}: nested too deeply") from None
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise UserError(f"recipe {name}: not valid YAML (not UTF-8 text)") from None
+        raise UserError(f"recipe {name}: nested too deeply, or a number too long") from None
     except yaml.YAMLError as error:
         raise bad_yaml(f"recipe {name}", error) from None
-    except UnicodeDecodeError:
-        raise UserError(f"recipe {name}: not valid YAML (not UTF-8 text)") from None
     if not isinstance(fields, dict):
         raise UserError(f"recipe {name}: expected lines such as `epochs: 3`")
     base = RECIPES.get(str(fields.pop("base", usual)))
