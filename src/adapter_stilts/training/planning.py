@@ -45,6 +45,7 @@ def _usual_rate(job: Job, steps: int) -> float:
     return usual_rate(
         job.recipe.method,
         steps,
+        head=None if job.lesson.mixture else job.lesson.tasks[0].head,
         over_loras=job.lesson.fuses_loras,
         layers=job.engine.layers,
         width=int(job.engine.model.config.hidden_size),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from adapter_stilts.modules.methods import get_method
+from adapter_stilts.tasks.spec import HeadKind
 
 LAYERS, WIDTH = 12, 384
 """The shape of the backbone that the sweep was made on."""
@@ -21,12 +22,14 @@ ANY = 10**9
 
 _RATES: Mapping[str, Steps] = MappingProxyType(
     {
-        "bottleneck": ((300, 1e-2), (2000, 3e-3), (ANY, 1e-3)),
-        "lora": ((300, 1e-2), (2000, 3e-3), (ANY, 1e-3)),
+        "bottleneck": ((2000, 3e-3), (ANY, 1e-3)),
+        "bottleneck, tagging": ((300, 1e-2), (2000, 3e-3), (ANY, 1e-3)),
+        "lora": ((2000, 3e-3), (ANY, 1e-3)),
+        "lora, tagging": ((300, 1e-2), (2000, 3e-3), (ANY, 1e-3)),
         "head": ((300, 1e-1), (ANY, 3e-2)),
         "fusion-full": ((300, 3e-3), (2000, 1e-3), (ANY, 3e-4)),
         "fusion-lean": ((100, 1e-1), (300, 3e-2), (ANY, 1e-2)),
-        "fusion-lean over LoRAs": ((100, 1e-1), (ANY, 3e-2)),
+        "fusion-lean, LoRAs": ((100, 1e-1), (ANY, 3e-2)),
         # Not in the sweep: adapters that begin inside the embeddings, and scalings (Liu et al.
         # 2022 take 3e-3 for models of 3 and 11 billion parameters).
         "invertible": ((ANY, 5e-4),),
@@ -48,7 +51,13 @@ _LIKE = MappingProxyType(
 
 
 def usual_rate(
-    method: str, steps: int, *, over_loras: bool = False, layers: int = LAYERS, width: int = WIDTH
+    method: str,
+    steps: int,
+    *,
+    head: HeadKind | None = None,
+    over_loras: bool = False,
+    layers: int = LAYERS,
+    width: int = WIDTH,
 ) -> float:
     """The peak learning rate of AdamW for a training of so many optimizer steps.
 
@@ -60,6 +69,7 @@ def usual_rate(
     Args:
         method: as `get_method` takes it.
         steps: optimizer steps of the whole training.
+        head: kind of the one head that learns with it; None where there are several.
         over_loras: whether it fuses LoRAs, whose keys are small: attention over them moves slowly.
         layers, width: shape of the backbone.
 
@@ -71,8 +81,8 @@ def usual_rate(
     """
     name = get_method(method).name
     kind = _LIKE.get(name, name)
-    if over_loras and kind == "fusion-lean":
-        kind = "fusion-lean over LoRAs"
-    rate = next(rate for most, rate in _RATES[kind] if steps <= most)
+    special = f"{kind}, LoRAs" if over_loras else f"{kind}, {head}"
+    rates = _RATES.get(special, _RATES[kind])
+    rate = next(rate for most, rate in rates if steps <= most)
     shape = min(1.0, WIDTH / width) * min(1.0, LAYERS / layers) ** 0.5
     return float(f"{rate * shape:.2g}")
