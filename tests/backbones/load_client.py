@@ -27,7 +27,7 @@ def found(name: str) -> dict[str, object]:
     return {
         "revision": backbone.revision,
         "slug": backbone.slug,
-        "fingerprint": fingerprint(model),
+        "fingerprint": fingerprint(model.state_dict()),
         "ids": ids,
     }
 

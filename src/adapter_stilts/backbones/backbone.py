@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,6 +85,15 @@ class Backbone:
         with self._naming():
             return stored_words(self.path, self.fields["model_type"])
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """The identity of its weights, whatever it is called and wherever it lies.
+
+        Raises:
+            RefusedError: they are damaged, or do not fit the configuration.
+        """
+        return fingerprint(self.weights())
+
     @contextmanager
     def _naming(self) -> Iterator[None]:
         """Says of which backbone a file is that is refused."""
@@ -115,15 +124,15 @@ class Backbone:
         return local.resolve().name if local.exists() else self.name.replace("/", "--")
 
 
-def fingerprint(model: torch.nn.Module) -> str:
+def fingerprint(weights: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 (first 16 hex digits) over names, shapes and float32 values of the trunk's weights.
 
     The pooler is left out: it is absent from many checkpoints, newly initialised then, and no
     head here reads it; so is `prompt_tuning`, an alias of the word embeddings that `adapters`
-    adds. Call it before adding modules or changing precision.
+    adds. Of a model, take them before adding modules or changing precision.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         if name.startswith(("pooler.", "prompt_tuning.")) or not tensor.is_floating_point():
             continue
         digest.update(f"{name}{tuple(tensor.shape)}".encode())

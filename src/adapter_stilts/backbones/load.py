@@ -24,7 +24,7 @@ def find_backbone(name: str) -> Backbone:
     if local.is_dir():
         if not (local / "config.json").is_file():
             raise UserError(f"backbone folder {local} has no config.json")
-        found = Backbone(name, local)
+        found = Backbone(str(local.absolute()), local)
         assert found.fields  # checked before any work, wherever the name came from
         return found
     if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:

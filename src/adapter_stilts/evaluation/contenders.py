@@ -16,6 +16,7 @@ from adapter_stilts.evaluation.heads import check_kind, check_labels
 from adapter_stilts.modules.composition import NONE
 from adapter_stilts.modules.native import read_labels
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.backbone_folder import name_with_fingerprint
 from adapter_stilts.zoo.choice import check_one_backbone, place_of
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
@@ -154,8 +155,15 @@ def backbone_name(contenders: Sequence[Contender], given: str | None) -> str:
 
 def backbone_slug(contender: Contender, backbone: str) -> str:
     """The backbone as a folder's name: as the modules name it, wherever it lies now."""
-    name = contender.record.backbone["name"] if contender.record is not None else backbone
-    return Backbone(name.partition("@")[0], Path()).slug
+    record = contender.record
+    name = record.backbone["name"] if record is not None else backbone
+    slug = Backbone(name.partition("@")[0], Path()).slug
+    if contender.resolved is None or record is None:
+        return slug
+    # Of two backbones of one name, the zoo has a folder for each, and so have the predictions.
+    own = name_with_fingerprint(slug, record.backbone.get("fingerprint", ""))
+    zoos = {leaf.folder.parent.name for leaf in contender.resolved.leaves.values()}
+    return own if own in zoos else slug
 
 
 def folders(
@@ -170,10 +178,9 @@ def folders(
         UserError: two compositions would share a folder.
     """
     if out is None:
-        found = [
-            Path("predictions") / backbone_slug(each, backbone) / _named(each, limit)
-            for each in contenders
-        ]
+        known = [each for each in contenders if each.record is not None] or contenders
+        slug = backbone_slug(known[0], backbone)
+        found = [Path("predictions") / slug / _named(each, limit) for each in contenders]
     elif len(contenders) == 1:
         found = [Path(out)]
     else:

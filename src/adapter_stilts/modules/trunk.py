@@ -90,7 +90,7 @@ def load_engine(
     add_up_stacked_loras(model)
     # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
     model.config.name_or_path = backbone.name
-    identity = fingerprint(model.base_model)
+    identity = fingerprint(model.base_model.state_dict())
     if device.type == "cpu":
         leave_words_on_disk(model, backbone.words(), dtype)
     model.to(device=device, dtype=dtype)

@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 from adapter_stilts.errors import UserError
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.processes import this_process
-from adapter_stilts.training.unfinished import NOTE, latest_checkpoint, occupied, unfinished
+from adapter_stilts.training.unfinished import latest_checkpoint, occupied, unfinished
+from adapter_stilts.zoo.backbone_folder import NOTE
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 Settings = Mapping[str, Any]
@@ -85,7 +86,16 @@ def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: 
             _check_same(work, job, settings)
         else:
             work.mkdir(parents=True, exist_ok=True)
-            fields = {"run": job.run, "task": job.lesson.name, "settings": settings}
+            fields = {
+                "run": job.run,
+                "task": job.lesson.name,
+                "backbone": {
+                    "name": job.engine.backbone.name,
+                    "revision": job.engine.backbone.revision,
+                    "fingerprint": job.engine.fingerprint,
+                },
+                "settings": settings,
+            }
             (work / NOTE).write_text(
                 json.dumps(fields, indent=1, allow_nan=False), encoding="utf-8"
             )

@@ -10,9 +10,9 @@ from typing import Any
 from adapter_stilts.backbones import Backbone, find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.methods import get_method
-from adapter_stilts.paths import zoo_dir
 from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.recipe import RECIPES, Recipe, get_recipe
+from adapter_stilts.zoo.backbone_folder import backbone_folder
 from adapter_stilts.zoo.names import folder_name, seeded
 from adapter_stilts.zoo.resolved import Resolved
 
@@ -52,7 +52,7 @@ def warn_of_other_method(recipe: str | Recipe, method: str | None) -> None:
 
 def default_folder(backbone: Backbone, name: str, on: Resolved | None, seed: int = 0) -> Path:
     """Where a module lies in the zoo: `tydiqa-on-squad`, and of seed 1 `tydiqa-on-squad-s1`."""
-    return zoo_dir() / backbone.slug / seeded(folder_name(name, on.text if on else ""), seed)
+    return backbone_folder(backbone) / seeded(folder_name(name, on.text if on else ""), seed)
 
 
 def module_folder(

@@ -9,8 +9,6 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.paths import check_replaceable
 from adapter_stilts.zoo.record import RECORD
 
-NOTE = "run.json"
-
 
 def unfinished(folder: Path) -> Path:
     """The folder of the checkpoints of a run whose module will lie at `folder`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from adapter_stilts.backbones import EMBEDDED, Backbone, hub_id
 from adapter_stilts.backbones.names import HUB_IDS
 from adapter_stilts.errors import UserError
+from adapter_stilts.zoo.backbone_folder import name_without_fingerprint
 from adapter_stilts.zoo.places import Found
 
 
@@ -66,6 +67,8 @@ def choose(
     distinct = distinct_modules(found)
     if backbone:
         fitting = [each for each in distinct if is_of(each, backbone)]
+        # Where the backbone itself is known, one that may have been moved is not meant.
+        fitting = [each for each in fitting if _lies_at(each, backbone)] or fitting
         if not fitting and (strict or len(distinct) > 1 or _differs(distinct[0], backbone)):
             raise UserError(
                 f"no module '{name}' is here for backbone '{backbone}': there "
@@ -86,12 +89,22 @@ def is_of(found: Found, backbone: str) -> bool:
     local = Path(backbone).expanduser()
     if backbone != EMBEDDED and local.is_dir():
         there = Path(made_for).expanduser()
-        if there.exists():
-            return there.resolve() == local.resolve()
-        return found.place != "hub" and found.folder.parent.name == local.resolve().name
+        if there.is_absolute() and there.exists():
+            return _lies_at(found, backbone)
+        own = found.folder.parent.name
+        return found.place != "hub" and local.resolve().name in (own, name_without_fingerprint(own))
+    if backbone == EMBEDDED and made_for:
+        return made_for == EMBEDDED
     wanted, name = hub_id(backbone), hub_id(made_for)
     in_zoo = found.place != "hub" and found.folder.parent.name in (_slug(backbone), _slug(wanted))
     return in_zoo or (bool(name) and wanted.lower() in (name.lower(), _last(name).lower()))
+
+
+def _lies_at(found: Found, backbone: str) -> bool:
+    """Whether a module was trained on the backbone in that very folder."""
+    record, local = found.record(), Path(backbone).expanduser()
+    there = Path(record.backbone.get("name", "") if record else "").expanduser()
+    return there.is_absolute() and local.is_dir() and there.resolve() == local.resolve()
 
 
 def full_names(found: Iterable[Found]) -> str:
@@ -114,7 +127,8 @@ def place_of(backbone: str | None, made_for: str) -> str:
     if local.is_dir() or "@" in backbone or backbone == EMBEDDED:
         return backbone
     names = {hub_id(made_for).lower(), _last(hub_id(made_for)).lower(), _slug(made_for).lower()}
-    return made_for if hub_id(backbone).lower() in names or _slug(backbone) in names else backbone
+    given = {hub_id(backbone).lower(), _slug(backbone), name_without_fingerprint(backbone)}
+    return made_for if given & names else backbone
 
 
 def distinct_modules(found: Sequence[Found]) -> list[Found]:
