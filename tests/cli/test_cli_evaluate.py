@@ -36,7 +36,7 @@ def test_a_table_with_averages_and_a_line_for_every_language(evaluate: Run) -> N
     code, out, err = evaluate("tiny-qa", "--with", "stack(squad, qa)")
     assert code == 0, err
     table = rows(out)
-    assert out.startswith("tiny-qa, test, with stack(squad, qa)\n")
+    assert out.startswith("tiny-qa, test, with qa-on-squad\n")
     assert table["language"] == ["examples", "f1", "exact_match"]
     assert list(table)[2:] == [
         *("en", "de", "ko", "sw", "average", "English", "without English", "transfer gap"),
@@ -49,7 +49,7 @@ def test_a_table_with_averages_and_a_line_for_every_language(evaluate: Run) -> N
     assert float(table["transfer gap"][0]) == pytest.approx(gap, abs=0.11)
     told = [line for line in err.splitlines() if "examples," in line]
     assert [line.split(",")[0] for line in told] == ["en", "de", "ko", "sw"]
-    assert told[0].startswith("en, stack(squad, qa): f1 ")
+    assert told[0].startswith("en, qa-on-squad: f1 ")
     again = evaluate("tiny-qa", "--with", "stack(squad, qa)")
     assert again == (0, out, "")
 
@@ -58,7 +58,7 @@ def test_several_compositions_side_by_side(evaluate: Run) -> None:
     code, out, err = evaluate("tiny-qa", "--with", "qa", "--with", "qa-on-squad", "--langs", "ko")
     assert code == 0, err
     table = rows(out)
-    assert table["language"] == ["examples", "qa", "stack(squad, qa)"]
+    assert table["language"] == ["examples", "qa", "qa-on-squad"]
     assert len(table["ko"]) == 3
     assert "English" not in table
     assert out.count("predictions: ") == 2

@@ -38,7 +38,7 @@ def test_tables_and_files(run: Run, fused: Path) -> None:
     )
     assert code == 0
     lines = [line.split() for line in out.splitlines()]
-    assert out.startswith("fuse(qa-all, squad) on tiny-qa, test: mean attention, lean fusion")
+    assert out.startswith("f on tiny-qa, test: mean attention, lean fusion")
     assert lines.count(["layer", "qa-all", "squad", "entropy"]) == 2
     assert lines.count(["0", "1.00", "-", "0.00"]) == 2  # squad leaves that layer out
     assert ["language", "qa-all", "squad", "entropy"] in lines

@@ -132,10 +132,10 @@ def test_chunks_and_batches_change_nothing(tiny: Path, task: str) -> None:
 def test_the_folder_says_what_is_in_it(tiny: Path) -> None:
     (found,) = run("tiny-qa", "qa-on-squad", langs="ko,en", split="dev")
     assert found.folder == Path("predictions") / Path(load("qa").record.backbone["name"]).name / (
-        "stack-squad-qa"
+        "qa-on-squad"
     )
     record = json.loads((found.folder / "evaluation.json").read_text())
-    assert record["composition"]["expression"] == "stack(squad, qa)"
+    assert record["composition"]["expression"] == "qa-on-squad"
     assert record["backbone"]["fingerprint"] == load("qa").record.backbone["fingerprint"]
     entries = record["results"]["tiny-qa"]["dev"]
     assert list(entries) == ["ko", "en"]

@@ -92,7 +92,7 @@ def test_a_suite_is_a_submission_with_a_composition_a_task(suite: dict[str, Any]
     assert told == ["nli", "pos", "qa"]
     assert not found.partial
     qa = found.evaluations["qa"]
-    assert qa.composition == "stack(squad, qa)"
+    assert qa.composition == "qa-on-squad"
     expected = (qa.average["exact_match"] + qa.average["f1"]) / 2
     assert found.scores.tasks["qa"].score == pytest.approx(expected)
     assert found.scores.overall is not None

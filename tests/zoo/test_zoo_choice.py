@@ -132,6 +132,37 @@ def test_seeds_are_told_apart_by_their_folders(two: Path, tmp_path: Path) -> Non
     assert len(set(folders(found, None, "tiny", None))) == 2
 
 
+def test_a_module_is_called_by_its_folder_everywhere(two: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "shared")
+    put(two / "tydiqa-on-squad", two / "tydiqa-on-squad-s1", run="f" * 16)
+    put(two / "tydiqa-on-squad", two / "mine", run="9" * 16)
+    put(two / "tydiqa-on-squad", two / "not, plain", run="7" * 16)
+    target = get_target("tydiqa")
+    for text, name in (
+        ("tydiqa-on-squad", "tydiqa-on-squad"),
+        ("stack(squad, tydiqa)", "tydiqa-on-squad"),
+        ("stack(squad, tydiqa-on-squad)", "tydiqa-on-squad"),
+        (str(two / "tydiqa-on-squad"), "tydiqa-on-squad"),
+        ("tydiqa-on-squad-s1", "tydiqa-on-squad-s1"),
+        ("stack(squad, tydiqa-on-squad-s1)", "tydiqa-on-squad-s1"),
+        ("mine", "mine"),
+        ("squad", "squad"),
+        (str(two / "not, plain"), "stack(squad, tydiqa)"),  # nothing can be called so
+        ("uniform(squad, tydiqa-on-squad)", "uniform(squad, tydiqa-on-squad)"),
+    ):
+        resolved = resolve(text)
+        assert resolved.name == name, text
+        if text.startswith("uniform"):
+            assert resolve(resolved.text).identity == resolved.identity
+            continue
+        (found,) = find_contenders(target, [text])
+        assert found.expression == name
+        (folder,) = folders([found], None, "tiny", None)
+        assert folder.name == ("stack-squad-tydiqa" if "(" in name else name)
+    listed = {each.found.folder.name for each in entries()}
+    assert listed >= {"tydiqa-on-squad", "tydiqa-on-squad-s1", "mine"}
+
+
 def test_what_the_user_composed_is_not_called_as_what_was_trained(two: Path) -> None:
     put(two / "squad", two / "tydiqa", run="8" * 16, name="tydiqa", composition="tydiqa")
     free = resolve("stack(squad, tiny/tydiqa)", "tiny")

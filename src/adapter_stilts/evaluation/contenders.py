@@ -42,8 +42,8 @@ class Contender:
 
     @property
     def expression(self) -> str:
-        """The composition, canonically written."""
-        return NONE if self.resolved is None else self.given or self.resolved.text
+        """The module's name, or the composition canonically written."""
+        return NONE if self.resolved is None else self.given or self.resolved.name
 
     @property
     def identity(self) -> str:
@@ -74,7 +74,7 @@ class Contender:
         else:
             composed = load_resolved(engine, self.resolved)
         activate(engine, composed)
-        return composed
+        return dataclasses.replace(composed, expression=self.expression)
 
 
 def find_contenders(

@@ -83,7 +83,7 @@ def explain(
     learnt = fusions(resolved.expression)
     methods = {resolved.leaves[each.by].record.method for each in learnt}
     return Explanation(
-        composition=canonical(resolved.expression),
+        composition=resolved.name,
         task=target.name,
         split=chosen,
         kind=", ".join(sorted(method.removeprefix("fusion-") for method in methods)),

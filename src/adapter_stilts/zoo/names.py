@@ -89,10 +89,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
 def called(folder: Path, record: ModuleRecord, *, pulled: bool) -> str:
     """What a module is called in compositions, tables and folders: by its folder's name.
 
-    In the folder that is usual for it, it has the short name of its record, as in
-    `stack(squad, tydiqa)`. What was pulled lies in a folder that is named after a commit.
+    Inside a composition, one in its usual folder has the short name of its record, as in
+    `stack(squad, tydiqa)`; by itself that one is `tydiqa-on-squad` (`Resolved.name`). What was
+    pulled lies in a folder that is named after a commit.
     """
+    own = plain_name(folder)
+    return record.name if pulled or own in ("", record.name, usual_folder(record)) else own
+
+
+def plain_name(folder: Path) -> str:
+    """The folder's name where it can stand in a composition, else an empty text."""
     own = folder.resolve().name if folder.name in ("", "..") else folder.name
-    if pulled or own in (record.name, usual_folder(record)) or not _PLAIN.fullmatch(own):
-        return record.name
-    return own
+    return own if _PLAIN.fullmatch(own) else ""

@@ -231,8 +231,14 @@ def _as_recorded(leaf: Leaf) -> Resolved:
 
 
 def _called_by_folders(resolved: Resolved) -> Resolved:
-    """The same over the modules' own names, where these are distinct."""
-    own = {name: leaf.name for name, leaf in resolved.leaves.items()}
+    """The same over the modules' own names, where these are distinct.
+
+    A folder's name that the user wrote is kept: in `uniform(squad, tydiqa-on-squad)` the short
+    name `tydiqa` would be another module's.
+    """
+    own = {
+        name: name if name == leaf.own_name else leaf.name for name, leaf in resolved.leaves.items()
+    }
     if len(set(own.values())) < len(own):
         return resolved
     named = in_order(renamed(resolved.expression, own.__getitem__))

@@ -10,22 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import (
     Expression,
     canonical,
     fusions,
+    in_order,
+    learnt,
     leaves,
     merges,
     renamed,
     top,
 )
+from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.heads import FOLDER, head_name
+from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.native import choices_in
 from adapter_stilts.paths import pulled_dir
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.merged import merged_record
-from adapter_stilts.zoo.names import called
+from adapter_stilts.zoo.names import called, plain_name
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
@@ -39,8 +44,16 @@ class Leaf:
     @property
     def name(self) -> str:
         """What it is called in compositions: its folder's name."""
-        pulled = self.folder.parent.parent.resolve() == pulled_dir().resolve()
-        return called(self.folder, self.record, pulled=pulled)
+        return called(self.folder, self.record, pulled=self._pulled)
+
+    @property
+    def own_name(self) -> str:
+        """Its folder's name, whichever that is; empty where no composition can name it."""
+        return "" if self._pulled else plain_name(self.folder)
+
+    @property
+    def _pulled(self) -> bool:
+        return self.folder.parent.parent.resolve() == pulled_dir().resolve()
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,21 @@ class Resolved:
         """The composition, canonically written, with the task that is chosen."""
         return head_name(canonical(self.expression), self.task)
 
+    @property
+    def name(self) -> str:
+        """What the whole is called in tables and folders, with the task that is chosen.
+
+        A composition that one of its modules was trained as has that module's name, which is its
+        folder's: `tydiqa-on-squad`, however it was written. Others are canonically written.
+        """
+        if isinstance(self.expression, str):
+            return self.text
+        runs = {name: leaf.record.run for name, leaf in self.leaves.items()}
+        mine = canonical(in_order(renamed(self.expression, runs.__getitem__)))
+        whole = (leaf for leaf in self.leaves.values() if _trained_runs(leaf.record) == mine)
+        own = next((leaf.own_name for leaf in whole), "")
+        return head_name(own, self.task) if own else self.text
+
     def choosing(self, task: str | None) -> Resolved:
         """With the head for a task; None leaves open which.
 
@@ -160,6 +188,19 @@ class Resolved:
             if each.by:
                 known[each.by]["fuses"] = canonical(each)
         return known
+
+
+def _trained_runs(record: ModuleRecord) -> str:
+    """The composition that a module was trained as, over runs; empty where it does not say."""
+    try:
+        runs = {record.name: record.run} | {n: base["run"] for n, base in record.bases.items()}
+        fused = {base["fuses"]: n for n, base in record.bases.items() if "fuses" in base}
+        if is_fusion(record.method):
+            fused[record.composition] = record.name
+        expression = learnt(parse(record.composition), fused)
+        return canonical(in_order(renamed(expression, runs.__getitem__)))
+    except (UserError, KeyError):
+        return ""
 
 
 def _hub(leaf: Leaf) -> dict[str, str]:
