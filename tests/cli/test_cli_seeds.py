@@ -46,13 +46,16 @@ def filled(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def train(
-    filled: Path, run: Run, zoo: Path, tiny_xlmr: Path, tmp_path: Path,
+    filled: Path,
+    run: Run,
+    zoo: Path,
+    tiny_xlmr: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Run:  # fmt: skip
+) -> Run:
     """Calls `adstilts` on the tiny backbone, in a zoo of the test's own."""
     monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    (zoo / tiny_xlmr.name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(filled / "tiny", zoo / tiny_xlmr.name)
     return lambda *given: run(*given, "--backbone", str(tiny_xlmr))
 
@@ -62,7 +65,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Ctrl-C in the first step of the training of a seed, once."""
 
     def at(seed: int) -> None:
-        whole, done = ModuleTrainer.compute_loss, []
+        whole = ModuleTrainer.compute_loss
+        done: list[bool] = []
 
         def loss(self: ModuleTrainer, *args: Any, **kwargs: Any) -> Any:
             if self.args.seed == seed and not done:
@@ -123,8 +127,10 @@ def test_an_interrupt_at_the_second_seed(
 def test_the_table_of_mean_and_deviation(
     train: Run, monkeypatch: pytest.MonkeyPatch, zoo: Path
 ) -> None:
-    given = ("evaluate", "tydiqa", "--langs", "en,fi", "--data", "sample", "--limit", "6")
-    given = (*given, "--precision", "fp32", "--with", "squad-s*")
+    given = (
+        *("evaluate", "tydiqa", "--langs", "en,fi", "--data", "sample", "--limit", "6"),
+        *("--precision", "fp32", "--with", "squad-s*"),
+    )
     code, out, err = train(*given, "--json")
     assert code == 0, err
     (found,) = json.loads(out)
