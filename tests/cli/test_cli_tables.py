@@ -143,6 +143,27 @@ def test_what_could_not_be_evaluated_is_told_in_lines_that_fit(
     assert len(note) > 160 and max(map(len, note.splitlines())) <= 80
 
 
+def test_a_mean_and_its_deviation_are_not_parted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("tydiqa-on-squad", "tydiqa-on-squad-v2-double-bottleneck", "stack(squad, tydiqa-on-x)")
+    found = [
+        dataclasses.replace(evaluation(name, Path("p")), seeds_of=f"{name}-s*", seed=seed)
+        for name in names
+        for seed in (0, 1, 2)
+    ]
+    found += [evaluation(name, Path("p")) for name in ("embedded/squad-lora", "tydiqa-fusion")]
+    for each in found:
+        each.languages.pop("th")  # type: ignore[attr-defined]
+    monkeypatch.setenv("COLUMNS", "80")
+    results.show_evaluations(found)
+    out = capsys.readouterr().out
+    table = out[out.index("language") : out.index("predictions:")].splitlines()
+    assert max(map(len, table)) <= 80
+    (row,) = (line for line in table if line.startswith("ko"))
+    assert row.count("51.3 ± 0.0") == 3 and "12,345" in row
+
+
 def test_a_suite_fits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     languages = {name: ("en", "sw") for names in SUITES["xtreme-r"].values() for name in names}
     found = {"tydiqa": {"en": {"f1": 50.0, "exact_match": 40.0}}}
@@ -192,6 +213,9 @@ def test_many_long_headings_are_numbered() -> None:
     [
         ("one two three", 7, ["one two", "three"]),
         ("tydiqa-on-squad", 10, ["tydiqa-on-", "squad"]),
+        ("51.0 ± 1.0", 12, ["51.0 ± 1.0"]),
+        ("f1 51.0 ± 1.0", 11, ["f1", "51.0 ± 1.0"]),
+        ("12,345", 6, ["12,345"]),
         ("a tydiqa-on-squad", 17, ["a tydiqa-on-squad"]),
         ("/a/long/folder", 8, ["/a/long/", "folder"]),
         ("абвгд", 2, ["аб", "вг", "д"]),

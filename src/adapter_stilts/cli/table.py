@@ -15,6 +15,8 @@ Row = Sequence[str]
 
 # A long name may go on in the next line after one of these.
 _PIECE = re.compile(r"[^-/_.,:;=@(+]*[-/_.,:;=@(+]+|[^-/_.,:;=@(+]+")
+# A mean stands in one line with its deviation.
+_WORD = re.compile(r"\S+(?: ± \S+)*")
 
 
 def terminal_width() -> int | None:
@@ -95,12 +97,17 @@ def _length(text: str) -> int:
 
 
 def _longest_word(text: str) -> int:
-    return max(map(_length, text.split()), default=0)
+    return max(map(_length, _WORD.findall(text)), default=0)
 
 
 def _longest_piece(text: str) -> int:
-    pieces = (piece for word in text.split() for piece in _PIECE.findall(word))
+    pieces = (piece for word in _WORD.findall(text) for piece in _pieces(word))
     return max(map(_length, pieces), default=0)
+
+
+def _pieces(word: str) -> list[str]:
+    """Where a word may go on in the next line; a number never does."""
+    return _PIECE.findall(word) if any(map(str.isalpha, word)) else [word]
 
 
 def _lines(row: Row, widths: Sequence[int]) -> list[str]:
@@ -124,7 +131,7 @@ def folded(text: str, width: int) -> list[str]:
     """
     lines: list[str] = []
     line = ""
-    for word in text.split():
+    for word in _WORD.findall(text):
         if line and _length(line) + 1 + _length(word) <= width:
             line += f" {word}"
             continue
@@ -139,7 +146,7 @@ def _parts(word: str, width: int) -> list[str]:
     if _length(word) <= width:
         return [word]
     parts = [""]
-    for piece in _PIECE.findall(word):
+    for piece in _pieces(word):
         while _length(piece) > width:
             parts.append(piece[:width])
             piece = piece[width:]
