@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.choice import is_of
 from adapter_stilts.zoo.names import ALL_SEEDS, without_seed
 from adapter_stilts.zoo.places import found_modules, has_record
-from adapter_stilts.zoo.record import ModuleRecord
 
 _STARRED = re.compile(r"([^\s(),*\"]+)-s\*")
 
@@ -66,17 +64,12 @@ def _seeds(name: str, backbone: str | None) -> Iterator[tuple[int, str]]:
 
 
 def _seed_of(folder: Path, full: str, name: str) -> int | None:
-    """The seed of the module in a folder, if it is one of that name and was trained with it.
+    """The seed of the module in a folder, if it is one of that name.
 
-    A name may end in what looks like a seed: the record says which one it was.
+    A module's own name may end in what looks like a seed: of `mine-s5`, `mine-s5-s1` is seed 1.
     """
     base, seed = (name, 0) if full == name else without_seed(full)
-    if base != name or not has_record(folder):
-        return None
-    with suppress(UserError):
-        recorded = ModuleRecord.read(folder).recipe.get("seed", seed)
-        return seed if recorded == seed else None
-    return seed  # a damaged record: who loads it is told
+    return seed if base == name and has_record(folder) else None
 
 
 def _listed(seeds: dict[int, str]) -> str:
