@@ -188,5 +188,5 @@ def test_a_card_says_what_it_is_for(engine: Engine, zoo: Path) -> None:
     write_card(record, folder, peft=False)
     card = ModelCard.load(folder / "README.md", ignore_metadata_errors=False)
     assert card.data.language == ["multilingual", "sw"]
-    assert "train-language sw --text TEXT --method invertible" in card.text
+    assert "train-language sw --text TEXT --recipe recipe.yaml" in card.text
     assert card.data.eval_results[0].task_type == "fill-mask"

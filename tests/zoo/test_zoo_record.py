@@ -55,6 +55,7 @@ def test_every_file_of_a_saved_module_is_recorded(saved: Path) -> None:
         "adapter_config.json",
         "head_config.json",
         "model_head.safetensors",
+        "recipe.yaml",
         "peft/README.md",
         "peft/adapter_config.json",
         "peft/adapter_model.safetensors",
