@@ -26,7 +26,7 @@ Run = Callable[..., Result]
     [
         (("train-adapter", "squad", "--methd", "lora"), ("No such option: --methd", "--method")),
         (("train-adaptr", "squad"), ("No such command 'train-adaptr'", "train-adapter")),
-        (("train-adapter",), ("Missing argument 'task'", "see `adstilts train-adapter --help`")),
+        (("train-adapter",), ("no task is named", "`adstilts tasks`", "--task")),
         (
             ("zoo", "shwo"),
             ("No such command 'shwo'. Did you mean 'show'?", "see `adstilts zoo --help`"),

@@ -156,7 +156,7 @@ def test_readme_of_a_zoo(halved: Path, tmp_path: Path) -> None:
     (row,) = [line for line in text.splitlines() if line.startswith("| [mnli-lora]")]
     for word in ("tiny/mnli-lora/README.md", "lora", "accuracy 61.2", "24 en", "OANC"):
         assert word in row
-    assert "adstilts train-adapter mnli --method lora" in text
+    assert "adstilts train-adapter mnli --recipe tiny/mnli-lora/recipe.yaml" in text
     with pytest.raises(UserError, match="no modules in"):
         zoo_readme(tmp_path)
     (halved.parent / "broken").mkdir()

@@ -137,7 +137,7 @@ def _one_column(path: Path, number: int, name: str, delimiter: str) -> UserError
         path,
         number,
         f"the header {shown(name)} is one column: is the delimiter {shown_as}? In a task file: "
-        f"delimiter: {json.dumps(other)}",
+        f"delimiter: {json.dumps(other, allow_nan=False)}",
     )
 
 

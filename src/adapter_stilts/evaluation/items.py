@@ -90,7 +90,9 @@ def ensure_items(
             f"{predictions}: its items score {score:.3f}, its record says {about['score']:.3f}: "
             "evaluate it again with --overwrite"
         )
-    _write(table.replace_schema_metadata({"adapter_stilts": json.dumps(about)}), path)
+    _write(
+        table.replace_schema_metadata({"adapter_stilts": json.dumps(about, allow_nan=False)}), path
+    )
     return table
 
 

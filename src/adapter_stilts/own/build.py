@@ -378,7 +378,7 @@ def _sorted(seen: Mapping[str, str], lines: Lines) -> tuple[str, ...]:
 
 def _identity(file: TaskFile, labels: tuple[str, ...], choices: int) -> str:
     content = [file.model_dump(mode="json", exclude=_ABOUT), list(labels), choices]
-    written = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    written = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
