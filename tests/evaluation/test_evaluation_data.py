@@ -82,6 +82,40 @@ def test_any_language_that_has_files(tmp_path: Path) -> None:
     assert list(found.languages) == ["ha"] and list(found.missing) == ["sn"]
 
 
+@pytest.mark.parametrize(
+    ("code", "written"),
+    [
+        ("he", "iw"), ("tl", "fil"), ("zh", "zh-Hans"), ("zh", "zh_CN"), ("zh", "cmn"),
+        ("pt", "pt-BR"), ("id", "in"), ("jv", "jw"), ("de", "ger"), ("sw", "swh"), ("ar", "arb"),
+    ],
+)  # fmt: skip
+def test_files_named_by_another_code_of_the_language(
+    tmp_path: Path, code: str, written: str
+) -> None:
+    panx, here = get_target("panx"), str(tmp_path)
+    put(tmp_path, f"panx/test-{written}.tsv", f"panx/train-{written}.tsv")
+    assert asked_languages(panx, code, "test", here) == (code,)
+    found = read_data(panx, [code], "test", here, limit=None).languages
+    assert list(found) == [code] and found[code].count == 1
+    assert source_language(panx, code, here) == code
+    (stage,) = panx.trained_in(code)
+    assert len(load_examples(stage, "train", here).examples) == 1
+    if written in ("iw", "fil"):  # retired codes and synonyms are shown as ours
+        assert asked_languages(panx, written, "test", here) == (code,)
+    # A file by our own code goes first, be it of this split alone.
+    put(tmp_path, f"panx/test-{code}.tsv", f"panx/dev-{written}.tsv")
+    (tmp_path / f"panx/test-{code}.tsv").write_text("Asha\tB-PER\n\nKano\tB-LOC\n")
+    found = read_data(panx, [code], "test", here, limit=None).languages
+    assert found[code].count == 2
+
+
+def test_another_language_is_no_spelling(tmp_path: Path) -> None:
+    put(tmp_path, "panx/test-yue.tsv", "panx/test-zh-Hant.tsv", "panx/test-arz.tsv")
+    for code in ("zh", "ar"):
+        with pytest.raises(NoDataError, match=rf"expected test-{code}\.tsv"):
+            read_data(get_target("panx"), [code], "test", str(tmp_path), limit=None)
+
+
 def test_files_named_after_three_letters(tmp_path: Path) -> None:
     for side in ("eng", "bre"):
         put(tmp_path, f"tatoeba/v1/tatoeba.bre-eng.{side}")

@@ -204,12 +204,18 @@ def test_english_comes_first(target: TargetSpec) -> None:
     assert not set(target.others) & set(target.languages)
 
 
+def filled(tasks: list[TaskSpec]) -> list[Source]:
+    """The sources but for what may be called after another code of the language."""
+    sources = [source for task in tasks for source in task.sources]
+    return [dataclasses.replace(source, spelled=()) for source in sources]
+
+
 @each_target
 def test_every_language_is_filled_in(target: TargetSpec) -> None:
     tasks = [task for language in every_language(target) for task in sides(target, language)]
     if target.training:
         tasks += [task for each in target.train_languages for task in target.trained_in(each)]
-    for text in written(tuple(task.sources for task in tasks)):
+    for text in written(filled(tasks)):
         assert "{" not in text and "}" not in text
 
 
@@ -266,7 +272,7 @@ def test_any_other_language(target: TargetSpec) -> None:
     for language in ("tlh", "sr-Latn"):
         tasks = sides(target, language)
         assert {task.language for task in tasks} == {language}
-        for text in written(tuple(task.sources for task in tasks)):
+        for text in written(filled(tasks)):
             assert "{" not in text and "}" not in text
 
 

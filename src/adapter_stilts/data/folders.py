@@ -11,6 +11,7 @@ from typing import Any
 from adapter_stilts.data.formats import read_rows
 from adapter_stilts.data.places import Place
 from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.language_codes import other_spellings
 from adapter_stilts.tasks.spec import FileData, Row, Source, Split, TaskSpec
 
 Located = tuple[str, Place, Row]
@@ -110,10 +111,23 @@ def find_parts(task: TaskSpec, split: Split, folder: Path) -> list[FilePart]:
 
 
 def _find_source(task: TaskSpec, source: Source, split: Split, folder: Path) -> FilePart:
+    found = _search(source, source.files, split, folder)
+    if found is None and source.spelled:
+        for code in other_spellings(task.language):
+            files = tuple(layout.filled({"lang": code}) for layout in source.spelled)
+            found = found or _search(source, files, split, folder)
+    if found is None:
+        raise UserError(_missing(task, source, split, folder))
+    return found
+
+
+def _search(
+    source: Source, layouts: tuple[FileData, ...], split: Split, folder: Path
+) -> FilePart | None:
     roots = [folder / name for name in source.folders] + [folder]
     partial: FilePart | None = None
     for root in roots:
-        for layout in source.files:
+        for layout in layouts:
             found = {each: _match(root, layout, each) for each in layout.paths}
             part = FilePart(source, layout, found.get(split, ()))
             if part.files and all(found.values()):
@@ -121,8 +135,6 @@ def _find_source(task: TaskSpec, source: Source, split: Split, folder: Path) -> 
             # Only one split is there: enough to evaluate, or for a source tested on another.
             if part.files and partial is None:
                 partial = part
-    if partial is None:
-        raise UserError(_missing(task, source, split, folder))
     return partial
 
 

@@ -71,6 +71,28 @@ def spellings(written: str, ours: Collection[str] = ()) -> list[str]:
     return list(dict.fromkeys(each for each in found if each))
 
 
+def other_spellings(code: str) -> list[str]:
+    """What files of a language may be named after, beside its code: other codes of the same.
+
+    The script and the region are the usual ones of the language.
+
+    >>> other_spellings("he")[:2], other_spellings("tl")[:2], "zh-Hans" in other_spellings("zh")
+    (['iw', 'heb'], ['fil', 'tgl'], True)
+    """
+    from langcodes import Language
+    from langcodes.data_dicts import LANGUAGE_REPLACEMENTS, NORMALIZED_MACROLANGUAGES
+
+    if not re.fullmatch("[a-z]{2,3}", code):
+        return []
+    usual, form = Language.get(code).maximize(), _form(code)
+    meant = {**LANGUAGE_REPLACEMENTS, **NORMALIZED_MACROLANGUAGES}
+    same = [each for each in meant if "-" not in each and _form(each) in (form, code)]
+    script, region = f"{code}-{usual.script}", f"{code}-{usual.territory}"
+    others = [form, *sorted(same, key=len), script, region]
+    others += [each.replace("-", "_") for each in (script, region)]
+    return [each for each in dict.fromkeys(others) if each != code]
+
+
 def _form(code: str) -> str:
     """What codes of one language have in common: `cmn` is `zh`, `tl` and `fil` are one."""
     from langcodes import standardize_tag

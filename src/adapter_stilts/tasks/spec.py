@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NotRequired, TypedDict
 
 SHORTEST = 16
@@ -163,6 +163,21 @@ class FileData:
     citation: str = ""
     reading: Reading | None = None
 
+    def filled(self, values: Mapping[str, str]) -> FileData:
+        """The same files with `{key}` replaced by the key's value."""
+        return replace(self, paths=fill(self.paths, values), only=fill(self.only, values))
+
+
+def fill(value: Any, values: Mapping[str, str]) -> Any:
+    """The structure with `{key}` replaced in every text."""
+    if isinstance(value, str):
+        for key, written in values.items():
+            value = value.replace(f"{{{key}}}", written)
+        return value
+    if isinstance(value, Mapping):
+        return {key: fill(inner, values) for key, inner in value.items()}
+    return tuple(fill(inner, values) for inner in value)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -170,7 +185,9 @@ class Source:
 
     `folders` are the names its folder goes by inside a folder of data sets; the user may also
     point at the data set's folder itself. `obtain` says how to get data that is not on the Hub.
-    `root` is the folder of a user's own task file, whose files lie beside it.
+    `root` is the folder of a user's own task file, whose files lie beside it. `spelled` are those
+    of `files` that are named after a language, with `{lang}` where its code stands: they may go by
+    another code of it.
     """
 
     name: str
@@ -179,6 +196,7 @@ class Source:
     folders: tuple[str, ...] = ()
     obtain: str = ""
     root: str = ""
+    spelled: tuple[FileData, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.folders:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.language_codes import check_language, three_letters
-from adapter_stilts.tasks.spec import Example, FileData, HeadKind, Row, Source, Split, TaskSpec
+from adapter_stilts.tasks.spec import (
+    Example,
+    FileData,
+    HeadKind,
+    Row,
+    Source,
+    Split,
+    TaskSpec,
+    fill,
+)
 
 Category = Literal["classification", "structured", "qa", "retrieval"]
 Suite = Literal["xtreme", "xtreme-r"]
@@ -193,7 +202,7 @@ class TargetSpec:
         values = {"lang": language}
         for key, by in self.fields.items():
             values[key] = by[language] if language in by else _unlisted(key, language)
-        return tuple(_fill_source(source, values) for source in sources)
+        return tuple(_fill_source(source, values, language) for source in sources)
 
 
 def _unlisted(key: str, language: str) -> str:
@@ -201,24 +210,14 @@ def _unlisted(key: str, language: str) -> str:
     return three_letters(language) if key == "code" and "-" not in language else language
 
 
-def _fill_source(source: Source, values: Mapping[str, str]) -> Source:
-    hub = source.hub and replace(source.hub, splits=_fill(source.hub.splits, values))
-    files = tuple(
-        replace(layout, paths=_fill(layout.paths, values), only=_fill(layout.only, values))
-        for layout in source.files
-    )
-    return replace(source, hub=hub, files=files)
-
-
-def _fill(value: Any, values: Mapping[str, str]) -> Any:
-    """The structure with `{key}` replaced in every text."""
-    if isinstance(value, str):
-        for key, written in values.items():
-            value = value.replace(f"{{{key}}}", written)
-        return value
-    if isinstance(value, Mapping):
-        return {key: _fill(inner, values) for key, inner in value.items()}
-    return tuple(_fill(inner, values) for inner in value)
+def _fill_source(source: Source, values: Mapping[str, str], language: str) -> Source:
+    hub = source.hub and replace(source.hub, splits=fill(source.hub.splits, values))
+    files = tuple(layout.filled(values) for layout in source.files)
+    # A field named `lang` says how a source writes its codes: there they have no other spelling.
+    rest = {**values, "lang": "{lang}" if values["lang"] == language else values["lang"]}
+    open_ = (layout.filled(rest) for layout in source.files)
+    spelled = tuple(each for each in open_ if "{lang}" in str(each.paths))
+    return replace(source, hub=hub, files=files, spelled=spelled)
 
 
 __all__ = ["Category", "FileData", "Retrieval", "Split", "Suite", "TargetSpec", "codes"]
