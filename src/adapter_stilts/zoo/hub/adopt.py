@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
-from adapter_stilts.backbones.embedded import is_embedded
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft, rename
 from adapter_stilts.modules.guard import check_module
@@ -83,6 +82,8 @@ def _language(source: str) -> str:
 
 def _record(found: Foreign, name: str, source: str, identity: str) -> ModuleRecord:
     """As much of a record as can be known: no scores, no training."""
+    from adapter_stilts.backbones.embedded import is_embedded  # numpy: a mistype need not wait
+
     if not found.backbone:
         raise UserError(f"'{source}' does not say for which backbone it was made")
     unknown = {"origin": "unknown", "fingerprint": "", "examples": 0, "parts": []}
