@@ -62,7 +62,6 @@ def predict(
     from adapter_stilts.tasks.registry import get_target, is_task_file
     from adapter_stilts.zoo.inputs import kept, read_input
     from adapter_stilts.zoo.load import find, kind_of, load
-    from adapter_stilts.zoo.stream import STDIN, STDIN_NAME, answers, opened
 
     language = check_language(lang) if lang else ""
     given = {
@@ -83,6 +82,8 @@ def predict(
         )
     if row and file is not None:
         raise UserError(f"--file has the inputs: leave out --{next(iter(row)).replace('_', '-')}")
+    if file:
+        from adapter_stilts.zoo.stream import STDIN, STDIN_NAME, answers, opened
     with opened(file) if file else nullcontext() as lines:
         if task and is_task_file(task):
             task = get_target(task).name
