@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+
+import pytest
+
+from adapter_stilts import cli
+
 Result = tuple[int, str, str]
 """Exit code, standard output, standard error."""
+
+
+def call_cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> Result:
+    """Calls `adstilts` in this process."""
+    monkeypatch.setattr(sys, "argv", ["adstilts", *arguments])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 def assert_one_line(result: Result, code: int, *words: str) -> None:

@@ -35,7 +35,7 @@ def make_zoo(backbone: str, root: Path) -> dict[str, Path]:
     save_made(engine, "good", "lora", "span", root / "good", run="9" * 16)
     _save_merge(engine, root)
     _save_several(engine, root)
-    _save_fusion(engine, root)
+    save_fusion(engine, root)
     _save_foreign(engine, root)
     below = ("a", "b", "good")
     return {each.name: each for each in sorted(root.iterdir()) if each.name not in below}
@@ -75,7 +75,7 @@ def _save_several(engine: Engine, root: Path) -> None:
     save_module(engine, type(record)(**fields), "embedding", root / "several")
 
 
-def _save_fusion(engine: Engine, root: Path) -> None:
+def save_fusion(engine: Engine, root: Path) -> None:
     """A fusion of two modules, which lie beside it."""
     bases = {}
     for name in ("a", "b"):

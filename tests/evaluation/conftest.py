@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
+from adapter_stilts.evaluation import vector_cache
+from adapter_stilts.inference.vectors import sentence_vectors
+from adapter_stilts.modules.engine import Engine
 from evaluation_kit import made_zoo, tiny
 
 __all__ = ["made_zoo", "tiny"]
@@ -19,3 +23,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of texts of every set whose vectors are computed."""
+    sizes: list[int] = []
+
+    def count(engine: Engine, features: Any, **options: Any) -> Any:
+        sizes.append(len(features))
+        return sentence_vectors(engine, features, **options)
+
+    monkeypatch.setattr(vector_cache, "sentence_vectors", count)
+    return sizes

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation import vector_cache
 from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.metrics.map_at_20 import average_precision
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.registry import get_target
@@ -52,19 +50,6 @@ def engine(shared_engine: Engine) -> Iterator[Engine]:
     yield shared_engine
     for name in list(shared_engine.modules):
         remove_module(shared_engine, name)
-
-
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of texts of every set whose vectors are computed."""
-    sizes: list[int] = []
-
-    def count(engine: Engine, features: Any, **options: Any) -> Any:
-        sizes.append(len(features))
-        return sentence_vectors(engine, features, **options)
-
-    monkeypatch.setattr(vector_cache, "sentence_vectors", count)
-    return sizes
 
 
 def found(

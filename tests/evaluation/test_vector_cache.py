@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.evaluation import vector_cache
 from adapter_stilts.evaluation.vector_cache import Vectors
-from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.zoo.composed import load_composition
 from made_modules import make_engine, save_made
@@ -31,19 +29,6 @@ def engine(tiny_xlmr: Path) -> Engine:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "vectors"
-
-
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of texts of every set whose vectors are computed."""
-    sizes: list[int] = []
-
-    def count(engine: Engine, features: Any, **options: Any) -> Any:
-        sizes.append(len(features))
-        return sentence_vectors(engine, features, **options)
-
-    monkeypatch.setattr(vector_cache, "sentence_vectors", count)
-    return sizes
 
 
 def texts(count: int = 12) -> ExampleSet:

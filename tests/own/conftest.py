@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from adapter_stilts import cli
-from cli_kit import Result
+from cli_kit import Result, call_cli
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_csv"
 
@@ -30,14 +28,4 @@ def run(
     monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "400")
 
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["adstilts", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+    return lambda *arguments: call_cli(monkeypatch, capsys, *arguments)

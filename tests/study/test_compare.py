@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -13,10 +12,9 @@ from typing import Any
 import pytest
 
 import adapter_stilts
-from adapter_stilts import cli
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.run import evaluate
-from cli_kit import Result, assert_one_line
+from cli_kit import Result, assert_one_line, call_cli
 from evaluation_kit import LANGUAGES, write_data
 
 COMMON = ("--data", "data", "--precision", "fp32", "--draws", "300")
@@ -29,17 +27,7 @@ def compare(
     """Calls `adstilts compare` in this process."""
     monkeypatch.setenv("COLUMNS", "80")
 
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["adstilts", "compare", *arguments, *COMMON])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+    return lambda *arguments: call_cli(monkeypatch, capsys, "compare", *arguments, *COMMON)
 
 
 def test_differences_are_those_of_the_evaluations(tiny: Path) -> None:
@@ -80,13 +68,13 @@ def test_a_table_of_eighty_columns_and_a_picture(
 
 
 def test_json_has_everything(compare: Callable[..., Result]) -> None:
-    code, out, err = compare("pos", "pos-lora", "--on", "tiny-pos", "--langs", "ko,sw", "--json")
+    code, out, err = compare("nli", "nli-lora", "--on", "tiny-nli", "--langs", "ko,sw", "--json")
     assert code == 0, err
     found = json.loads(out)
-    assert set(found["targets"]["tiny-pos"]["languages"]) == {"ko", "sw"}
+    assert set(found["targets"]["tiny-nli"]["languages"]) == {"ko", "sw"}
     assert found["difference"]["low"] <= found["difference"]["value"]
     assert found["difference"]["noise"]["items"] > 0
-    assert found["first"] == "pos" and found["second"] == "pos-lora"
+    assert found["first"] == "nli" and found["second"] == "nli-lora"
 
 
 def test_seeds_are_drawn_too(

@@ -19,18 +19,18 @@ from hypothesis import strategies as st
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.fusing import FusionShape, add_fusion
 from adapter_stilts.safety import printable
 from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.hub.adopt import adopt
 from adapter_stilts.zoo.hub.offer import Offer, RemoteFile
 from adapter_stilts.zoo.inventory import entries
-from adapter_stilts.zoo.local import load_module, save_module
+from adapter_stilts.zoo.local import load_module
 from adapter_stilts.zoo.resolve import resolve_folder
 from adapter_stilts.zoo.verify import verify
 from fuzz_kit import members_of, rehash
-from made_modules import make_engine, make_record, save_made
+from fuzz_zoo import save_fusion
+from made_modules import make_engine, save_made
 
 DEEP = 50_000
 VALUES: list[Any] = [
@@ -112,21 +112,9 @@ def kinds(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tup
     model.add_adapter("sw", config=SeqBnInvConfig())
     model.add_classification_head("sw", num_labels=2)
     model.save_adapter(str(root / "foreign"), "sw", use_safetensors=True)
-    _save_fusion(engine, root)
+    save_fusion(engine, root)
     names = ("lora", "bottleneck", "vectors", "foreign", "fusion", "merged")
     return [(each, root / each) for each in names]
-
-
-def _save_fusion(engine: Engine, root: Path) -> None:
-    """A fusion of two modules, which lie beside it."""
-    bases = {}
-    for name in ("a", "b"):
-        save_made(engine, name, "bottleneck", "span", root / name, run=name * 16)
-        bases[name] = {"run": name * 16, "path": str(root / name)}
-    add_fusion(engine, "f", ("a", "b"), FusionShape.of("fusion-lean"), head="span")
-    above = {"composition": "fuse(a, b)", "bases": bases, "run": "f" * 16}
-    record = make_record(engine, "f", "fusion-lean", "span", **above)
-    save_module(engine, record, "span", root / "fusion")
 
 
 class Spoiler:
