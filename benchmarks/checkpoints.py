@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from steps import apart, commit
+from steps import commit, side_by_side
 
 RECORDS = Path("docs/results/records/checkpoints.jsonl")
 LAST = 3
@@ -49,15 +49,18 @@ def main() -> None:
     """Runs what is missing and writes the page."""
     args = arguments()
     args.work.mkdir(parents=True, exist_ok=True)
-    for seed in range(args.seeds):
-        for target in args.targets:
-            if (target, seed, args.steps) not in {
-                (row["target"], row["seed"], row["steps"]) for row in read(args.records)
-            }:
-                row = apart(run, args, target, seed)
-                with args.records.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(target, seed, {key: row[key] for key in KINDS}, flush=True)
+    args.records.parent.mkdir(parents=True, exist_ok=True)
+    done = {(row["target"], row["seed"], row["steps"]) for row in read(args.records)}
+    missing = [
+        (args, target, seed)
+        for seed in range(args.seeds)
+        for target in args.targets
+        if (target, seed, args.steps) not in done
+    ]
+    for row in side_by_side(args.jobs, run, missing):
+        with args.records.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row["target"], row["seed"], {key: row[key] for key in KINDS}, flush=True)
     args.out.write_text(page(read(args.records)), encoding="utf-8")
 
 
@@ -68,6 +71,7 @@ def arguments() -> argparse.Namespace:
     found.add_argument("--backbone", default="embedded")
     found.add_argument("--seeds", type=int, default=3)
     found.add_argument("--steps", type=int, default=300)
+    found.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     found.add_argument("--work", type=Path, default=Path("runs/checkpoints"))
     found.add_argument("--records", type=Path, default=RECORDS)
     found.add_argument("--targets", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
@@ -107,6 +111,7 @@ def run(args: argparse.Namespace, target: str, seed: int) -> Row:
             Weights.kept.append({key: p.detach().clone() for key, p in learning})
 
     integration_utils.INTEGRATION_TO_CALLBACK["weights"] = Weights
+    work = args.work / f"{target}-{seed}"
     trained = train_target(
         target,
         backbone=args.backbone,
@@ -116,7 +121,7 @@ def run(args: argparse.Namespace, target: str, seed: int) -> Row:
         evaluations=6,
         patience=0,
         dev_limit=1000,
-        out=args.work / "module",
+        out=work / "module",
         overwrite=True,
         quiet=True,
         report_to="weights",
@@ -130,8 +135,7 @@ def run(args: argparse.Namespace, target: str, seed: int) -> Row:
         "mean": {key: sum(each[key] for each in recent) / len(recent) for key in recent[0]},
     }
     found = {kind: others(args, target, trained.path, chosen[kind]) for kind in KINDS}
-    for folder in args.work.glob("module*"):
-        shutil.rmtree(folder)
+    shutil.rmtree(work)
     return {
         "target": target,
         "seed": seed,
@@ -164,7 +168,7 @@ def others(
         "split": problem.split,
         "data": str(args.data),
         "backbone": args.backbone,
-        "out": args.work / "predictions",
+        "out": module.parent / "predictions",
         "engines": engines,
         "overwrite": True,
     }

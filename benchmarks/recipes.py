@@ -17,7 +17,9 @@ import os
 import resource
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,14 +156,18 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     args.records.parent.mkdir(parents=True, exist_ok=True)
     os.environ["ADSTILTS_ZOO"] = str(args.work / "zoo")
-    for cell in cells():
-        if args.steps and cell.steps not in args.steps:
-            continue
-        while (rate := next_rate(args.records, cell)) is not None:
-            row = apart(run, args, cell, rate)
-            with args.records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(f"{cell.way} {cell.task} {cell.steps} {rate:g}: {row['dev']:.1f}", flush=True)
+    chosen = [cell for cell in cells() if not args.steps or cell.steps in args.steps]
+    with ThreadPoolExecutor(args.jobs) as threads:  # each waits for processes of its own
+        list(threads.map(partial(finish, args), chosen))
+
+
+def finish(args: argparse.Namespace, cell: Cell) -> None:
+    """Runs the rates that a cell lacks, one after the other."""
+    while (rate := next_rate(args.records, cell)) is not None:
+        row = apart(run, args, cell, rate)
+        with args.records.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{cell.way} {cell.task} {cell.steps} {rate:g}: {row['dev']:.1f}", flush=True)
 
 
 def arguments() -> argparse.Namespace:
@@ -170,6 +176,7 @@ def arguments() -> argparse.Namespace:
     found.add_argument("--data", type=Path, required=True)
     found.add_argument("--backbone", default="embedded")
     found.add_argument("--steps", type=int, nargs="*", help="only these budgets")
+    found.add_argument("--jobs", type=int, default=1, help="cells at a time")
     found.add_argument("--work", type=Path, default=Path("runs/recipes"))
     found.add_argument("--records", type=Path, default=Path("docs/results/records/recipes.jsonl"))
     return found.parse_args()
@@ -214,7 +221,8 @@ def next_rate(records: Path, cell: Cell) -> float | None:
 
 def run(args: argparse.Namespace, cell: Cell, rate: float) -> dict[str, Any]:
     """One training, and its scores in English and in other languages."""
-    out = args.work / "module"
+    work = args.work / f"{cell.way}-{cell.task}-{cell.steps}"
+    out = work / "module"
     before, began = _cpu(), time.monotonic()
     given: dict[str, Any] = {
         "backbone": args.backbone,
@@ -256,7 +264,7 @@ def run(args: argparse.Namespace, cell: Cell, rate: float) -> dict[str, Any]:
     others = row["others"]
     mean = sum(others.values()) / len(others) if others else 0.0
     row["chosen_by"] = row["dev"] if cell.task != "copa" else round((dev + mean) / 2, 2)
-    shutil.rmtree(out)
+    shutil.rmtree(work)
     return row
 
 
@@ -297,7 +305,7 @@ def _others(args: argparse.Namespace, cell: Cell, module: Path) -> dict[str, flo
         split=problem.split,
         data=str(args.data),
         limit=problem.rows,
-        out=args.work / "predictions",
+        out=module.parent / "predictions",
         overwrite=True,
     )
     metric = primary(get_target(problem.target).metric)

@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from steps import apart, commit
+from steps import commit, side_by_side
 
 from adapter_stilts import evaluate, fuse, load, train_adapter, train_multitask, train_target
 from adapter_stilts.modules.methods import is_fusion
@@ -102,15 +102,16 @@ def main() -> None:
     args = arguments()
     os.environ["ADSTILTS_ZOO"] = str(args.work / "zoo")
     os.environ["ADSTILTS_ZOO_PATH"] = str(args.out)
-    for plan in PLANS:
-        if args.only and plan.name not in args.only:
-            continue
-        if not is_done(args, plan):
-            row = apart(make, args, plan)
+    args.records.parent.mkdir(parents=True, exist_ok=True)
+    chosen = [plan for plan in PLANS if not args.only or plan.name in args.only]
+    for kind in (False, True):  # fusions are over what the others have made
+        missing = [p for p in chosen if is_fusion(p.method) == kind and not is_done(args, p)]
+        for row in side_by_side(args.jobs, make, [(args, plan) for plan in missing]):
             with args.records.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-            print(f"{plan.name}: {row['dev']}", flush=True)
-        (args.out / "README.md").write_text(zoo_readme(args.out), encoding="utf-8")
+            print(f"{row['name']}: {row['dev']}", flush=True)
+            remove_fusions_over(args.out / "embedded", row["name"], row["run"])
+            (args.out / "README.md").write_text(zoo_readme(args.out), encoding="utf-8")
     check_size(args.out)
 
 
@@ -119,6 +120,7 @@ def arguments() -> argparse.Namespace:
     found = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     found.add_argument("--data", type=Path, required=True)
     found.add_argument("--only", nargs="+", choices=[plan.name for plan in PLANS])
+    found.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     found.add_argument("--work", type=Path, default=Path("runs/shipped_zoo"))
     found.add_argument("--out", type=Path, default=Path("adapters_zoo"))
     found.add_argument("--records", type=Path, default=Path("docs/results/records/zoo.jsonl"))
@@ -173,7 +175,7 @@ def make(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
 
 
 def store(args: argparse.Namespace, plan: Plan, trained: Trained) -> ModuleRecord:
-    """Puts a module into the zoo; the fusions over the one that lay there go."""
+    """Puts a module into the zoo."""
     place = args.out / "embedded" / plan.name
     with tempfile.TemporaryDirectory() as temporary:
         full, half = (
@@ -189,11 +191,15 @@ def store(args: argparse.Namespace, plan: Plan, trained: Trained) -> ModuleRecor
             record = dataclasses.replace(record, evaluations=other_languages(args, plan, trained))
         with atomic_folder(place) as final:
             record = stage(record, half if keep else full, final)
-    for folder in place.parent.iterdir():
-        bases = ModuleRecord.read(folder).bases
-        if bases.get(plan.name, {}).get("run", record.run) != record.run:
-            shutil.rmtree(folder)
     return record
+
+
+def remove_fusions_over(zoo: Path, name: str, run: str) -> None:
+    """Fusions over the module that lay in the zoo by this name before."""
+    for place in zoo.glob(f"[!.]*/{RECORD}"):
+        bases = ModuleRecord.read(place.parent).bases
+        if bases.get(name, {}).get("run", run) != run:
+            shutil.rmtree(place.parent)
 
 
 def other_languages(

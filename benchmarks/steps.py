@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,35 @@ def target_arguments(doc: str, name: str, targets: Sequence[str]) -> argparse.Na
 
 def apart(step: Callable[..., Any], *given: Any) -> Any:
     """Runs a step in a process of its own, or it would inherit the peak memory of those before."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(step, *given).result()
+    (result,) = side_by_side(1, step, [given])
+    return result
+
+
+def side_by_side(
+    jobs: int, step: Callable[..., Any], calls: Sequence[tuple[Any, ...]]
+) -> Iterator[Any]:
+    """Runs a step for each of the calls, `jobs` at a time, each in a process of its own.
+
+    Results come as they are there. A call that fails does not stop the others; what it raised
+    is raised when all have ended.
+    """
+    context = multiprocessing.get_context("spawn")
+    failed: Exception | None = None
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        for future in as_completed([pool.submit(step, *call) for call in calls]):
+            try:
+                yield future.result()
+            except Exception as error:
+                print(f"failed: {error!r}", flush=True)
+                failed = error
+    if failed:
+        raise failed
 
 
 def commit() -> str:
-    """The commit that the benchmarks are run at."""
+    """The commit that the benchmarks are run at (`BENCH_COMMIT` where there is no checkout)."""
+    if given := os.environ.get("BENCH_COMMIT"):
+        return given
     command = ["git", "rev-parse", "--short=10", "HEAD"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
     return done.stdout.strip()
