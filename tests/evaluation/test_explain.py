@@ -168,3 +168,17 @@ def test_files(fused: Path) -> None:
     picture = ElementTree.parse(fused / "out" / "explanation.svg").getroot()
     told = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}title")]
     assert len(told) == 6 and f"en, layer 0, qa-all: {1:.3f}" in told
+
+
+def test_arrow_is_explained_without_training(fused: Path) -> None:
+    text = "stack(arrow(nli-lora, pos-lora, copa-lora), qa-lora)"
+    found = explain(text, task="tiny-qa", **QA)
+    assert found.kind == "arrow" and found.sources == ("copa-lora", "nli-lora", "pos-lora")
+    for language in ("en", "ko"):
+        by_layer = found.weights[language]
+        assert by_layer[0] == {"nli-lora": 1.0}  # the others leave that layer out
+        assert set(by_layer[2]) == set(found.sources)
+        assert sum(by_layer[2].values()) == pytest.approx(1)
+        assert max(by_layer[2].values()) - min(by_layer[2].values()) > 0.01
+    with pytest.raises(UserError, match="learnt on no target: say with --task"):
+        explain("arrow(nli-lora, pos-lora)", **QA)

@@ -12,7 +12,7 @@ from adapter_stilts.modules import fusion_forward
 from adapter_stilts.modules.composition import Call, Expression
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.engine import Engine, activate_block, block_of, forward
-from adapter_stilts.modules.fusing import FusionShape, add_fusion, add_uniform
+from adapter_stilts.modules.fusing import FusionShape, add_fusion, add_unlearnt
 from adapter_stilts.modules.fusion import Attended, watching
 from adapter_stilts.modules.stacking import check_fusable
 from fusion_kit import shake
@@ -124,8 +124,8 @@ def test_a_uniform_fusion_needs_nothing_but_its_modules(tiny_xlmr: Any) -> None:
     call = parse("uniform(a, b)")
     assert isinstance(call, Call)
     before = {key for key, _ in engine.model.named_parameters()}
-    add_uniform(engine, call)
-    add_uniform(engine, call)
+    add_unlearnt(engine, call)
+    add_unlearnt(engine, call)
     assert {key for key, _ in engine.model.named_parameters()} == before
     mean = _logits(engine, call)
     assert not torch.allclose(mean, _logits(engine, "a"), atol=1e-3)

@@ -334,3 +334,22 @@ def _same_values(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
         sorted((tuple(v.shape), float(v.double().sum())) for v in d.values()) for d in (one, other)
     ]
     return sums[0] == sums[1]
+
+
+def test_arrow_learns_its_head_alone(loras: Path) -> None:
+    trained = _learn("qa", "stack(sw, squad)", "mnli", kind="arrow")
+    assert trained.record.method == "fusion-arrow"
+    assert trained.record.recipe["lr"] == usual_rate("fusion-arrow", 1)
+    assert not load_file(trained.path / weights_in(trained.path))
+    module = load("fuse(qa, stack(sw, squad), mnli)", precision="fp32")
+    assert module.answer("Who?", "Ada lives in Rome.")["answer"]
+    above = train_target("tydiqa", on="arrow(qa, mnli)", **LARGE)
+    assert above.record.composition == "stack(arrow(mnli, qa), tydiqa)"
+    assert load(above.path, precision="fp32").answer("Who?", "Ada lives in Rome.")["answer"]
+    with pytest.raises(UserError, match=r'"arrow\(mnli, qa\)" needs no training'):
+        fuse(["qa", "mnli"], None, kind="arrow")
+
+
+def test_arrow_chooses_among_loras(filled: Path) -> None:
+    with pytest.raises(UserError, match="arrow chooses among LoRAs"):
+        _learn("qa", "mnli", kind="arrow")

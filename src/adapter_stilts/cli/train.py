@@ -168,7 +168,9 @@ def fuse(
         None, "--target", help="The target task on whose English data the fusion is learnt."
     ),
     kind: str | None = typer.Option(
-        None, "--kind", help="full, lean (default), shared (lean, one for all layers) or uniform."
+        None,
+        "--kind",
+        help="full, lean (default), shared (lean, one for all layers), uniform, arrow (of LoRAs).",
     ),
     fresh_head: bool = typer.Option(
         False, "--fresh-head", help="Do not start from the head of a source that suits the target."

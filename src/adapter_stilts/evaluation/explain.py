@@ -10,7 +10,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.contenders import Contender
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.explanation import Explanation
-from adapter_stilts.modules.composition import canonical, fusings, fusions
+from adapter_stilts.modules.composition import Call, attending, canonical, fusings, fusions
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
@@ -48,8 +48,9 @@ def explain(
 
     Args:
         composition: one with a learnt fusion, such as `fuse(mnli, squad)`, the fusion's own name,
-            or `stack(fuse(mnli, squad), tydiqa)`.
-        task: the target whose texts are read. Default: the one the fusion was learnt on.
+            or `stack(fuse(mnli, squad), tydiqa)`; or with `arrow(mnli-lora, squad-lora)`.
+        task: the target whose texts are read. Default: the one the fusion was learnt on, or else
+            the topmost module.
         langs, split, data: as in `evaluate`.
         limit: that many examples of every language, drawn at random.
         backbone: chooses among modules of one name; and where the backbone lies, if not where it
@@ -80,14 +81,14 @@ def explain(
         found[language] = _gathered(engine, resolved, features, batch_tokens)
         if on_language is not None:
             on_language(language)
-    learnt = fusions(resolved.expression)
-    methods = {resolved.leaves[each.by].record.method for each in learnt}
+    found_in = attending(resolved.expression)
+    kinds = {_kind(resolved, each) for each in found_in}
     return Explanation(
         composition=resolved.name,
         task=target.name,
         split=chosen,
-        kind=", ".join(sorted(method.removeprefix("fusion-") for method in methods)),
-        sources=tuple(canonical(part) for each in learnt for part in each.parts),
+        kind=", ".join(sorted(kinds)),
+        sources=tuple(canonical(part) for each in found_in for part in each.parts),
         weights={language: each.weights for language, each in found.items()},
         entropy={language: each.entropy for language, each in found.items()},
         tokens={language: each.tokens for language, each in found.items()},
@@ -95,8 +96,13 @@ def explain(
     )
 
 
+def _kind(resolved: Resolved, fusion: Call) -> str:
+    method = resolved.leaves[fusion.by].record.method if fusion.by else fusion.operator
+    return method.removeprefix("fusion-")
+
+
 def _check_fuses(resolved: Resolved) -> None:
-    if fusions(resolved.expression):
+    if attending(resolved.expression):
         return
     written = canonical(resolved.expression)
     if fusings(resolved.expression):
@@ -108,17 +114,18 @@ def _check_fuses(resolved: Resolved) -> None:
 
 
 def _task_of(resolved: Resolved) -> TargetSpec:
-    """The target that the fusion was learnt on.
+    """The target that the fusion was learnt on; of one that is not learnt, the topmost module's.
 
     Raises:
         UserError: it was learnt on something else.
     """
-    name = resolved.leaves[fusions(resolved.expression)[-1].by].record.task
-    targets = target_tasks()
-    if name not in targets:
+    learnt = fusions(resolved.expression)
+    record = resolved.leaves[learnt[-1].by].record if learnt else resolved.record
+    name, targets = record.task, target_tasks()
+    if name not in targets or not (learnt or record.has_head):
+        why = f"was learnt on {name}, which is no target" if learnt else "was learnt on no target"
         raise UserError(
-            f"the fusion was learnt on {name}, which is no target: say with --task what it is to "
-            f"read: {', '.join(targets)}"
+            f"the fusion {why}: say with --task what it is to read: {', '.join(targets)}"
         )
     return targets[name]
 
@@ -155,7 +162,10 @@ def _gathered(
     from adapter_stilts.zoo.composed import load_resolved
 
     composed = load_resolved(engine, resolved)
-    pairs = zip(fusions(composed.inside), fusions(resolved.expression), strict=True)
-    sources = {inside.by: [canonical(part) for part in each.parts] for inside, each in pairs}
+    pairs = zip(attending(composed.inside), attending(resolved.expression), strict=True)
+    sources = {
+        inside.by or canonical(inside): [canonical(part) for part in each.parts]
+        for inside, each in pairs
+    }
     most = batch_tokens or default_batch_tokens(default_device())
     return gather(engine, composed, features, sources, batch_tokens=most)

@@ -23,10 +23,13 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "stack": Operator(2, "one module on top of another; the last one's head is used"),
         "fuse": Operator(2, "modules side by side, weighed by attention learnt on a target"),
         "uniform": Operator(2, "modules side by side, all weighed the same: nothing is learnt"),
+        "arrow": Operator(2, "LoRAs side by side, chosen by each token's input: nothing is learnt"),
         **{name: Operator(2, method.summary) for name, method in MERGES.items()},
     }
 )
-FUSING = ("fuse", "uniform")
+UNLEARNT = ("uniform", "arrow")
+"""Fusions that need no training, and have no head."""
+FUSING = ("fuse", *UNLEARNT)
 """Operators whose parts act side by side, in whatever order they are given."""
 NONE = "none"
 """The composition without any module: the backbone as it is."""
@@ -83,11 +86,11 @@ def leaves(expression: Expression) -> tuple[str, ...]:
 def top(expression: Expression) -> str:
     """The module whose head an expression uses: the last one, or the fusion's own.
 
-    What has none of its own, as a merge or modules that are weighed the same, stands for itself.
+    What has none of its own, as a merge or a fusion that is not learnt, stands for itself.
     """
     if isinstance(expression, str):
         return expression
-    if expression.operator == "uniform" or expression.terms is not None:
+    if expression.operator in UNLEARNT or expression.terms is not None:
         return canonical(expression)
     return expression.by or top(expression.parts[-1])
 
@@ -134,6 +137,11 @@ def merges(expression: Expression) -> tuple[Call, ...]:
 def fusions(expression: Expression) -> tuple[Call, ...]:
     """The learnt fusions in an expression, inner ones first."""
     return tuple(each for each in fusings(expression) if each.operator == "fuse")
+
+
+def attending(expression: Expression) -> tuple[Call, ...]:
+    """The fusions whose weights depend on what is read, inner ones first."""
+    return tuple(each for each in fusings(expression) if each.operator != "uniform")
 
 
 def fusings(expression: Expression) -> tuple[Call, ...]:

@@ -31,6 +31,7 @@ from adapter_stilts.modules.fusion import (
 )
 from adapter_stilts.modules.fusion_files import (
     CONFIG,
+    LORAS_ALONE,
     NOT_SHARED,
     WEIGHTS,
     fusion_files,
@@ -85,7 +86,7 @@ def add_fusion(
         sources: modules by their names in the engine, or stacks of such.
 
     Raises:
-        UserError: a shared fusion of LoRAs, whose layers differ in width.
+        UserError: a shared fusion of LoRAs, whose layers differ in width; Arrow over others.
     """
     engine.model.requires_grad_(False)
     engine.model.base_model.freeze_model(True)  # the library's trainer asks for that
@@ -97,11 +98,11 @@ def add_fusion(
     activate_block(engine, block_of(Call("fuse", tuple(sources), name)), name)
 
 
-def add_uniform(engine: Engine, call: Call) -> None:
-    """Adds what weighs modules in the engine the same: no parameters and no head."""
+def add_unlearnt(engine: Engine, call: Call) -> None:
+    """Adds a fusion of modules in the engine that needs no training: no parameters, no head."""
     name = canonical(call)
     if name not in engine.fusions:
-        shape = FusionShape("uniform")
+        shape = FusionShape.of(call.operator)
         _add_layers(engine, name, call.parts, shape)
         engine.fusions[name] = (call.parts, shape)
 
@@ -114,6 +115,8 @@ def _add_layers(
             raise UserError(NOT_SHARED)
         kind: FusionKind = "lean" if shape.kind == "full" else shape.kind
         add_lora_fusion(engine.model, name, sources, kind, rank=shape.rank)
+    elif shape.kind == "arrow":
+        raise UserError(LORAS_ALONE)
     else:
         add_bottleneck_fusion(
             engine.model, name, sources, shape.kind, rank=shape.rank, shared=shape.shared

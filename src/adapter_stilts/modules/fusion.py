@@ -20,9 +20,14 @@ from adapter_stilts.modules.fusion_forward import (
     fuse_loras,
     watching,
 )
-from adapter_stilts.modules.fusion_layers import LeanFusion, LoraFusion, UniformFusion
+from adapter_stilts.modules.fusion_layers import (
+    ArrowFusion,
+    LeanFusion,
+    LoraFusion,
+    UniformFusion,
+)
 
-FusionKind = Literal["full", "lean", "uniform"]
+FusionKind = Literal["full", "lean", "uniform", "arrow"]
 
 
 def add_bottleneck_fusion(
@@ -93,12 +98,17 @@ def add_lora_fusion(
             layer.fusions = nn.ModuleDict()
             layer.compose_fuse = MethodType(fuse_loras, layer)
         ranks = [lora.lora_A.shape[0] for lora in loras]
-        made = (
-            UniformFusion()
-            if kind == "uniform"
-            else LoraFusion(layer.in_features, ranks, rank or max(1, layer.in_features // 64))
+        layer.fusions[name] = _over_loras(kind, layer.in_features, ranks, rank).to(
+            layer.weight.device
         )
-        layer.fusions[name] = made.to(layer.weight.device)
+
+
+def _over_loras(kind: FusionKind, width: int, ranks: Sequence[int], rank: int) -> nn.Module:
+    if kind == "uniform":
+        return UniformFusion()
+    if kind == "arrow":
+        return ArrowFusion()
+    return LoraFusion(width, ranks, rank or max(1, width // 64))
 
 
 __all__ = [

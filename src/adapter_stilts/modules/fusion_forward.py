@@ -18,7 +18,14 @@ from adapters.methods.bottleneck import BottleneckLayer
 from adapters.methods.modeling import Adapter, ParallelAdapter
 from torch import Tensor, nn
 
-from adapter_stilts.modules.fusion_layers import LeanFusion, LoraFusion, UniformFusion
+from adapter_stilts.modules.arrow import route
+from adapter_stilts.modules.fusion_layers import (
+    ArrowFusion,
+    LeanFusion,
+    LoraFusion,
+    UniformFusion,
+    factors,
+)
 from adapter_stilts.modules.fusion_math import Folded, attention, fold, mixed, segments_of
 
 
@@ -74,22 +81,24 @@ def _watched(layer: Any, setup: Fuse, sources: _Sources, weights: Tensor) -> Ten
 
 
 def fuse_loras(layer: Any, setup: Fuse, state: Any, lvl: int = 0) -> Any:
-    """The LoRAs' updates of the layer's input, weighed by attention; those of a stack add up."""
+    """The LoRAs' updates of the layer's input, weighed token by token; those of a stack add up."""
     sources = _present(setup, layer.loras)
     if not sources.names:
         return state
     groups = [[layer.loras[name] for name in source] for source in sources.names]
-    loras = [lora for group in groups for lora in group]
     fusion = layer.fusions[setup.name]
-    down = torch.cat([lora.lora_A for lora in loras])
-    up = torch.cat([lora.lora_B * lora.scaling for lora in loras], 1)
+    down, up = factors([lora for group in groups for lora in group])
     segments = segments_of([sum(lora.lora_A.shape[0] for lora in group) for group in groups], down)
     x = state.layer_input
     folded = Folded(None, None, None, None, up.T, None, segments)
     if isinstance(fusion, LoraFusion):
         folded = folded._replace(query=fusion.query.T @ fusion.key * fusion.scale)
     activations = x @ down.T
-    weights = _watched(layer, setup, sources, attention(x, activations, folded))
+    if isinstance(fusion, ArrowFusion):
+        attended = route(x, fusion.prototypes(groups)).to(activations.dtype)
+    else:
+        attended = attention(x, activations, folded)
+    weights = _watched(layer, setup, sources, attended)
     hidden = mixed(activations, weights, folded)
     return state._replace(hidden_states=hidden, last=sources.names[-1][-1])
 

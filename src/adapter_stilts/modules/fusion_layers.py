@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from adapter_stilts.modules.arrow import prototype
 
 
 class LeanFusion(nn.Module):
@@ -25,6 +28,32 @@ class LeanFusion(nn.Module):
 
 class UniformFusion(nn.Module):
     """The mean of the modules: no parameters."""
+
+
+class ArrowFusion(nn.Module):
+    """LoRAs chosen by each token's input: no parameters; what the LoRAs respond to is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: tuple[Any, Tensor] | None = None
+
+    def prototypes(self, sources: Sequence[Sequence[Any]]) -> Tensor:
+        """`arrow.prototype` of what every source adds, a LoRA or several stacked ones: (n, d)."""
+        own = [each for loras in sources for lora in loras for each in (lora.lora_A, lora.lora_B)]
+        state = tuple((id(each), each._version, each.device) for each in own)
+        if self._kept is None or self._kept[0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                found = torch.stack([prototype(*factors(loras)) for loras in sources])
+            self._kept = state, found
+        return self._kept[1]
+
+
+def factors(loras: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """The down- and up-projection, (R, d) and (e, R), of what stacked LoRAs add together."""
+    return (
+        torch.cat([lora.lora_A for lora in loras]),
+        torch.cat([lora.lora_B * lora.scaling for lora in loras], 1),
+    )
 
 
 class LoraFusion(nn.Module):

@@ -217,7 +217,7 @@ def check_fusion(path: Path, shapes: Shapes) -> None:
 
 
 class _Fusion(Shape):
-    kind: Literal["full", "lean", "uniform"]
+    kind: Literal["full", "lean", "uniform", "arrow"]
     rank: Annotated[int, Field(ge=0, le=_MAX_RANK)]
     shared: bool
     sources: list[Line]

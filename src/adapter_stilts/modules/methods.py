@@ -183,6 +183,12 @@ _METHODS = (
         family="fusion",
     ),
     Method("fusion-uniform", "the mean of modules", None, family="fusion"),
+    Method(
+        "fusion-arrow",
+        "LoRAs chosen by each token's input, without training (Ostapenko et al. 2024)",
+        None,
+        family="fusion",
+    ),
 )
 
 METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _METHODS})

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import Expression, canonical, fusings, leaves, merges
+from adapter_stilts.modules.fusion_files import LORAS_ALONE
 from adapter_stilts.modules.methods import get_method, is_invertible
 
 
@@ -30,6 +31,9 @@ def check_fusable(expression: Expression, methods: Mapping[str, str]) -> None:
             _check_source(part, [(leaf, methods[leaf]) for leaf in leaves(part)])
         every = [leaf for part in fusion.parts for leaf in leaves(part)]
         first = every[0]
+        for name in every if fusion.operator == "arrow" else ():
+            if get_method(methods[name]).family != "lora":
+                raise UserError(f"'{name}' ({methods[name]}) is no LoRA: {LORAS_ALONE}")
         for name in every[1:]:
             if _fusable_with(methods[first]) != _fusable_with(methods[name]):
                 raise UserError(

@@ -84,7 +84,7 @@ def _deciding(recipe: Recipe) -> str:
 def warn_of_small_batches(job: Job) -> None:
     """Says so where the steps of a fusion's training have too few examples."""
     recipe = job.recipe
-    if recipe.method == "fusion-uniform":  # nothing but the head learns
+    if recipe.method in ("fusion-uniform", "fusion-arrow"):  # nothing but the head learns
         return
     batches = epoch_batches(
         job.sources[0].lengths,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.composition import Call, canonical, fused
-from adapter_stilts.modules.fusion_files import NOT_SHARED
+from adapter_stilts.modules.composition import UNLEARNT, Call, canonical, fused
+from adapter_stilts.modules.fusion_files import LORAS_ALONE, NOT_SHARED
 from adapter_stilts.modules.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
@@ -48,8 +48,9 @@ def fuse(
             task in the zoo, of the method that `method` names.
         target: a target task, such as `tydiqa`.
         kind: `full` (AdapterFusion's own query, key and value matrices), `lean` (low-rank query
-            and key, no value), `shared` (lean, one for all layers) or `uniform` (the mean; only
-            the head is learnt); by default that of the recipe, or `lean`. Of LoRAs, `full` is
+            and key, no value), `shared` (lean, one for all layers), `uniform` (the mean; only
+            the head is learnt) or `arrow` (LoRAs chosen by each token's input; likewise); by
+            default that of the recipe, or `lean`. Of LoRAs, `full` is
             `lean`: they have no full-width fusion.
         fresh_head: begin with a new head even where a source has one of the same kind and labels;
             else it is that of the first such source, by name.
@@ -71,8 +72,11 @@ def fuse(
     if kind not in KINDS:
         raise unknown("kind of fusion", kind, KINDS)
     on = _sources(sources, method, backbone)
-    if kind == "shared" and any(get_method(each).family == "lora" for each in on.methods.values()):
+    families = {get_method(each).family for each in on.methods.values()}
+    if kind == "shared" and "lora" in families:
         raise UserError(NOT_SHARED)
+    if kind == "arrow" and families != {"lora"}:
+        raise UserError(LORAS_ALONE)
     stages = _stages(on, target, kind, source_lang, tags, options.get("data"))
     given = {
         **{name: value for name, value in options.items() if value is not None},
@@ -108,9 +112,10 @@ def _stages(
     assert isinstance(on.expression, Call)
     parts = on.expression.parts
     mean = canonical(fused(*parts, operator="uniform"))
-    if target is None and kind == "uniform":
+    if target is None and kind in UNLEARNT:
+        itself = canonical(fused(*parts, operator=kind))
         raise UserError(
-            f'"{mean}" needs no training: give it to --with or --on in place of a module\'s name'
+            f'"{itself}" needs no training: give it to --with or --on in place of a module\'s name'
         )
     if target is None:
         raise UserError("a fusion is learnt on a task's data: name one with --target")

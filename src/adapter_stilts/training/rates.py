@@ -44,6 +44,7 @@ _LIKE = MappingProxyType(
         "lora-all": "lora",
         "dora": "lora",
         "fusion-uniform": "head",
+        "fusion-arrow": "head",
         "fusion-shared": "fusion-lean",
     }
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from adapter_stilts.modules.composition import (
     NONE,
+    UNLEARNT,
     Expression,
     fusings,
     fusions,
@@ -15,7 +16,7 @@ from adapter_stilts.modules.composition import (
     top,
 )
 from adapter_stilts.modules.engine import Engine, activate_block, block_of
-from adapter_stilts.modules.fusing import add_uniform
+from adapter_stilts.modules.fusing import add_unlearnt
 from adapter_stilts.modules.heads import head_name
 from adapter_stilts.modules.merged import with_merges
 from adapter_stilts.modules.trunk import free_name
@@ -87,8 +88,8 @@ def load_leaves(engine: Engine, resolved: Resolved) -> Expression:
         inside[name] = engine.names[content]
     expression = renamed(resolved.expression, inside.__getitem__)
     for each in fusings(expression):
-        if each.operator == "uniform":
-            add_uniform(engine, each)
+        if each.operator in UNLEARNT:
+            add_unlearnt(engine, each)
     return with_merges(engine, expression)
 
 
