@@ -144,6 +144,7 @@ def make(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "data": str(args.data),
         "out": args.work / "modules" / plan.name,
         "resume": True,
+        "quiet": True,
         "evaluations": 2 * passes or 8,
     }
     if passes and not is_fusion(plan.method):

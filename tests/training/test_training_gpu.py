@@ -1,0 +1,96 @@
+"""What is trained on a GPU, and that it answers there as on the processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_kit import SHORT  # type: ignore[import-not-found]
+
+from adapter_stilts import evaluate, fuse, train_adapter, train_multitask, train_target
+from adapter_stilts.training.run import Trained
+from fusion_kit import fill_zoo
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
+]
+TASKS = ("mnli", "ccg", "squad", "commonsense-qa")
+
+
+@pytest.fixture
+def options(tiny_xlmr: Path, tmp_path: Path) -> dict[str, Any]:
+    """Of a short training into `tmp_path / "module"`."""
+    short = {key: value for key, value in SHORT.items() if key != "task"}
+    return {**short, "backbone": str(tiny_xlmr), "out": tmp_path / "module"}
+
+
+def _scores(target: str, module: Path, tmp_path: Path, device: str) -> dict[str, Any]:
+    engines: dict[Any, Any] = {}
+    given: dict[str, Any] = {
+        "compositions": [str(module)],
+        "data": "sample",
+        "langs": "all",
+        "precision": "fp32",
+        "engines": engines,
+        "overwrite": True,
+        "out": tmp_path / device,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        if device == "cpu":
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+        (found,) = evaluate(target, **given)
+        (engine,) = engines.values()
+        assert engine.device.type == device
+    return dict(found.scores)
+
+
+METHODS = ("bottleneck", "invertible", "lora", "dora", "ia3", "head")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns(method: str, options: dict[str, Any], tmp_path: Path) -> None:
+    trained = train_adapter("mnli", method=method, **options)
+    assert trained.record.machine == torch.cuda.get_device_name()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_kind_of_head_learns(task: str, options: dict[str, Any]) -> None:
+    assert train_adapter(task, **options).record.scores
+
+
+def test_all_tasks_at_once_learn(options: dict[str, Any]) -> None:
+    assert train_multitask(list(TASKS), **options).record.heads
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("bottleneck", "full"), ("bottleneck", "lean"), ("lora", "lean")]
+)
+def test_fusions_answer_as_on_the_processor(
+    method: str, kind: str, options: dict[str, Any], zoo: Path, tmp_path: Path
+) -> None:
+    fill_zoo(options["backbone"], zoo / "tiny", method)
+    trained: Trained = fuse(["qa", "mnli"], "tydiqa", kind=kind, **options)
+    there = _scores("tydiqa", trained.path, tmp_path, "cuda")
+    assert there == _scores("tydiqa", trained.path, tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("target", ["udpos", "xnli", "xcopa", "tydiqa"])
+def test_targets_answer_as_on_the_processor(
+    target: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    trained = train_target(target, **options)
+    there = _scores(target, trained.path, tmp_path, "cuda")
+    assert there == _scores(target, trained.path, tmp_path, "cpu")
+
+
+def test_the_same_training_twice_makes_the_same_weights(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    one, two = (
+        train_adapter("mnli", **{**options, "out": tmp_path / name}) for name in ("one", "two")
+    )
+    for path in one.path.glob("*.safetensors"):
+        assert path.read_bytes() == (two.path / path.name).read_bytes()
