@@ -20,6 +20,7 @@ from adapter_stilts.cli import (
     merge,
     predict,
     serve,
+    study,
     task,
     train,
     zoo,
@@ -44,6 +45,7 @@ train.register(app)
 merge.register(app)
 predict.register(app)
 serve.register(app)
+study.register(app)
 evaluate.register(app)
 compare.register(app)
 explain.register(app)

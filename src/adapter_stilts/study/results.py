@@ -1,0 +1,130 @@
+"""The records of a study's finished runs: JSON Lines, one line a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from adapter_stilts.errors import FailureError
+from adapter_stilts.schema import Count, Line
+
+RESULTS = "results.jsonl"
+"""The file's name in a study's folder."""
+Stage = Literal["intermediate", "rate", "target", "composition"]
+"""`rate`: a training that is only scored on English dev, to choose the learning rate by."""
+
+
+class RunResult(BaseModel):
+    """One finished run of a study.
+
+    Attributes:
+        run: hash of everything that decides the run.
+        arm: what is compared; of an intermediate module, the module's name.
+        intermediate: names of the intermediate modules that the arm stands on.
+        target: the target task; empty where an intermediate module was trained.
+        seed_intermediate, seed_target: None where the arm lacks that stage.
+        lr: the learning rate that was used; 0 where nothing was trained.
+        dev_choose, dev_select: scores on the two halves of English dev; learning rates are chosen
+            by the first, arms by the second. None where there is no dev.
+        scores: by target, language and metric, in percent. `rate` and `intermediate` have none.
+        items: folder of the per-item files, relative to the study's folder: that of the target
+            has `test-<lang>.*.items.parquet`, as `evaluation.items` writes them.
+        unequal: the arm has another budget than the study's, written by hand.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    run: Line
+    study: Line
+    stage: Stage
+    arm: Line
+    intermediate: tuple[Line, ...] = ()
+    target: Line = ""
+    method: Line
+    seed_intermediate: int | None = None
+    seed_target: int | None = None
+    steps: Count = 0
+    train_rows: Count = 0
+    lr: float = 0.0
+    dev_choose: float | None = None
+    dev_select: float | None = None
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    items: str = ""
+    seconds: float = 0.0
+    parameters: Count = 0
+    disk_bytes: Count = 0
+    peak_memory_bytes: Count = 0
+    machine: str = ""
+    device: str = ""
+    version: str = ""
+    commit: str = ""
+    unequal: bool = False
+    created: str = ""
+
+
+@dataclass
+class Results:
+    """What a file of results holds.
+
+    `damaged` are lines that are no whole records, by number and with what is wrong: their runs
+    count as not done.
+    """
+
+    runs: dict[str, RunResult] = field(default_factory=dict)
+    damaged: dict[int, str] = field(default_factory=dict)
+
+
+def read_results(path: Path) -> Results:
+    """The records of a file, the last one of every run; none where there is no file."""
+    found = Results()
+    for number, line in _lines(path):
+        try:
+            record = RunResult.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            found.damaged[number] = f"{place}: {first['msg']}" if place else str(first["msg"])
+        else:
+            found.runs[record.run] = record
+    return found
+
+
+def append_result(path: Path, record: RunResult) -> None:
+    """Adds a record as one line; of several processes, one after the other.
+
+    Where an earlier line was cut off, the new one begins on a line of its own.
+
+    Raises:
+        FailureError: the disk is full or the folder cannot be written.
+    """
+    line = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")), path.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            broken = False
+            if size:
+                file.seek(size - 1)
+                broken = file.read(1) != b"\n"
+            file.write(b"\n" * broken + line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise FailureError(
+            f"cannot write {path} ({error.strerror or error}): free some space; what is written "
+            "is kept"
+        ) from error
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    if path.is_file():
+        for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+            if line.strip():
+                yield number, line
