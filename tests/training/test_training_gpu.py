@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,13 @@ def test_the_same_training_twice_makes_the_same_weights(
     )
     for path in one.path.glob("*.safetensors"):
         assert path.read_bytes() == (two.path / path.name).read_bytes()
+
+
+def _learn(options: dict[str, Any]) -> None:
+    train_adapter("mnli", **options)
+
+
+def test_it_learns_in_a_process_that_was_spawned(options: dict[str, Any]) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        pool.submit(_learn, options).result()

@@ -46,5 +46,7 @@ def trainer_arguments(job: Job, folder: Path, report_to: str) -> TrainingArgumen
         seed=job.seed,
         remove_unused_columns=False,
         ddp_find_unused_parameters=recipe.unfreeze != "none" or len(job.sources) > 1,
-        dataloader_num_workers=0 if job.engine.device.type == "cpu" else 2,
+        # A batch is a few lists to pad: workers would cost more than they do, and cannot be
+        # started in a process that was itself spawned.
+        dataloader_num_workers=0,
     )
