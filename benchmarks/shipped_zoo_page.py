@@ -13,6 +13,9 @@ from typing import Any
 
 from shipped_zoo import PLANS
 
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
+
+ZOO = Path("adapters_zoo/embedded")
 RECORDS = Path("docs/results/records/zoo.jsonl")
 AIMS = {
     "squad": 73.0,
@@ -47,6 +50,12 @@ def page(rows: list[Row]) -> str:
     missing = [plan.name for plan in PLANS if plan.name not in {row["name"] for row in rows}]
     machines = ", ".join(sorted({row["machine"] for row in rows}))
     commits = ", ".join(sorted({row["commit"] for row in rows}))
+    other = [row["name"] for row in rows if not is_shipped(row)]
+    kept = (
+        f"Not shipped, since their predecessors in the zoo are better: {', '.join(other)}.\n\n"
+        if other
+        else ""
+    )
     left = f"Not made yet: {', '.join(missing)}.\n\n" if missing else ""
     return f"""# The modules of the zoo
 
@@ -55,15 +64,22 @@ that each card names. Machine: {machines}; commit {commits}. Made by `python
 benchmarks/shipped_zoo.py --data DATA`, the page by `python benchmarks/shipped_zoo_page.py` from
 [the records](records/zoo.jsonl).
 
-{left}## English dev
+{kept}{left}## English dev
 
 Scores in percent after every half pass or so; the best is kept. The aim was set beforehand.
+Minutes are those of a training beside up to fourteen others where the machine is a GPU.
 
 | module | metric | rows | steps | rate | dev as it rose | kept | aim | minutes |
 |---|---|---|---|---|---|---|---|---|
 {chr(10).join(map(_dev, rows))}
 
 {_others([row for row in rows if row["evaluations"]])}"""
+
+
+def is_shipped(row: Row) -> bool:
+    """Whether it is this training's module that lies in the zoo."""
+    place = ZOO / row["name"]
+    return (place / RECORD).is_file() and ModuleRecord.read(place).run == row["run"]
 
 
 def _dev(row: Row) -> str:
@@ -91,11 +107,12 @@ def _others(rows: list[Row]) -> str:
     found = []
     for row in rows:
         ((task, scores),) = row["evaluations"].items()
-        metric = next(iter(scores["en"]))
+        metric = next(iter(next(iter(scores.values()))))
+        english = f"{scores['en'][metric]:.1f}" if "en" in scores else ""
         others = {lang: each[metric] for lang, each in scores.items() if lang != "en"}
         listed = ", ".join(f"{lang} {value:.1f}" for lang, value in sorted(others.items()))
         found.append(
-            f"| {row['name']} | {task} {row['split']}, {metric} | {scores['en'][metric]:.1f} | "
+            f"| {row['name']} | {task} {row['split']}, {metric} | {english} | "
             f"**{mean(others.values()):.1f}** | {listed} |"
         )
     return (

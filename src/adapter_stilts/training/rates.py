@@ -24,8 +24,8 @@ _RATES: Mapping[str, Steps] = MappingProxyType(
     {
         "bottleneck": ((2000, 3e-3), (ANY, 1e-3)),
         "bottleneck, tagging": ((300, 1e-2), (2000, 3e-3), (ANY, 1e-3)),
-        # 3e-3 was well in seven trainings of 500 to 1,700 steps and lost all in two (qqp, cosmos-qa:
-        # docs/results/records/zoo.jsonl), so longer ones begin lower.
+        # 3e-3 did well in seven trainings of 500 to 1,700 steps and lost all in two, of qqp and
+        # cosmos-qa (docs/results/zoo.md), so longer ones begin lower.
         "lora": ((300, 3e-3), (ANY, 1e-3)),
         "lora, tagging": ((300, 1e-2), (2000, 3e-3), (ANY, 1e-3)),
         "head": ((300, 1e-1), (ANY, 3e-2)),
