@@ -7,7 +7,7 @@ from statistics import mean
 
 from adapter_stilts import Module, get_task
 from adapter_stilts.data.formats import read_rows
-from adapter_stilts.tasks.spec import Example
+from adapter_stilts.heads.base import Example
 
 LANGUAGES = ("en", "ar", "de", "es", "hi", "ru", "th", "tr", "vi", "zh")
 

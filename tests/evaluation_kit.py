@@ -13,8 +13,15 @@ from typing import Any
 
 import pytest
 
+from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks import registry
-from adapter_stilts.tasks.spec import Example, FileData, FileFormat, HeadKind, Row, Source
+from adapter_stilts.tasks.spec import (
+    FileData,
+    FileFormat,
+    HeadKind,
+    Row,
+    Source,
+)
 from adapter_stilts.tasks.target_spec import Category, TargetSpec
 from adapter_stilts.zoo.local import save_module
 from made_modules import LABELS, make_engine, make_module, make_record, remove_module

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from adapter_stilts.heads import KINDS
 from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.zoo.record import RECORD
-from adapter_stilts.zoo.record_fields import KINDS
 from fuzz_values import ODD_LABELS, ODD_NAMES, OF_FIELD, SIZES
 
 

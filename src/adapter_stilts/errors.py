@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -57,3 +58,11 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
             f"no {what} '{given}': did you mean {' or '.join(repr(name) for name in near)}?"
         )
     return UserError(f"no {what} '{given}': choose from {', '.join(names)}")
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """The value as Python writes it, on one line and cut to about `limit` characters."""
+    if isinstance(value, str) and len(value) > limit:
+        return repr(f"{value[:limit]}…")
+    written = repr(value)
+    return written if len(written) <= limit else f"{written[: limit - 1]}…"

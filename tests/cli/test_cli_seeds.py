@@ -39,7 +39,7 @@ def filled(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "run": folder.encode().hex()[:16].ljust(16, "0"),
             "recipe": {**recipe, "seed": seed},
         }
-        save_made(engine, name, "bottleneck", head, zoo / "tiny" / folder, **more)  # type: ignore[arg-type]
+        save_made(engine, name, "bottleneck", head, zoo / "tiny" / folder, **more)
         remove_module(engine, name)
     return zoo
 

@@ -19,8 +19,9 @@ import pytest
 from adapter_stilts.data import cache as cache_module
 from adapter_stilts.data import data_status, folders, load_examples
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.registry import get_target, get_task
-from adapter_stilts.tasks.spec import PairExample, Row, Split
+from adapter_stilts.tasks.spec import Row, Split
 
 Writer = Callable[[str, str | bytes], Path]
 

@@ -21,10 +21,11 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation import job as jobs
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.heads.base import Example
 from adapter_stilts.metrics import get_metric
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import Example, Row
+from adapter_stilts.tasks.spec import Row
 from adapter_stilts.zoo.load import load
 from evaluation_kit import LANGUAGES, ROWS, write_data
 from process_kit import in_a_process

@@ -13,8 +13,9 @@ import pytest
 from tokenizers import normalizers
 
 from adapter_stilts.backbones import find_backbone
-from adapter_stilts.features import build, classification
+from adapter_stilts.features import build
 from adapter_stilts.features.build import build_features
+from adapter_stilts.heads import classification
 
 ROWS: dict[str, list[Any]] = {
     "id": [str(n) for n in range(700)],

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.features.choice import encode
-from adapter_stilts.features.special import template
+from adapter_stilts.heads.choice import encode
+from adapter_stilts.heads.special import template
 
 
 def pieces(tokenizer: Any, text: str) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapter_stilts.features.classification import encode
+from adapter_stilts.heads.classification import encode
 
 
 def test_pair_and_single(tokenizer: Any) -> None:

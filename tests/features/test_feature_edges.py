@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.features import span
-from adapter_stilts.features.answers import Span, answer_text
-from adapter_stilts.features.edges import inner
+from adapter_stilts.heads import span
+from adapter_stilts.heads.answers import Span, answer_text
+from adapter_stilts.heads.edges import inner
 
 INVISIBLE = [
     " ", "\t", "\n", "\u00a0", "\u3000", "\u200b", "\ufeff", "\u200e", "\u200f", "\u202a", "\u202c",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from adapter_stilts.features.batch import collate
-from adapter_stilts.features.embedding import encode
-from adapter_stilts.features.padding import padded_length
+from adapter_stilts.heads.embedding import encode
+from adapter_stilts.heads.padding import padded_length
 
 
 def columns(*rows: tuple[str, str, str]) -> dict[str, list[Any]]:

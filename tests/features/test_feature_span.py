@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.features.answers import Answer, SpanLogits, answer_text, decode
-from adapter_stilts.features.span import encode
+from adapter_stilts.heads.answers import (
+    Answer,
+    SpanLogits,
+    answer_text,
+    decode,
+)
+from adapter_stilts.heads.span import encode
 from adapter_stilts.tasks.registry import get_task
 
 CONTEXT = " ".join(f"word{number}" for number in range(100))

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.features.tagging import IGNORED, decode, encode
+from adapter_stilts.heads.tagging import IGNORED, decode, encode
 
 TAGS = ["A", "B", "C"]
 IDS = {tag: number for number, tag in enumerate(TAGS)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_stilts.backbones import find_backbone
-from adapter_stilts.features.text import encode
+from adapter_stilts.heads.text import encode
 
 
 def test_long_lines_become_several(tiny_xlmr: Path) -> None:

@@ -52,7 +52,7 @@ def test_no_answer_of_what_is_no_number(broken: Module) -> None:
         predict_together([(broken, row), (broken, row)])
     with pytest.raises(NotFiniteError):
         broken.embed(["a text"])
-    batch = token_batch(broken.engine, broken.record.head)  # type: ignore[arg-type]
+    batch = token_batch(broken.engine, broken.record.head)
     if broken.record.head != "choice":
         with pytest.raises(NotFiniteError):
             forward(broken.engine, batch)
@@ -90,7 +90,7 @@ def test_no_score_of_what_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_search_passes_over_weights_without_a_loss(broken: Module) -> None:
     if broken.record.head not in ("classification", "tagging"):
         pytest.skip("one kind of loss is enough")
-    batch = token_batch(broken.engine, broken.record.head)  # type: ignore[arg-type]
+    batch = token_batch(broken.engine, broken.record.head)
     shape = batch["input_ids"].shape[: 1 if broken.record.head == "classification" else 2]
     labels = torch.zeros(shape, dtype=torch.long)
     assert mean_loss(broken.engine, [{**batch, "labels": labels}]) == math.inf

@@ -7,11 +7,10 @@ from typing import Any
 import datasets
 import pytest
 
-from adapter_stilts.features.answers import Answer, Span
+from adapter_stilts.heads.answers import Answer, Span, predicted_text
 from adapter_stilts.inference.predictions import (
     Predictions,
     Scorer,
-    predicted_text,
     score_predictions,
 )
 from adapter_stilts.metrics.mlqa import mlqa_scores

@@ -15,7 +15,7 @@ import torch
 
 from adapter_stilts import load
 from adapter_stilts.errors import FailureError
-from adapter_stilts.features.embedding import encode
+from adapter_stilts.heads.embedding import encode
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.vectors import layer_vectors, run_vectors, sentence_vectors
 from adapter_stilts.modules.engine import Engine

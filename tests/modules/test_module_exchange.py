@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head
 from adapter_stilts.modules.engine import Engine, forward
 from adapter_stilts.modules.methods import MODULE_METHODS
 from adapter_stilts.modules.native import head_labels, load_native, save_native
-from adapter_stilts.modules.peft_format import AUTO_CLASSES, has_peft_format, save_peft
+from adapter_stilts.modules.peft_format import has_peft_format, save_peft
 from adapter_stilts.tasks.spec import HeadKind
 from made_modules import (
     LABELS,
@@ -107,7 +108,7 @@ def in_peft(
     from peft import PeftModel
 
     labels = {"num_labels": len(LABELS[head])} if LABELS[head] else {}
-    auto = getattr(transformers, AUTO_CLASSES[head])
+    auto = getattr(transformers, get_head(head).auto_class)
     base = auto.from_pretrained(str(engine.backbone.path), **labels)
     model = PeftModel.from_pretrained(base, str(folder)).eval()
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:

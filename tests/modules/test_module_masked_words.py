@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaModel
 
-from adapter_stilts.features.tagging import IGNORED
+from adapter_stilts.heads.tagging import IGNORED
 from adapter_stilts.modules.engine import Engine, add_module, module_parameters
 from adapter_stilts.modules.masked_words import add_masked_words_head
 from adapter_stilts.modules.methods import MethodOptions, get_method

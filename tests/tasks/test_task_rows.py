@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.tasks.rows import label_index, shown, text, texts
+from adapter_stilts.errors import shown
+from adapter_stilts.tasks.rows import label_index, text, texts
 
 NLI = ("entailment", "neutral", "contradiction")
 

@@ -45,7 +45,7 @@ def test_the_rule_is_within_two_points_of_the_best(cell: Cell) -> None:
     way, _, steps, head = cell
     scores = FINISHED[cell]
     method, over_loras = way.removesuffix("-lora"), way.endswith("-lora")
-    rate = usual_rate(method, steps, head=head, over_loras=over_loras)  # type: ignore[arg-type]
+    rate = usual_rate(method, steps, head=head, over_loras=over_loras)
     assert rate in scores, f"{rate} was not tried"
     assert scores[rate] >= max(scores.values()) - WITHIN
 

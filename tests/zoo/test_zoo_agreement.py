@@ -38,7 +38,7 @@ def made(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     engine = make_engine(str(tiny_xlmr))
     for method, head in METHODS.items():
-        save_made(engine, method, method, head, root / method)  # type: ignore[arg-type]
+        save_made(engine, method, method, head, root / method)
     return root
 
 

@@ -12,8 +12,8 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
+from adapter_stilts.heads import KINDS
 from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.peft_format import AUTO_CLASSES
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.card_parts import licence_metadata, licence_text
@@ -86,7 +86,7 @@ def test_text(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:
     assert "trained parameters" in text
 
 
-@pytest.mark.parametrize("head", AUTO_CLASSES)
+@pytest.mark.parametrize("head", KINDS)
 def test_snippets_are_python(tiny_engine: Engine, saved: Path, tmp_path: Path, head: Any) -> None:
     for backbone in (HUB_BACKBONE, {**HUB_BACKBONE, "name": "embedded", "revision": ""}):
         text = card(tiny_engine, tmp_path, head, backbone=backbone)

@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapter_stilts.errors import FailureError, NotFiniteError, UserError
+from adapter_stilts.heads import get_head
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.safety import printable
 from adapter_stilts.serving import shelf as shelves
@@ -22,7 +23,6 @@ from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.shelf import stock
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.export import FORMATS, export
-from adapter_stilts.zoo.inputs import FIELDS
 from adapter_stilts.zoo.inventory import entries
 from adapter_stilts.zoo.load import find
 from adapter_stilts.zoo.module import Module
@@ -87,7 +87,7 @@ def inputs(kind: str, choices: int, long: bool) -> list[dict[str, Any]]:
         return [{"question": a, "context": b} for a, b in pairs]
     if kind == "tagging":
         return [{"words": words} for words in (["a"], [], [""], EMOJI.split(), texts[-1].split())]
-    (first,) = FIELDS[kind]
+    (first,) = get_head(kind).needs
     second = "text_b" if kind == "classification" else "context"
     return [{first: text} for text in texts] + [{first: text, second: "b"} for text in texts]
 

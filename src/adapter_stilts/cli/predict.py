@@ -11,6 +11,7 @@ import typer
 
 from adapter_stilts.cli.evaluation_options import BACKBONE
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head
 from adapter_stilts.safety import printable
 
 
@@ -104,17 +105,4 @@ def _show(kind: str, answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo(printable(_line(kind, answer)))
-
-
-def _line(head: str, result: dict[str, Any]) -> str:
-    if head == "span":
-        return str(result["answer"]) or "(no answer in the context)"
-    if head == "embedding":
-        return " ".join(f"{value:.4f}" for value in result["vector"])
-    if head == "classification":
-        return ", ".join(f"{name} {share:.2f}" for name, share in result["labels"].items())
-    if head == "choice":
-        chance = result["probabilities"][result["choice"]]
-        return f"{result['option']} (option {result['choice'] + 1}, {chance:.2f})"
-    return " ".join(f"{word}|{tag}" for word, tag in result["tags"])
+        typer.echo(printable(get_head(kind).line(answer)))

@@ -16,42 +16,15 @@ import pyarrow as pa
 from filelock import FileLock
 
 from adapter_stilts.errors import FailureError
+from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Example
 from adapter_stilts.paths import atomic_folder, cache_dir, write_whole
-from adapter_stilts.tasks.spec import Example, HeadKind
+from adapter_stilts.tasks.spec import HeadKind
 
 if TYPE_CHECKING:
     import datasets
 
 _BATCH = 1000
-_TEXTS = pa.list_(pa.string())
-SCHEMAS: Mapping[HeadKind, pa.Schema] = {
-    "classification": pa.schema(
-        {"id": pa.string(), "text_a": pa.string(), "text_b": pa.string(), "label": pa.int64()}
-    ),
-    "choice": pa.schema(
-        {"id": pa.string(), "prompt": pa.string(), "options": _TEXTS, "label": pa.int64()}
-    ),
-    "span": pa.schema(
-        {
-            "id": pa.string(),
-            "question": pa.string(),
-            "context": pa.string(),
-            "answers": _TEXTS,
-            "answer_starts": pa.list_(pa.int64()),
-        }
-    ),
-    "tagging": pa.schema({"id": pa.string(), "words": _TEXTS, "tags": _TEXTS}),
-    "embedding": pa.schema(
-        {
-            "id": pa.string(),
-            "query": pa.string(),
-            "text": pa.string(),
-            "context": pa.string(),
-            "gold": _TEXTS,
-        }
-    ),
-    "text": pa.schema({"id": pa.string(), "text": pa.string()}),
-}
 
 
 def digest(value: Any) -> str:
@@ -157,7 +130,7 @@ def _write(folder: Path, head: HeadKind, examples: Iterable[Example], parts: Par
     content = hashlib.sha256(head.encode())
     with atomic_folder(folder) as work:
         path = work / "examples.arrow"
-        schema = SCHEMAS[head]
+        schema = get_head(head).schema()
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
             for batch in _batches(examples):
                 for example in batch:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.data.places import Place, bad
-from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.rows import shown
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.tasks.spec import Reading, Row
 
 Lines = Iterable[tuple[int, str]]

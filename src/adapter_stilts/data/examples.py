@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from adapter_stilts.data import cache
-from adapter_stilts.data.checks import WordError, check_example, check_offsets
 from adapter_stilts.data.folders import FilePart
 from adapter_stilts.data.hub import HubPart
 from adapter_stilts.data.places import Place, bad
 from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.rows import OffsetError
-from adapter_stilts.tasks.spec import Example, Row, Split, TaskSpec
+from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Example
+from adapter_stilts.heads.span import OffsetError
+from adapter_stilts.heads.tagging import WordError
+from adapter_stilts.tasks.spec import Row, Split, TaskSpec
 
 Part = FilePart | HubPart
 
@@ -69,7 +71,9 @@ def read_examples(
             if example is None:
                 left_out += 1
                 continue
-            example["id"] = example["id"] or f"{part.source.name}-{kept + left_out + wrong.count}"
+            if not example["id"]:
+                number = kept + left_out + wrong.count
+                example = {**example, "id": f"{part.source.name}-{number}"}
             kept += 1
             if skip_bad or not wrong.count:
                 yield example
@@ -88,10 +92,11 @@ def _checked(task: TaskSpec, split: Split, row: Row, part: Part, seen: set[str])
     example = convert_row(task, row, part)
     if example is None:
         return None
-    if task.head in ("span", "embedding"):
-        _unique(task, example, seen)
-    if task.head == "span" and split == "train":
-        check_offsets(example)  # type: ignore[arg-type]
+    head = get_head(task.head)
+    if head.unique_ids:
+        example = _unique(task, example, seen)
+    if split == "train":
+        head.check_learnt(example)
     return example
 
 
@@ -101,17 +106,18 @@ def _word_place(row: Row, word: int, place: Place) -> Place:
     return lines[word] if isinstance(lines, list) and word < len(lines) else place
 
 
-def _unique(task: TaskSpec, example: Example, seen: set[str]) -> None:
+def _unique(task: TaskSpec, example: Example, seen: set[str]) -> Example:
     """What is scored by its id would be hidden by another of the same id.
 
     Where a task's ids may repeat, a later one gains a hash of what the example holds. All others
     stay as they are: it is by them that official code finds predictions.
     """
     if example["id"] in seen and task.repeated_ids:
-        example["id"] += f"-{cache.digest(example)[:12]}"
+        example = {**example, "id": f"{example['id']}-{cache.digest(example)[:12]}"}
     if example["id"] and example["id"] in seen:
         raise ValueError("this id appears a second time")
     seen.add(example["id"])
+    return example
 
 
 def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
@@ -128,5 +134,5 @@ def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
     except (TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"a value of another type than expected ({error})") from error
     if example is not None:
-        check_example(task, example)
+        get_head(task.head).check(task, example)
     return example

@@ -20,8 +20,7 @@ from adapter_stilts.data.places import Place, bad
 from adapter_stilts.data.retrieval_formats import line_rows, mention_rows
 from adapter_stilts.data.squad_formats import sentence_rows, squad_rows
 from adapter_stilts.data.tagging_formats import conll_rows, conllu_rows
-from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.rows import shown
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.tasks.spec import FileFormat, Reading, Row
 
 Lines = Iterable[tuple[int, str]]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adapter_stilts.data.checks import is_labelled
 from adapter_stilts.data.examples import convert_row
 from adapter_stilts.data.load import ExampleSet, find_all, resolve_where
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.spec import HeadKind, Split, TaskSpec
-
-_COLUMNS: dict[HeadKind, str] = {"span": "answers", "tagging": "tags", "embedding": "gold"}
 
 
 def has_labels(task: TaskSpec, split: Split, where: str | None, data: ExampleSet) -> bool:
@@ -30,17 +28,18 @@ def has_labels(task: TaskSpec, split: Split, where: str | None, data: ExampleSet
 
 
 def _labelled(head: HeadKind, data: ExampleSet) -> Iterator[bool]:
-    column = _COLUMNS.get(head, "label")
+    kind = get_head(head)
+    column = kind.gold
     for batch in data.examples.select_columns([column]).iter(1000):
         for value in batch[column]:
-            yield is_labelled(head, {column: value})
+            yield kind.is_labelled({column: value})
 
 
 def _partly_labelled(task: TaskSpec, split: Split, where: str | None) -> UserError:
     for part in find_all(task, split, resolve_where(where)):
         for source, place, row in part.rows():
             example = convert_row(task, row, part)
-            if example is not None and not is_labelled(task.head, example):
+            if example is not None and not get_head(task.head).is_labelled(example):
                 what = "has no label, while other examples of the set have one"
                 return bad(source, place, what)
     return UserError(f"{task.name}: some examples of the set have labels, others none")

@@ -15,7 +15,7 @@ from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.spec import Example
+from adapter_stilts.heads.base import Example
 
 if TYPE_CHECKING:
     import datasets

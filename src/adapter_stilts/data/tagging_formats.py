@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from adapter_stilts.data.places import bad
-from adapter_stilts.tasks.rows import shown
+from adapter_stilts.errors import shown
 from adapter_stilts.tasks.spec import Row
 
 Lines = Iterable[tuple[int, str]]

@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 from adapter_stilts.data.examples import convert_row
 from adapter_stilts.data.load import ExampleSet, find_all, resolve_where
 from adapter_stilts.data.places import bad
-from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.rows import shown
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 

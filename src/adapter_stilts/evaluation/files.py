@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adapter_stilts import paths
 from adapter_stilts.errors import FailureError
 from adapter_stilts.evaluation.result import LanguageResult
+from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.target_spec import TargetSpec
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ def folder_name(target: TargetSpec) -> str:
 
 def suffix(target: TargetSpec) -> str:
     """The ending of the target's prediction files, as XTREME's `evaluate.py` expects it."""
-    if target.head == "choice":
-        return "jsonl"
-    ranked = target.retrieval is not None and target.retrieval.search == "ranking"
-    return "json" if target.head == "span" or ranked else "tsv"
+    if target.retrieval is not None and target.retrieval.search == "ranking":
+        return "json"
+    return get_head(target.head).suffix
 
 
 def items_path(predictions: Path) -> Path:
@@ -60,24 +59,7 @@ def prediction_lines(
     line after every sentence; options as XTREME-R has them, `{"label": 1}`; answers by the
     question's id.
     """
-    if target.head == "classification":
-        names = target.submitted or target.labels
-        return [names[value] for value in values]
-    if target.head == "choice":
-        return [json.dumps({"label": value}, allow_nan=False) for value in values]
-    if target.head == "tagging":
-        return [line for tags in values for line in (*tags, "")]
-    from adapter_stilts.inference.predictions import predicted_text
-
-    rows = examples.select_columns(["id", "context"])
-    return [
-        f"{_json(row['id'])}: {_json(predicted_text(answer, row['context']))}"
-        for answer, row in zip(values, rows, strict=True)
-    ]
-
-
-def _json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False, allow_nan=False)
+    return get_head(target.head).written(target, values, examples)
 
 
 def write_whole(path: Path, content: str) -> None:

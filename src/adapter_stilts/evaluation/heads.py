@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head, has_weights
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.record import ModuleRecord
 
 if TYPE_CHECKING:
     from adapter_stilts.modules.engine import Engine
@@ -24,7 +25,7 @@ def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None)
     """
     if target.retrieval is not None or (record is not None and record.head == target.head):
         return
-    head = "" if record is None or record.head in ("embedding", NO_HEAD) else record.head
+    head = "" if record is None or not has_weights(record.head) else record.head
     what = f"has a {head} head" if head else "has no head"
     raise UserError(
         f"composition '{expression}' {what}, and {target.name} needs a {target.head} one: train "
@@ -54,9 +55,9 @@ def fitted_head(engine: Engine, target: TargetSpec, composed: Composed) -> Head:
     names = head_labels(engine, composed.name)
     choices = int(engine.model.heads[composed.name].config.get("num_choices") or 0)
     check_labels(target, composed.expression, names, choices)
-    if target.head == "tagging":
+    if get_head(target.head).has_tags:
         return Head(tags=names)
-    if target.head == "classification":
+    if get_head(target.head).has_labels:
         return Head(labels=tuple(map(target.labels.index, names)))
     return Head()
 
@@ -71,20 +72,21 @@ def check_labels(target: TargetSpec, expression: str, names: Sequence[str], choi
     Raises:
         UserError: says which they are, and how to get the right ones.
     """
-    if target.head == "tagging" and target.tags and not set(names) <= set(target.tags):
+    kind = get_head(target.head)
+    if kind.has_tags and target.tags and not set(names) <= set(target.tags):
         foreign = [tag for tag in names if tag not in target.tags]
         raise UserError(
             f"composition '{expression}' has tags that are not {target.name}'s, such as "
             f"{', '.join(foreign[:3])} ({len(foreign)} of {len(names)}): train it with `adstilts "
             f"train-target {target.name}`, or name its tags with --tags"
         )
-    if target.head == "classification" and set(names) != set(target.labels):
+    if kind.has_labels and set(names) != set(target.labels):
         mine, theirs = (", ".join(sorted(each)[:6]) for each in (names, target.labels))
         raise UserError(
             f"composition '{expression}' has the labels {mine}, where {target.name} has "
             f"{theirs}: train it with `adstilts train-target {target.name}`"
         )
-    if target.head == "choice" and choices != target.choices:
+    if kind.chooses and choices != target.choices:
         raise UserError(
             f"composition '{expression}' chooses among {choices} options, where {target.name} has "
             f"{target.choices}"

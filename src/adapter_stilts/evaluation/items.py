@@ -30,6 +30,7 @@ from adapter_stilts.evaluation.item_counts import (
     equal_counts,
     pair_counts,
 )
+from adapter_stilts.heads import get_head
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -145,7 +146,8 @@ def _rows(
     ids = list(examples["id"][:])
     counts = _counts(target, language, text, examples)
     clusters: Sequence[str] = ids
-    if target.head == "span":
+    head = get_head(target.head)
+    if head.unique_ids:
         titles = _titles(target, split, language, where)
         contexts = map(_digest, examples["context"][:])
         clusters = [titles.get(name) or made for name, made in zip(ids, contexts, strict=True)]
@@ -161,15 +163,16 @@ def _joined(ids: Sequence[str], clusters: Sequence[str], counts: Counts) -> list
 
 def _counts(target: TargetSpec, language: str, text: str, examples: Any) -> Counts:
     """The counts of the lines of a file of predictions, as `prediction_lines` writes them."""
-    if target.head == "span":
+    head = get_head(target.head)
+    if head.unique_ids:
         answers = json.loads(text)
         texts = [answers[name] for name in examples["id"][:]]
         of = language.split("-")[0]  # of a pair such as en-de, the context's
         return answer_counts(texts, examples["answers"][:], metric=target.metric, language=of)
-    if target.head == "tagging":
+    if head.has_tags:
         blocks = text.removesuffix("\n\n").split("\n\n")
         return chunk_counts([block.split("\n") for block in blocks], examples["tags"][:])
-    if target.head == "choice":
+    if head.chooses:
         options = [json.loads(line)["label"] for line in _lines(text)]
         return equal_counts(options, examples["label"][:])
     names = list(target.submitted or target.labels)

@@ -15,6 +15,7 @@ from adapter_stilts.evaluation.chunks import CHUNK_BATCHES, Piece, chunked, piec
 from adapter_stilts.evaluation.files import prediction_lines
 from adapter_stilts.evaluation.heads import Head, fitted_head
 from adapter_stilts.evaluation.result import LanguageResult
+from adapter_stilts.heads import get_head
 from adapter_stilts.inference.predictions import (
     Predictions,
     Scorer,
@@ -177,7 +178,7 @@ class Stream:
         """Decodes the outputs for some examples; keeps what is written and what is scored."""
         kind = self._target.head
         found = decode_outputs(kind, outputs, windows, examples, self._head.tags)
-        if kind == "classification":
+        if get_head(kind).has_labels:
             found = Predictions(kind, self._head.translated(found.values))
         if self._scorer is not None:
             self._scorer.add(found, examples)

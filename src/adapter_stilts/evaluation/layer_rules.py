@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from adapter_stilts.backbones import EMBEDDED
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.zoo.record import ModuleRecord
 
 LayerRule = Literal["last", "middle"]
@@ -30,7 +31,7 @@ def layer_rule(records: Iterable[ModuleRecord | None], backbone: str) -> LayerRu
         backbone: its name.
     """
     trained = (
-        backbone == EMBEDDED if record is None else record.head == "embedding" for record in records
+        backbone == EMBEDDED if record is None else record.head == PLAIN for record in records
     )
     return "last" if all(trained) else "middle"
 

@@ -23,6 +23,7 @@ from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.evaluation.search import nearest, rank
 from adapter_stilts.evaluation.sides import has_gold
 from adapter_stilts.evaluation.vector_cache import Vectors
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.bitext_f1 import Pair, above, best_threshold
 from adapter_stilts.modules.engine import Engine
@@ -84,7 +85,7 @@ def evaluate_retrieval(
 
 def trained_length(engine: Engine, composed: Composed, target: TargetSpec) -> int:
     """Tokens a text at most: as a dual encoder was trained, else the target's own."""
-    if composed.record is not None and composed.record.head == "embedding":
+    if composed.record is not None and composed.record.head == PLAIN:
         return engine.backbone.sequence_length(int(composed.record.recipe["max_length"]))
     return engine.backbone.sequence_length(target.max_length)
 

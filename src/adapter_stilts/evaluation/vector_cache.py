@@ -17,6 +17,7 @@ from filelock import FileLock
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import build_features, features_key
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.inference import vectors as running
 from adapter_stilts.inference.vectors import Half, sentence_vectors
 from adapter_stilts.modules import vectors as pooled
@@ -78,7 +79,7 @@ class Vectors:
         tokenizer = self.engine.backbone.tokenizer
         parts = [
             _SOURCES,
-            features_key("embedding", data.fingerprint, tokenizer, max_length=self.max_length),
+            features_key(PLAIN, data.fingerprint, tokenizer, max_length=self.max_length),
             self.composed.content,
             self.engine.fingerprint,
             json.dumps([str(self.engine.dtype), self.layer, self.pooling], allow_nan=False),
@@ -89,7 +90,7 @@ class Vectors:
 def features_of(engine: Engine, data: ExampleSet, max_length: int) -> datasets.Dataset:
     """The token sequences of a set's texts or queries."""
     return build_features(
-        "embedding",
+        PLAIN,
         data.examples,
         data.fingerprint,
         engine.backbone.tokenizer,

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adapter_stilts.features.padding import padded_length
-from adapter_stilts.features.tagging import IGNORED
+from adapter_stilts.heads.padding import padded_length
+from adapter_stilts.heads.tagging import IGNORED
 
 
 def token_budget_batches(

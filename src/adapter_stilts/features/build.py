@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +16,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from adapter_stilts.data.code_digest import package_digest
-from adapter_stilts.features import choice, classification, embedding, span, tagging, text
+from adapter_stilts.heads import get_head
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -26,16 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ENCODERS: dict[HeadKind, ModuleType] = {
-    "classification": classification,
-    "choice": choice,
-    "span": span,
-    "tagging": tagging,
-    "embedding": embedding,
-    "text": text,
-}
-
-_CODE = package_digest("adapter_stilts.features")
+_CODE = package_digest("adapter_stilts.features", "adapter_stilts.heads")
 _BATCH = 512
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 """What ends an Arrow stream; one cut off between two batches would read as if it were whole."""
@@ -50,13 +40,10 @@ def encoder(
     tags: Sequence[str] | None = None,
 ) -> Callable[[Any], dict[str, list[Any]]]:
     """The pure function from example columns to feature columns for a head kind."""
-    options: dict[str, Any] = {"max_length": max_length}
-    if kind == "span":
-        options["stride"] = stride
-    if kind == "tagging" and tags is not None:
-        options["tag_ids"] = {tag: number for number, tag in enumerate(tags)}
-    encode = ENCODERS[kind].encode
-    return lambda examples: encode(examples, tokenizer, **options)
+    head = get_head(kind)
+    return lambda examples: head.encode(
+        examples, tokenizer, max_length=max_length, stride=stride, tags=tags
+    )
 
 
 def build_features(

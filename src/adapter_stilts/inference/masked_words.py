@@ -10,7 +10,7 @@ import datasets
 from accelerate.utils import gather_object
 
 from adapter_stilts.features.batch import collate
-from adapter_stilts.features.tagging import IGNORED
+from adapter_stilts.heads.tagging import IGNORED
 from adapter_stilts.inference.run import batches
 from adapter_stilts.modules.engine import Engine, forward
 

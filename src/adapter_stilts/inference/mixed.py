@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from adapter_stilts.features.batch import collate
-from adapter_stilts.features.padding import padded_length
+from adapter_stilts.heads import get_head
+from adapter_stilts.heads.padding import padded_length
 from adapter_stilts.inference.run import Batch, split_output
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.mixed import Part, mixed_hidden
@@ -67,7 +68,7 @@ def _plan(shares: Sequence[Share], batch_tokens: int) -> Iterator[list[_Row]]:
     """Batches in order of falling length, the rows of one composition side by side in each."""
     pools: dict[int, list[_Row]] = {}
     for place, share in enumerate(shares):
-        nested = share.kind == "choice"
+        nested = get_head(share.kind).nested
         pool_ = pools.setdefault(-1 if share.mixes else place, [])
         for number, ids in enumerate(share.features["input_ids"]):
             pool_.append(_Row(place, number, ids if nested else [ids]))
@@ -127,7 +128,7 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
         NotFiniteError: they are no numbers.
     """
     _check(share, [seen.hidden])
-    if share.kind == "embedding":
+    if not get_head(share.kind).has_weights:
         vectors = to_unit_length(
             pool(seen.hidden, seen.mask), of=f"module '{share.head}'", module=share.head
         )
@@ -144,6 +145,6 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
         )
     _check(share, output.values())
     columns = {"input_ids": [row.sequences[0] for row in rows]}
-    if share.kind == "tagging":
+    if "word_starts" in share.features:
         columns["word_starts"] = [share.features["word_starts"][row.number] for row in rows]
     return split_output(share.kind, output, Batch([], columns, {}))

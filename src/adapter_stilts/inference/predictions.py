@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import datasets
-import numpy as np
 from accelerate.utils import gather_object
 
 from adapter_stilts.errors import NotFiniteError
-from adapter_stilts.features import answers, tagging
+from adapter_stilts.heads import get_head
 from adapter_stilts.inference.run import run_features
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.mlqa import LANGUAGES
@@ -54,15 +53,9 @@ def predict_features(
     return decode_outputs(kind, outputs, windows_of(kind, features), examples, tags)
 
 
-_WINDOWS: Mapping[HeadKind, tuple[str, ...]] = {
-    "span": ("example", "context_start", "offsets"),
-    "tagging": ("example", "first_word"),
-}
-
-
 def windows_of(kind: HeadKind, features: datasets.Dataset) -> dict[str, list[Any]]:
     """The columns of the feature rows that say which part of which example each one is."""
-    names = _WINDOWS.get(kind)
+    names = get_head(kind).windows
     columns: dict[str, list[Any]] = features.select_columns(list(names))[:] if names else {}
     return columns
 
@@ -80,15 +73,7 @@ def decode_outputs(
         outputs: as `run_features` yields them, in the rows' order.
         windows: as `windows_of` gives them; `example` counts within `examples`.
     """
-    if kind == "span":
-        return Predictions(kind, answers.decode(outputs, windows, len(examples)))
-    if kind == "tagging":
-        counts = [len(words) for words in examples["words"]]
-        return Predictions(kind, tagging.decode(outputs, windows, tags, counts))
-    logits = np.stack(outputs)
-    exponents = np.exp(logits - logits.max(-1, keepdims=True))
-    probabilities = exponents / exponents.sum(-1, keepdims=True)
-    return Predictions(kind, logits.argmax(-1).tolist(), probabilities.tolist())
+    return Predictions(kind, *get_head(kind).decode(outputs, windows, examples, tags))
 
 
 def score_predictions(
@@ -109,12 +94,8 @@ class Scorer:
 
     def add(self, predictions: Predictions, examples: datasets.Dataset) -> None:
         """Adds the predictions for some examples."""
-        if self._task.head == "span":
-            found, gold = _span_pairs(self._task, predictions, examples)
-        elif self._task.head == "tagging":
-            found, gold = predictions.values, list(examples["tags"])
-        else:
-            found, gold = predictions.values, list(examples["label"])
+        head = get_head(self._task.head)
+        found, gold = head.scored(self._task, predictions.values, examples)
         self._metric.add_batch(predictions=found, references=gold)
 
     def scores(self) -> dict[str, float]:
@@ -134,23 +115,3 @@ class Scorer:
             raise NotFiniteError(f"the scores of {self._task.name} are no finite numbers: {scores}")
         first = primary(self._task.metric)
         return {first: scores.pop(first), **scores}
-
-
-def predicted_text(answer: answers.Answer, context: str) -> str:
-    """The text of the best span; empty where there is none."""
-    return answers.answer_text(context, answer.spans[0]) if answer.spans else ""
-
-
-def _span_pairs(
-    task: TaskSpec, predictions: Predictions, examples: datasets.Dataset
-) -> tuple[list[Any], list[Any]]:
-    found, gold = [], []
-    for answer, row in zip(predictions.values, examples, strict=True):
-        text = predicted_text(answer, row["context"])
-        entry: dict[str, Any] = {"id": row["id"], "prediction_text": text}
-        if task.unanswerable:
-            entry["no_answer_score"] = answer.no_answer
-        found.append(entry)
-        golds = {"text": row["answers"], "answer_start": row["answer_starts"]}
-        gold.append({"id": row["id"], "answers": golds})
-    return found, gold

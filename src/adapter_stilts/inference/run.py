@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import datasets
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from adapter_stilts.features.answers import SpanLogits
 from adapter_stilts.features.batch import collate, token_budget_batches
+from adapter_stilts.heads import get_head
 from adapter_stilts.modules.engine import Engine, forward
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -78,16 +77,4 @@ def run_features(
 
 def split_output(kind: HeadKind, output: Any, batch: Batch) -> list[Any]:
     """The head's output row by row, as `run_features` yields it."""
-    if kind in ("classification", "choice"):
-        return list(_numpy(output.logits))
-    columns = batch.columns
-    if kind == "tagging":
-        best = output.logits.argmax(-1).cpu().numpy()
-        return [tags[starts] for tags, starts in zip(best, columns["word_starts"], strict=True)]
-    start, end = _numpy(output.start_logits), _numpy(output.end_logits)
-    sizes = map(len, columns["input_ids"])
-    return [SpanLogits(s[:n], e[:n]) for s, e, n in zip(start, end, sizes, strict=True)]
-
-
-def _numpy(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
-    return tensor.float().cpu().numpy()
+    return get_head(kind).split(output, batch.columns)

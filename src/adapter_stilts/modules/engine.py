@@ -9,6 +9,7 @@ import torch
 from adapters.composition import Fuse, Stack
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN, get_head
 from adapter_stilts.modules.attention import FastAttention
 from adapter_stilts.modules.composition import Expression, canonical, stacked
 from adapter_stilts.modules.methods import Method, MethodOptions
@@ -23,7 +24,7 @@ def add_module(
     method: Method,
     options: MethodOptions,
     *,
-    head: HeadKind = "embedding",
+    head: HeadKind = PLAIN,
     labels: Sequence[str] = (),
     choices: int = 0,
     head_dropout: float = 0.0,
@@ -113,21 +114,11 @@ def add_head(
     be handed on to peft together with its head. Sentence vectors come from the trunk: the kind
     `embedding` has no head at all.
     """
-    if kind == "embedding":
+    own = get_head(kind)
+    if not own.has_weights:
         return
     model = engine.model
-    if kind == "classification":
-        model.add_classification_head(
-            name, num_labels=len(labels), layers=2, id2label=dict(enumerate(labels))
-        )
-    elif kind == "choice":
-        model.add_multiple_choice_head(name, num_choices=choices, layers=2)
-    elif kind == "span":
-        model.add_qa_head(name, num_labels=2, layers=1)
-    else:
-        model.add_tagging_head(
-            name, num_labels=len(labels), layers=1, id2label=dict(enumerate(labels))
-        )
+    own.add(model, name, labels, choices)
     for module in model.heads[name].modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.guard import HEADS, PLACES, named_config, shapes_in
+from adapter_stilts.heads import kind_of
+from adapter_stilts.modules.guard import PLACES, named_config, shapes_in
 from adapter_stilts.modules.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS, check_files
 from adapter_stilts.modules.weights import read_weights
 from adapter_stilts.safety import brief, is_name, is_number, read_json
@@ -126,7 +127,7 @@ def _head(folder: Path) -> tuple[str, int]:
     if not (folder / HEAD_CONFIG).is_file() or not (folder / HEAD_WEIGHTS).is_file():
         return "", 0
     _, config = named_config(folder / HEAD_CONFIG)
-    kind = HEADS.get(str(config.get("head_type")))
+    kind = kind_of(config)
     if kind is None:
         (folder / HEAD_CONFIG).unlink()
         (folder / HEAD_WEIGHTS).unlink()

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.modules.composition import Call, Expression, canonical
 from adapter_stilts.modules.engine import (
     Engine,
@@ -73,7 +74,7 @@ def add_fusion(
     sources: Sequence[Expression],
     shape: FusionShape,
     *,
-    head: HeadKind = "embedding",
+    head: HeadKind = PLAIN,
     labels: Sequence[str] = (),
     choices: int = 0,
     head_dropout: float = 0.0,

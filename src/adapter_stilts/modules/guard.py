@@ -15,7 +15,6 @@ from safetensors import safe_open
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.fusion_files import fusion_files
 from adapter_stilts.modules.guard_configs import (
-    HEADS,
     PLACES,
     check_adapter,
     check_fusion,
@@ -90,7 +89,6 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 __all__ = [
-    "HEADS",
     "PLACES",
     "check_contents",
     "check_module",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.modules.weights import LARGEST_SCALE
 from adapter_stilts.safety import brief, read_json
@@ -22,13 +23,8 @@ PLACES = (
     "adapters|invertible_adapters|loras|attention_text_task_adapters|attention_text_lang_adapters|"
     "layer_text_task_adapters|layer_text_lang_adapters|invertible_lang_adapters"
 )
-HEADS = {
-    "classification": "classification",
-    "multiple_choice": "choice",
-    "question_answering": "span",
-    "tagging": "tagging",
-}
-"""The library's kinds of head, and what they are called here."""
+LIBRARY = tuple(dict.fromkeys(h.library for h in map(get_head, KINDS) if h.library))
+"""The library's kinds of head that are known here."""
 _MAX_CHOICES, _MAX_LABELS, _MAX_LAYERS, _MAX_RANK = 1000, 10_000, 8, 4096
 _LEAST_FACTOR = 0.25
 
@@ -190,7 +186,7 @@ def check_head(path: Path, shapes: Shapes) -> None:
 
 
 class _Head(Shape):
-    head_type: Annotated[str, one_of(HEADS)]
+    head_type: Annotated[str, one_of(LIBRARY)]
     num_labels: Annotated[int, Field(ge=1, le=_MAX_LABELS)] = 1
     num_choices: Annotated[int, Field(ge=1, le=_MAX_CHOICES)] = 1
     layers: Annotated[int, Field(ge=1, le=_MAX_LAYERS)] = 1

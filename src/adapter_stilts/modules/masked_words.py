@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch.nn import functional
 from transformers.modeling_outputs import MaskedLMOutput
 
-from adapter_stilts.features.tagging import IGNORED
+from adapter_stilts.heads.tagging import IGNORED
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.heads import claim_head
 

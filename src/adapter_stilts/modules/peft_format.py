@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.tasks.spec import HeadKind
 
 if TYPE_CHECKING:
@@ -14,49 +15,17 @@ if TYPE_CHECKING:
 
     from adapter_stilts.modules.engine import Engine
 
-AUTO_CLASSES: Mapping[HeadKind, str] = {
-    "classification": "AutoModelForSequenceClassification",
-    "choice": "AutoModelForMultipleChoice",
-    "span": "AutoModelForQuestionAnswering",
-    "tagging": "AutoModelForTokenClassification",
-    "embedding": "AutoModel",
-}
-
-# peft has no task type for multiple choice; without one, only `modules_to_save` keeps the head.
-_TASK_TYPES: Mapping[HeadKind, str | None] = {
-    "classification": "SEQ_CLS",
-    "choice": None,
-    "span": "QUESTION_ANS",
-    "tagging": "TOKEN_CLS",
-    "embedding": "FEATURE_EXTRACTION",
-}
-
-# Where the head's linear layers (numbers in the head of `adapters`) lie in the static class.
-_POOLED = {"1": "pooler.dense", "4": "classifier"}
-_HEADS: Mapping[tuple[str, HeadKind], Mapping[str, str]] = {
-    ("bert", "classification"): _POOLED,
-    ("bert", "choice"): _POOLED,
-    ("bert", "span"): {"1": "qa_outputs"},
-    ("bert", "tagging"): {"1": "classifier"},
-    ("bert", "embedding"): {},
-    ("xlm-roberta", "classification"): {"1": "classifier.dense", "4": "classifier.out_proj"},
-    ("xlm-roberta", "choice"): _POOLED,
-    ("xlm-roberta", "span"): {"1": "qa_outputs"},
-    ("xlm-roberta", "tagging"): {"1": "classifier"},
-    ("xlm-roberta", "embedding"): {},
-}
-
 
 def has_peft_format(model_type: str) -> bool:
     """Whether modules on this architecture can be written for peft."""
-    return any(known == model_type for known, _ in _HEADS)
+    return all(model_type in get_head(kind).peft_layers for kind in KINDS)
 
 
 def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
     """Writes a LoRA module and its head as `adapter_config.json` and `adapter_model.safetensors`.
 
     The static classes with the same logits (for sentence vectors: hidden states) are
-    `AUTO_CLASSES`; the head's layers become `modules_to_save`. Of the kind `embedding` there is
+    its `auto_class`; the head's layers become `modules_to_save`. Of the kind `embedding` there is
     the module alone, whatever heads it has.
     """
     from peft import LoraConfig
@@ -66,7 +35,7 @@ def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
 
     config = engine.model.adapters_config.get(name)
     prefix = engine.model.base_model_prefix
-    places = _HEADS[engine.model.config.model_type, kind]
+    places = get_head(kind).peft_layers[engine.model.config.model_type]
     tensors: dict[str, torch.Tensor] = {}
     for key, parameter in module_parameters(engine, name).items():
         value = parameter.detach().float().cpu().contiguous()
@@ -83,7 +52,7 @@ def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
     saved = sorted({place.split(".")[0] for place in places.values()})
     folder.mkdir(parents=True, exist_ok=True)
     LoraConfig(
-        task_type=_TASK_TYPES[kind],
+        task_type=get_head(kind).peft_task,
         r=config.r,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,

@@ -11,23 +11,20 @@ from typing import Any, cast
 
 from adapter_stilts.data.folders import find_parts
 from adapter_stilts.data.places import located
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError, shown, suggest
+from adapter_stilts.heads import get_head
 from adapter_stilts.own.model import (
     FROM_DATA,
-    METRICS,
     MOST_LABELS,
-    REQUIRED,
     Lines,
     TaskFile,
     read_task_file,
 )
 from adapter_stilts.own.rows import RowReader
 from adapter_stilts.tasks.language_codes import check_language
-from adapter_stilts.tasks.rows import shown
 from adapter_stilts.tasks.spec import (
     FileData,
     FileFormat,
-    HeadKind,
     HubData,
     HubSplit,
     Reading,
@@ -65,13 +62,6 @@ _COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "conll": {"words": 1, "tags": -1},
     "conllu": {"words": "tokens"},
     "squad": {"answer": "answers", "id": "id"},
-}
-_CATEGORIES: Mapping[str, Category] = {
-    "classification": "classification",
-    "choice": "classification",
-    "span": "qa",
-    "tagging": "structured",
-    "embedding": "retrieval",
 }
 _SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 _ABOUT = {"title", "licence", "citation"}
@@ -168,9 +158,9 @@ def _form(file: TaskFile, lines: Lines) -> str:
         for each in paths:
             suffix = Path(each).suffix.lower()
             form = SUFFIXES.get(suffix, "")
-            if form == "tsv" and file.head == "tagging":
+            if form == "tsv" and get_head(file.head).has_tags:
                 form = "conll"
-            if not form or (form == "conll" and file.head != "tagging"):
+            if not form or (form == "conll" and not get_head(file.head).has_tags):
                 what = f"'{each}': its ending says no format: add a line 'format: csv' (or tsv, "
                 raise lines.bad(("files", split), f"{what}jsonl, parquet, conll, squad)")
             found.setdefault(form, split)
@@ -193,8 +183,8 @@ def _reading(file: TaskFile, form: str) -> Reading | None:
 
 
 def _columns(file: TaskFile, form: str, lines: Lines) -> dict[str, Any]:
-    usual = _COLUMNS.get(form, {})
-    columns: dict[str, Any] = {part: usual.get(part, part) for part in REQUIRED[file.head]} | {
+    usual, parts = _COLUMNS.get(form, {}), get_head(file.head).parts
+    columns: dict[str, Any] = {part: usual.get(part, part) for part in parts} | {
         part: column for part, column in usual.items() if part == "id"
     }
     given = {
@@ -259,30 +249,30 @@ def _from_data(
     file: TaskFile, lines: Lines, source: Source, reader: RowReader, language: str
 ) -> tuple[tuple[str, ...], int]:
     """Labels and number of choices, as far as the training data says them, which is checked."""
-    listed = _listed(file)
+    listed, kind = _listed(file), get_head(file.head)
     options = reader.columns.get("options")
     choices = len(options) if isinstance(options, tuple) else file.choices
-    if file.head == "choice" and listed and choices not in (0, len(listed)):
+    if kind.chooses and listed and choices not in (0, len(listed)):
         raise lines.bad(("labels",), f"{len(listed)} labels, but {choices} options")
-    wanted = file.head in ("classification", "choice")
+    wanted = kind.has_labels or kind.chooses
     if source.hub:
-        if file.head == "classification" and not listed:
+        if kind.has_labels and not listed:
             raise lines.bad(("labels",), "the labels of a data set on the Hub are to be listed")
-        if file.head == "choice" and not (choices or listed):
+        if kind.chooses and not (choices or listed):
             raise lines.bad(("choices",), "say how many options there are: 'choices: 4'")
         return listed, choices or len(listed)
-    needs = wanted and not listed and not (file.head == "choice" and choices)
+    needs = wanted and not listed and not (kind.chooses and choices)
     seen: dict[str, str] = {}
     try:
         for place, row in _rows(file, source, language):
-            if not seen and file.head == "choice" and not choices:
+            if not seen and kind.chooses and not choices:
                 choices = len(
                     cast(Any, reader(row) if listed else _unlabelled(reader)(row))["options"]
                 )
             _first(file, lines, reader, row, place)
-            if file.head not in ("classification", "choice", "tagging"):
+            if not (kind.is_named or kind.chooses):
                 break
-            if file.head != "classification" and not listed:
+            if not kind.has_labels and not listed:
                 break
             for name in reader.label_names(row):
                 seen.setdefault(name, place)
@@ -293,9 +283,9 @@ def _from_data(
         if needs:
             raise UserError(f"{error}; its labels are read from there: list them") from error
         return listed, choices or len(listed)
-    if listed and file.head != "choice":
+    if listed and not kind.chooses:
         _check_used(lines, listed, seen)
-    if file.head == "classification" and not listed:
+    if kind.has_labels and not listed:
         return _sorted(seen, lines), choices
     return listed, choices or len(listed)
 
@@ -391,7 +381,7 @@ def _target(
     languages: tuple[str, ...],
     learnt: str,
 ) -> TargetSpec:
-    identity = _identity(file, labels, choices)
+    identity, head = _identity(file, labels, choices), get_head(file.head)
     by_language = any(_LANG in each for each in _paths(file).get("train", ()))
     title, licence, citation = (
         " ".join(each.split()) for each in (file.title, file.licence, file.citation)
@@ -399,13 +389,13 @@ def _target(
     shared: dict[str, Any] = {
         "name": file.name,
         "title": title or file.name,
-        "head": cast(HeadKind, file.head),
+        "head": file.head,
         "metric": file.metric or _metric(file),
         "licence": licence or "unknown",
         "citation": citation,
-        "labels": labels if file.head == "classification" else (),
-        "tags": labels if file.head == "tagging" else (),
-        "choices": choices if file.head == "choice" else 0,
+        "labels": labels if head.has_labels else (),
+        "tags": labels if head.has_tags else (),
+        "choices": choices if head.chooses else 0,
         "max_length": file.max_length,
         "identity": identity,
     }
@@ -422,7 +412,7 @@ def _target(
     sources = tuple(languages) if by_language else (learnt,)
     return TargetSpec(
         **shared,
-        category=_CATEGORIES[file.head],
+        category=cast(Category, get_head(file.head).category),
         suites={},
         sources=(_evaluated(source, languages, learnt),),
         to_example=replace(reader, unlabelled=True),
@@ -433,9 +423,9 @@ def _target(
 
 
 def _metric(file: TaskFile) -> str:
-    if file.head == "span" and file.unanswerable:
+    if file.unanswerable and "squad_v2" in get_head(file.head).metrics:
         return "squad_v2"
-    return METRICS[file.head][0]
+    return get_head(file.head).metrics[0]
 
 
 def _evaluated(source: Source, languages: tuple[str, ...], learnt: str) -> Source:

@@ -9,6 +9,7 @@ from typing import Any
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.features.build import encoder
+from adapter_stilts.heads import get_head
 from adapter_stilts.own.build import OwnTask
 from adapter_stilts.tasks.spec import Split
 
@@ -41,7 +42,7 @@ def show_examples(
         columns = {key: [value] for key, value in example.items()}
         ids = _sequences(encode(columns))
         longest = _sequences(whole(columns))
-        cut = sum(map(len, longest)) - sum(map(len, ids)) if task.head != "span" else 0
+        cut = sum(map(len, longest)) - sum(map(len, ids)) if not get_head(task.head).windows else 0
         pieces = [list(tokenizer.convert_ids_to_tokens(each)) for each in ids]
         yield Shown(dict(example), pieces, max(0, cut), list(_offsets(example)))
 

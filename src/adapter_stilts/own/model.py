@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,32 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from adapter_stilts.data.places import bad, bad_yaml
 from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.rows import Column
 
 FROM_DATA = "from the data"
-REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "classification": ("text", "label"),
-    "choice": ("prompt", "options", "label"),
-    "span": ("question", "context", "answer"),
-    "tagging": ("words", "tags"),
-    "embedding": ("query", "text"),
-}
-"""The columns that each kind of head needs."""
-OPTIONAL: Mapping[str, tuple[str, ...]] = {
-    "classification": ("text_b", "id"),
-    "choice": ("id",),
-    "span": ("start", "id"),
-    "tagging": ("id",),
-    "embedding": ("context", "id"),
-}
-METRICS: Mapping[str, tuple[str, ...]] = {
-    "classification": ("accuracy", "f1"),
-    "choice": ("accuracy",),
-    "span": ("squad", "squad_v2", "mlqa"),
-    "tagging": ("seqeval_f1", "tag_accuracy"),
-    "embedding": ("map_at_20",),
-}
-"""The metrics that score each kind of head; the first is the usual one."""
 MOST_LABELS = 1000
 """More different labels are no labels: the column is another one."""
 
@@ -93,7 +71,7 @@ class TaskFile(BaseModel):
 
     model_config = _CONFIG
     name: str
-    head: Literal["classification", "choice", "span", "tagging", "embedding"]
+    head: str
     columns: dict[str, Column | list[Column]] = Field(default_factory=dict)
     files: Files | None = None
     hub: Hub | None = None
@@ -232,6 +210,8 @@ def _unknown(kind: str, given: str, known: Iterable[str]) -> str:
 
 def _check(task: TaskFile, lines: Lines) -> None:
     """What the shape alone does not say."""
+    if task.head not in KINDS:
+        raise lines.bad(("head",), _unknown("head", task.head, KINDS))
     if not re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", task.name):
         raise lines.bad(
             ("name",), f"'{task.name}' is no name: small letters, digits and - are, as in my-task"
@@ -240,8 +220,9 @@ def _check(task: TaskFile, lines: Lines) -> None:
         raise lines.bad(("name",), f"the name '{task.name}' is taken: choose another")
     if (task.files is None) == (task.hub is None):
         raise lines.bad((), "either 'files' or 'hub' says where the data is")
-    if task.metric and task.metric not in METRICS[task.head]:
-        what = _unknown(f"metric of a {task.head} head", task.metric, METRICS[task.head])
+    head = get_head(task.head)
+    if task.metric and task.metric not in head.metrics:
+        what = _unknown(f"metric of a {task.head} head", task.metric, head.metrics)
         raise lines.bad(("metric",), what)
     if isinstance(task.labels, list) and len(set(task.labels)) < len(task.labels):
         twice = next(each for each in task.labels if task.labels.count(each) > 1)
@@ -258,7 +239,8 @@ def _check(task: TaskFile, lines: Lines) -> None:
 
 
 def _check_columns(task: TaskFile, lines: Lines) -> None:
-    known = (*REQUIRED[task.head], *OPTIONAL[task.head])
+    head = get_head(task.head)
+    known = (*head.parts, *head.optional_parts)
     for name, column in task.columns.items():
         if name not in known:
             raise lines.bad(

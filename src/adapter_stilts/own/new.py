@@ -15,8 +15,9 @@ import yaml
 
 from adapter_stilts.data.formats import read_lines, read_rows
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import SUFFIXES, OwnTask, build_task
-from adapter_stilts.own.model import MOST_LABELS, OPTIONAL, REQUIRED, parse_task
+from adapter_stilts.own.model import MOST_LABELS, parse_task
 from adapter_stilts.own.rows import RowReader
 from adapter_stilts.tasks.spec import Reading
 
@@ -69,14 +70,15 @@ def look_at(path: Path, head: str) -> FoundData:
     Raises:
         UserError: it cannot be read, or has no column for what the head needs.
     """
-    if head not in REQUIRED:
-        raise unknown("kind of head", head, REQUIRED)
+    if head not in KINDS:
+        raise unknown("kind of head", head, KINDS)
     if not path.is_file():
         raise UserError(f"data file '{path}' is not there")
+    kind = get_head(head)
     form = SUFFIXES.get(path.suffix.lower(), "")
-    if form == "tsv" and head == "tagging":
+    if form == "tsv" and kind.has_tags:
         form = "conll"
-    if not form or (form == "conll" and head != "tagging"):
+    if not form or (form == "conll" and not kind.has_tags):
         known = ", ".join(sorted(each for each in SUFFIXES if each != ".txt"))
         raise UserError(f"data file '{path}': its ending says no format: {known} do")
     reading, keys = _reading(path, form)
@@ -140,36 +142,38 @@ def _parts(
         return {"question": "question", "context": "context", "answer": "answers", "id": "id"}
     if all(name.isdigit() for name in names):
         return _numbered(path, head, names)
+    kind = get_head(head)
     lowered = {name.lower(): name for name in names}
     found: dict[str, Any] = {}
-    for part in (*REQUIRED[head], *OPTIONAL[head]):
+    for part in (*kind.parts, *kind.optional_parts):
         known = [lowered[each] for each in NAMES.get(part, (part,)) if each in lowered]
         if free := [name for name in known if name not in found.values()]:
             found[part] = free[0]
-    if head == "choice" and "options" not in found:
+    if kind.chooses and "options" not in found:
         options = [name for name in names if _OPTION.fullmatch(name.lower())]
         found |= {"options": options} if len(options) > 1 else {}
-    if head == "classification" and "label" not in found:
+    if kind.has_labels and "label" not in found:
         found |= _fewest(names, found, rows)
-    if head == "classification" and "text" not in found:
+    if kind.has_labels and "text" not in found:
         found |= _longest(names, found, rows)
-    for part in REQUIRED[head]:
+    for part in kind.parts:
         if part not in found:
             there = ", ".join(names)
             raise UserError(
                 f"{path}: no column looks like the '{part}' of a {head} head (there are {there}): "
                 f"write a task file that says 'columns: {{{part}: …}}'"
             )
-    return {part: found[part] for part in (*REQUIRED[head], *OPTIONAL[head]) if part in found}
+    return {part: found[part] for part in (*kind.parts, *kind.optional_parts) if part in found}
 
 
 def _numbered(path: Path, head: str, names: Sequence[str]) -> dict[str, Any]:
-    if head == "classification" and len(names) in (2, 3):
+    kind = get_head(head)
+    if "text" in kind.parts and "text_b" in kind.optional_parts and len(names) in (2, 3):
         between = {"text_b": 2} if len(names) == 3 else {}
         return {"text": 1, "label": len(names), **between}
     raise UserError(
         f"{path}: line 1 is no header of column names, so the columns' numbers are to be written: "
-        f"a task file with 'header: false' and 'columns: {{{REQUIRED[head][0]}: 1, …}}'"
+        f"a task file with 'header: false' and 'columns: {{{kind.parts[0]}: 1, …}}'"
     )
 
 
@@ -230,9 +234,10 @@ def task_text(
         **found.keys,
         "columns": found.parts,
     }
-    if head == "choice" and isinstance(found.parts["options"], str):
+    kind = get_head(head)
+    if kind.chooses and isinstance(found.parts["options"], str):
         content["labels"] = sorted(found.labels, key=lambda each: (len(each), each))
-    elif head in ("classification", "tagging"):
+    elif kind.is_named:
         content["labels"] = "from the data"
     written = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
     shown = ", ".join(f"{label} {count:,}" for label, count in found.labels.most_common(20))

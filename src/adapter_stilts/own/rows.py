@@ -6,17 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapter_stilts.tasks.rows import shown
-from adapter_stilts.tasks.spec import (
-    UNLABELLED,
-    ChoiceExample,
-    EmbeddingExample,
-    Example,
-    PairExample,
-    Row,
-    SpanExample,
-    TaggingExample,
-)
+from adapter_stilts.errors import shown
+from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import UNLABELLED, Example
+from adapter_stilts.tasks.spec import Row
 
 Column = str | int
 """A column by its name, or by its number: 1 is the first, -1 the last."""
@@ -37,97 +30,29 @@ class RowReader:
     unlabelled: bool = False
     classes: bool = False
 
-    def __call__(self, row: Row) -> Example | None:
+    def __call__(self, row: Row) -> Example:
         """The example in a row.
 
         Raises:
             KeyError: the row has no such column.
             ValueError: what stands there is not what belongs there.
         """
-        made: Example | None = getattr(self, f"_{self.head}")(row)
-        return made
-
-    def _classification(self, row: Row) -> PairExample:
-        label = self._label(row, self.labels)
-        text_b = self._text(row, "text_b") if "text_b" in self.columns else ""
-        return {
-            "id": self._id(row),
-            "text_a": self._text(row, "text"),
-            "text_b": text_b,
-            "label": label,
-        }
-
-    def _choice(self, row: Row) -> ChoiceExample:
-        named = self.columns["options"]
-        if isinstance(named, tuple):
-            options = [_as_text(self._cell(row, each), each) for each in named]
-        else:
-            options = _as_list(self._cell(row, named), named)
-        labels = self.labels or tuple(str(number) for number in range(len(options)))
-        label = self._label(row, labels)
-        prompt = self._text(row, "prompt")
-        return {"id": self._id(row), "prompt": prompt, "options": options, "label": label}
-
-    def _span(self, row: Row) -> SpanExample:
-        context = self._text(row, "context")
-        answers = self._answers(row)
-        starts = self._starts(row, context, answers)
-        return {
-            "id": self._id(row),
-            "question": self._text(row, "question"),
-            "context": context,
-            "answers": answers,
-            "answer_starts": starts,
-        }
-
-    def _tagging(self, row: Row) -> TaggingExample:
-        words = _as_list(self._cell(row, self.columns["words"]), self.columns["words"], split=True)
-        if [name for name in row if name != "lines"] == ["1"]:
-            if not self.unlabelled:
-                raise ValueError("one column, so the words have no tags")
-            return {"id": self._id(row), "words": words, "tags": []}
-        if self.unlabelled and not self._has(row, "tags"):
-            return {"id": self._id(row), "words": words, "tags": []}
-        column = self.columns["tags"]
-        value = self._cell(row, column)
-        if self.classes and isinstance(value, list) and self.labels:
-            value = [self._name(each) for each in value]
-        return {
-            "id": self._id(row),
-            "words": words,
-            "tags": _as_list(value, column, split=True),
-        }
-
-    def _embedding(self, row: Row) -> EmbeddingExample:
-        context = self._text(row, "context") if "context" in self.columns else ""
-        query, text = self._text(row, "query"), self._text(row, "text")
-        return {"id": self._id(row), "query": query, "text": text, "context": context, "gold": []}
+        return get_head(self.head).example(OwnRow(self, row))
 
     def label_names(self, row: Row) -> list[str]:
         """The labels or tags of a row as they are written; none where it has none."""
-        part = "tags" if self.head == "tagging" else "label"
+        head = get_head(self.head)
+        part = head.gold_part
         if part not in self.columns:
             return []
-        value = self._cell(row, self.columns[part])
+        value = self.cell(row, self.columns[part])
         if value is None or value == "":
             return []
-        listed = _as_list(value, self.columns[part], split=True) if part == "tags" else [value]
+        listed = _as_list(value, self.columns[part], split=True) if head.has_tags else [value]
         return [_label_name(each) for each in listed]
 
-    def _id(self, row: Row) -> str:
-        value = self._cell(row, self.columns["id"]) if "id" in self.columns else ""
-        return str(value if value is not None else "")
-
-    def _text(self, row: Row, part: str) -> str:
-        return _as_text(self._cell(row, self.columns[part]), self.columns[part])
-
-    def _has(self, row: Row, part: str) -> bool:
-        try:
-            return part in self.columns and bool(self._cell(row, self.columns[part]))
-        except KeyError:
-            return False
-
-    def _cell(self, row: Row, column: Any) -> Any:
+    def cell(self, row: Row, column: Any) -> Any:
+        """What stands in a column."""
         if isinstance(column, str):
             return row[column]
         cells = [name for name in row if name != "lines"]
@@ -135,56 +60,123 @@ class RowReader:
             raise KeyError(str(column))
         return row[cells[column - 1 if column > 0 else column]]
 
-    def _label(self, row: Row, labels: Sequence[str]) -> int:
-        if self.unlabelled and "label" not in self.columns:
-            return UNLABELLED
-        try:
-            value = self._cell(row, self.columns["label"])
-        except KeyError:
-            if self.unlabelled:
-                return UNLABELLED
-            raise
-        if self.unlabelled and value in (None, "", UNLABELLED):
-            return UNLABELLED
-        name = self._name(value)
-        if name not in labels:
-            raise ValueError(f"label {shown(value)} is none of {', '.join(labels)}")
-        return list(labels).index(name)
-
-    def _name(self, value: Any) -> str:
+    def name(self, value: Any) -> str:
+        """A label as it is called."""
         number = isinstance(value, int) and not isinstance(value, bool)
         if self.classes and number and 0 <= value < len(self.labels):
             return str(self.labels[value])
         return _label_name(value)
 
-    def _answers(self, row: Row) -> list[str]:
-        if not self._has(row, "answer"):
-            if self.unlabelled:
+
+@dataclass(frozen=True)
+class OwnRow:
+    """The parts of one row, as a head kind's `example` asks for them."""
+
+    reader: RowReader
+    row: Row
+
+    @property
+    def columns(self) -> Mapping[str, Column | tuple[Column, ...]]:
+        """The parts that there are columns of."""
+        return self.reader.columns
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The task's labels by number."""
+        return self.reader.labels
+
+    def id(self) -> str:
+        """The row's own id; empty where it has none."""
+        value = self._part("id") if "id" in self.columns else ""
+        return str(value if value is not None else "")
+
+    def text(self, part: str) -> str:
+        """The text of a part."""
+        return _as_text(self._part(part), self.columns[part])
+
+    def words(self, part: str) -> list[str]:
+        """The list of a part; a text is cut at white space."""
+        return _as_list(self._part(part), self.columns[part], split=True)
+
+    def tags(self) -> list[str]:
+        """A tag a word; none where a row may lack them, and does."""
+        reader = self.reader
+        if [name for name in self.row if name != "lines"] == ["1"]:
+            if not reader.unlabelled:
+                raise ValueError("one column, so the words have no tags")
+            return []
+        if reader.unlabelled and not self._has("tags"):
+            return []
+        value = self._part("tags")
+        if reader.classes and isinstance(value, list) and reader.labels:
+            value = [reader.name(each) for each in value]
+        return _as_list(value, self.columns["tags"], split=True)
+
+    def options(self) -> list[str]:
+        """The options, of one column with a list or of several."""
+        named = self.columns["options"]
+        if isinstance(named, tuple):
+            return [_as_text(self.reader.cell(self.row, each), each) for each in named]
+        return _as_list(self._part("options"), named)
+
+    def given(self, part: str) -> Any:
+        """What a part holds; None where a row may lack it, and does."""
+        if not self.reader.unlabelled:
+            return self._part(part)
+        if part not in self.columns:
+            return None
+        try:
+            value = self._part(part)
+        except KeyError:
+            return None
+        return None if value in (None, "", UNLABELLED) else value
+
+    def label(self, labels: Sequence[str]) -> int:
+        """The number of the row's label."""
+        value = self.given("label")
+        if value is None and self.reader.unlabelled:
+            return UNLABELLED
+        name = self.reader.name(value)
+        if name not in labels:
+            raise ValueError(f"label {shown(value)} is none of {', '.join(labels)}")
+        return list(labels).index(name)
+
+    def answers(self) -> list[str]:
+        """The right answers; none where there is none."""
+        if not self._has("answer"):
+            if self.reader.unlabelled:
                 return []
-            value = self._cell(row, self.columns["answer"])
+            value = self._part("answer")
             return [] if value in (None, "", []) else [str(value)]
-        value = self._cell(row, self.columns["answer"])
+        value = self._part("answer")
         if isinstance(value, Mapping):  # SQuAD's own rows
             return [str(each) for each in value.get("text", ())]
         return _as_list(value, self.columns["answer"]) if isinstance(value, list) else [str(value)]
 
-    def _starts(self, row: Row, context: str, answers: Sequence[str]) -> list[int]:
+    def starts(self, context: str, answers: Sequence[str]) -> list[int]:
         """Where the answers begin; without a column for that, where they first stand."""
         if not answers:
             return []
-        given = self._cell(row, self.columns["answer"])
+        given = self._part("answer")
         if isinstance(given, Mapping):
             return [int(each) for each in given.get("answer_start", ())]
-        if self._has(row, "start") or (
-            "start" in self.columns and self._cell(row, self.columns["start"]) == 0
-        ):
-            value = self._cell(row, self.columns["start"])
+        if self._has("start") or ("start" in self.columns and self._part("start") == 0):
+            value = self._part("start")
             return [_whole(each) for each in (value if isinstance(value, list) else [value])]
         starts = [context.find(answer) for answer in answers]
         for answer, start in zip(answers, starts, strict=True):
-            if start < 0 and not self.unlabelled:
+            if start < 0 and not self.reader.unlabelled:
                 raise ValueError(f"the answer {shown(answer)} does not stand in the context")
         return starts
+
+    def _part(self, part: str) -> Any:
+        return self.reader.cell(self.row, self.columns[part])
+
+    def _has(self, part: str) -> bool:
+        try:
+            return part in self.columns and bool(self._part(part))
+        except KeyError:
+            return False
 
 
 def _whole(value: Any) -> int:

@@ -12,13 +12,13 @@ from typing import Any
 
 from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.heads import get_head
 from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.safety import first_line, printable
 from adapter_stilts.serving.schema import About
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.zoo.choice import distinct_modules, is_of, place_of, same_backbone
 from adapter_stilts.zoo.composed import load_resolved
-from adapter_stilts.zoo.inputs import ALIASES, FIELDS, OPTIONAL
 from adapter_stilts.zoo.known_task import is_own, task_of
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.places import Found, found_modules
@@ -58,15 +58,16 @@ class Offer:
     def about(self) -> dict[str, Any]:
         """What `GET /modules` says of it."""
         record = self.record
-        other = ALIASES.get(record.head, {})
+        head = get_head(record.head)
+        other = head.aliases
         return {
             "name": self.name,
             "kind": record.head,
             "task": record.task,
             "method": record.method,
             "composition": self.resolved.text,
-            "needs": list(FIELDS[record.head]),
-            "takes": list(OPTIONAL.get(record.head, ())),
+            "needs": list(head.needs),
+            "takes": list(head.takes),
             "aliases": {field: list(names) for field, names in other.items()},
             "choices": self.choices,
             "languages": list(_languages(record)),

@@ -5,32 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adapter_stilts.tasks.spec import UNLABELLED, Row
-
-
-def shown(value: Any, limit: int = 60) -> str:
-    """The value as Python writes it, on one line and cut to about `limit` characters."""
-    if isinstance(value, str) and len(value) > limit:
-        return repr(f"{value[:limit]}…")
-    written = repr(value)
-    return written if len(written) <= limit else f"{written[: limit - 1]}…"
-
-
-class OffsetError(ValueError):
-    """An answer that is not where it is said to be."""
-
-
-def check_offset(context: str, answer: str, start: int) -> None:
-    """Refuses an answer that does not stand at its offset.
-
-    Raises:
-        OffsetError: says what stands there.
-    """
-    there = context[start : start + len(answer)] if start >= 0 else ""
-    if not answer.strip() or there != answer:
-        raise OffsetError(
-            f"the answer {shown(answer)} is not at its offset {start}, {shown(there)} stands there"
-        )
+from adapter_stilts.errors import shown
+from adapter_stilts.heads.base import UNLABELLED
+from adapter_stilts.tasks.spec import Row
 
 
 def text(row: Row, column: str) -> str:

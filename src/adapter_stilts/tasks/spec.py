@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NotRequired, TypedDict
 
+from adapter_stilts.heads.base import Example
+
 SHORTEST = 16
 """Tokens that a sequence may have at least: special tokens, and some room for texts."""
-HeadKind = Literal["classification", "choice", "span", "tagging", "embedding", "text"]
+HeadKind = str
+"""The name of a kind of head: one of `heads.KINDS`."""
 Split = Literal["train", "dev", "test"]
 FileFormat = Literal[
     "jsonl",
@@ -27,74 +30,8 @@ FileFormat = Literal[
     "columns",
 ]
 
-UNLABELLED = -1
-"""The label of an example of a test set that was published without labels."""
-
 Row = Mapping[str, Any]
 """One row as its source has it: a Hub row, a CSV line, a SQuAD question, a tagged sentence."""
-
-
-class PairExample(TypedDict):
-    """Classification of a text or of a pair of texts (`text_b` empty for a single text)."""
-
-    id: str
-    text_a: str
-    text_b: str
-    label: int
-
-
-class ChoiceExample(TypedDict):
-    """Multiple choice: every option is read after the prompt, as a pair."""
-
-    id: str
-    prompt: str
-    options: list[str]
-    label: int
-
-
-class SpanExample(TypedDict):
-    """Extractive question answering. No answers means: the context does not answer it."""
-
-    id: str
-    question: str
-    context: str
-    answers: list[str]
-    answer_starts: list[int]
-
-
-class TaggingExample(TypedDict):
-    """One tag a word."""
-
-    id: str
-    words: list[str]
-    tags: list[str]
-
-
-class EmbeddingExample(TypedDict):
-    """A text to be found, or what it is to be found by; what an example lacks is empty.
-
-    To train a dual encoder, an example has a `query` and the `text` (with the `context` around
-    it) that answers it. To evaluate one, queries have a `query` and in `gold` the ids of the
-    candidates that answer it; candidates have a `text` and perhaps a `context`.
-    """
-
-    id: str
-    query: str
-    text: str
-    context: str
-    gold: list[str]
-
-
-class TextExample(TypedDict):
-    """A line of raw text."""
-
-    id: str
-    text: str
-
-
-Example = (
-    PairExample | ChoiceExample | SpanExample | TaggingExample | EmbeddingExample | TextExample
-)
 
 
 class HubSplit(TypedDict):

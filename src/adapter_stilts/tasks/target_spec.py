@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks.language_codes import check_language, three_letters
 from adapter_stilts.tasks.spec import (
-    Example,
     FileData,
     HeadKind,
     Row,
@@ -126,7 +127,7 @@ class TargetSpec:
         Raises:
             UserError: it tags nothing, or these are no tags.
         """
-        if self.head != "tagging":
+        if not get_head(self.head).has_tags:
             raise UserError(f"{self.name} has no tags: leave out --tags")
         listed = tags.split(",") if isinstance(tags, str) else tags
         own = tuple(tag.strip() for tag in listed if tag.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import has_weights, is_named
 from adapter_stilts.modules.composition import Call, top
 from adapter_stilts.modules.engine import add_head, add_module, copy_weights
 from adapter_stilts.modules.fusing import FusionShape, add_fusion, start_fusion
@@ -75,10 +76,10 @@ def _start_head(job: Job, below: str, record: ModuleRecord | None) -> bool:
     if record is None:
         return False
     chosen = record.suited(task.head, subject.labels)
-    if chosen is None or task.head == "embedding":
+    if chosen is None or not has_weights(task.head):
         return False
     source = below if chosen == record.task else head_name(below, chosen)
-    named = task.head in ("classification", "tagging")
+    named = is_named(task.head)
     if named and head_labels(job.engine, source) != subject.labels:  # in the same order
         return False
     return copy_weights(job.engine, source, job.name, head_only=True)

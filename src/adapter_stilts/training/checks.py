@@ -8,7 +8,8 @@ from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.folders import given_part
 from adapter_stilts.data.load import check_where, find_all, resolve_where
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.features.padding import padded_length
+from adapter_stilts.heads import has_weights
+from adapter_stilts.heads.padding import padded_length
 from adapter_stilts.modules.composition import stacked
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.stacking import check_stackable
@@ -95,7 +96,7 @@ def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
             f"'{backbone.name}' has positions for"
         )
     method, tokens = get_method(recipe.method).name, recipe.batch_tokens
-    if tasks[0].head == "embedding":
+    if not has_weights(tasks[0].head):
         if method == "head":
             raise UserError(f"task {tasks[0].name} has no head to train: choose another --method")
         tokens = max(tokens, recipe.batch_examples * 2 * padded_length(length))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.features.tagging import IGNORED
+from adapter_stilts.heads.tagging import IGNORED
 
 Ids = npt.NDArray[np.int64]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head, has_weights
 from adapter_stilts.modules.composition import Call, merged
 from adapter_stilts.modules.heads import FOLDER
 from adapter_stilts.modules.merge_terms import MergeMethod, Terms
@@ -90,7 +91,7 @@ def head_for(
             f"the head of '{chosen.record.name}' ({chosen.record.head}) does not fit "
             f"{plan.target.name}: leave --head out, and one that does is chosen or trained"
         )
-    if chosen or plan.task.head == "embedding":
+    if chosen or not has_weights(plan.task.head):
         yield chosen
         return
     every = [own for leaf in resolved.leaves.values() for own in heads_of(leaf).values()]
@@ -120,11 +121,12 @@ def fits(leaf: Leaf, plan: Plan) -> bool:
     if leaf.record.head != task.head:
         return False
     labels, choices = read_head(leaf.folder)
-    if task.head == "classification":
+    kind = get_head(task.head)
+    if kind.has_labels:
         return labels == task.labels
-    if task.head == "choice":
+    if kind.chooses:
         return choices == task.choices
-    if task.head == "tagging":
+    if kind.has_tags:
         return {tag for tags in plan.examples.examples["tags"] for tag in tags} <= set(labels)
     return True
 

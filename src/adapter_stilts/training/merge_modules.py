@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from adapter_stilts.backbones import Backbone, default_device
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.modules.composition import Call
 from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.modules.heads import load_head
 from adapter_stilts.modules.merge_terms import MERGES, checked
 from adapter_stilts.modules.merged import add_merged
-from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.training.merge_head import Plan, head_for
 from adapter_stilts.training.merge_record import Merged, merge_record
 from adapter_stilts.training.merge_search import search_weights
@@ -54,8 +53,8 @@ def write_merged(
         engine = load_engine(backbone, precision=precision, device=default_device())
         made = _merge(engine, name, resolved, leaf, plan)
     record = merge_record(made, seed, time.monotonic() - started)
-    kind = "embedding" if record.head == NO_HEAD else record.head
-    return save_module(engine, record, cast(HeadKind, kind), folder)
+    kind = PLAIN if record.head == NO_HEAD else record.head
+    return save_module(engine, record, kind, folder)
 
 
 def _merge(

@@ -19,6 +19,7 @@ from adapter_stilts.data.cache import digest
 from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
+from adapter_stilts.heads import get_head
 from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.modules.composition import Call
 from adapter_stilts.modules.engine import Engine, activate_block, forward
@@ -135,7 +136,7 @@ def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
     """The examples with their labels, as the head numbers them, in batches of like length."""
     task, part = plan.task, plan.examples
     examples, fingerprint = part.examples, part.fingerprint
-    labels = list(head_labels(engine, name)) if task.head == "tagging" else []
+    labels = list(head_labels(engine, name)) if get_head(task.head).has_tags else []
     if labels:
         # A head that was trained on few examples may lack a rare tag.
         known = [row for row, tags in enumerate(examples["tags"]) if set(tags) <= set(labels)]

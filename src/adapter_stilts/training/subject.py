@@ -10,6 +10,8 @@ from accelerate import PartialState
 
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.features.build import build_features
+from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Head
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import predict_features, score_predictions
 from adapter_stilts.metrics import primary
@@ -37,6 +39,11 @@ class Subject:
     dev_features: datasets.Dataset
 
     @property
+    def kind(self) -> Head:
+        """The kind of its head."""
+        return get_head(self.task.head)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of labels or tags by number; empty where the head has none."""
         return self.task.labels or tuple(self.tags)
@@ -48,14 +55,14 @@ class Subject:
 
     def source(self, *, normalise: bool) -> Source:
         """Its training data as batches are drawn from it."""
-        head = "" if self.task.head == "embedding" else self.head
-        classes = (len(self.labels) or self.task.choices) if normalise else None
+        head = self.head if self.kind.has_weights else ""
+        classes = self.kind.loss_classes(len(self.labels), self.task.choices) if normalise else None
         return Source(head, self.train_features, len(self.train.examples), classes)
 
     def dev_scores(self, engine: Engine, *, batch_tokens: int) -> dict[str, float]:
         """Scores of the module as it is now; several processes share the work."""
         state = PartialState()
-        if self.task.head == "embedding":
+        if not self.kind.has_weights:
             return score_pairs(
                 engine,
                 self.dev_features,
@@ -82,7 +89,7 @@ def make_subject(
 ) -> Subject:
     """Turns a task's examples into features."""
     tags: list[str] = []
-    if task.head == "tagging":
+    if get_head(task.head).has_tags:
         counts = Counter(tag for row in train.examples["tags"] for tag in row)
         tags = sorted(counts, key=lambda tag: (-counts[tag], tag))
     length = engine.backbone.sequence_length(recipe.max_length or task.max_length)

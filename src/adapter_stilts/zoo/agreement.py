@@ -6,10 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head, is_named, kind_of
 from adapter_stilts.modules.foreign import method_of
 from adapter_stilts.modules.fusion_files import CONFIG as FUSION_CONFIG
 from adapter_stilts.modules.fusion_files import fusion_files
-from adapter_stilts.modules.guard import HEADS, check_module, named_config, shapes_in
+from adapter_stilts.modules.guard import check_module, named_config, shapes_in
 from adapter_stilts.modules.heads import FOLDER
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.native import CONFIG, FILES, HEAD_CONFIG, HEAD_FILES, WEIGHTS, read_head
@@ -46,7 +47,7 @@ def check_agreement(record: ModuleRecord, folder: Path) -> None:
         _check_head(record.at(task), folder, folder / FOLDER / task)
         labels, choices = read_head(folder / FOLDER / task)
         about = record.heads[task]
-        named = about["head"] in ("classification", "tagging")
+        named = is_named(about["head"])
         if (named and tuple(about["labels"]) != labels) or about.get("choices", 0) not in (
             0,
             choices,
@@ -105,11 +106,11 @@ def _check_method(record: ModuleRecord, folder: Path) -> None:
 def _check_head(record: ModuleRecord, folder: Path, place: Path) -> None:
     """Compares the record of one head with the head, and both with the task where it is known."""
     _, config = named_config(place / HEAD_CONFIG)
-    kind, (labels, choices) = HEADS[config["head_type"]], read_head(place)
+    kind, (labels, choices) = kind_of(config), read_head(place)
     path = folder / RECORD
     if kind != record.head:
         raise UserError(f"{path}: 'head' is {record.head}, but its weights are a {kind} head")
-    named = kind in ("classification", "tagging")
+    named = is_named(kind)
     count = record.data.get("labels")
     if named and labels and isinstance(count, int) and count != len(labels):
         raise UserError(f"{path}: 'data.labels' is {count}, but the head has {len(labels)} labels")
@@ -118,12 +119,12 @@ def _check_head(record: ModuleRecord, folder: Path, place: Path) -> None:
         return
     if kind != task.head:
         raise UserError(f"{path}: 'head' is {kind}, but task {task.name} takes a {task.head} head")
-    if kind == "classification" and labels != task.labels:
+    if get_head(kind).has_labels and labels != task.labels:
         raise UserError(
             f"{place / HEAD_CONFIG}: 'label2id' has {brief(', '.join(labels))}, but task "
             f"{task.name} has {', '.join(task.labels)}"
         )
-    if kind == "choice" and choices != task.choices:
+    if get_head(kind).chooses and choices != task.choices:
         raise UserError(
             f"{place / HEAD_CONFIG}: 'num_choices' is {choices}, but task {task.name} has "
             f"{task.choices}"

@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from adapter_stilts.backbones import hub_id
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.modules.fusion_files import NATIVE_WEIGHTS
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.card_command import reproduce_text
 from adapter_stilts.zoo.card_parts import (
-    PIPELINES,
     base_metadata,
     escaped,
     evaluation_results,
@@ -21,6 +21,7 @@ from adapter_stilts.zoo.card_parts import (
     languages_text,
     licence_metadata,
     licence_text,
+    pipeline,
     size_text,
     source_text,
     steps_text,
@@ -63,7 +64,7 @@ def _of_one_task(record: ModuleRecord) -> list[ModuleRecord]:
 def _library(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
     """What the Hub reads of any module."""
     model = hub_id(record.backbone["name"])
-    single = {} if record.heads else {"pipeline_tag": PIPELINES[record.head]}
+    single = {} if record.heads else {"pipeline_tag": pipeline(record.head)}
     return {
         "language": languages(record),
         "library_name": "adapters",
@@ -94,7 +95,7 @@ def _result(record: ModuleRecord) -> dict[str, Any]:
     (task,) = tasks_of(record)
     metric, value = next(iter(record.scores.items()))
     return {
-        "task": {"type": PIPELINES[record.head]},
+        "task": {"type": pipeline(record.head)},
         "dataset": {"name": task.title, "type": next(iter(_hub_ids(task)), task.name)},
         "metrics": [{"type": metric, "value": round(value, 2)}],
     }
@@ -195,7 +196,7 @@ def _bases_text(record: ModuleRecord) -> str:
 def _head_text(record: ModuleRecord) -> str:
     if record.heads:
         return f"with a head for each of {len(record.heads)} tasks ({', '.join(record.heads)})"
-    if record.head != "embedding":
+    if record.head != PLAIN:
         return "head included"
     return (
         "no head: a text's vector is the mean of the last layer's hidden states over all its\n"

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED
+from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.modules.storage import is_halved
 from adapter_stilts.tasks.registry import target_tasks
-from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.record import ModuleRecord
 
-PIPELINES = {
-    "classification": "text-classification",
-    "choice": "multiple-choice",
-    "span": "question-answering",
-    "tagging": "token-classification",
-    "embedding": "sentence-similarity",
-    NO_HEAD: "feature-extraction",
-}
-"""The Hub's names of the kinds of head."""
+
+def pipeline(kind: str) -> str:
+    """The Hub's name of a kind of head; of what has none, that of features."""
+    return get_head(kind).pipeline if kind in KINDS else "feature-extraction"
+
 
 _LICENCES = {
     "Apache-2.0": "apache-2.0",
@@ -137,7 +134,7 @@ def evaluation_results(record: ModuleRecord) -> list[dict[str, Any]]:
             }
             values = [{"type": key, "value": round(each, 2)} for key, each in metrics.items()]
             if values:
-                task = {"type": PIPELINES[target.head if target else record.head]}
+                task = {"type": pipeline(target.head if target else record.head)}
                 found.append({"task": task, "dataset": dataset, "metrics": values})
     return found
 

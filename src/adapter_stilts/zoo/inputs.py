@@ -3,36 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.languages import check_language, cut_words
-
-FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "classification": ("text_a",),
-        "choice": ("prompt", "options"),
-        "span": ("question", "context"),
-        "tagging": ("words",),
-        "embedding": ("text",),
-    }
-)
-"""What each head kind needs of an input."""
-
-OPTIONAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"classification": ("text_b",), "choice": ("question",), "embedding": ("context",)}
-)
-"""What it takes beside that."""
-
-ALIASES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "classification": {"text_a": ("premise", "text"), "text_b": ("hypothesis",)},
-        "choice": {"options": ("choices",)},
-        "tagging": {"words": ("tokens", "text")},
-    }
-)
-"""Other names by head kind; a `text` to be tagged is cut into words."""
 
 KEPT = ("id", "lang")
 """What is no part of the input and comes back with the answer."""
@@ -63,18 +38,19 @@ def read_input(
     language = given.get("lang") or lang
     language = _check_language(language)
     found: dict[str, Any] = {}
-    for field in (*FIELDS[kind], *OPTIONAL.get(kind, ())):
-        names = (field, *ALIASES.get(kind, {}).get(field, ()))
+    head = get_head(kind)
+    for field in (*head.needs, *head.takes):
+        names = (field, *head.aliases.get(field, ()))
         key = next((each for each in names if given.get(each) is not None), None)
         if key is not None:
-            found[field] = _checked(field, key, given[key], language)
-        elif field in FIELDS[kind]:
-            needed = " and ".join(FIELDS[kind])
+            found[field] = _checked(field, key, given[key], language, head.listed)
+        elif field in head.needs:
+            needed = " and ".join(head.needs)
             raise InputError(
                 field,
                 f"module '{name}' has a {kind} head and needs {needed}: '{field}' is missing",
             )
-    if kind == "choice" and len(found["options"]) != choices:
+    if head.chooses and len(found["options"]) != choices:
         raise InputError(
             "options",
             f"module '{name}' chooses among {choices} options, not {len(found['options'])}",
@@ -91,8 +67,8 @@ def _check_language(language: Any) -> str:
         raise InputError("lang", str(error)) from error
 
 
-def _checked(field: str, key: str, value: Any, language: str) -> Any:
-    if field in ("words", "options"):
+def _checked(field: str, key: str, value: Any, language: str, listed: tuple[str, ...]) -> Any:
+    if field in listed:
         if field == "words" and isinstance(value, str) and key == "text":
             return cut_words(_text(key, value), language)
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):

@@ -69,7 +69,7 @@ def _as_recorded(record: ModuleRecord) -> TaskSpec:
     return TaskSpec(
         name=record.task,
         title=spec["title"],
-        head=record.head,  # type: ignore[arg-type]
+        head=record.head,
         metric=spec["metric"],
         sources=sources,
         to_example=_no_rows,

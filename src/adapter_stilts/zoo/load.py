@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.errors import UserError
@@ -40,7 +40,7 @@ def kind_of(record: ModuleRecord) -> HeadKind:
             f"module '{record.name}' has a head for each of its tasks: choose --task from "
             f"{', '.join(record.heads)}"
         )
-    return cast(HeadKind, record.head)
+    return record.head
 
 
 def load(

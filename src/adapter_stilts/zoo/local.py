@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.modules.composition import Expression
 from adapter_stilts.modules.engine import Engine, activate_block, copy_weights
 from adapter_stilts.modules.fusing import load_fusion, save_fusion
@@ -40,7 +41,7 @@ def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Pa
         peft = get_method(record.method).peft and has_peft_format(engine.model.config.model_type)
         if peft:
             # Of several heads peft's format can hold none: it has the LoRA for the plain trunk.
-            kind: HeadKind = "embedding" if record.heads or not record.has_head else head
+            kind: HeadKind = PLAIN if record.heads or not record.has_head else head
             save_peft(engine, record.name, kind, work / "peft")
         write_recipe(record, work)
         write_card(record, work, peft=peft)

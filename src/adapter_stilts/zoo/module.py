@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, cast
 
 import datasets
@@ -12,17 +13,19 @@ import numpy.typing as npt
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import encoder
+from adapter_stilts.heads import PLAIN, choice, classification, get_head, span, tagging
+from adapter_stilts.heads.base import Example, Head, Rows
+from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
 from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.modules.native import head_choices, head_labels
-from adapter_stilts.tasks.spec import ChoiceExample, Example, HeadKind, TaskSpec
+from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 from adapter_stilts.zoo.composed import Composed
 from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.load import kind_of
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.rows import Inputs, columns_of, told
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,10 @@ class Module:
         kind = self.kind
         if not examples:
             return Predictions(kind, [])
-        if kind == "embedding":
+        if not get_head(kind).has_weights:
             return Predictions(kind, list(self.embed([_side(row) for row in examples])))
         self._check_choices(examples)
-        columns = {key: [row[key] for row in examples] for key in _INPUTS[kind]}  # type: ignore[literal-required]
+        columns = {key: [row[key] for row in examples] for key in get_head(kind).inputs}
         data = datasets.Dataset.from_dict(columns)
         features = datasets.Dataset.from_dict(self.encode(columns))
         return predict_features(
@@ -92,7 +95,7 @@ class Module:
     def score(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> dict[str, float]:
         """The task's official scores, in percent, on labelled examples."""
         rows: list[dict[str, Any]] = [dict(example) for example in examples]
-        if self.kind == "embedding":
+        if not get_head(self.kind).has_weights:
             features = self._encoded({key: [row[key] for row in rows] for key in _SIDES})
             return score_pairs(self.engine, features, self.task.metric, batch_tokens=batch_tokens)
         predictions = self.predict(examples, batch_tokens=batch_tokens)
@@ -138,7 +141,7 @@ class Module:
     def _encoded(self, columns: Mapping[str, list[str]]) -> datasets.Dataset:
         """Queries and texts as features."""
         encode = encoder(
-            "embedding",
+            PLAIN,
             self.engine.backbone.tokenizer,
             max_length=self._max_length,
             stride=0,
@@ -157,12 +160,12 @@ class Module:
             `answer` (empty where the module says that there is none), `start` (its first
             character), `score` (sum of two logits).
         """
-        self._needs("span")
+        self._needs(span.HEAD)
         return self.predict_one({"question": question, "context": context})
 
     def classify(self, text_a: str, text_b: str = "") -> dict[str, float]:
         """The probability of each label, most likely first."""
-        self._needs("classification")
+        self._needs(classification.HEAD)
         labels: dict[str, float] = self.predict_one({"text_a": text_a, "text_b": text_b})["labels"]
         return labels
 
@@ -174,40 +177,45 @@ class Module:
         Raises:
             UserError: not as many options as the module was trained with.
         """
-        self._needs("choice")
+        self._needs(choice.HEAD)
         return self.predict_one({"prompt": prompt, "options": options, "question": question})
 
     def tag(self, words: Sequence[str]) -> list[tuple[str, str]]:
         """Every word with its tag."""
-        self._needs("tagging")
+        self._needs(tagging.HEAD)
         tags: list[tuple[str, str]] = self.predict_one({"words": list(words)})["tags"]
         return tags
 
     def predict_one(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What the module says of one input, given by the field names of `zoo.inputs.FIELDS`."""
+        """What the module says of one input, given by its head's field names."""
         (found,) = self.predict_rows([fields])
         return found
 
-    def predict_rows(self, rows: Inputs, *, batch_tokens: int = 8192) -> list[dict[str, Any]]:
+    def predict_rows(self, rows: Rows, *, batch_tokens: int = 8192) -> list[dict[str, Any]]:
         """The same of many inputs, sorted by length and batched; in their order.
 
         Raises:
             UserError: the module has no head, or an input has not as many options as it takes.
         """
-        columns = columns_of(self.kind, rows)
+        columns = get_head(self.kind).read(rows)
         examples = [
             cast(Example, dict(zip(columns, row, strict=True)))
             for row in zip(*columns.values(), strict=True)
         ]
         return self.told(rows, self.predict(examples, batch_tokens=batch_tokens))
 
-    def told(self, rows: Inputs, found: Predictions) -> list[dict[str, Any]]:
+    def told(self, rows: Rows, found: Predictions) -> list[dict[str, Any]]:
         """What is said of inputs that the module's head predicted so."""
-        labels = self.labels if found.kind == "classification" else ()
-        return list(told(rows, found, labels=labels, threshold=self.record.no_answer_threshold))
+        labels = self.labels if get_head(found.kind).has_labels else ()
+        head, scores = get_head(found.kind), found.scores or repeat(None)
+        threshold = self.record.no_answer_threshold
+        return [
+            head.say(row, value, each, labels=labels, threshold=threshold)
+            for row, value, each in zip(rows, found.values, scores, strict=False)
+        ]
 
     def _check_choices(self, examples: Sequence[Example]) -> None:
-        if self.kind != "choice":
+        if not get_head(self.kind).chooses:
             return
         wanted = self.choices
         for row in examples:
@@ -217,19 +225,14 @@ class Module:
                     f"module '{self.record.name}' chooses among {wanted} options, not {given}"
                 )
 
-    def _needs(self, kind: HeadKind) -> None:
-        if self.kind != kind:
-            raise UserError(f"module '{self.record.name}' has a {self.kind} head, not a {kind} one")
+    def _needs(self, head: Head) -> None:
+        if self.kind != head.name:
+            raise UserError(
+                f"module '{self.record.name}' has a {self.kind} head, not a {head.name} one"
+            )
 
 
 _SIDES = ("query", "text", "context")
-
-_INPUTS: dict[HeadKind, tuple[str, ...]] = {
-    "classification": ("text_a", "text_b"),
-    "choice": ("prompt", "options"),
-    "span": ("question", "context"),
-    "tagging": ("words",),
-}
 
 
 def _side(example: Example) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import with_config
 
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.heads import has_weights
 from adapter_stilts.modules.composition import Call, top
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.methods import is_fusion
@@ -139,7 +140,7 @@ class ModuleRecord:
     @property
     def has_head(self) -> bool:
         """Whether it has one prediction head, its own."""
-        return self.head not in (NO_HEAD, "embedding") and not self.heads
+        return has_weights(self.head) and not self.heads
 
     @property
     def parameters_apart(self) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from adapter_stilts.heads import KINDS
 from adapter_stilts.metrics import metric_names
 from adapter_stilts.safety import brief, is_name
 from adapter_stilts.schema import OPEN, Count, Like, Line, Lines, one_of
@@ -19,7 +20,6 @@ MULTITASK = "multitask"
 NO_HEAD = "none"
 """The head of a merge that was given none, and of a language's module. (Of the kind `embedding`,
 the trunk is the head.)"""
-KINDS = ("classification", "choice", "span", "tagging", "embedding")
 
 
 def _name(text: str) -> str:

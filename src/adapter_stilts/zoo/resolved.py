@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.modules.composition import (
     Expression,
     canonical,
@@ -93,7 +94,7 @@ class Resolved:
         Raises:
             UserError: the head's configuration is damaged.
         """
-        if self.record.head != "choice":
+        if self.record.head not in KINDS or not get_head(self.record.head).chooses:
             return 0
         assert self.head_folder
         return choices_in(self.head_folder)

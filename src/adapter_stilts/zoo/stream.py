@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from adapter_stilts.data.formats import BOM
 from adapter_stilts.data.json_values import load_json
 from adapter_stilts.data.places import bad, located
-from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.rows import shown
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.zoo.inputs import kept, read_input
 
 if TYPE_CHECKING:

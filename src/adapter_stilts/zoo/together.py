@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import datasets
 
+from adapter_stilts.heads import get_head
 from adapter_stilts.inference.mixed import Share, run_mixed
 from adapter_stilts.inference.predictions import Predictions, decode_outputs
 from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.modules.composition import leaves
 from adapter_stilts.modules.mixed import can_mix
 from adapter_stilts.zoo.module import Module
-from adapter_stilts.zoo.rows import columns_of
 
 T = TypeVar("T")
 Input = tuple[Module, Mapping[str, Any]]
@@ -49,7 +49,7 @@ def predict_together(
 
     Args:
         inputs: modules of one engine, loaded with `load_resolved`, and what each is to work on,
-            by the field names of `zoo.inputs.FIELDS`.
+            by the field names of what their heads need.
         batch_tokens: padded tokens a batch at most; None: what suits the device.
     """
     prepared = prepare(inputs)
@@ -96,7 +96,7 @@ def prepare(inputs: Sequence[Input]) -> list[Prepared]:
     found: dict[int, Prepared] = {}
     for module, places in _grouped(inputs, lambda each: each[0]):
         rows = [inputs[place][1] for place in places]
-        features = module.encode(columns_of(module.kind, rows))
+        features = module.encode(get_head(module.kind).read(rows))
         windows: list[list[int]] = [[] for _ in rows]
         for number, example in enumerate(features["example"]):
             windows[example].append(number)
@@ -158,7 +158,7 @@ def _share(module: Module, pieces: Sequence[tuple[Prepared, int]]) -> Share:
 
 def _decoded(module: Module, own: Sequence[Prepared]) -> Predictions:
     outputs = [output for each in own for output in each.outputs]
-    if module.kind == "embedding":
+    if not get_head(module.kind).has_weights:
         return Predictions(module.kind, outputs)
     windows: dict[str, list[Any]] = {
         name: [value for each in own for value in each.features[name]]
@@ -166,5 +166,5 @@ def _decoded(module: Module, own: Sequence[Prepared]) -> Predictions:
         if name in own[0].features
     }
     windows["example"] = [place for place, each in enumerate(own) for _ in each.sizes]
-    examples = datasets.Dataset.from_dict(columns_of(module.kind, [each.row for each in own]))
+    examples = datasets.Dataset.from_dict(get_head(module.kind).read([each.row for each in own]))
     return decode_outputs(module.kind, outputs, windows, examples, module.labels)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import texts
-from adapter_stilts.tasks.spec import FileData, Row, Source, TaggingExample, TaskSpec
+from adapter_stilts.tasks.spec import (
+    FileData,
+    Row,
+    Source,
+    TaskSpec,
+)
 
 
 def example(row: Row) -> TaggingExample:

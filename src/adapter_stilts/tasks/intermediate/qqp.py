@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.rows import label_index, text
-from adapter_stilts.tasks.spec import FileData, HubData, PairExample, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+)
 
 LABELS = ("not_duplicate", "duplicate")
 

@@ -8,8 +8,10 @@ as one row: neither is the task. There is no training data.
 
 from __future__ import annotations
 
-from adapter_stilts.tasks.rows import shown, text
-from adapter_stilts.tasks.spec import EmbeddingExample, FileData, Row, Source
+from adapter_stilts.errors import shown
+from adapter_stilts.heads.embedding import EmbeddingExample
+from adapter_stilts.tasks.rows import text
+from adapter_stilts.tasks.spec import FileData, Row, Source
 from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec
 
 LANGUAGES = ("de", "fr", "ru", "zh")

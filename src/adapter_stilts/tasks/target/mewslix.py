@@ -11,8 +11,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from adapter_stilts.tasks.rows import shown, text
-from adapter_stilts.tasks.spec import EmbeddingExample, FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.errors import shown
+from adapter_stilts.heads.embedding import EmbeddingExample
+from adapter_stilts.tasks.rows import text
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+)
 from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec, codes
 
 LANGUAGES = codes("ar de en es fa ja pl ro ta tr uk")

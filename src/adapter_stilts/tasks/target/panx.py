@@ -6,8 +6,15 @@ tags; the release's and the Hub's have.
 
 from __future__ import annotations
 
+from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import tag_names, texts
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaggingExample, TaskSpec
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+)
 from adapter_stilts.tasks.target_spec import TargetSpec, codes
 
 LANGUAGES = codes(

@@ -5,8 +5,15 @@ Learnt from English PAWS, or from its machine translation into one of the other 
 
 from __future__ import annotations
 
+from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.rows import given_label, text, unquoted
-from adapter_stilts.tasks.spec import FileData, HubData, PairExample, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+)
 from adapter_stilts.tasks.target_spec import TargetSpec, codes
 
 LANGUAGES = codes("en de es fr ja ko zh")

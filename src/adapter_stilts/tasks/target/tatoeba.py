@@ -8,8 +8,14 @@ a submission, and there is no score.
 
 from __future__ import annotations
 
+from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.tasks.rows import text
-from adapter_stilts.tasks.spec import EmbeddingExample, FileData, HubData, Row, Source
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+)
 from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec
 
 CODES = {

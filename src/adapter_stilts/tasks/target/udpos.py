@@ -8,8 +8,15 @@ languages that XTREME-R adds: predictions on it cannot be handed in.
 
 from __future__ import annotations
 
+from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import tag_names, texts
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaggingExample, TaskSpec
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+)
 from adapter_stilts.tasks.target_spec import TargetSpec
 
 NAMES = {

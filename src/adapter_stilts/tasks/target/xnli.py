@@ -6,9 +6,16 @@ Its dev set chooses the checkpoint.
 
 from __future__ import annotations
 
+from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.intermediate import mnli
 from adapter_stilts.tasks.rows import given_label, text, unquoted
-from adapter_stilts.tasks.spec import FileData, HubData, PairExample, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+)
 from adapter_stilts.tasks.target_spec import TargetSpec, codes
 
 LANGUAGES = codes("en ar bg de el es fr hi ru sw th tr ur vi zh")

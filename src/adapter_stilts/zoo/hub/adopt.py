@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft, rename
 from adapter_stilts.modules.guard import check_module
 from adapter_stilts.modules.methods import is_invertible
@@ -91,7 +92,7 @@ def _record(found: Foreign, name: str, source: str, identity: str) -> ModuleReco
         name=name,
         run=hashlib.sha256(identity.encode()).hexdigest()[:16],
         task="",
-        head=found.head or "embedding",
+        head=found.head or PLAIN,
         method=found.method,
         composition=name,
         # Only the weights of the backbone itself, which nobody has loaded here, give a fingerprint.

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from transformers import PreTrainedTokenizerFast
+from adapter_stilts.heads.base import (
+    Head,
+)
+from adapter_stilts.heads.special import template
 
-from adapter_stilts.features.special import template
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class TextExample(TypedDict):
+    """A line of raw text."""
+
+    id: str
+    text: str
 
 
 def encode(
@@ -35,3 +46,23 @@ def encode(
             features["length"].append(len(ids))
             features["example"].append(row)
     return features
+
+
+class _Text(Head):
+    name = "text"
+    columns = {"id": "text", "text": "text"}
+    has_weights = False
+
+    def encode(
+        self,
+        examples: Mapping[str, Sequence[Any]],
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        max_length: int,
+        stride: int,
+        tags: Sequence[str] | None,
+    ) -> dict[str, list[Any]]:
+        return encode(examples, tokenizer, max_length=max_length)
+
+
+HEAD = _Text()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from adapter_stilts.features.edges import inner
+from adapter_stilts.heads.edges import inner
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -187,3 +187,8 @@ def answer_text(context: str, span: Span) -> str:
     """The characters of a span without what is not seen at its ends."""
     begin, end = inner(context, span.begin, span.end)
     return context[begin:end]
+
+
+def predicted_text(answer: Answer, context: str) -> str:
+    """The text of the best span; empty where there is none."""
+    return answer_text(context, answer.spans[0]) if answer.spans else ""

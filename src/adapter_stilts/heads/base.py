@@ -1,0 +1,259 @@
+"""What a kind of head is: all that the rest of the package asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedTokenizerFast
+
+UNLABELLED = -1
+"""The label of an example of a test set that was published without labels."""
+
+Example = Mapping[str, Any]
+"""An example of some head kind: the kind's file declares which keys it has."""
+
+Rows = Sequence[Mapping[str, Any]]
+"""One mapping an input, with the field names of the head's `needs` and `takes`."""
+
+Decoded = tuple[list[Any], list[list[float]] | None]
+"""One value an example, and the probabilities behind it where the head gives them."""
+
+
+class TaskLike(Protocol):
+    """As much of a task as a head kind needs to know."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def choices(self) -> int: ...
+    @property
+    def unanswerable(self) -> bool: ...
+    @property
+    def unlabelled(self) -> bool: ...
+    @property
+    def identity(self) -> str: ...
+
+
+class TargetLike(Protocol):
+    """As much of a target as writing its predictions needs."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def submitted(self) -> tuple[str, ...]: ...
+
+
+class Head:
+    """One kind of head; its file makes the only object of a subclass, `HEAD`.
+
+    Attributes:
+        name: what it is called in records, task files and messages.
+        columns: the keys of its examples and their kinds: `text`, `texts`, `whole`, `wholes`
+            or `number`.
+        gold: the key that an example is scored by.
+        unique_ids: whether predictions are found by an example's id.
+        has_labels, has_tags: whether the head's numbers stand for a closed set of labels, or for
+            tags of words.
+        chooses: whether it chooses among as many options as the task says.
+        has_weights: whether there is a head at all; sentence vectors come from the trunk.
+        nested: whether one example is several sequences.
+        windows: the feature columns that say which part of which example a row is.
+        library: the kind of head in `adapters`.
+        auto_class, peft_task, peft_layers: how plain `transformers` and `peft` hold the same
+            head: by model type, where its linear layers (numbers in the head of `adapters`) lie.
+        pipeline: the Hub's name of the kind.
+        inputs: those keys of an example that the head reads.
+        needs, takes, aliases: the fields of an input, those it may have too, their other names.
+        listed: those of its fields that are lists of texts.
+        parts, optional_parts: what a user's own rows must and may have.
+        gold_part: the one of these that is scored.
+        metrics: those that score it; the first is the usual one.
+        category: the kind of target in tables.
+        suffix: the ending of a file of predictions.
+    """
+
+    name: ClassVar[str]
+    columns: ClassVar[Mapping[str, str]]
+    gold: ClassVar[str] = "label"
+    unique_ids: ClassVar[bool] = False
+    has_labels: ClassVar[bool] = False
+    has_tags: ClassVar[bool] = False
+    chooses: ClassVar[bool] = False
+    has_weights: ClassVar[bool] = True
+    nested: ClassVar[bool] = False
+    windows: ClassVar[tuple[str, ...]] = ()
+    library: ClassVar[str] = ""
+    auto_class: ClassVar[str] = "AutoModel"
+    peft_task: ClassVar[str | None] = None
+    peft_layers: ClassVar[Mapping[str, Mapping[str, str]]] = {"bert": {}, "xlm-roberta": {}}
+    pipeline: ClassVar[str] = "feature-extraction"
+    inputs: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ()
+    aliases: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    listed: ClassVar[tuple[str, ...]] = ()
+    parts: ClassVar[tuple[str, ...]] = ()
+    optional_parts: ClassVar[tuple[str, ...]] = ("id",)
+    gold_part: ClassVar[str] = "label"
+    metrics: ClassVar[tuple[str, ...]] = ()
+    category: ClassVar[str] = "classification"
+    suffix: ClassVar[str] = "tsv"
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the head's numbers have names."""
+        return self.has_labels or self.has_tags
+
+    def schema(self) -> pa.Schema:
+        """Its examples' columns as Arrow has them."""
+        import pyarrow as pa
+
+        kinds = {
+            "text": pa.string(),
+            "texts": pa.list_(pa.string()),
+            "whole": pa.int64(),
+            "wholes": pa.list_(pa.int64()),
+            "number": pa.float64(),
+        }
+        return pa.schema({name: kinds[kind] for name, kind in self.columns.items()})
+
+    def is_labelled(self, example: Example) -> bool:
+        """Whether the example has what it is scored by."""
+        value = example[self.gold]
+        return value != UNLABELLED if self.gold == "label" else bool(value)
+
+    def check(self, task: TaskLike, example: Example) -> None:
+        """Holds an example against its task.
+
+        Raises:
+            ValueError: says what cannot be right.
+        """
+
+    def check_learnt(self, example: Example) -> None:
+        """The same of what only training needs.
+
+        Raises:
+            ValueError: says what cannot be right.
+        """
+
+    def encode(
+        self,
+        examples: Mapping[str, Sequence[Any]],
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        max_length: int,
+        stride: int,
+        tags: Sequence[str] | None,
+    ) -> dict[str, list[Any]]:
+        """The feature columns of examples, given as columns; pure.
+
+        Args:
+            tags: tag names by number, where tags are learnt.
+        """
+        raise NotImplementedError
+
+    def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        """Adds the head to a model of `adapters`, shaped as in the backbone's own class."""
+        raise NotImplementedError
+
+    def owns(self, config: Mapping[str, Any]) -> bool:
+        """Whether a head of `adapters` with that configuration is of this kind."""
+        return bool(self.library) and config.get("head_type") == self.library
+
+    def split(self, output: Any, columns: Mapping[str, Sequence[Any]]) -> list[Any]:
+        """The head's output row by row.
+
+        Args:
+            columns: `input_ids` and, where the features have them, `word_starts` of the rows.
+        """
+        return list(output.logits.float().cpu().numpy())
+
+    def decode(
+        self,
+        outputs: list[Any],
+        windows: Mapping[str, Sequence[Any]],
+        examples: Any,
+        tags: Sequence[str],
+    ) -> Decoded:
+        """The predictions that outputs, one a feature row, stand for."""
+        return _likeliest(outputs)
+
+    def scored(
+        self, task: TaskLike, values: Sequence[Any], examples: Any
+    ) -> tuple[list[Any], list[Any]]:
+        """Predictions and right answers as the metric takes them."""
+        return list(values), list(examples[self.gold])
+
+    def read(self, rows: Rows) -> dict[str, list[Any]]:
+        """Inputs as columns of the kind's examples."""
+        return {name: [row[name] for row in rows] for name in self.needs}
+
+    def say(
+        self,
+        row: Mapping[str, Any],
+        value: Any,
+        scores: list[float] | None,
+        *,
+        labels: Sequence[str],
+        threshold: float | None,
+    ) -> dict[str, Any]:
+        """What a person is told of one input.
+
+        Args:
+            labels: label names by number.
+            threshold: how much better no answer has to be than the best; None: never given.
+        """
+        raise NotImplementedError
+
+    def line(self, answer: Mapping[str, Any]) -> str:
+        """The same on one line."""
+        raise NotImplementedError
+
+    def written(self, target: TargetLike, values: Sequence[Any], examples: Any) -> list[str]:
+        """Predictions as lines of a file; of a JSON file, as members of an object."""
+        raise NotImplementedError
+
+    def loss_classes(self, labels: int, choices: int) -> int | None:
+        """How many answers a guess chooses among; 0: the tokens of a text; None: no such number."""
+        return labels or choices
+
+    def example(self, row: Any) -> Example:
+        """The example in a row of a user's own file.
+
+        Args:
+            row: an `own.rows.OwnRow`.
+        """
+        raise NotImplementedError
+
+    def guess(self, names: Sequence[str], rows: Rows) -> Iterator[tuple[str, Any]]:
+        """Columns of a user's own table that look like parts which no name has told."""
+        return iter(())
+
+
+def _likeliest(outputs: list[Any]) -> Decoded:
+    """The number of the highest logit, and the softmax of all."""
+    import numpy as np
+
+    logits = np.stack(outputs)
+    exponents = np.exp(logits - logits.max(-1, keepdims=True))
+    probabilities = exponents / exponents.sum(-1, keepdims=True)
+    return logits.argmax(-1).tolist(), probabilities.tolist()
+
+
+def check_label(task: TaskLike, label: int, count: int) -> None:
+    """Refuses a label outside the set.
+
+    Raises:
+        ValueError: says which numbers there are.
+    """
+    from adapter_stilts.errors import shown
+
+    if not (0 <= label < count or (task.unlabelled and label == UNLABELLED)):
+        raise ValueError(f"label {shown(label)} is outside the set (0 to {count - 1})")

@@ -1,0 +1,163 @@
+"""Multiple choice: every option is read after the prompt, as a pair."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, chain, pairwise
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from adapter_stilts.heads.base import (
+    Example,
+    Head,
+    Rows,
+    TargetLike,
+    TaskLike,
+    check_label,
+)
+from adapter_stilts.heads.padding import padded_length
+from adapter_stilts.heads.special import template
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class ChoiceExample(TypedDict):
+    """Multiple choice: every option is read after the prompt, as a pair."""
+
+    id: str
+    prompt: str
+    options: list[str]
+    label: int
+
+
+def encode(
+    examples: Mapping[str, Sequence[Any]],
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    max_length: int,
+) -> dict[str, list[Any]]:
+    """One feature an example, holding one sequence `<s> prompt </s></s> option </s>` an option.
+
+    The prompt is cut at its left end where both do not fit, so that the words next to the option
+    stay; an option longer than half the room is cut to that half.
+
+    Returns:
+        Columns `input_ids` (list of lists of ints), `length` (the longest option's, padded, times
+        the number of options: what the example costs), `example` and `labels`.
+    """
+    options = examples["options"]
+    prompts = list(
+        chain.from_iterable([p] * len(o) for p, o in zip(examples["prompt"], options, strict=True))
+    )
+    flat = _pairs(prompts, list(chain.from_iterable(options)), tokenizer, max_length)
+    ends = accumulate((len(o) for o in options), initial=0)
+    grouped = [flat[a:b] for a, b in pairwise(ends)]
+    features: dict[str, list[Any]] = {
+        "input_ids": grouped,
+        "length": [padded_length(max(map(len, group))) * len(group) for group in grouped],
+        "example": list(range(len(grouped))),
+    }
+    if "label" in examples:
+        features["labels"] = list(examples["label"])
+    return features
+
+
+def _pairs(
+    prompts: list[str], options: list[str], tokenizer: PreTrainedTokenizerFast, max_length: int
+) -> list[list[int]]:
+    prompt_ids, option_ids = (
+        tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        for texts in (prompts, options)
+    )
+    special = template(tokenizer, pair=True)
+    room = max_length - special.size
+    built = []
+    for prompt, option in zip(prompt_ids, option_ids, strict=True):
+        if len(prompt) + len(option) > room:
+            option = option[: max(room // 2, room - len(prompt))]
+            keep = room - len(option)
+            prompt = prompt[-keep:]
+        built.append(special.around(prompt, option))
+    return built
+
+
+class _Choice(Head):
+    name = "choice"
+    columns = {"id": "text", "prompt": "text", "options": "texts", "label": "whole"}
+    chooses = True
+    nested = True
+    library = "multiple_choice"
+    auto_class = "AutoModelForMultipleChoice"
+    # peft has no task type for multiple choice: without one, `modules_to_save` keeps the head.
+    peft_task = None
+    peft_layers = {
+        "bert": {"1": "pooler.dense", "4": "classifier"},
+        "xlm-roberta": {"1": "pooler.dense", "4": "classifier"},
+    }
+    pipeline = "multiple-choice"
+    inputs = ("prompt", "options")
+    needs = ("prompt", "options")
+    takes = ("question",)
+    aliases = {"options": ("choices",)}
+    listed = ("options",)
+    parts = ("prompt", "options", "label")
+    metrics = ("accuracy",)
+    suffix = "jsonl"
+
+    def check(self, task: TaskLike, example: Example) -> None:
+        count = len(example["options"])
+        if count != task.choices:
+            raise ValueError(f"{count} options where {task.name} has {task.choices}")
+        check_label(task, example["label"], count)
+        if not example["prompt"] or not example["options"][example["label"]]:
+            raise ValueError("the prompt or the right option is empty")
+
+    def encode(
+        self,
+        examples: Mapping[str, Sequence[Any]],
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        max_length: int,
+        stride: int,
+        tags: Sequence[str] | None,
+    ) -> dict[str, list[Any]]:
+        return encode(examples, tokenizer, max_length=max_length)
+
+    def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        model.add_multiple_choice_head(name, num_choices=choices, layers=2)
+
+    def read(self, rows: Rows) -> dict[str, list[Any]]:
+        """A question is read before every option, as Cosmos QA has it after its story."""
+        options = [
+            [f"{row.get('question', '')} {option}".strip() for option in row["options"]]
+            for row in rows
+        ]
+        return {"prompt": [row["prompt"] for row in rows], "options": options}
+
+    def say(
+        self,
+        row: Mapping[str, Any],
+        value: Any,
+        scores: list[float] | None,
+        *,
+        labels: Sequence[str],
+        threshold: float | None,
+    ) -> dict[str, Any]:
+        return {"choice": value, "option": row["options"][value], "probabilities": scores}
+
+    def line(self, answer: Mapping[str, Any]) -> str:
+        chance = answer["probabilities"][answer["choice"]]
+        return f"{answer['option']} (option {answer['choice'] + 1}, {chance:.2f})"
+
+    def written(self, target: TargetLike, values: Sequence[Any], examples: Any) -> list[str]:
+        return [json.dumps({"label": value}, allow_nan=False) for value in values]
+
+    def example(self, row: Any) -> ChoiceExample:
+        options = row.options()
+        labels = row.labels or tuple(str(number) for number in range(len(options)))
+        label = row.label(labels)
+        return {"id": row.id(), "prompt": row.text("prompt"), "options": options, "label": label}
+
+
+HEAD = _Choice()

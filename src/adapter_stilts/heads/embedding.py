@@ -1,0 +1,156 @@
+"""Texts to be found and queries that find them, as token sequences for sentence vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from adapter_stilts.heads.base import (
+    Decoded,
+    Example,
+    Head,
+    Rows,
+    TaskLike,
+)
+from adapter_stilts.heads.padding import padded_length
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+class EmbeddingExample(TypedDict):
+    """A text to be found, or what it is to be found by; what an example lacks is empty.
+
+    To train a dual encoder, an example has a `query` and the `text` (with the `context` around
+    it) that answers it. To evaluate one, queries have a `query` and in `gold` the ids of the
+    candidates that answer it; candidates have a `text` and perhaps a `context`.
+    """
+
+    id: str
+    query: str
+    text: str
+    context: str
+    gold: list[str]
+
+
+def encode(
+    examples: Mapping[str, Sequence[Any]],
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    max_length: int,
+) -> dict[str, list[Any]]:
+    """One feature an example: a query `<s> query </s>`, a text `<s> text </s></s> context </s>`.
+
+    A text without a context stands alone. Where text and context do not fit, the longer is cut
+    at its end until both are equally long, so that a sentence beside its paragraph stays whole
+    (XTREME-R trains on LAReQA's pairs so).
+
+    Args:
+        examples: columns of `EmbeddingExample`; a side that no example has is left out.
+        max_length: tokens a sequence at most, special ones included.
+
+    Returns:
+        Columns `length` (what the example costs in tokens) and `example`, and: `input_ids` of
+        the texts and `query_ids` of the queries where there are both, as in training; else
+        `input_ids` of the only side.
+    """
+    sides: dict[str, list[list[int]]] = {}
+    if any(examples["text"]) or not any(examples["query"]):
+        pairs = zip(examples["text"], examples["context"], strict=True)
+        texts = [(text, context) if context else text for text, context in pairs]
+        sides["input_ids"] = _encode(texts, tokenizer, max_length)
+    if any(examples["query"]):
+        name = "query_ids" if sides else "input_ids"
+        sides[name] = _encode(list(examples["query"]), tokenizer, max_length)
+    lengths = [[len(ids) for ids in side] for side in sides.values()]
+    return {
+        **sides,
+        "length": [sum(map(padded_length, row)) for row in zip(*lengths, strict=True)]
+        if len(sides) > 1
+        else lengths[0],
+        "example": list(range(len(lengths[0]))),
+    }
+
+
+def _encode(texts: list[Any], tokenizer: PreTrainedTokenizerFast, length: int) -> list[list[int]]:
+    encoded = tokenizer(texts, truncation="longest_first", max_length=length)
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
+class _Embedding(Head):
+    name = "embedding"
+    columns = {"id": "text", "query": "text", "text": "text", "context": "text", "gold": "texts"}
+    gold = "gold"
+    unique_ids = True
+    has_weights = False
+    peft_task = "FEATURE_EXTRACTION"
+    pipeline = "sentence-similarity"
+    inputs = ("query", "text", "context")
+    needs = ("text",)
+    takes = ("context",)
+    parts = ("query", "text")
+    optional_parts = ("context", "id")
+    gold_part = "text"
+    metrics = ("map_at_20",)
+    category = "retrieval"
+
+    def check(self, task: TaskLike, example: Example) -> None:
+        if not (example["query"] or example["text"] or example["gold"]):
+            raise ValueError("neither a query nor a text")
+        # The sides of an evaluation come one by one; what is learnt from has both.
+        if not task.unlabelled and not (example["query"] and example["text"]):
+            raise ValueError("the query or the text is empty")
+
+    def encode(
+        self,
+        examples: Mapping[str, Sequence[Any]],
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        max_length: int,
+        stride: int,
+        tags: Sequence[str] | None,
+    ) -> dict[str, list[Any]]:
+        return encode(examples, tokenizer, max_length=max_length)
+
+    def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        """There is none: sentence vectors come from the trunk."""
+
+    def read(self, rows: Rows) -> dict[str, list[Any]]:
+        return {
+            "query": [""] * len(rows),
+            "text": [row["text"] for row in rows],
+            "context": [row.get("context", "") for row in rows],
+        }
+
+    def decode(
+        self,
+        outputs: list[Any],
+        windows: Mapping[str, Sequence[Any]],
+        examples: Any,
+        tags: Sequence[str],
+    ) -> Decoded:
+        """The vectors, as they are."""
+        return outputs, None
+
+    def say(
+        self,
+        row: Mapping[str, Any],
+        value: Any,
+        scores: list[float] | None,
+        *,
+        labels: Sequence[str],
+        threshold: float | None,
+    ) -> dict[str, Any]:
+        return {"vector": [float(number) for number in value]}
+
+    def line(self, answer: Mapping[str, Any]) -> str:
+        return " ".join(f"{number:.4f}" for number in answer["vector"])
+
+    def example(self, row: Any) -> EmbeddingExample:
+        context = row.text("context") if "context" in row.columns else ""
+        query, text = row.text("query"), row.text("text")
+        return {"id": row.id(), "query": query, "text": text, "context": context, "gold": []}
+
+
+HEAD = _Embedding()
