@@ -217,12 +217,12 @@ def test_what_edited_code_decides_is_computed_again(
     def swapped(row: Row) -> Example:
         found = target.to_example(row)
         assert found is not None
-        return {**found, "text_a": row["hypothesis"], "text_b": row["premise"]}  # type: ignore
+        return {**found, "text_a": row["hypothesis"], "text_b": row["premise"]}
 
     def neutral(row: Row) -> Example:
         found = target.to_example(row)
         assert found is not None
-        return {**found, "label": target.labels.index("neutral")}  # type: ignore
+        return {**found, "label": target.labels.index("neutral")}
 
     for edited in (swapped, neutral):
         task = dataclasses.replace(target, to_example=edited)

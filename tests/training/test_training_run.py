@@ -65,7 +65,7 @@ def test_an_edited_task_is_learnt_anew(train: Train, tmp_path: Path) -> None:
 
     def edited(row: Row) -> Example | None:
         found = task.to_example(row)
-        return found and {**found, "text_b": "", "label": 2}  # type: ignore
+        return found and {**found, "text_b": "", "label": 2}
 
     lesson = Lesson((dataclasses.replace(task, to_example=edited),))
     before = train()

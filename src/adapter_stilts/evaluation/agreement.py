@@ -87,7 +87,7 @@ def _check_pairs(
         for place, line, row in part.rows():
             pair = convert_row(gold.task, row, part)
             assert pair is not None
-            ids = [(pair["id"], known_sources), (pair["gold"][0], known_targets)]  # type: ignore
+            ids = [(pair["id"], known_sources), (pair["gold"][0], known_targets)]
             for name, known in ids:
                 if name not in known:
                     other = known_targets if known is known_sources else known_sources

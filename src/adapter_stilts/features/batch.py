@@ -86,4 +86,5 @@ def _labels(values: Sequence[Any], longest: int) -> torch.Tensor:
         for number, tags in enumerate(values):
             padded[number, : len(tags)] = tags
         return torch.from_numpy(padded)
-    return torch.tensor(values, dtype=torch.int64)
+    whole = not isinstance(values[0], float)
+    return torch.tensor(values, dtype=torch.int64 if whole else torch.float32)

@@ -9,7 +9,7 @@ from typing import Any
 
 from adapter_stilts.heads.base import Head
 
-KINDS = ("classification", "choice", "span", "tagging", "embedding")
+KINDS = ("classification", "choice", "span", "tagging", "embedding", "regression")
 """The kinds that a task may have."""
 RAW = "text"
 """Raw text, for masked language modelling: its head is no part of the module."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ class Head:
         needs, takes, aliases: the fields of an input, those it may have too, their other names.
         listed: those of its fields that are lists of texts.
         parts, optional_parts: what a user's own rows must and may have.
-        gold_part: the one of these that is scored.
         metrics: those that score it; the first is the usual one.
         category: the kind of target in tables.
         suffix: the ending of a file of predictions.
@@ -101,7 +100,6 @@ class Head:
     listed: ClassVar[tuple[str, ...]] = ()
     parts: ClassVar[tuple[str, ...]] = ()
     optional_parts: ClassVar[tuple[str, ...]] = ("id",)
-    gold_part: ClassVar[str] = "label"
     metrics: ClassVar[tuple[str, ...]] = ()
     category: ClassVar[str] = "classification"
     suffix: ClassVar[str] = "tsv"
@@ -167,6 +165,10 @@ class Head:
         """Whether a head of `adapters` with that configuration is of this kind."""
         return bool(self.library) and config.get("head_type") == self.library
 
+    def library_options(self, labels: int) -> str:
+        """What plain `transformers` is told to make a head of so many labels."""
+        return f", num_labels={labels}" if self.is_named else ""
+
     def split(self, output: Any, columns: Mapping[str, Sequence[Any]]) -> list[Any]:
         """The head's output row by row.
 
@@ -231,10 +233,6 @@ class Head:
             row: an `own.rows.OwnRow`.
         """
         raise NotImplementedError
-
-    def guess(self, names: Sequence[str], rows: Rows) -> Iterator[tuple[str, Any]]:
-        """Columns of a user's own table that look like parts which no name has told."""
-        return iter(())
 
 
 def _likeliest(outputs: list[Any]) -> Decoded:

@@ -96,6 +96,9 @@ class _Classification(Head):
             name, num_labels=len(labels), layers=2, id2label=dict(enumerate(labels))
         )
 
+    def owns(self, config: Mapping[str, Any]) -> bool:
+        return super().owns(config) and config.get("num_labels") != 1  # one is a regression
+
     def read(self, rows: Rows) -> dict[str, list[Any]]:
         return read_pairs(rows)
 

@@ -91,7 +91,6 @@ class _Embedding(Head):
     takes = ("context",)
     parts = ("query", "text")
     optional_parts = ("context", "id")
-    gold_part = "text"
     metrics = ("map_at_20",)
     category = "retrieval"
 

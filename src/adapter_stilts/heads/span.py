@@ -152,7 +152,6 @@ class _Span(Head):
     needs = ("question", "context")
     parts = ("question", "context", "answer")
     optional_parts = ("start", "id")
-    gold_part = "answer"
     metrics = ("squad", "squad_v2", "mlqa")
     category = "qa"
     suffix = "json"

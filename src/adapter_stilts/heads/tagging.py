@@ -145,7 +145,6 @@ class _Tagging(Head):
     aliases = {"words": ("tokens", "text")}
     listed = ("words",)
     parts = ("words", "tags")
-    gold_part = "tags"
     metrics = ("seqeval_f1", "tag_accuracy")
     category = "structured"
 

@@ -33,6 +33,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "content",
     ),
     "text_b": ("text_b", "sentence2", "hypothesis", "question2"),
+    "score": ("score", "similarity", "rating", "value"),
     "label": ("label", "labels", "class", "category", "target", "gold_label", "answer", "verdict"),
     "prompt": ("prompt", "context", "ctx", "premise", "stem"),
     "options": ("options", "choices", "endings"),
@@ -170,7 +171,7 @@ def _numbered(path: Path, head: str, names: Sequence[str]) -> dict[str, Any]:
     kind = get_head(head)
     if "text" in kind.parts and "text_b" in kind.optional_parts and len(names) in (2, 3):
         between = {"text_b": 2} if len(names) == 3 else {}
-        return {"text": 1, "label": len(names), **between}
+        return {"text": 1, kind.parts[-1]: len(names), **between}
     raise UserError(
         f"{path}: line 1 is no header of column names, so the columns' numbers are to be written: "
         f"a task file with 'header: false' and 'columns: {{{kind.parts[0]}: 1, …}}'"

@@ -42,7 +42,7 @@ class RowReader:
     def label_names(self, row: Row) -> list[str]:
         """The labels or tags of a row as they are written; none where it has none."""
         head = get_head(self.head)
-        part = head.gold_part
+        part = "tags" if head.has_tags else "label"
         if part not in self.columns:
             return []
         value = self.cell(row, self.columns[part])

@@ -81,6 +81,7 @@ class Answer(BaseModel):
     * choice: `choice` (from 0), `option`, `probabilities`
     * tagging: `tags`, pairs of a word and its tag
     * embedding: `vector`, of length 1
+    * regression: `score`
     """
 
     module: str

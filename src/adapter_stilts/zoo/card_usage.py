@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
-from adapter_stilts.heads import PLAIN, get_head, is_named
+from adapter_stilts.heads import PLAIN, get_head
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -84,8 +84,8 @@ def _place(record: ModuleRecord) -> str:
 def peft_text(record: ModuleRecord) -> str:
     """How to use a LoRA with plain `peft`."""
     # Of several heads that format has none: it is the module for the plain trunk.
-    auto = get_head(record.head if record.has_head else PLAIN).auto_class
-    labels = f", num_labels={record.data['labels']}" if is_named(record.head) else ""
+    head = get_head(record.head if record.has_head else PLAIN)
+    auto, labels = head.auto_class, head.library_options(int(record.data.get("labels") or 0))
     return f"""
 With plain `peft`:
 

@@ -126,6 +126,7 @@ const SHOWN = {
     }
     return [line];
   },
+  regression: (answer) => [make("p", answer.score.toFixed(3), { className: "answer" })],
   embedding: (answer) => [
     make("p", `${answer.vector.length} numbers`, { className: "answer" }),
     make("p", `${answer.vector.slice(0, 12).map((value) => value.toFixed(4)).join("  ")} …`, { className: "passage" }),
