@@ -79,7 +79,7 @@ Minutes are those of a training beside up to fourteen others where the machine i
 def is_shipped(row: Row) -> bool:
     """Whether it is this training's module that lies in the zoo."""
     place = ZOO / row["name"]
-    return (place / RECORD).is_file() and ModuleRecord.read(place).run == row["run"]
+    return bool((place / RECORD).is_file() and ModuleRecord.read(place).run == row["run"])
 
 
 def _dev(row: Row) -> str:
