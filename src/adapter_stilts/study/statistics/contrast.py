@@ -142,3 +142,30 @@ def _shares(draws: Draws, arm: Best) -> dict[str, dict[str, float]]:
         shares = times / times.sum()
         found[target.name] = {name: float(s) for name, s in zip(arm.of, shares, strict=True) if s}
     return found
+
+
+def over_languages(
+    draws: Draws, first: Arm, second: Arm, languages: Sequence[str], *, level: float = 0.95
+) -> Estimate:
+    """The difference over some languages alone: the mean over targets that have any of them.
+
+    Raises:
+        ValueError: no target has.
+    """
+    by_target: list[Table] = []
+    free, names, targets = [], [], {}
+    for place, target in enumerate(draws.targets):
+        there = [k for k, name in enumerate(target.test.languages) if name in languages]
+        if not there:
+            continue
+        rows: Table = {
+            u: (draws.scores(first, place, u) - draws.scores(second, place, u))[:, there].mean(1)
+            for u in draws.sets
+        }
+        by_target.append(rows)
+        free.append(draws.free(place))
+        names.append(target.name)
+        targets[target.name] = estimate(rows, free[-1], level=level)
+    if not names:
+        raise ValueError(f"no target has any of {', '.join(languages)}")
+    return _mean(list(range(len(names))), by_target, free, targets, names, level)

@@ -1,0 +1,141 @@
+"""The report of a study: one page that opens offline, and the same as files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.paths import atomic_folder
+from adapter_stilts.report.study.charts import Chart, all_charts
+from adapter_stilts.report.study.tables import Table, all_tables, as_csv, latex, markdown, shown
+from adapter_stilts.study.findings import ContrastSpec, Finding, find, regrets
+from adapter_stilts.study.study_data import StudyData
+
+PAGE, TEXT, TEX = "report.html", "report.md", "report.tex"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that is said of a study: `answers` are sentences, the first one the answer."""
+
+    title: str
+    about: str
+    answers: Sequence[str]
+    warnings: Sequence[str]
+    tables: Sequence[Table]
+    charts: Sequence[Chart]
+
+
+def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 2000) -> Report:
+    """Draws what there is; what is missing or damaged is said."""
+    if not data.arms:
+        raise UserError(f"{data.name}: no run has been evaluated yet")
+    findings: list[Finding] = []
+    unanswered: dict[str, str] = {}
+    for spec in sorted(specs, key=lambda each: not each.primary):
+        found = find(data, spec, draws=draws)
+        if isinstance(found, str):
+            unanswered[spec.name] = found
+        else:
+            findings.append(found)
+    chosen = next((members for s in specs if len(members := data.named(s.first)) > 1), ())
+    lost = regrets(data, chosen, draws=min(draws, 500))
+    tables = list(all_tables(data, findings, lost))
+    answers = [found.answer for found in findings] or ["No contrast can be answered yet."]
+    runs = sum(map(len, data.arms.values()))
+    about = (
+        f"{runs} runs of {len(data.arms)} arms on {len(data.targets)} targets; {draws} draws of "
+        "items and of the seeds of both stages, crossed; what English dev chooses is chosen in "
+        "every draw."
+    )
+    warnings = list(_warnings(data, findings, unanswered))
+    charts = list(all_charts(data, findings, tables))
+    return Report(f"Study {data.name}", about, answers, warnings, tables, charts)
+
+
+def _warnings(
+    data: StudyData, findings: Sequence[Finding], unanswered: Mapping[str, str]
+) -> list[str]:
+    said = [f"{name}: not answered: {why}." for name, why in unanswered.items()]
+    cells = [(arm, t) for arm in data.arms for t in data.targets if not data.on(arm, t)]
+    if cells:
+        total = len(data.arms) * len(data.targets)
+        said.append(f"Unfinished: {len(cells)} of {total} cells of the matrix are missing.")
+    for found in findings:
+        if found.without:
+            said.append(f"{found.spec.name}: without {', '.join(found.without)}.")
+        if set(found.fixed.overall.noise) <= {"items", "languages"}:
+            said.append(f"{found.spec.name}: one seed, whose luck no interval shows.")
+    if data.dev_fixed and any(len(data.named(found.spec.first)) > 1 for found in findings):
+        said.append("English dev has no scores of single items here: its examples are not drawn.")
+    if data.damaged:
+        said.append(f"Damaged: {', '.join(each.place for each in data.damaged)}.")
+    if data.unequal:
+        said.append(f"Unequal budgets: {', '.join(sorted(data.unequal))}.")
+    return said
+
+
+def page(report: Report) -> str:
+    """The report as one file of HTML.
+
+    Raises:
+        UserError: what draws it is not installed.
+    """
+    jinja2, vl_convert, javascript = _libraries()
+    path = Path(__file__).with_name("page.html.jinja")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(path.read_text(encoding="utf-8"))
+    bundle = Path(javascript.__file__).parent / "html" / "dt_bundle.js"
+    text: str = template.render(
+        title=report.title,
+        about=report.about,
+        answers=report.answers,
+        warnings=report.warnings,
+        tables=report.tables,
+        charts=report.charts,
+        shown=shown,
+        charts_library=vl_convert.javascript_bundle().replace("</script", "<\\/script"),
+        tables_library=javascript.generate_init_offline_itables_html(bundle),
+        tables_global=javascript._itables_underscore_version(),
+        tables_event=javascript._itables_ready_event(),
+    )
+    return text
+
+
+def _libraries() -> tuple[Any, Any, Any]:
+    try:
+        import jinja2
+        import vl_convert
+        from itables import javascript
+    except ImportError as error:
+        raise UserError(
+            f"the page needs {error.name}: pip install 'adapter-stilts[report]'"
+        ) from error
+    return jinja2, vl_convert, javascript
+
+
+def text(report: Report) -> str:
+    """The report as Markdown."""
+    parts = [f"# {report.title}", f"**{report.answers[0]}**", *report.answers[1:]]
+    parts += [*report.warnings, report.about, *map(markdown, report.tables)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Writes the page, Markdown, LaTeX, a CSV a table, a PDF and an SVG a chart."""
+    made = page(report)
+    _, vl_convert, _ = _libraries()
+    with atomic_folder(folder) as work:
+        (work / PAGE).write_text(made, encoding="utf-8")
+        (work / TEXT).write_text(text(report), encoding="utf-8")
+        (work / TEX).write_text("\n".join(map(latex, report.tables)), encoding="utf-8")
+        for table in report.tables:
+            (work / f"{table.name}.csv").write_text(as_csv(table), encoding="utf-8")
+        for chart in report.charts:
+            fixed = {**chart.spec, "width": 480}
+            (work / f"{chart.name}.pdf").write_bytes(vl_convert.vegalite_to_pdf(fixed))
+            svg = vl_convert.vegalite_to_svg(fixed)
+            (work / f"{chart.name}.svg").write_text(svg, encoding="utf-8")

@@ -1,0 +1,245 @@
+"""The tables of a study's report, and how Markdown, LaTeX and CSV write them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+from typing import Any
+
+from adapter_stilts.report.languages import SOURCE, traits
+from adapter_stilts.study.findings import Finding
+from adapter_stilts.study.statistics.estimate import Estimate
+from adapter_stilts.study.study_data import StudyData
+
+Cell = str | float | None
+UNEQUAL = "†"
+"""Marks an arm whose budget is not that of the others."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows; numbers are numbers, and None is what is missing."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Cell, ...]]
+    note: str = ""
+
+
+def shown(cell: Cell) -> str:
+    """A cell as a text: one decimal, and a dash for what is missing."""
+    if cell is None:
+        return "–"
+    return cell if isinstance(cell, str) else f"{cell:.1f}"
+
+
+def marked(data: StudyData, arm: str) -> str:
+    """An arm's name, with the mark of unequal budgets; a choice has it if one of its arms has."""
+    among = data.named(arm) or tuple(data.arms)
+    has = bool(data.unequal.intersection(among)) if arm in data.arms or data.named(arm) else False
+    return f"{arm}{UNEQUAL}" if has else arm
+
+
+def _note(data: StudyData, text: str = "") -> str:
+    if not data.unequal:
+        return text
+    mark = f"{UNEQUAL} steps or rows are not those of the other arms: {', '.join(data.unequal)}."
+    return f"{text} {mark}".strip()
+
+
+def matrix(data: StudyData) -> Table:
+    """Every arm on every target."""
+    rows = [
+        (marked(data, arm), *(data.score(arm, target) for target in data.targets))
+        for arm in data.arms
+    ]
+    note = "Mean over seeds and languages of each task's first metric, in percent."
+    return Table(
+        "matrix", "Every arm on every target", ("arm", *data.targets), rows, _note(data, note)
+    )
+
+
+def _estimate(each: Estimate) -> tuple[Cell, ...]:
+    return each.value, each.low, each.high, f"{each.p:.3f}"
+
+
+def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
+    """Every contrast as a whole, with languages fixed and drawn, and without each target."""
+    rows: list[tuple[Cell, ...]] = []
+    for found in findings:
+        name = found.spec.name + (" (primary)" if found.spec.primary else "")
+        if data.unequal.intersection(
+            (*data.named(found.spec.first), *data.named(found.spec.second))
+        ):
+            name += UNEQUAL
+        same = f"{found.equivalence:.3f}"
+        rows.append((name, "languages fixed", *_estimate(found.fixed.overall), same))
+        rows.append((name, "languages drawn", *_estimate(found.drawn.overall), None))
+        for target, each in found.fixed.without.items():
+            rows.append((name, f"without {target}", *_estimate(each), None))
+    columns = ("contrast", "over", "difference", "low", "high", "p", "p of a point or more")
+    note = (
+        "First less second, in points. No difference may be said only where the last column is "
+        "below 0.05 (two one-sided tests)."
+    )
+    return Table("contrasts", "The contrasts", columns, rows, _note(data, note))
+
+
+def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
+    """Every contrast on every target."""
+    rows: list[tuple[Cell, ...]] = []
+    for found in findings:
+        for target, each in found.fixed.targets.items():
+            above, below, of = found.count(target)
+            rows.append(
+                (
+                    found.spec.name,
+                    target,
+                    each.value,
+                    each.low,
+                    each.high,
+                    f"{found.fixed.adjusted[target]:.3f}",
+                    f"{above} of {of}",
+                    f"{below} of {of}",
+                )
+            )
+        rows += [(found.spec.name, t, None, None, None, why, "", "") for t, why in found.without.items()]  # noqa: E501
+    columns = (
+        "contrast", "target", "difference", "low", "high", "p (Holm)", "better in at least",
+        "worse in at least",
+    )  # fmt: skip
+    note = "Languages counted by partial conjunction (Benjamini and Heller 2008)."
+    return Table("targets", "By target", columns, rows, _note(data, note))
+
+
+def by_language(data: StudyData, findings: Sequence[Finding]) -> Table:
+    """Every contrast in every language."""
+    rows: list[tuple[Cell, ...]] = []
+    for found in findings:
+        for target, languages in found.fixed.languages.items():
+            for name, each in languages.items():
+                own = traits(name)
+                rows.append(
+                    (found.spec.name, target, name, own.script, own.family, own.gib)
+                    + (each.value, each.low, each.high)
+                )
+    columns = (
+        "contrast", "target", "language", "script", "family", "CC-100 GiB", "difference", "low",
+        "high",
+    )  # fmt: skip
+    return Table("languages", "By language", columns, rows, _note(data, SOURCE))
+
+
+def buckets(data: StudyData, findings: Sequence[Finding]) -> Table:
+    """Every contrast over the languages of a script, of a family, of a size of their data."""
+    rows: list[tuple[Cell, ...]] = []
+    for found in findings:
+        names = sorted({name for each in found.fixed.languages.values() for name in each})
+        kinds = {"script": 0, "family": 1, "pre-training data": 3}
+        for kind, place in kinds.items():
+            keyed = sorted((str((*traits(n), traits(n).size)[place]), n) for n in names)
+            for bucket, group in groupby(keyed, key=lambda pair: pair[0]):
+                inside = [name for _, name in group]
+                each = found.over(inside)
+                rows.append(
+                    (found.spec.name, kind, bucket, ", ".join(inside), each.value)
+                    + (each.low, each.high)
+                )
+    columns = ("contrast", "by", "bucket", "languages", "difference", "low", "high")
+    return Table("buckets", "By kind of language", columns, rows, _note(data, SOURCE))
+
+
+def cost(data: StudyData) -> Table:
+    """What every arm costs and reaches; quality over the targets that all arms have."""
+    common = [t for t in data.targets if all(data.on(arm, t) for arm in data.arms)]
+    rows: list[tuple[Cell, ...]] = []
+    for arm, runs in data.arms.items():
+        scores = [s for t in common if (s := data.score(arm, t)) is not None]
+        rows.append(
+            (
+                marked(data, arm),
+                fmean(scores) if scores else None,
+                fmean(each.parameters for each in runs) / 1e6,
+                fmean(each.seconds for each in runs),
+                fmean(each.peak_memory_bytes for each in runs) / 2**20,
+                fmean(each.disk_bytes for each in runs) / 2**20,
+                float(len(runs)),
+            )
+        )
+    columns = (
+        "arm", "score", "parameters (M)", "seconds", "peak memory (MiB)", "disk (MiB)", "runs",
+    )  # fmt: skip
+    machines = sorted({f"{each.machine} {each.device}".strip() for each in data.results} - {""})
+    note = f"Mean a run. Score: mean over {', '.join(common) or 'no common target'}."
+    note += f" Measured on {'; '.join(machines)}." if machines else ""
+    return Table("cost", "Cost and quality", columns, rows, _note(data, note))
+
+
+def rules(data: StudyData, found: dict[str, Estimate]) -> Table:
+    """What rules of choice lose against the best arm in hindsight."""
+    rows = sorted(((r, e.value, e.low, e.high) for r, e in found.items()), key=lambda row: row[1])
+    return Table(
+        "regret", "What simple rules lose", ("rule", "points lost", "low", "high"), rows,
+        _note(data, "Against the best arm of every target, chosen on its test scores."),
+    )  # fmt: skip
+
+
+def missing(data: StudyData) -> Table:
+    """What is not there, or damaged."""
+    rows: list[tuple[Cell, ...]] = []
+    for arm in data.arms:
+        rows += [(arm, t, "not run yet") for t in data.targets if not data.on(arm, t)]
+    rows += [(each.place, "", f"damaged: {each.why}") for each in data.damaged]
+    return Table("missing", "What is missing", ("arm or record", "target", "why"), rows)
+
+
+def markdown(table: Table) -> str:
+    """As GitHub reads it."""
+    lines = [f"### {table.title}", "", _row(table.columns), _row(["---"] * len(table.columns))]
+    lines += [_row([shown(cell) for cell in row]) for row in table.rows]
+    return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |"
+
+
+def latex(table: Table) -> str:
+    """For booktabs, with everything escaped."""
+    import pandas
+
+    frame = pandas.DataFrame(
+        [[shown(cell) for cell in row] for row in table.rows], columns=list(table.columns)
+    )
+    style = frame.style.hide(axis="index").format(escape="latex")
+    style = style.format_index(escape="latex", axis="columns")
+    kinds = "".join("l" if _is_text(table, k) else "r" for k in range(len(table.columns)))
+    text: str = style.to_latex(hrules=True, column_format=kinds, environment="longtable")
+    return f"% {table.title}: {table.note}\n{text}".replace("–", "--").replace(UNEQUAL, "\\dag{}")
+
+
+def _is_text(table: Table, place: int) -> bool:
+    return any(isinstance(row[place], str) for row in table.rows)
+
+
+def as_csv(table: Table) -> str:
+    """Numbers in full."""
+    out = io.StringIO()
+    writer: Any = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
+    return out.getvalue()
+
+
+def all_tables(
+    data: StudyData, findings: Sequence[Finding], lost: dict[str, Estimate]
+) -> Iterator[Table]:
+    """Those that have rows, in the order of the page; what is damaged is known at the end."""
+    made = [matrix(data), contrasts(data, findings), by_target(data, findings)]
+    made += [buckets(data, findings), by_language(data, findings), cost(data), rules(data, lost)]
+    yield from (each for each in (*made, missing(data)) if each.rows)

@@ -1,0 +1,143 @@
+"""What a study shows: its contrasts, and what simple rules of choice cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.schema import Line, Shape
+from adapter_stilts.study.compare import MARGIN
+from adapter_stilts.study.statistics.contrast import Contrast, contrast, over_languages
+from adapter_stilts.study.statistics.decisions import effects_count, equivalence_p
+from adapter_stilts.study.statistics.draws import Arm, Best, Draws
+from adapter_stilts.study.statistics.estimate import Estimate
+from adapter_stilts.study.statistics.regret import Rule, regret
+from adapter_stilts.study.statistics.sample import Target
+from adapter_stilts.study.study_data import StudyData
+
+
+class ContrastSpec(Shape):
+    """Two arms of a study; of a name that stands for several, English dev chooses one."""
+
+    name: Line
+    first: Line
+    second: Line
+    primary: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A contrast with its languages fixed, which is the headline, and with them drawn anew.
+
+    `without` says why a target has no part in it.
+    """
+
+    spec: ContrastSpec
+    draws: Draws
+    arms: tuple[Arm, Arm]
+    fixed: Contrast
+    drawn: Contrast
+    without: Mapping[str, str]
+
+    @property
+    def equivalence(self) -> float:
+        """The p of "they differ by a point or more"."""
+        return equivalence_p(self.fixed.overall, MARGIN)
+
+    @property
+    def alpha(self) -> float:
+        """One less the level of the intervals."""
+        return 1 - self.fixed.overall.level
+
+    def count(self, target: str) -> tuple[int, int, int]:
+        """In how many languages of a target the first is better and worse at least, and of all."""
+        each = list(self.fixed.languages[target].values())
+        return (
+            effects_count([one.p_above(0) for one in each], self.alpha),
+            effects_count([one.p_below(0) for one in each], self.alpha),
+            len(each),
+        )
+
+    def over(self, languages: Sequence[str]) -> Estimate:
+        """The same over some languages alone."""
+        return over_languages(self.draws, *self.arms, languages, level=self.fixed.overall.level)
+
+    @property
+    def answer(self) -> str:
+        """One sentence."""
+        found = self.fixed.overall
+        count = len({lang for each in self.fixed.languages.values() for lang in each})
+        targets = len(self.fixed.targets)
+        where = f"over {targets} target{'s' * (targets > 1)} and {count} language{'s' * (count > 1)}"
+        span = f"{100 * found.level:.0f} % interval {found.low:+.1f} to {found.high:+.1f}"
+        first, second = map(str, self.arms)
+        if self.equivalence <= self.alpha:
+            said = f"no difference of {MARGIN:.0f} point or more between {first} and {second}"
+            return f"{where.capitalize()} there is {said} ({found.value:+.1f} points, {span})."
+        if found.low <= 0 <= found.high:
+            said = f"{first} and {second} cannot be told apart"
+            return f"{where.capitalize()}, {said} ({found.value:+.1f} points, {span})."
+        better, worse = (first, second)[:: 1 if found.value > 0 else -1]
+        return (
+            f"{where.capitalize()}, {better} is better than {worse} by {abs(found.value):.1f} "
+            f"points ({span} for {first} less {second})."
+        )
+
+
+def find(data: StudyData, spec: ContrastSpec, *, draws: int = 2000) -> Finding | str:
+    """A contrast on all targets that have its arms; or why there is none."""
+    sides = [data.named(name) for name in (spec.first, spec.second)]
+    for name, members in zip((spec.first, spec.second), sides, strict=True):
+        if not members:
+            return f"no run of '{name}' has been evaluated"
+    sides = [_common(data, members) for members in sides]
+    arms: list[Arm] = [each[0] if len(each) == 1 else Best(each) for each in sides]
+    choosing = [name for each in sides if len(each) > 1 for name in each]
+    every = tuple(dict.fromkeys(name for each in sides for name in each))
+    targets: list[Target] = []
+    without: dict[str, str] = {}
+    for name in data.targets:
+        try:
+            targets.append(data.target(name, every, choosing))
+        except UserError as error:
+            without[name] = str(error)
+    if not targets:
+        return "; ".join(f"{name}: {why}" for name, why in without.items())
+    fixed = Draws(targets, draws)
+    try:
+        found = contrast(fixed, arms[0], arms[1])
+        drawn = contrast(Draws(targets, draws, random_languages=True), arms[0], arms[1])
+    except ValueError as error:
+        return str(error)
+    return Finding(spec, fixed, (arms[0], arms[1]), found, drawn, without)
+
+
+def _common(data: StudyData, members: Sequence[str]) -> tuple[str, ...]:
+    """Those that have been run on most of the targets that any of them has."""
+    places = [t for t in data.targets if any(data.on(name, t) for name in members)]
+    kept = [n for n in members if 2 * sum(bool(data.on(n, t)) for t in places) > len(places)]
+    return tuple(kept or members)
+
+
+def regrets(data: StudyData, singles: Sequence[str], *, draws: int = 500) -> dict[str, Estimate]:
+    """By rule, points lost against the best arm of every target; targets with all arms alone."""
+    arms = [arm for arm in data.arms if sum(bool(data.on(arm, t)) for t in data.targets) > 0]
+    counts = {t: [arm for arm in arms if data.on(arm, t)] for t in data.targets}
+    if not counts:
+        return {}
+    most = max(counts.values(), key=len)
+    found = []
+    for name, there in counts.items():
+        try:
+            if set(most) <= set(there):
+                found.append(data.target(name, most, [s for s in singles if s in most]))
+        except UserError:
+            continue
+    if not found or len(most) < 2:
+        return {}
+    rules: dict[str, Rule] = {f"always {arm}": arm for arm in most}
+    chosen = tuple(s for s in singles if s in most)
+    if len(chosen) > 1:
+        rules = {str(Best(chosen)): Best(chosen), **rules}
+    return regret(Draws(found, draws), rules, most)

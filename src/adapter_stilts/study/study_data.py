@@ -1,0 +1,212 @@
+"""The records of a study as arms on targets, with the scores of their items."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.files import folder_name
+from adapter_stilts.metrics import primary
+from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.samples import Seeds, Tables, make_sample
+from adapter_stilts.study.statistics.sample import Target
+from adapter_stilts.tasks.registry import target_tasks
+
+SCORED = ("target", "composition")
+
+
+class Damaged(NamedTuple):
+    """A record that cannot be read: where it is, and why."""
+
+    place: str
+    why: str
+
+
+def evaluated(results: Sequence[RunResult]) -> list[RunResult]:
+    """Those that are compared: others train what these stand on."""
+    return [each for each in results if each.stage in SCORED and each.scores]
+
+
+_TABLE = ["id", "cluster", "numerator", "denominator"]
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """Every run that was evaluated, under the name of its arm; `damaged` is filled as it is read.
+
+    An arm of several intermediate tasks, such as `single`, has a name for each: `single:squad`.
+    """
+
+    name: str
+    folder: Path
+    results: Sequence[RunResult]
+    damaged: list[Damaged] = field(default_factory=list)
+
+    @cached_property
+    def arms(self) -> dict[str, list[RunResult]]:
+        """The runs of every arm, in the order of the records."""
+        runs = evaluated(self.results)
+        methods = {each.method for each in runs}
+        several = {
+            arm
+            for arm in {each.arm for each in runs}
+            if len({each.intermediate for each in runs if each.arm == arm}) > 1
+        }
+        found: dict[str, list[RunResult]] = {}
+        for each in runs:
+            name = each.arm
+            if name in several:
+                name += f":{'+'.join(each.intermediate) or 'none'}"
+            if len(methods) > 1:
+                name += f" [{each.method}]"
+            found.setdefault(name, []).append(each)
+        return found
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """All that something was evaluated on."""
+        return tuple(dict.fromkeys(t for each in evaluated(self.results) for t in each.scores))
+
+    @property
+    def unequal(self) -> set[str]:
+        """Arms with a run whose budget is not that of the others."""
+        return {arm for arm, runs in self.arms.items() if any(each.unequal for each in runs)}
+
+    def named(self, arm: str) -> tuple[str, ...]:
+        """The arms that a name stands for: itself, or `single:squad` and all others by `single`."""
+        if arm in self.arms:
+            return (arm,)
+        base, _, method = arm.partition(" [")
+        ending = f" [{method}" if method else ""
+        return tuple(
+            name for name in self.arms if name.startswith(f"{base}:") and name.endswith(ending)
+        )
+
+    def on(self, arm: str, target: str) -> dict[Seeds, RunResult]:
+        """An arm's runs on a target, by seeds."""
+        return {
+            Seeds(each.seed_intermediate or 0, each.seed_target or 0): each
+            for each in self.arms.get(arm, ())
+            if target in each.scores
+        }
+
+    def score(self, arm: str, target: str) -> float | None:
+        """The mean over seeds of the mean over languages, of the task's first metric."""
+        means = [
+            fmean(each.values()) for run in self.on(arm, target).values()
+            if (each := self.languages(run, target))
+        ]  # fmt: skip
+        return fmean(means) if means else None
+
+    def languages(self, run: RunResult, target: str) -> dict[str, float]:
+        """The first metric of a run by language."""
+        metric = self.metric(target)
+        return {
+            name: scores[metric]
+            for name, scores in run.scores[target].items()
+            if metric in scores
+        }  # fmt: skip
+
+    def metric(self, target: str) -> str:
+        """That of the task; of one that is not registered, the first in the records."""
+        known = target_tasks().get(target)
+        if known is not None:
+            return primary(known.metric)
+        runs = [each for each in evaluated(self.results) if each.scores.get(target)]
+        return next(iter(next(iter(runs[0].scores[target].values()))))
+
+    def items(self, run: RunResult, target: str, split: str) -> dict[str, pa.Table]:
+        """The scores of a run's items by language; damaged files are named, and left out."""
+        if not run.items:
+            return {}
+        known = target_tasks().get(target)
+        names = {target, folder_name(known) if known is not None else target}
+        found = {}
+        for name in names:
+            for path in sorted((self.folder / run.items / name).glob(f"{split}-*.items.parquet")):
+                language = path.name.removeprefix(f"{split}-").split(".")[0]
+                try:
+                    if not path.resolve().is_relative_to(self.folder.resolve()):
+                        raise ValueError("it lies outside the study's folder")
+                    found[language] = pq.read_table(path).select(_TABLE).sort_by("id")
+                except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+                    why = " ".join(str(error).split())[:120]
+                    damaged = Damaged(str(path.relative_to(self.folder)), why)
+                    if damaged not in self.damaged:
+                        self.damaged.append(damaged)
+        return found
+
+    def target(self, name: str, arms: Sequence[str], by_dev: Collection[str] = ()) -> Target:
+        """A target with these arms; `by_dev` are those that English dev chooses among.
+
+        Raises:
+            UserError: an arm has no scores of single items there, or of others than the rest.
+        """
+        known = target_tasks().get(name)
+        test = {arm: self._arm_tables(arm, name, "test") for arm in arms}
+        sample = make_sample(test, parallel=known is not None and known.parallel)
+        if not by_dev:
+            return Target(name, sample)
+        dev = {arm: self._arm_tables(arm, name, "dev") for arm in by_dev}
+        return Target(name, sample, make_sample(dev, parallel=False))
+
+    def _arm_tables(self, arm: str, target: str, split: str) -> Tables:
+        runs = self.on(arm, target)
+        if not runs:
+            raise UserError(f"{arm}: not run")
+        found = {
+            seeds: each
+            for seeds, run in runs.items()
+            if (each := self._dev(run) if split == "dev" else self.items(run, target, split))
+        }
+        if not found:
+            where = "English dev" if split == "dev" else "its tests"
+            raise UserError(f"{arm}: no scores of single items of {where}")
+        kept = complete_seeds(list(found))
+        shared = [lang for lang in found[kept[0][0]] if all(lang in found[s] for s, _ in kept)]
+        return {lang: {new: found[old][lang] for old, new in kept} for lang in shared}
+
+    def _dev(self, run: RunResult) -> dict[str, pa.Table]:
+        """English dev, which chooses: its items where they are kept, else its score as it is."""
+        if kept := self.items(run, run.target, "dev"):
+            return {"en": kept["en"]} if "en" in kept else {}
+        if run.dev_select is None:
+            return {}
+        # Two that are alike: whatever is drawn, the score stays.
+        columns = {"id": ["a", "b"], "cluster": ["a", "b"], "denominator": [1.0, 1.0]}
+        return {"en": pa.table({**columns, "numerator": [run.dev_select / 100] * 2})}
+
+    @cached_property
+    def dev_fixed(self) -> bool:
+        """Whether English dev has no scores of single items, so that only seeds vary it."""
+        runs = evaluated(self.results)
+        return not any(self.items(each, each.target, "dev") for each in runs)
+
+
+def complete_seeds(seeds: Sequence[Seeds]) -> list[tuple[Seeds, Seeds]]:
+    """Runs whose seeds of the two stages are crossed, and how they are to be counted.
+
+    Where no two runs share a seed, a pair is drawn as one. Else of seeds that are not crossed in
+    full, the largest block that is.
+    """
+    pairs = sorted(set(seeds))
+    firsts, seconds = ({each[k] for each in pairs} for k in range(2))
+    if len(firsts) * len(seconds) == len(pairs):
+        return [(each, each) for each in pairs]
+    if len(firsts) == len(seconds) == len(pairs):
+        return [(each, Seeds(place, 0)) for place, each in enumerate(pairs)]
+    by_first: Mapping[int, set[int]] = {a: {y for x, y in pairs if x == a} for a in firsts}
+    best: list[Seeds] = []
+    for own in by_first.values():
+        rows = [a for a in sorted(firsts) if own <= by_first[a]]
+        block = [Seeds(a, b) for a in rows for b in sorted(own)]
+        best = max(best, block, key=len)
+    return [(each, each) for each in best]
