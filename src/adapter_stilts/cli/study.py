@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from adapter_stilts.cli.study_report import report
+
 study = typer.Typer(
     help="Plan, run and compare whole grids of trainings.",
     no_args_is_help=True,
@@ -13,4 +15,5 @@ study = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Adds the group."""
+    study.command("report")(report)
     app.add_typer(study, name="study")

@@ -69,7 +69,9 @@ class Finding:
         found = self.fixed.overall
         count = len({lang for each in self.fixed.languages.values() for lang in each})
         targets = len(self.fixed.targets)
-        where = f"over {targets} target{'s' * (targets > 1)} and {count} language{'s' * (count > 1)}"
+        where = (
+            f"over {targets} target{'s' * (targets > 1)} and {count} language{'s' * (count > 1)}"
+        )
         span = f"{100 * found.level:.0f} % interval {found.low:+.1f} to {found.high:+.1f}"
         first, second = map(str, self.arms)
         if self.equivalence <= self.alpha:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from adapter_stilts.report.study.tables import Table
+from adapter_stilts.report.study.tables import Table, contrast_name, marked
 from adapter_stilts.study.findings import Finding
 from adapter_stilts.study.study_data import StudyData
 
@@ -24,26 +24,31 @@ class Chart(NamedTuple):
 
 
 def _spec(title: str, rows: Sequence[dict[str, Any]], **more: Any) -> Spec:
-    about = {"$schema": SCHEMA, "description": title, "data": {"values": list(rows)}}
+    about: Spec = {"$schema": SCHEMA, "description": title, "data": {"values": list(rows)}}
     config = {"font": "Helvetica, Arial, sans-serif", "axis": {"labelLimit": 220}}
     return {**about, "width": "container", "config": config, **more}
 
 
 def heat_map(data: StudyData) -> Chart:
     """Every arm on every target, coloured by what it is above or below the target's mean."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for target in data.targets:
         scores = {arm: s for arm in data.arms if (s := data.score(arm, target)) is not None}
         mean = sum(scores.values()) / len(scores) if scores else 0.0
         rows += [
-            {"arm": arm, "target": target, "score": round(s, 2), "above": round(s - mean, 2)}
+            {
+                "arm": marked(data, arm),
+                "target": target,
+                "score": round(s, 2),
+                "above": round(s - mean, 2),
+            }
             for arm, s in scores.items()
         ]
     reach = max((abs(row["above"]) for row in rows), default=1.0) or 1.0
     place = {
         "x": {"field": "target", "type": "nominal", "sort": list(data.targets), "title": None,
               "axis": {"orient": "top", "labelAngle": -45}},
-        "y": {"field": "arm", "type": "nominal", "sort": list(data.arms), "title": None},
+        "y": {"field": "arm", "type": "nominal", "sort": None, "title": None},
     }  # fmt: skip
     colour = {
         "field": "above", "type": "quantitative", "title": "above the target's mean",
@@ -59,7 +64,7 @@ def heat_map(data: StudyData) -> Chart:
             "color": {"condition": dark, "value": "#222"}}},
     ]  # fmt: skip
     title = "Intermediate tasks and targets: score, and colour by the difference to the column"
-    spec = _spec(title, rows, encoding=place, layer=layers, height={"step": 22})
+    spec = _spec(title, rows, encoding=place, layer=layers, height=22 * len(data.arms))
     return Chart("matrix", title, spec)
 
 
@@ -76,9 +81,9 @@ def _interval_rows(table: Table, contrast: str, names: Sequence[str]) -> list[di
     return rows
 
 
-def forest(table: Table, finding: Finding, names: Sequence[str], name: str) -> Chart:
+def forest(table: Table, contrast: str, finding: Finding, names: Sequence[str], name: str) -> Chart:
     """Differences of a contrast with their intervals around zero."""
-    rows = _interval_rows(table, finding.spec.name, names)
+    rows = _interval_rows(table, contrast, names)
     if name == "forest":
         whole = finding.fixed.overall
         kind = "better" if whole.low > 0 else "worse" if whole.high < 0 else "open"
@@ -105,14 +110,14 @@ def forest(table: Table, finding: Finding, names: Sequence[str], name: str) -> C
             "y": y, "x": value, "color": effect, "shape": shape,
             "tooltip": [{"field": "name"}, *told]}},
     ]  # fmt: skip
-    title = f"{finding.spec.name}: difference with 95 % intervals, {'; '.join(names)}"
-    return Chart(name, title, _spec(title, rows, layer=layers, height={"step": 18}))
+    title = f"{contrast}: difference with 95 % intervals, {'; '.join(names)}"
+    return Chart(name, title, _spec(title, rows, layer=layers, height=18 * len(rows)))
 
 
 def cost_chart(table: Table) -> Chart | None:
     """Quality against seconds, on a scale of powers of ten."""
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-    rows = [row for row in rows if row["score"] is not None and float(row["seconds"] or 0) > 0]  # type: ignore[arg-type]
+    rows = [row for row in rows if row["score"] is not None and float(row["seconds"] or 0) > 0]
     if not rows:
         return None
     axis = {"zero": False}
@@ -140,11 +145,14 @@ def all_charts(
     if "matrix" in named:
         yield heat_map(data)
     for number, found in enumerate(findings, 1):
-        yield forest(named["targets"], found, ("target",), "forest")._replace(
+        name = contrast_name(data, found)
+        yield forest(named["targets"], name, found, ("target",), "forest")._replace(
             name=f"forest-{number}"
         )
         if found.spec.primary:
-            yield forest(named["buckets"], found, ("by", "bucket"), f"buckets-{number}")
-            yield forest(named["languages"], found, ("target", "language"), f"languages-{number}")
+            yield forest(named["buckets"], name, found, ("by", "bucket"), f"buckets-{number}")
+            yield forest(
+                named["languages"], name, found, ("target", "language"), f"languages-{number}"
+            )
     if "cost" in named and (chart := cost_chart(named["cost"])) is not None:
         yield chart

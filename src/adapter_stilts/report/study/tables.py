@@ -39,10 +39,15 @@ def shown(cell: Cell) -> str:
 
 
 def marked(data: StudyData, arm: str) -> str:
-    """An arm's name, with the mark of unequal budgets; a choice has it if one of its arms has."""
-    among = data.named(arm) or tuple(data.arms)
-    has = bool(data.unequal.intersection(among)) if arm in data.arms or data.named(arm) else False
-    return f"{arm}{UNEQUAL}" if has else arm
+    """An arm's name, with the mark of unequal budgets; of several, if one of them has it."""
+    return f"{arm}{UNEQUAL}" if data.unequal.intersection(data.named(arm)) else arm
+
+
+def contrast_name(data: StudyData, found: Finding) -> str:
+    """That of a contrast, with the mark if one of its arms has it."""
+    spec = found.spec
+    arms = (*data.named(spec.first), *data.named(spec.second))
+    return f"{spec.name}{UNEQUAL}" if data.unequal.intersection(arms) else spec.name
 
 
 def _note(data: StudyData, text: str = "") -> str:
@@ -72,11 +77,7 @@ def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
     """Every contrast as a whole, with languages fixed and drawn, and without each target."""
     rows: list[tuple[Cell, ...]] = []
     for found in findings:
-        name = found.spec.name + (" (primary)" if found.spec.primary else "")
-        if data.unequal.intersection(
-            (*data.named(found.spec.first), *data.named(found.spec.second))
-        ):
-            name += UNEQUAL
+        name = contrast_name(data, found) + (" (primary)" if found.spec.primary else "")
         same = f"{found.equivalence:.3f}"
         rows.append((name, "languages fixed", *_estimate(found.fixed.overall), same))
         rows.append((name, "languages drawn", *_estimate(found.drawn.overall), None))
@@ -98,7 +99,7 @@ def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
             above, below, of = found.count(target)
             rows.append(
                 (
-                    found.spec.name,
+                    contrast_name(data, found),
                     target,
                     each.value,
                     each.low,
@@ -108,7 +109,10 @@ def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
                     f"{below} of {of}",
                 )
             )
-        rows += [(found.spec.name, t, None, None, None, why, "", "") for t, why in found.without.items()]  # noqa: E501
+        rows += [
+            (contrast_name(data, found), t, None, None, None, why, None, None)
+            for t, why in found.without.items()
+        ]
     columns = (
         "contrast", "target", "difference", "low", "high", "p (Holm)", "better in at least",
         "worse in at least",
@@ -125,8 +129,15 @@ def by_language(data: StudyData, findings: Sequence[Finding]) -> Table:
             for name, each in languages.items():
                 own = traits(name)
                 rows.append(
-                    (found.spec.name, target, name, own.script, own.family, own.gib)
-                    + (each.value, each.low, each.high)
+                    (
+                        contrast_name(data, found),
+                        target,
+                        name,
+                        *own,
+                        each.value,
+                        each.low,
+                        each.high,
+                    )
                 )
     columns = (
         "contrast", "target", "language", "script", "family", "CC-100 GiB", "difference", "low",
@@ -147,8 +158,13 @@ def buckets(data: StudyData, findings: Sequence[Finding]) -> Table:
                 inside = [name for _, name in group]
                 each = found.over(inside)
                 rows.append(
-                    (found.spec.name, kind, bucket, ", ".join(inside), each.value)
-                    + (each.low, each.high)
+                    (
+                        contrast_name(data, found),
+                        kind,
+                        bucket,
+                        ", ".join(inside),
+                        *_estimate(each)[:3],
+                    )
                 )
     columns = ("contrast", "by", "bucket", "languages", "difference", "low", "high")
     return Table("buckets", "By kind of language", columns, rows, _note(data, SOURCE))
@@ -182,11 +198,19 @@ def cost(data: StudyData) -> Table:
 
 def rules(data: StudyData, found: dict[str, Estimate]) -> Table:
     """What rules of choice lose against the best arm in hindsight."""
-    rows = sorted(((r, e.value, e.low, e.high) for r, e in found.items()), key=lambda row: row[1])
+    rows: list[tuple[Cell, ...]] = [
+        (_rule_name(data, rule), each.value, each.low, each.high)
+        for rule, each in sorted(found.items(), key=lambda pair: pair[1].value)
+    ]
     return Table(
         "regret", "What simple rules lose", ("rule", "points lost", "low", "high"), rows,
         _note(data, "Against the best arm of every target, chosen on its test scores."),
     )  # fmt: skip
+
+
+def _rule_name(data: StudyData, rule: str) -> str:
+    arm = rule.removeprefix("always ")
+    return rule.replace(arm, marked(data, arm)) if arm in data.arms else rule
 
 
 def missing(data: StudyData) -> Table:

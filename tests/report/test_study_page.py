@@ -1,0 +1,74 @@
+"""The report of a study in a real browser, offline, at the width of a desk and of a phone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter_stilts.report.study.page import PAGE, make_report, write_report
+from adapter_stilts.study.report_input import read_study
+from study_kit import write_study
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 844)])
+def test_the_page_opens_offline(tmp_path: Path, width: int, height: int) -> None:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    pytest.importorskip("vl_convert", reason="the extra `report` is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    where = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if where is None:
+        pytest.skip("no Chromium is installed (CHROMIUM names one)")
+    made = make_report(*read_study(write_study(tmp_path)), draws=200)
+    write_report(made, tmp_path / "report")
+    path = tmp_path / "report" / PAGE
+    assert path.stat().st_size < 5_000_000
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=where, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": height}, offline=True)
+        complaints: list[str] = []
+        asked: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: _keep(said, complaints))
+        page.on("request", lambda each: asked.append(each.url))
+        page.goto(path.as_uri())
+        page.wait_for_function("document.querySelectorAll('table.dataTable').length > 3")
+        page.wait_for_function(
+            "document.querySelectorAll('.chart svg').length == "
+            "document.querySelectorAll('.chart').length"
+        )
+        assert page.inner_text(".answer") == made.answers[0]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        _filters_and_sorts(page)
+        if folder := os.environ.get("ADSTILTS_SCREENSHOTS"):
+            page.screenshot(path=Path(folder) / f"report-{width}.png", full_page=True)
+        browser.close()
+    assert complaints == [], "\n".join(complaints)
+    assert [each for each in asked if not each.startswith(("file:", "data:", "blob:"))] == []
+
+
+def _keep(said: Any, complaints: list[str]) -> None:
+    if said.type in ("error", "warning"):
+        complaints.append(said.text)
+
+
+def _filters_and_sorts(page: Any) -> None:
+    section = page.locator("section", has=page.locator("#languages"))
+    every = section.locator("tbody tr").count()
+    section.locator("input[type=search]").first.fill("Georgian")
+    page.wait_for_timeout(600)
+    shown = section.locator("tbody tr").all_inner_texts()
+    assert 0 < len(shown) < every
+    assert all("Georgian" in row for row in shown)
+    section.locator("input[type=search]").first.fill("")
+    page.wait_for_timeout(600)
+    section.locator("th", has_text="difference").first.click()
+    page.wait_for_timeout(300)
+    column = section.locator("tbody tr td:nth-child(7)").all_inner_texts()
+    values = [float(each) for each in column]
+    assert values in (sorted(values), sorted(values, reverse=True))

@@ -1,0 +1,167 @@
+"""The report of a study, from made records: numbers, what is missing, and what is marked."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.report.languages import traits
+from adapter_stilts.report.study.page import PAGE, TEX, TEXT, make_report, write_report
+from adapter_stilts.report.study.tables import UNEQUAL, Table, latex, markdown
+from adapter_stilts.study.findings import ContrastSpec, Finding, find
+from adapter_stilts.study.report_input import read_contrasts, read_study
+from adapter_stilts.study.samples import Seeds
+from adapter_stilts.study.statistics.draws import Best
+from adapter_stilts.study.study_data import complete_seeds
+from cli_kit import assert_one_line, call_cli
+from study_kit import LANGUAGES, write_run, write_study
+
+
+def finding(path: Path, first: str, second: str, draws: int = 1000) -> Finding:
+    data, _ = read_study(path)
+    found = find(data, ContrastSpec(name="c", first=first, second=second), draws=draws)
+    assert isinstance(found, Finding), found
+    return found
+
+
+def test_an_interval_is_that_of_twenty_lines_of_numpy(tmp_path: Path) -> None:
+    """One cell: one target, one language, two arms with one seed."""
+    path = write_study(tmp_path, items=200, seeds=1)
+    found = finding(path, "multitask", "alone", 4000).fixed.languages["xnli"]["sw"]
+    sides = []
+    for arm in ("multitask", "alone"):
+        name = f"items/{arm}-xnli-0-0/xnli/test-sw.tsv.items.parquet"
+        sides.append(pq.read_table(tmp_path / "made" / name)["numerator"].to_numpy())
+    difference = 100 * (sides[0] - sides[1])
+    random = np.random.default_rng(123)
+    means = [difference[random.integers(200, size=200)].mean() for _ in range(4000)]
+    # The bootstrap's variance lacks a factor n / (n - 1).
+    error = np.std(means) * np.sqrt(200 / 199)
+    half = stats.t.ppf(0.975, 199) * error
+    assert found.value == pytest.approx(difference.mean())
+    assert (found.low, found.high) == pytest.approx(
+        (difference.mean() - half, difference.mean() + half), abs=0.06 * half
+    )
+
+
+def test_a_name_of_several_arms_is_the_one_that_english_dev_chooses(tmp_path: Path) -> None:
+    found = finding(write_study(tmp_path), "single", "fusion", 200)
+    assert found.arms == (Best(("single:squad", "single:mnli")), "fusion")
+    shares = found.fixed.chosen[str(found.arms[0])]
+    assert set(shares) == set(LANGUAGES)
+    assert any(0 < each.get("single:mnli", 0) < 1 for each in shares.values())
+    # Both stages' seeds and the items are drawn; languages in the second interval alone.
+    assert set(found.fixed.overall.noise) == {"items", "intermediate seeds", "target seeds"}
+    assert set(found.drawn.overall.noise) - set(found.fixed.overall.noise) == {"languages"}
+    assert set(found.fixed.without) == set(LANGUAGES)
+
+
+def test_the_answer_is_the_first_thing_said(tmp_path: Path) -> None:
+    report = make_report(*read_study(write_study(tmp_path)), draws=200)
+    assert "the best of 2 by English dev" in report.answers[0]
+    assert "95 % interval" in report.answers[0]
+    assert report.warnings == []
+    names = [table.name for table in report.tables]
+    assert names == ["matrix", "contrasts", "targets", "buckets", "languages", "cost", "regret"]
+    write_report(report, tmp_path / "out")
+    page = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
+    body = page[page.index("<main>") :]
+    assert body.index(report.answers[0]) < 100
+    for name in ("matrix.pdf", "forest-1.pdf", "cost.svg", TEXT, TEX, "matrix.csv"):
+        assert (tmp_path / "out" / name).stat().st_size > 100, name
+    assert (tmp_path / "out" / "matrix.pdf").read_bytes().startswith(b"%PDF")
+    with (tmp_path / "out" / "matrix.csv").open(encoding="utf-8") as file:
+        first = next(csv.DictReader(file))
+    data, _ = read_study(tmp_path / "made.yaml")
+    assert float(first["xnli"]) == pytest.approx(data.score("single:squad", "xnli"))
+
+
+def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    records = tmp_path / "made" / "results.jsonl"
+    lines = records.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if '"run": "fusion-panx' not in line]
+    records.write_text("".join([*kept, '{"run": "half\n']), encoding="utf-8")
+    broken = "items/multitask-xnli-0-0/xnli/test-de.tsv.items.parquet"
+    (tmp_path / "made" / broken).write_bytes(b"PAR1")
+    report = make_report(*read_study(path), draws=200)
+    said = "\n".join(report.warnings)
+    assert "1 of 15" in said and "S against F: without panx" in said
+    missing = next(table for table in report.tables if table.name == "missing")
+    assert ("fusion", "panx", "not run yet") in missing.rows
+    places = [row[0] for row in missing.rows]
+    assert f"results.jsonl:{len(kept) + 1}" in places and broken in places
+
+
+def test_unequal_arms_are_marked_in_every_table(tmp_path: Path) -> None:
+    path = write_study(tmp_path, unequal="multitask")
+    report = make_report(*read_study(path), draws=200)
+    assert any("multitask" in line for line in report.warnings)
+    for table in report.tables:
+        assert UNEQUAL in table.note, table.name
+        marked = [row[0] for row in table.rows if UNEQUAL in str(row[0])]
+        assert marked and all("mult" in str(each) or "M" in str(each) for each in marked), table
+
+
+def test_a_script_is_a_bucket(tmp_path: Path) -> None:
+    found = finding(write_study(tmp_path), "multitask", "fusion", 200)
+    by = found.fixed.languages
+    latin = [by["xnli"][lang].value for lang in ("en", "de", "sw")]
+    expected = np.mean([np.mean(latin), by["xquad"]["en"].value, by["panx"]["en"].value])
+    assert found.over(["en", "de", "sw"]).value == pytest.approx(expected)
+    assert traits("ka") == ("Georgian", "Kartvelian", 9.1)
+    assert traits("en-de").size == "50 GiB or more" and traits("qaa").size == "not known"
+
+
+def test_seeds_that_are_not_crossed() -> None:
+    def seeds(*pairs: tuple[int, int]) -> list[Seeds]:
+        return [new for _, new in complete_seeds([Seeds(*each) for each in pairs])]
+
+    assert seeds((0, 0), (0, 1), (1, 0), (1, 1)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert seeds((0, 0), (1, 1), (2, 7)) == [(0, 0), (1, 0), (2, 0)]  # drawn in pairs
+    assert seeds((0, 0), (0, 1), (1, 0), (1, 1), (2, 0)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_texts_are_escaped(tmp_path: Path) -> None:
+    table = Table("t", "T", ("a_b", "score"), [("x|y & <b>", 1.25), ("none", None)])
+    assert "x\\|y" in markdown(table) and "| none | – |" in markdown(table)
+    assert "x|y \\& <b>" in latex(table) and "a\\_b" in latex(table)
+
+
+def test_mistakes_are_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_study(tmp_path, seeds=1)
+
+    def report(*more: str) -> tuple[int, str, str]:
+        return call_cli(monkeypatch, capsys, "study", "report", *more)
+
+    assert_one_line(report(str(tmp_path / "no.yaml")), 2, "no.yaml")
+    assert_one_line(report(str(path), "--folder", str(tmp_path / "x")), 2, "results.jsonl")
+    assert_one_line(report(str(path), "--draws", "10"), 2, "--draws")
+    path.write_text("contrasts:\n- {name: a, first: b}\n", encoding="utf-8")
+    assert_one_line(report(str(path)), 2, "contrast 1", "second")
+    path.write_text("contrasts: [", encoding="utf-8")
+    assert_one_line(report(str(path)), 2, "made.yaml")
+    path.write_text("name: made\n", encoding="utf-8")
+    with pytest.raises(UserError, match="contrasts"):
+        read_contrasts(path)
+
+
+def test_items_outside_the_folder_are_not_read(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=1)
+    write_run(tmp_path / "other", "alone", "xnli", 0, 0, 30)
+    place = tmp_path / "made" / "items" / "alone-xnli-0-0" / "xnli"
+    item = place / "test-de.tsv.items.parquet"
+    item.unlink()
+    item.symlink_to(tmp_path / "other/items/alone-xnli-0-0/xnli/test-de.tsv.items.parquet")
+    data, _ = read_study(path)
+    run = data.on("alone", "xnli")[Seeds(0, 0)]
+    assert "de" not in data.items(run, "xnli", "test")
+    assert "outside" in data.damaged[0].why

@@ -1,0 +1,77 @@
+"""A made study: a few arms on three targets, with items and both stages' seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adapter_stilts.study.results import RunResult, append_result
+
+LANGUAGES = {"xnli": ("en", "de", "sw", "zh"), "xquad": ("en", "hi", "ar"), "panx": ("en", "ka")}
+METRICS = {"xnli": "accuracy", "xquad": "f1", "panx": "f1"}
+ARMS: dict[str, tuple[str, tuple[str, ...], float]] = {
+    "single:squad": ("single", ("squad",), 0.62),
+    "single:mnli": ("single", ("mnli",), 0.60),
+    "fusion": ("fusion", ("squad", "mnli"), 0.55),
+    "multitask": ("multitask", ("squad", "mnli"), 0.58),
+    "alone": ("alone", (), 0.5),
+}
+STUDY = """
+name: made
+contrasts:
+- {name: S against F, first: single, second: fusion, primary: true}
+- {name: S against M, first: single, second: multitask, primary: true}
+- {name: alone against F, first: alone, second: fusion}
+"""
+
+
+def write_study(folder: Path, *, items: int = 60, seeds: int = 3, **changed: Any) -> Path:
+    """Writes `made.yaml` and the records beside it; says where the file is."""
+    path = folder / "made.yaml"
+    path.write_text(STUDY, encoding="utf-8")
+    for arm, target in ((arm, target) for arm in ARMS for target in LANGUAGES):
+        for first in range(seeds):
+            for second in range(seeds):
+                write_run(folder / "made", arm, target, first, second, items, **changed)
+    return path
+
+
+def write_run(
+    folder: Path, arm: str, target: str, first: int, second: int, items: int, **changed: Any
+) -> None:
+    """One run: its line, and its items."""
+    group, intermediate, rate = ARMS[arm]
+    random = np.random.default_rng([first, second, *f"{arm} {target}".encode()])
+    run = f"{arm.replace(':', '-')}-{target}-{first}-{second}"
+    scores: dict[str, dict[str, float]] = {}
+    for split, language in [("dev", "en"), *(("test", each) for each in LANGUAGES[target])]:
+        right = (random.random(items) < rate + random.normal(0, 0.02)).astype(float)
+        rows = {
+            "id": [f"q{k:04}" for k in range(items)],
+            "cluster": [f"q{k:04}" for k in range(items)],
+            "numerator": right,
+            "denominator": np.ones(items),
+        }
+        place = folder / "items" / run / target / f"{split}-{language}.tsv.items.parquet"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(rows), place)
+        if split == "test":
+            scores[language] = {METRICS[target]: 100 * float(right.mean())}
+    size = len(intermediate) + 1
+    record: dict[str, Any] = {
+        "run": run, "study": "made", "stage": "target", "arm": group,
+        "intermediate": intermediate, "target": target, "method": "adapter",
+        "seed_intermediate": first, "seed_target": second, "steps": 300, "train_rows": 1000,
+        "dev_select": 60.0, "scores": {target: scores}, "items": f"items/{run}",
+        "seconds": 100.0 * size, "parameters": 1_000_000 * size, "disk_bytes": 4 << 20,
+        "peak_memory_bytes": 900 << 20, "machine": "two cores", "device": "cpu",
+    }  # fmt: skip
+    if changed.get("unequal") == arm:
+        record["unequal"] = True
+    made = RunResult.model_validate_json(json.dumps(record))
+    append_result(folder / "results.jsonl", made)
