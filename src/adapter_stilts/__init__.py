@@ -17,6 +17,7 @@ __all__ = [
     "Explanation",
     "Module",
     "Recipe",
+    "Recommendation",
     "Trained",
     "compare",
     "evaluate",
@@ -29,6 +30,7 @@ __all__ = [
     "merge",
     "pull",
     "push",
+    "recommend",
     "train_adapter",
     "train_language",
     "train_multitask",
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.summary import Evaluation
     from adapter_stilts.report.explain import write_explanation
     from adapter_stilts.study.compare import Comparison, compare
+    from adapter_stilts.study.recommendation import Recommendation
+    from adapter_stilts.study.recommender import recommend
     from adapter_stilts.tasks.registry import get_target, get_task
     from adapter_stilts.training.fuse import fuse
     from adapter_stilts.training.language import train_language
@@ -73,6 +77,8 @@ _HOMES = {
     "get_task": "adapter_stilts.tasks.registry",
     "Comparison": "adapter_stilts.study.compare",
     "compare": "adapter_stilts.study.compare",
+    "Recommendation": "adapter_stilts.study.recommendation",
+    "recommend": "adapter_stilts.study.recommender",
     "Evaluation": "adapter_stilts.evaluation.summary",
     "evaluate": "adapter_stilts.evaluation.run",
     "evaluate_suite": "adapter_stilts.evaluation.suite",

@@ -19,6 +19,7 @@ from adapter_stilts.cli import (
     info,
     merge,
     predict,
+    recommend,
     serve,
     study,
     task,
@@ -48,6 +49,7 @@ serve.register(app)
 study.register(app)
 evaluate.register(app)
 compare.register(app)
+recommend.register(app)
 explain.register(app)
 zoo.register(app)
 hub.register(app)

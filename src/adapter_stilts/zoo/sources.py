@@ -73,7 +73,39 @@ def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
     Raises:
         UserError: fewer than two, or modules of several backbones; says what is there.
     """
-    found: dict[tuple[str, str], dict[str, Leaf]] = defaultdict(dict)
+    chosen, found = _of_one_backbone(method, backbone, "--all")
+    if len(chosen) < 2:
+        raise UserError(
+            f"--all: a fusion needs at least 2 {method} modules of intermediate tasks in "
+            f"{zoo_dir()}; there {_listed(found)} (--method chooses)"
+        )
+    return chosen
+
+
+def modules_to_rank(method: str, backbone: str | None = None) -> tuple[str, ...]:
+    """The same where one is enough.
+
+    Raises:
+        UserError: there is none, or modules of several backbones; says what is there.
+    """
+    chosen, found = _of_one_backbone(method, backbone, "modules to rank")
+    if not chosen:
+        raise UserError(
+            f"no {method} module of an intermediate task is in {zoo_dir()} to be ranked; there "
+            f"{_listed(found)} (--method chooses; `adstilts train-adapter squad` trains one)"
+        )
+    return chosen
+
+
+_ByTask = dict[tuple[str, str], dict[str, Leaf]]
+"""By backbone and method: the module of every task."""
+
+
+def _of_one_backbone(
+    method: str, backbone: str | None, what: str
+) -> tuple[tuple[str, ...], _ByTask]:
+    """The folders of one backbone's modules of a method, and all that were found."""
+    found: _ByTask = defaultdict(dict)
     slugs: dict[str, str] = {}
     moved = bool(backbone) and Path(str(backbone)).expanduser().is_dir()
     fitting = set()
@@ -96,20 +128,18 @@ def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
     }
     if len(chosen) > 1:
         raise UserError(
-            f"--all: {method} modules are there for several backbones ({', '.join(chosen)}): give "
+            f"{what}: {method} modules are there for several backbones ({', '.join(chosen)}): give "
             "--backbone"
         )
-    folders = next(iter(chosen.values()), [])
-    if len(folders) < 2:
-        there = "; ".join(
-            f"{slug}: {kind}: {', '.join(sorted(leaf.folder.name for leaf in leaves.values()))}"
-            for (slug, kind), leaves in sorted(found.items())
-        )
-        raise UserError(
-            f"--all: a fusion needs at least 2 {method} modules of intermediate tasks in "
-            f"{zoo_dir()}; there {'is ' + there if there else 'are none'} (--method chooses)"
-        )
-    return tuple(folders)
+    return tuple(next(iter(chosen.values()), [])), found
+
+
+def _listed(found: _ByTask) -> str:
+    there = "; ".join(
+        f"{slug}: {kind}: {', '.join(sorted(leaf.folder.name for leaf in leaves.values()))}"
+        for (slug, kind), leaves in sorted(found.items())
+    )
+    return f"is {there}" if there else "are none"
 
 
 def _is_intermediate(record: ModuleRecord) -> bool:

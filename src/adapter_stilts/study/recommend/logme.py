@@ -1,0 +1,116 @@
+"""LogME: how well a linear layer could tell a target's labels from a module's features.
+
+You et al. 2021, "LogME: Practical Assessment of Pre-trained Models for Transfer Learning", ICML
+(arXiv:2102.11005). Labels y of n rows are y = F w + noise, with w ~ N(0, 1/alpha) and noise
+~ N(0, 1/beta); the score is the logarithm of p(y | F), w integrated out, alpha and beta chosen as
+large as it gets, divided by n. Several classes are one column of zeros and ones each; the score is
+the mean. The paper iterates to a fixed point, which need not be the largest; as the best beta is
+known for every alpha / beta, one dimension is left, and that is searched here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_ROUNDS, _GOLDEN = 24, (5**0.5 - 1) / 2
+_LEAST = 1e-12
+
+
+def one_hot(labels: Ints) -> Floats:
+    """A column of zeros and ones for every label that occurs: (n, classes).
+
+    >>> one_hot(np.array([2, 0, 2])).tolist()
+    [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+    """
+    found: Floats = (labels[:, None] == np.unique(labels)).astype(np.float64)
+    return found
+
+
+def logme(features: Floats, targets: Floats) -> float:
+    """The mean over columns of the largest log evidence, a row: larger is better.
+
+    Columns that are the same in all rows tell nothing and are left out.
+
+    Args:
+        features: F, (n, d).
+        targets: (n, columns).
+
+    Raises:
+        ValueError: no column differs from row to row.
+    """
+    varied = np.ptp(targets, axis=0) > 0
+    if not varied.any():
+        raise ValueError("labels of at least two kinds are needed")
+    columns = targets[:, varied]
+    squared, projected = _spectrum(features, columns)
+    rest = np.maximum((columns**2).sum(0) - (projected**2).sum(0), 0.0)
+    return float(np.mean(_largest_evidence(squared, projected**2, rest, len(features))))
+
+
+def _spectrum(features: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    """Squared singular values of F, and the targets along its left singular vectors."""
+    rows, width = features.shape
+    # The smaller of F'F and FF': there are far more tokens than dimensions, or fewer texts.
+    small = features.T @ features if width <= rows else features @ features.T
+    values, vectors = np.linalg.eigh(small)
+    kept = values > max(values[-1], _LEAST) * 1e-10
+    values, vectors = values[kept], vectors[:, kept]
+    if width <= rows:
+        return values, (vectors.T @ (features.T @ targets)) / np.sqrt(values)[:, None]
+    return values, vectors.T @ targets
+
+
+def _largest_evidence(squared: Floats, projected: Floats, rest: Floats, rows: int) -> Floats:
+    """The largest log evidence of every column, divided by the rows.
+
+    A coarse search over all sizes of alpha / beta, and a golden section around the best of them.
+    """
+    top = float(squared.max()) if len(squared) else 1.0
+    grid = np.linspace(-25.0, 15.0, 81) + np.log(top)
+    columns = projected.shape[1]
+    tried = np.array([_evidence(np.full(columns, t), squared, projected, rest, rows) for t in grid])
+    low = grid[tried.argmax(0)] - 0.5
+    high = low + 1.0
+    for _ in range(_ROUNDS):
+        first, second = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        left = _evidence(first, squared, projected, rest, rows)
+        is_left = left >= _evidence(second, squared, projected, rest, rows)
+        low, high = np.where(is_left, low, first), np.where(is_left, second, high)
+    found = _evidence((low + high) / 2, squared, projected, rest, rows)
+    best: Floats = np.maximum(found, tried.max(0))
+    return best
+
+
+def _evidence(log: Floats, squared: Floats, projected: Floats, rest: Floats, rows: int) -> Floats:
+    """The log evidence of every column at its own log(alpha / beta), a row, beta being the best.
+
+    With t = alpha / beta and y in the basis of F's left singular vectors, of squared singular
+    values s, -2 log p(y) is n log(2 pi / beta) - sum log(t / (t + s)) + beta S, where
+    S = sum of y² t / (t + s). The best beta is n / S.
+    """
+    kept = 1 / (1 + squared[:, None] * np.exp(-log))
+    left = np.maximum((projected * kept).sum(0) + rest, _LEAST)
+    found: Floats = (np.log(kept).sum(0) - rows * np.log(2 * np.pi * np.e * left / rows)) / 2 / rows
+    return found
+
+
+def centred(values: Floats, groups: Ints) -> Floats:
+    """Rows less the mean of their group.
+
+    A head that chooses one of a group (an option of a question, a token of a text) takes the
+    softmax over it, which does not notice what all of the group have in common: neither should
+    what foretells it.
+
+    >>> centred(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1])).tolist()
+    [[-1.0], [1.0], [0.0]]
+    """
+    _, numbers = np.unique(groups, return_inverse=True)
+    counts = np.bincount(numbers)
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, numbers, values)
+    found: Floats = values - (sums / counts[:, None])[numbers]
+    return found

@@ -1,0 +1,108 @@
+"""From scores by several rules to one ranking, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def ranks(scores: Sequence[float | None]) -> Floats:
+    """1 for the highest score; equal ones share the mean of their ranks, NaN where there is none.
+
+    >>> ranks([3.0, 5.0, None, 3.0]).tolist()
+    [2.5, 1.0, nan, 2.5]
+    """
+    values = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
+    above = (values[None, :] > values[:, None]).sum(1)
+    equal = (values[None, :] == values[:, None]).sum(1)
+    found: Floats = np.where(np.isnan(values), np.nan, above + (equal + 1) / 2)
+    return found
+
+
+def mean_ranks(rules: Sequence[Sequence[float | None]]) -> Floats:
+    """The mean over rules of every candidate's rank; rules that say nothing of it are left out.
+
+    A rank among fewer is stretched to all, or it would be a better one for lack of company.
+
+    >>> mean_ranks([[3.0, 1.0], [2.0, 9.0]]).tolist()
+    [1.5, 1.5]
+    """
+    found = np.array([_stretched(ranks(rule)) for rule in rules])
+    there = ~np.isnan(found)
+    counts = there.sum(0)
+    sums = np.where(there, found, 0.0).sum(0)
+    last = found.shape[1]
+    result: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), last)
+    return result
+
+
+def _stretched(found: Floats) -> Floats:
+    count = int((~np.isnan(found)).sum())
+    if count in (0, len(found)):
+        return found
+    stretched: Floats = 1 + (found - 1) * (len(found) - 1) / max(count - 1, 1)
+    return stretched
+
+
+def half_samples(count: int, draws: int, *, seed: int = 0) -> Iterator[Ints]:
+    """Halves of so many examples, drawn without replacement, as sorted row numbers.
+
+    A mean over half of the examples varies from half to half as that over all of them varies from
+    sample to sample (Politis and Romano 1994, Annals of Statistics 22: subsampling). A bootstrap
+    with replacement would do so too, but holds copies of rows, which evidence takes for as many
+    independent ones.
+    """
+    generator = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield np.sort(generator.permutation(count)[: max(1, count // 2)])
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """What becomes of a candidate's place when examples are drawn anew.
+
+    Attributes:
+        first: the share of draws in which it is first; those that tie share a draw.
+        low, high: the interval of its place.
+    """
+
+    first: float
+    low: int
+    high: int
+
+
+def sureness(drawn: Floats, *, level: float = 0.95) -> list[Sureness]:
+    """How sure every candidate's place is.
+
+    Args:
+        drawn: mean ranks, (draws, candidates).
+        level: of the interval.
+    """
+    best = drawn == drawn.min(1, keepdims=True)
+    first = (best / best.sum(1, keepdims=True)).mean(0)
+    places = np.array([np.where(np.isnan(row), len(row), _places(row)) for row in drawn])
+    tail = (1 - level) / 2
+    low, high = (
+        np.quantile(places, part, axis=0, method="inverted_cdf") for part in (tail, 1 - tail)
+    )
+    return [
+        Sureness(float(share), int(least), int(most))
+        for share, least, most in zip(first, low, high, strict=True)
+    ]
+
+
+def _places(row: Floats) -> Ints:
+    """1 for the lowest mean rank, and so on; of equal ones the better place."""
+    places: Ints = (row[None, :] < row[:, None]).sum(1) + 1
+    return places
+
+
+def in_order(names: Sequence[str], values: Mapping[str, float]) -> list[str]:
+    """Names by rising values, equal ones by name."""
+    return sorted(names, key=lambda name: (values[name], name))

@@ -1,0 +1,127 @@
+"""What a recommendation says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Rule = Literal["logme", "text", "parameters"]
+RULES: tuple[Rule, ...] = ("logme", "text", "parameters")
+SURE = 0.95
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One module: what every rule says of it, and its place.
+
+    Attributes:
+        module, task, method: which it is.
+        scores: by rule, larger being better; rules that can say nothing of it are not there.
+        mean_rank: over these rules; the lowest is first.
+        first: in what share of draws it is first.
+        low, high: 95 % interval of its place over the draws.
+        seconds: that were spent on this module alone.
+        probe: English dev scores of short trainings on it, by steps.
+    """
+
+    module: str
+    task: str
+    method: str
+    scores: Mapping[Rule, float]
+    mean_rank: float
+    first: float
+    low: int
+    high: int
+    seconds: float
+    probe: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Modules in the order in which they are worth trying for a target.
+
+    Attributes:
+        target, backbone: for what, on what.
+        examples: of the target, that the rules saw.
+        draws: how often half of them were drawn.
+        modules: the best one first.
+        plain: LogME of the backbone without any module; None where LogME says nothing.
+        silent: why a rule says nothing, of any or of some modules.
+        seconds: by rule, all modules together.
+    """
+
+    target: str
+    backbone: str
+    examples: int
+    draws: int
+    modules: tuple[Ranked, ...]
+    plain: float | None
+    silent: Mapping[str, str]
+    seconds: Mapping[str, float]
+
+    @property
+    def best(self) -> Ranked:
+        """The first one."""
+        return self.modules[0]
+
+    @property
+    def answer(self) -> str:
+        """One sentence, which claims no more than there is."""
+        best, count = self.best, len(self.modules)
+        if count == 1:
+            return f"{best.module} is the only module, so there is nothing to rank"
+        if best.probe:
+            steps = max(best.probe)
+            return (
+                f"{best.module} came out of the short trainings first, with "
+                f"{best.probe[steps]:.1f} on English dev after {steps} steps; whether it stays "
+                "first in a long training, and in other languages, they do not show"
+            )
+        share = f"{best.module} is foretold to be best, in {100 * best.first:.0f} % of draws"
+        if self.disagreeing:
+            said = ", ".join(f"{name} by {rule}" for rule, name in self.disagreeing.items())
+            return (
+                f"{share}; but the rules do not agree, their first ones being {said}: train on "
+                "each of these to know (--probe does so shortly)"
+            )
+        if best.first >= SURE:
+            return (
+                f"{share}: other examples would hardly change that, but whether the rules are "
+                "right only a training shows"
+            )
+        if best.high >= count:
+            return f"{share}: these examples do not tell the modules apart; train on several"
+        tried = [each.module for each in self.modules[: max(2, min(3, best.high))]]
+        return (
+            f"{share}, and among the first {best.high} in 95 %: train on {' and '.join(tried)} to "
+            "know (--probe does so shortly)"
+        )
+
+    @property
+    def disagreeing(self) -> dict[str, str]:
+        """The first module by every rule, where they are not one; else nothing."""
+        found = {
+            str(rule): max(told, key=lambda each: each.scores[rule]).module
+            for rule in RULES
+            if (told := [each for each in self.modules if rule in each.scores])
+        }
+        return found if len(set(found.values())) > 1 else {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "target": self.target,
+            "backbone": self.backbone,
+            "examples": self.examples,
+            "draws": self.draws,
+            "answer": self.answer,
+            "disagreeing": self.disagreeing,
+            "modules": [
+                {**asdict(each), "probe": {str(n): score for n, score in each.probe.items()}}
+                for each in self.modules
+            ],
+            "plain": self.plain,
+            "silent": dict(self.silent),
+            "seconds": dict(self.seconds),
+        }

@@ -1,0 +1,183 @@
+"""`recommend`: which modules are worth training a target on, before any such training."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from adapter_stilts.backbones import check_precision, find_backbone
+from adapter_stilts.data.load import load_examples
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.modules.methods import DEFAULT_METHOD
+from adapter_stilts.study.candidates import find_candidates
+from adapter_stilts.study.recommend.halving import Rung, standing, successive_halving
+from adapter_stilts.study.recommend.ranking import half_samples, mean_ranks, sureness
+from adapter_stilts.study.recommendation import RULES, Ranked, Recommendation, Rule
+from adapter_stilts.study.rule_scores import (
+    PROBE_STEPS,
+    RULE_SCORES,
+    Floats,
+    OnStep,
+    Scores,
+    Work,
+    trained_shortly,
+)
+from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.zoo.choice import place_of
+
+EXAMPLES, DRAWS = 300, 100
+LEAST_EXAMPLES, LEAST_DRAWS = 10, 20
+
+
+def recommend(
+    target: str,
+    *,
+    modules: Sequence[str] = (),
+    method: str = DEFAULT_METHOD,
+    backbone: str | None = None,
+    data: str | None = None,
+    source_lang: str = "en",
+    examples: int = EXAMPLES,
+    rules: Sequence[Rule] = RULES,
+    probe: bool = False,
+    draws: int = DRAWS,
+    seed: int = 0,
+    precision: str = "auto",
+    on_step: OnStep | None = None,
+) -> Recommendation:
+    """Ranks modules by how well a target is foretold to be learnt on top of them.
+
+    Rules: `logme`, the evidence for the target's labels in what each module makes of its examples
+    (`study.recommend.logme`); `text`, how alike the texts of the target and of the module's task
+    are; `parameters`, how alike the module and one trained shortly on the target are. The ranking
+    is by the mean of the ranks; halves of the examples, drawn again and again, say how sure it is.
+
+    Args:
+        target: a target task with training data, such as `tydiqa`.
+        modules: names, compositions or folders of modules; none: one a task of the zoo.
+        method: of those from the zoo or a folder.
+        backbone: chooses among modules of one name; and where the backbone lies, if it has moved.
+        data: where the target's data and that of the modules' tasks lie.
+        source_lang: the language of the target's examples.
+        examples: of the target's training data, drawn at random.
+        rules: which of them are asked.
+        probe: train shortly on all modules, longer on the better half, and so on: their dev scores
+            decide the order.
+        draws: of halves of the examples.
+        seed: of what is drawn.
+        precision: of the frozen trunk.
+        on_step: told what is being done.
+
+    Raises:
+        UserError: an unknown target, module or rule; no module; no data; numbers too small.
+    """
+    for rule in rules:
+        if rule not in RULES:
+            raise unknown("rule", rule, RULES)
+    if not rules:
+        raise UserError(f"no rule to rank by: choose from {', '.join(RULES)}")
+    for name, value, least in (
+        ("examples", examples, LEAST_EXAMPLES),
+        ("draws", draws, LEAST_DRAWS),
+    ):
+        if value < least:
+            raise UserError(f"{value} {name}: at least {least} are needed")
+    check_precision(precision)
+    stage = get_target(target).trained_in(source_lang)[-1]
+    candidates = find_candidates(modules, method, backbone)
+    same = [each.name for each in candidates if each.task == stage.name]
+    if probe and same:
+        raise UserError(
+            f"'{same[0]}' has learnt {stage.name} itself and cannot stand below it: leave it out, "
+            "or leave out --probe"
+        )
+    place = place_of(backbone, candidates[0].resolved.backbone)
+    read = load_examples(stage, "train", data, limit=examples, seed=seed)
+    from adapter_stilts.backbones import default_device
+    from adapter_stilts.modules.engine import load_engine
+
+    engine = load_engine(find_backbone(place), precision=precision, device=default_device())
+    work = Work(
+        target=target,
+        stage=stage,
+        read=read,
+        candidates=candidates,
+        engine=engine,
+        data=data,
+        seed=seed,
+        tell=on_step or (lambda what: None),
+        place=place,
+        source_lang=source_lang,
+        limit=examples,
+    )
+    by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in rules}
+    drawn = _drawn(work, by_rule, draws)
+    rungs = _halved(work) if probe and len(candidates) > 1 else []
+    return _ranked(work, by_rule, drawn, rungs)
+
+
+def _drawn(work: Work, by_rule: Mapping[Rule, Scores], draws: int) -> Floats:
+    """The mean ranks of all candidates in every draw: (draws, candidates)."""
+    work.tell(f"{draws} draws")
+    count = len(work.read.examples)
+    found = []
+    for number, rows in enumerate(half_samples(count, draws, seed=work.seed)):
+        chosen = np.zeros(count, dtype=bool)
+        chosen[rows] = True
+        found.append(mean_ranks([scores(chosen, number) for scores in by_rule.values()]))
+    return np.array(found)
+
+
+def _halved(work: Work) -> list[Rung]:
+    """Short trainings on every module, longer ones on the better half."""
+    known = {each.name: each for each in work.candidates}
+
+    def score(name: str, steps: int) -> float:
+        work.tell(f"probe: {steps} steps on {name}")
+        each = known[name]
+        with work.timed("probe", name), tempfile.TemporaryDirectory() as folder:
+            return trained_shortly(work, each.given, each.method, steps, Path(folder))[1]
+
+    return successive_halving(list(known), score, least=PROBE_STEPS)
+
+
+def _ranked(
+    work: Work, by_rule: Mapping[Rule, Scores], drawn: Floats, rungs: Sequence[Rung]
+) -> Recommendation:
+    scores = {rule: of(None, 0) for rule, of in by_rule.items()}
+    means = mean_ranks(list(scores.values()))
+    sure = sureness(drawn)
+    found = [
+        Ranked(
+            module=each.name,
+            task=each.task,
+            method=each.method,
+            scores={rule: value for rule, told in scores.items()
+                    if (value := told[place]) is not None},
+            mean_rank=float(means[place]),
+            first=sure[place].first,
+            low=sure[place].low,
+            high=sure[place].high,
+            seconds=round(work.own[each.name], 1),
+            probe={rung.steps: rung.scores[each.name] for rung in rungs
+                   if each.name in rung.scores},
+        )
+        for place, each in enumerate(work.candidates)
+    ]  # fmt: skip
+    tried = {name: number for number, name in enumerate(standing(rungs))}
+    found.sort(
+        key=lambda each: (tried.get(each.module, 0), each.mean_rank, -each.first, each.module)
+    )
+    return Recommendation(
+        target=get_target(work.target).name,
+        backbone=work.engine.backbone.name,
+        examples=len(work.read.examples),
+        draws=len(drawn),
+        modules=tuple(found),
+        plain=work.plain,
+        silent=work.silent,
+        seconds={rule: round(spent, 1) for rule, spent in work.seconds.items()},
+    )

@@ -1,0 +1,229 @@
+"""What every rule of a recommendation says of the modules, over all examples and over some."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.errors import UserError
+from adapter_stilts.study.candidates import Candidate
+from adapter_stilts.study.recommend.embeddings import parameter_similarity, text_similarity
+from adapter_stilts.study.recommend.ranking import half_samples
+from adapter_stilts.study.recommendation import Rule
+from adapter_stilts.tasks.registry import target_tasks
+from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.zoo.known_task import task_of
+
+if TYPE_CHECKING:
+    from adapter_stilts.modules.engine import Engine
+
+Floats = npt.NDArray[np.float64]
+OnStep = Callable[[str], None]
+PROBE_STEPS = 30
+"""Of the training whose parameters are compared, and of the first round of `--probe`."""
+
+
+@dataclass
+class Work:
+    """What all rules need, and what they leave: the seconds they took, why they say nothing."""
+
+    target: str
+    stage: TaskSpec
+    read: ExampleSet
+    candidates: Sequence[Candidate]
+    engine: Engine
+    data: str | None
+    seed: int
+    tell: OnStep
+    place: str
+    source_lang: str
+    limit: int
+    plain: float | None = None
+    silent: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    own: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def timed(self, rule: str, module: str = "") -> Iterator[None]:
+        """Adds the time of the block to a rule's, and to a module's own."""
+        start = perf_counter()
+        yield
+        spent = perf_counter() - start
+        self.seconds[rule] += spent
+        if module:
+            self.own[module] += spent
+
+    @property
+    def batch_tokens(self) -> int:
+        """Padded tokens a batch at most."""
+        from adapter_stilts.inference.run import default_batch_tokens
+
+        return default_batch_tokens(self.engine.device)
+
+
+Scores = Callable[[npt.NDArray[np.bool_] | None, int], list[float | None]]
+"""A rule's score of every candidate over some of the examples (None: all), in draw number n."""
+
+
+def _logme(work: Work) -> Scores:
+    """LogME over the states that every module gives the target's examples."""
+    from adapter_stilts.study.module_features import feature_columns, states
+    from adapter_stilts.study.recommend.rows import labelled_rows
+    from adapter_stilts.zoo.composed import load_resolved
+
+    rows = labelled_rows(
+        work.stage.head, feature_columns(work.engine, work.stage, work.read), seed=work.seed
+    )
+    every = np.ones(len(work.read.examples), dtype=bool)
+    if rows is None or not rows.sequences:
+        work.silent["logme"] = "the target's examples have no labels that a linear layer could tell"
+        return lambda chosen, number: [None] * len(work.candidates)
+    found: list[Floats] = []
+
+    def through(block: Any) -> Floats:
+        return states(
+            work.engine, block, rows.sequences, rows.places, batch_tokens=work.batch_tokens
+        )
+
+    for each in work.candidates:
+        work.tell(f"logme: {each.name}")
+        with work.timed("logme", each.name):
+            found.append(through(load_resolved(work.engine, each.resolved).block))
+    with work.timed("logme"):
+        work.plain = rows.score(through(None), every)
+
+    def scores(chosen: npt.NDArray[np.bool_] | None, number: int) -> list[float | None]:
+        told = []
+        for each, features in zip(work.candidates, found, strict=True):
+            with work.timed("logme", each.name):
+                told.append(rows.score(features, every if chosen is None else chosen))
+        return told
+
+    return scores
+
+
+def _text(work: Work) -> Scores:
+    """How alike the texts of the target and of every module's task are, to the plain backbone."""
+    from adapter_stilts.study.module_features import text_vectors
+
+    work.tell("text: the target")
+    with work.timed("text"):
+        own = text_vectors(work.engine, work.stage, work.read, batch_tokens=work.batch_tokens)
+    found: dict[str, Floats] = {}
+    for each in work.candidates:
+        if each.task in found or f"text of {each.task}" in work.silent:
+            continue
+        work.tell(f"text: {each.task}")
+        with work.timed("text", each.name):
+            try:
+                source = _as_learnt(each)
+                read = load_examples(source, "train", work.data, limit=work.limit, seed=work.seed)
+            except UserError as error:
+                work.silent[f"text of {each.task}"] = str(error)
+                continue
+            found[each.task] = text_vectors(
+                work.engine, source, read, batch_tokens=work.batch_tokens
+            )
+
+    def scores(chosen: npt.NDArray[np.bool_] | None, number: int) -> list[float | None]:
+        with work.timed("text"):
+            mine, theirs = own, found
+            if chosen is not None:
+                mine = own[chosen]
+                theirs = {
+                    name: vectors[next(half_samples(len(vectors), 1, seed=work.seed + number))]
+                    for name, vectors in found.items()
+                }
+            alike = {name: text_similarity(mine, each) for name, each in theirs.items()}
+        return [alike.get(each.task) for each in work.candidates]
+
+    return scores
+
+
+def _as_learnt(candidate: Candidate) -> TaskSpec:
+    """The task of a candidate's topmost module, in the language that it was learnt in.
+
+    Raises:
+        UserError: the package has no such task.
+    """
+    record = candidate.resolved.record
+    if record.task in target_tasks():
+        language = str(record.data.get("language", "")) or "en"
+        return target_tasks()[record.task].trained_in(language)[-1]
+    return task_of(record)
+
+
+def _parameters(work: Work) -> Scores:
+    """How alike every module and one trained shortly on the target by itself are."""
+    from adapter_stilts.study.module_features import products
+    from adapter_stilts.zoo.composed import load_composition, load_resolved
+
+    own: dict[str, dict[str, Any]] = {}
+    values: list[float | None] = []
+    for each in work.candidates:
+        if not isinstance(each.resolved.expression, str) or each.resolved.record.heads:
+            work.silent[f"parameters of {each.name}"] = "no single module of one task"
+            values.append(None)
+            continue
+        if each.method not in own:
+            work.tell(f"parameters: a short training, {each.method}")
+            with work.timed("parameters"), tempfile.TemporaryDirectory() as folder:
+                path, _ = trained_shortly(work, "none", each.method, PROBE_STEPS, Path(folder))
+                name = load_composition(work.engine, str(path)).inside
+                own[each.method] = products(work.engine, str(name))
+        with work.timed("parameters", each.name):
+            inside = load_resolved(work.engine, each.resolved).inside
+            theirs = products(work.engine, str(inside))
+        values.append(parameter_similarity(theirs, own[each.method]) if theirs else None)
+        if not theirs:
+            work.silent[f"parameters of {each.name}"] = f"{each.method} has no pairs of projections"
+    return lambda chosen, number: values
+
+
+RULE_SCORES: Mapping[Rule, Callable[[Work], Scores]] = {
+    "logme": _logme,
+    "text": _text,
+    "parameters": _parameters,
+}
+
+
+def trained_shortly(
+    work: Work, on: str, method: str, steps: int, folder: Path
+) -> tuple[Path, float]:
+    """A short training of the target on a composition: where it lies, and its dev score."""
+    from adapter_stilts.training.target import train_target
+
+    caution = logging.getLogger("adapter_stilts.training.caution")
+    before = caution.level
+    caution.setLevel(logging.ERROR)  # that the steps are few is meant
+    try:
+        trained = train_target(
+            work.target,
+            on=on,
+            backbone=work.place,
+            method=method,
+            steps=steps,
+            source_lang=work.source_lang,
+            data=work.data,
+            limit=work.limit,
+            dev_limit=work.limit,
+            evaluations=1,
+            keep="last",
+            seed=work.seed,
+            out=folder / "probe",
+            quiet=True,
+        )
+    finally:
+        caution.setLevel(before)
+    return trained.path, next(iter(trained.record.scores.values()))

@@ -1,0 +1,198 @@
+"""`recommend`: the module that was trained on the target itself is found among others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from adapter_stilts import recommend, train_target
+from adapter_stilts.errors import UserError
+from adapter_stilts.study.recommendation import Ranked, Recommendation
+from adapter_stilts.zoo.local import save_module
+from cli_kit import assert_one_line, call_cli
+from made_modules import make_engine, make_module, make_record, remove_module
+
+TASKS = ("anli-plus", "mnli", "squad")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny matrices are slower on several threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def filled(tiny_xlmr: Path, zoo: Path) -> Path:
+    """A zoo of random modules of three tasks, as bottleneck adapters and one LoRA."""
+    engine = make_engine(str(tiny_xlmr))
+    for seed, name in enumerate((*TASKS, "squad-lora")):
+        task, method = name.removesuffix("-lora"), "lora" if "lora" in name else "bottleneck"
+        head = "span" if task == "squad" else "classification"
+        make_module(engine, name, method, head, seed=seed)
+        record = make_record(engine, name, method, head, task=task, run=f"{seed}" * 16)
+        save_module(engine, record, head, zoo / "tiny" / name)
+        remove_module(engine, name)
+    return zoo / "tiny"
+
+
+@pytest.fixture
+def planted(filled: Path, tiny_xlmr: Path) -> Path:
+    """Beside them `planted`, trained on the target's own data."""
+    options = {"backbone": str(tiny_xlmr), "data": "sample", "precision": "fp32", "quiet": True}
+    train_target("udpos", steps=150, evaluations=1, out=filled / "planted", **options)
+    return filled
+
+
+def test_the_planted_module_is_first(planted: Path) -> None:
+    names = [str(planted / name) for name in (*TASKS, "planted")]
+    found = recommend("udpos", modules=names, data="sample", precision="fp32", draws=20)
+    assert found.best.module == "planted" and found.best.task == "udpos"
+    assert set(found.best.scores) == {"logme", "text", "parameters"}
+    for rule in ("logme", "text", "parameters"):
+        others = [each.scores[rule] for each in found.modules[1:]]
+        assert found.best.scores[rule] > max(others)
+    assert found.best.scores["text"] == pytest.approx(1)
+    assert found.plain is not None and found.best.scores["logme"] > found.plain
+    assert found.best.first == 1 and (found.best.low, found.best.high) == (1, 1)
+    assert sum(each.first for each in found.modules) == pytest.approx(1)
+    assert not found.disagreeing and "only a training shows" in found.answer
+    assert json.loads(json.dumps(found.as_dict()))["modules"][0]["module"] == "planted"
+    again = recommend("udpos", modules=names, data="sample", precision="fp32", draws=20)
+    assert [each.scores for each in again.modules] == [each.scores for each in found.modules]
+
+
+def test_probing_halves(filled: Path) -> None:
+    names = [*TASKS, "squad-lora"]
+    found = recommend(
+        "udpos", modules=names, data="sample", precision="fp32", draws=20, rules=["text"],
+        probe=True,
+    )  # fmt: skip
+    by_steps = {
+        steps: {each.module: each.probe[steps] for each in found.modules if steps in each.probe}
+        for steps in (30, 60)
+    }
+    assert list(map(len, by_steps.values())) == [4, 2]
+    lost = by_steps[30].keys() - by_steps[60].keys()
+    assert max(by_steps[30][name] for name in lost) <= min(by_steps[30][n] for n in by_steps[60])
+    order = [each.module for each in found.modules]
+    assert order[:2] == sorted(by_steps[60], key=lambda name: -by_steps[60][name])
+    assert "after 60 steps" in found.answer
+
+
+def test_what_has_learnt_the_target_cannot_be_probed(planted: Path) -> None:
+    with pytest.raises(UserError, match="'planted' has learnt udpos itself"):
+        recommend("udpos", modules=["planted", "mnli"], data="sample", probe=True)
+
+
+@pytest.mark.parametrize(
+    "target", ["xnli", "xcopa", "tydiqa", "lareqa"]
+)  # classification, choice, span, retrieval
+def test_every_kind_of_head(filled: Path, target: str) -> None:
+    found = recommend(target, data="sample", precision="fp32", draws=20, rules=["logme", "text"])
+    assert {each.module for each in found.modules} == set(TASKS)
+    has_labels = target != "lareqa"
+    assert all(("logme" in each.scores) == has_labels for each in found.modules)
+    assert ("logme" in found.silent) != has_labels
+    assert all("text" in each.scores for each in found.modules)
+    assert 1 <= found.best.low <= found.best.high <= 3
+
+
+def test_the_command_in_eighty_columns(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    asked = ("recommend", "udpos", "--data", "sample", "--draws", "20", "--precision", "fp32")
+    code, out, _ = call_cli(monkeypatch, capsys, *asked, "--by", "logme,parameters")
+    assert code == 0 and max(map(len, out.splitlines())) <= 80
+    header = out.splitlines()[0].split()
+    assert header == [*["module", "LogME", "weights", "mean", "rank", "first", "place", "seconds"]]
+    assert {line.split()[0] for line in out.splitlines()[1:4]} == set(TASKS)
+    assert "20 draws of half of" in out and "LogME of the backbone alone" in out
+    code, out, err = call_cli(
+        monkeypatch, capsys, *asked, "--by", "text", "--method", "lora", "--json"
+    )
+    assert code == 0, err
+    found = json.loads(out)
+    assert [each["module"] for each in found["modules"]] == ["squad-lora"]
+    assert found["answer"] == "squad-lora is the only module, so there is nothing to rank"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("tydiqq",), ["did you mean 'tydiqa'"]),
+        (("squad",), ["squad is an intermediate task"]),
+        (("tatoeba",), ["tatoeba has no training data"]),
+        (("udpos", "--with-from", "sqad"), ["no module 'sqad'", "'squad'"]),
+        (("udpos", "--with-from", "squad", "--with-from", "squad"), ["'squad' is named twice"]),
+        (("udpos", "--method", "ia3"), ["no ia3 module", "bottleneck: anli-plus, mnli, squad"]),
+        (("udpos", "--data", "nowhere"), ["nowhere"]),
+        (("udpos", "--examples", "2"), ["2 examples", "at least 10"]),
+        (("udpos", "--draws", "1"), ["1 draws", "at least 20"]),
+        (("udpos", "--by", "logm"), ["no rule 'logm'", "logme"]),
+        (("udpos", "--by", ","), ["no rule to rank by"]),
+    ],
+)
+def test_one_line_for_a_mistake(
+    filled: Path,
+    options: tuple[str, ...],
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    where = () if "--data" in options else ("--data", "sample")
+    assert_one_line(call_cli(monkeypatch, capsys, "recommend", *options, *where), 2, *words)
+
+
+def test_an_empty_zoo_and_an_empty_folder(zoo: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no bottleneck module of an intermediate task"):
+        recommend("udpos", data="sample")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="none of the 0 modules in that folder"):
+        recommend("udpos", modules=[str(tmp_path / "empty")], data="sample")
+
+
+def test_a_source_without_data_has_no_text(filled: Path, tmp_path: Path) -> None:
+    """The target's data lies in the folder, that of the modules' tasks does not."""
+    from importlib.resources import files
+
+    samples = Path(str(files("adapter_stilts.data") / "samples"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "udpos").symlink_to(samples / "udpos")
+    found = recommend(
+        "udpos", data=str(tmp_path / "data"), precision="fp32", draws=20, rules=["logme", "text"]
+    )
+    assert all(set(each.scores) == {"logme"} for each in found.modules)
+    assert {f"text of {task}" for task in TASKS} == set(found.silent)
+
+
+def _ranked(name: str, first: float, low: int, high: int, **scores: float) -> Ranked:
+    told = {"logme": scores.get("logme", 0.0), "text": scores.get("text", 0.0)}
+    return Ranked(name, name, "lora", told, 1.0, first, low, high, 1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("modules", "words"),
+    [
+        ([("a", 0.99, 1, 1, 2.0, 2.0), ("b", 0.01, 2, 2, 1.0, 1.0)], "hardly change"),
+        ([("a", 0.7, 1, 2, 2.0, 2.0), ("b", 0.3, 1, 2, 1.0, 1.0)], "do not tell the modules apart"),
+        ([("a", 0.99, 1, 1, 2.0, 1.0), ("b", 0.01, 2, 2, 1.0, 2.0)], "a by logme, b by text"),
+        (
+            [("a", 0.7, 1, 2, 2.0, 2.0), ("b", 0.3, 1, 2, 1.0, 1.0), ("c", 0.0, 3, 3, 0.0, 0.0)],
+            "among the first 2 in 95 %: train on a and b",
+        ),
+    ],
+)
+def test_the_sentence_claims_no_more_than_there_is(
+    modules: list[tuple[str, float, int, int, float, float]], words: str
+) -> None:
+    ranked = tuple(_ranked(n, f, lo, hi, logme=x, text=y) for n, f, lo, hi, x, y in modules)
+    found = Recommendation("t", "b", 20, 20, ranked, None, {}, {})
+    assert words in found.answer
