@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import torch
 from adapter_stilts import recommend, train_target
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.recommendation import Ranked, Recommendation
+from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import save_module
 from cli_kit import assert_one_line, call_cli
 from made_modules import make_engine, make_module, make_record, remove_module
@@ -34,7 +36,7 @@ def filled(tiny_xlmr: Path, zoo: Path) -> Path:
     engine = make_engine(str(tiny_xlmr))
     for seed, name in enumerate((*TASKS, "squad-lora")):
         task, method = name.removesuffix("-lora"), "lora" if "lora" in name else "bottleneck"
-        head = "span" if task == "squad" else "classification"
+        head: HeadKind = "span" if task == "squad" else "classification"
         make_module(engine, name, method, head, seed=seed)
         record = make_record(engine, name, method, head, task=task, run=f"{seed}" * 16)
         save_module(engine, record, head, zoo / "tiny" / name)
@@ -45,7 +47,12 @@ def filled(tiny_xlmr: Path, zoo: Path) -> Path:
 @pytest.fixture
 def planted(filled: Path, tiny_xlmr: Path) -> Path:
     """Beside them `planted`, trained on the target's own data."""
-    options = {"backbone": str(tiny_xlmr), "data": "sample", "precision": "fp32", "quiet": True}
+    options: dict[str, Any] = {
+        "backbone": str(tiny_xlmr),
+        "data": "sample",
+        "precision": "fp32",
+        "quiet": True,
+    }
     train_target("udpos", steps=150, evaluations=1, out=filled / "planted", **options)
     return filled
 
