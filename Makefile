@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 DATA ?= $(ADSTILTS_DATA)
 
 # Without a GPU, the CPU build of PyTorch saves gigabytes. It has an index of its own, which is given
@@ -12,7 +13,7 @@ DATA ?= $(ADSTILTS_DATA)
 CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-browser test-data test-slow lint format bench clean
+.PHONY: demo test test-unit test-browser test-data test-slow lint docs format bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +51,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(SITE) --quiet
+
+# The documentation as a site: open build/site/index.html
+docs: $(READY)
+	$(SITE)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,94 @@
+"""What the documentation says can be done: commands parse, links lead somewhere, names exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from typer.main import get_command
+
+import adapter_stilts
+from adapter_stilts.cli import app
+
+ROOT = Path(__file__).parents[2]
+GUIDE = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDE]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Every `adstilts` command of a page's blocks, in words."""
+    for kind, block in BLOCK.findall(page.read_text("utf-8")):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines() if not kind else ():
+            for part in re.split(r" ; | \| |^\$ ", line):
+                if part.strip().startswith("adstilts "):
+                    yield shlex.split(part, comments=True)[1:]
+
+
+def parse(words: list[str]) -> None:
+    """Parses a command without running it; raises what a user would be told."""
+    command: Any = get_command(app)
+    context = None
+    while isinstance(command, click.Group) or hasattr(command, "commands"):
+        context = command.make_context(command.name, list(words), parent=context)
+        words = [*context._protected_args, *context.args]
+        _, command, words = command.resolve_command(context, words)
+    command.make_context(command.name, list(words), parent=context)
+
+
+@each_page
+def test_commands_parse(page: Path) -> None:
+    for words in commands(page):
+        try:
+            parse(words)
+        except Exception as error:
+            pytest.fail(f"{page.name}: adstilts {shlex.join(words)}: {error!r}")
+
+
+def test_a_wrong_command_would_be_found() -> None:
+    with pytest.raises(Exception, match="no-such-option"):
+        parse(["train-adapter", "squad", "--no-such-option"])
+    with pytest.raises(Exception, match="no-such-command"):
+        parse(["no-such-command"])
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text("utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"https?:|#|mailto:", target):
+            assert (page.parent / target.split("#")[0]).exists(), target
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8"))
+    docs = ROOT / "docs"
+    assert sorted(listed) == sorted(str(each.relative_to(docs)) for each in docs.rglob("*.md"))
+
+
+def test_readme_is_short_and_names_no_home() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 150
+    assert text.index("download.pytorch.org/whl/cpu") < text.index("make demo")
+    for path in (ROOT / "pyproject.toml", ROOT / "CITATION.cff", *PAGES):
+        assert "github.com/adapter-stilts" not in path.read_text("utf-8"), path
+
+
+def test_the_reference_has_every_public_name() -> None:
+    listed = re.findall(r"^::: .*\.(\w+)$", (ROOT / "docs/api.md").read_text("utf-8"), re.MULTILINE)
+    assert set(adapter_stilts.__all__) <= set(listed)
+
+
+def test_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert cited["version"] == adapter_stilts.__version__
+    assert cited["license"] == "Apache-2.0"
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## {adapter_stilts.__version__}" in changes
