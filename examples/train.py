@@ -5,6 +5,8 @@ python examples/train.py
 
 from __future__ import annotations
 
+from typing import Any
+
 from adapter_stilts import load, train_adapter
 from adapter_stilts.paths import zoo_dir
 
@@ -22,16 +24,17 @@ CONTEXTS = {
 }
 
 
-def main() -> None:
+def main(backbone: str = "embedded", **recipe: Any) -> None:
     """Trains, answers, and says where the module lies."""
-    print("Training a SQuAD adapter on the frozen embedded backbone (360 bundled questions) ...")
+    print("Training a SQuAD adapter on a frozen backbone (360 bundled questions) ...")
     trained = train_adapter(
         "squad",
-        backbone="embedded",
+        backbone=backbone,
         data="sample",
         recipe="demo",
         out=zoo_dir() / "embedded" / "squad-demo",
         overwrite=True,
+        **recipe,
     )
     scores = ", ".join(f"{name} {value:.1f}" for name, value in trained.record.scores.items())
     print(f"\nDev scores on {trained.record.data['dev']['examples']} bundled questions: {scores}")

@@ -12,11 +12,15 @@ from typing import Any
 from adapter_stilts import load, train_adapter
 
 
-def main() -> None:
+def main(backbone: str = "embedded", **recipe: Any) -> None:
     """Trains four small modules and uses each."""
     with TemporaryDirectory() as folder:
         out = Path(folder)
-        common: dict[str, Any] = {"backbone": "embedded", "data": "sample", "epochs": 2}
+        common: dict[str, Any] = {
+            "backbone": backbone,
+            "data": "sample",
+            **(recipe or {"epochs": 2}),
+        }
 
         trained = train_adapter("squad", out=out / "squad", **common)
         print(load(trained.path).answer("Where is the museum?", "The museum is in Lagos."))

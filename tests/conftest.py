@@ -16,6 +16,22 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a test process for every core
 
+WHOLE = {"cli", "docs", "evaluation", "hub", "own", "serving", "training", "zoo"}
+"""Folders of tests that train, start other processes, or wait for a Hub: not of the unit tier."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks with `whole` what `make test-unit` leaves out: see WHOLE, and the real backbone."""
+    tests = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(tests)
+        given = getattr(item, "callspec", None)
+        real = "embedded" in getattr(item, "fixturenames", ())
+        real = real or (given is not None and "embedded" in given.params.values())
+        process = any(word in item.name for word in ("process", "killed", "signal"))
+        if place.parts[0] in WHOLE or len(place.parts) == 1 or real or process:
+            item.add_marker("whole")
+
 
 @pytest.fixture(scope="session")
 def tiny_xlmr(tmp_path_factory: pytest.TempPathFactory) -> Path:
