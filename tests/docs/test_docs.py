@@ -15,6 +15,7 @@ from typer.main import get_command
 
 import adapter_stilts
 from adapter_stilts.cli import app
+from adapter_stilts.heads import KINDS, get_head
 
 ROOT = Path(__file__).parents[2]
 GUIDE = sorted((ROOT / "docs").glob("*.md"))
@@ -92,3 +93,12 @@ def test_citation_is_of_this_version() -> None:
     assert cited["license"] == "Apache-2.0"
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert f"## {adapter_stilts.__version__}" in changes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_table_of_heads_is_true(kind: str) -> None:
+    head, text = get_head(kind), (ROOT / "docs/own_data.md").read_text("utf-8")
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{kind}` |"))
+    needed, optional, metrics = (re.findall(r"`(\w+)`", cell) for cell in row.split("|")[2:5])
+    assert (needed, optional) == (list(head.parts), list(head.optional_parts))
+    assert metrics == list(head.metrics)
