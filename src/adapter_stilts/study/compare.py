@@ -8,7 +8,6 @@ from typing import Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
-from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import primary
@@ -275,6 +274,8 @@ def _sides(
 
 def _tables(side: Sequence[Evaluation], read: TargetData, where: str | None) -> Tables:
     """The items of every seed, by language."""
+    from adapter_stilts.evaluation.items import ensure_items, has_items  # torch: not for mistakes
+
     found: Tables = {}
     for evaluation in side:
         target = get_target(evaluation.task)
