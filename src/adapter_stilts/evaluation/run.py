@@ -17,6 +17,7 @@ from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.modules.composition import EACH_LANGUAGE
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.tasks.target_spec import TargetSpec
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.each_language import Engines
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: str,
+    task: str | TargetSpec,
     *,
     compositions: Sequence[str],
     langs: str | Sequence[str] = "all",
@@ -55,7 +56,7 @@ def evaluate(
     again.
 
     Args:
-        task: a target task, such as `tydiqa`.
+        task: a target task, such as `tydiqa`, or its spec.
         compositions: expressions such as `stack(squad, tydiqa)`; several are evaluated together,
             in little more time than the layers that tell them apart take. In
             `stack(lang:*, squad)`, every language has its own module below; `squad-s*` is one
@@ -89,7 +90,7 @@ def evaluate(
         UserError: an unknown task, language or split; a composition that does not fit the task;
             data that is malformed or not there; a folder of another composition's predictions.
     """
-    target = get_target(task)
+    target = get_target(task) if isinstance(task, str) else task
     if tags is not None:
         target = target.with_tags(tags)
     settings = Settings(precision, limit, batch_tokens, layer, pooling, layer_from, layer_rule)

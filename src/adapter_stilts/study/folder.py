@@ -1,0 +1,153 @@
+"""The folder of a study: what is done, what runs, what failed. State is in files alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.paths import write_whole
+from adapter_stilts.study.plan import Run
+from adapter_stilts.study.results import RESULTS, Results, append_result, read_results
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """`results.jsonl`, and folders: `runs` (what each is), `modules`, `items`, `logs`, `state`."""
+
+    path: Path
+
+    @property
+    def results_file(self) -> Path:
+        return self.path / RESULTS
+
+    @property
+    def stop_file(self) -> Path:
+        """Where it lies, `study run` ends."""
+        return self.path / "state" / "stop"
+
+    def results(self) -> Results:
+        """The finished runs."""
+        return read_results(self.results_file)
+
+    def write_run(self, run: Run, study: str) -> None:
+        """Writes down what a run is, for the process that does it."""
+        text = json.dumps({"study": study, "run": run.as_dict()}, ensure_ascii=False, indent=1)
+        write_whole(self.path / "runs" / f"{run.id}.json", text)
+
+    def read_run(self, name: str) -> tuple[str, Run]:
+        """The name of the study, and the run.
+
+        Raises:
+            UserError: there is no such run.
+        """
+        path = self.path / "runs" / f"{name}.json"
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            return str(fields["study"]), Run.read(fields["run"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: no run lies there ({error}): `adstilts study run`") from error
+
+    def module(self, name: str) -> Path:
+        """Where the module of a run lies."""
+        return (self.path / "modules" / name / "module").absolute()
+
+    def log(self, name: str) -> Path:
+        """What a run printed."""
+        return self.path / "logs" / f"{name}.txt"
+
+    def failure(self, name: str) -> Path:
+        """The log of a run that was set aside."""
+        return self.path / "failed" / f"{name}.txt"
+
+    def failed(self) -> dict[str, Path]:
+        """The runs that were set aside."""
+        return {path.stem: path for path in sorted((self.path / "failed").glob("*.txt"))}
+
+    @contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """Inside the block no other process does this run, and `running` says who does.
+
+        Raises:
+            UserError: another process does it.
+        """
+        with self._only_one(f"run-{name}", f"run {name}"):
+            yield
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Inside the block no other `study run` works on the folder.
+
+        Raises:
+            UserError: another one does; says which.
+        """
+        with self._only_one("holder", f"study {self.path}"):
+            yield
+
+    @contextmanager
+    def _only_one(self, name: str, what: str) -> Iterator[None]:
+        place = self.path / "state" / f"{name}.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            about = _about(place)
+            raise UserError(
+                f"{what} is held by process {about.get('pid', '?')} on {about.get('host', '?')}, "
+                f"since {about.get('since', '?')}: wait for it, or end it by `adstilts study stop`"
+            ) from None
+        try:
+            write_whole(place, json.dumps(_this_process()))
+            yield
+        finally:
+            with suppress(OSError):
+                place.unlink(missing_ok=True)
+            lock.release()
+
+    def holder(self) -> dict[str, Any]:
+        """Who works on the folder; empty where nobody does."""
+        return self._alive("holder")
+
+    def running(self) -> dict[str, dict[str, Any]]:
+        """The runs that are being done, and by whom."""
+        names = [path.stem for path in (self.path / "state").glob("run-*.json")]
+        found = {name.removeprefix("run-"): self._alive(name) for name in sorted(names)}
+        return {name: about for name, about in found.items() if about}
+
+    def _alive(self, name: str) -> dict[str, Any]:
+        place = self.path / "state" / f"{name}.json"
+        if not place.exists():
+            return {}
+        lock = FileLock(place.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return _about(place)
+        lock.release()
+        return {}
+
+
+def _about(place: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        found = json.loads(place.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _this_process() -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+
+
+__all__ = ["StudyFolder", "append_result"]

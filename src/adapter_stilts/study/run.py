@@ -1,0 +1,155 @@
+"""Doing a study: what is ready is submitted, what fails is tried again, then set aside."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+
+from adapter_stilts.errors import FailureError
+from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.local import INTERRUPTED, Engine
+from adapter_stilts.study.plan import Plan, Run
+
+RETRIES = 2
+"""So often a failed run is tried again; one that failed by the user's mistake is not."""
+MISTAKE = 2
+POLL = 0.5
+ROOM = 50_000_000
+"""Bytes that a training is taken to need before one of the study has been measured: a module and
+its checkpoint with the optimizer's state."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What came out of `study run`: runs by how they ended."""
+
+    done: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
+    stopped: bool = False
+
+
+def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = print) -> Outcome:
+    """Does all runs of a plan that are not done, and goes on with those that are half done.
+
+    Raises:
+        UserError: another `study run` works on the folder.
+        FailureError: there is no room for what is to be made.
+    """
+    with folder.holding():
+        folder.stop_file.unlink(missing_ok=True)
+        results = folder.results()
+        for line, problem in results.damaged.items():
+            tell(f"{folder.results_file}, line {line}: damaged, its run is done again ({problem})")
+        _check_room(plan, folder)
+        for run in plan.runs.values():
+            folder.write_run(run, plan.study.name)
+            folder.failure(run.id).unlink(missing_ok=True)
+        try:
+            return _Doing(
+                plan, folder, engine, tell, Outcome(set(results.runs) & set(plan.runs))
+            ).do()
+        finally:
+            engine.stop()
+            engine.close()
+            folder.stop_file.unlink(missing_ok=True)
+
+
+@dataclass
+class _Doing:
+    plan: Plan
+    folder: StudyFolder
+    engine: Engine
+    tell: Tell
+    outcome: Outcome
+    tries: Counter[str] = field(default_factory=Counter)
+    pending: dict[Future[int], str] = field(default_factory=dict)
+
+    def do(self) -> Outcome:
+        while True:
+            if self.folder.stop_file.exists() and not self.outcome.stopped:
+                self.outcome.stopped = True
+                self.engine.stop()
+            if not self.outcome.stopped:
+                self._submit()
+            if not self.pending:
+                break
+            ended, _ = wait(self.pending, timeout=POLL, return_when=FIRST_COMPLETED)
+            for each in ended:
+                self._ended(self.pending.pop(each), each)
+        if not self.outcome.stopped:
+            self.outcome.blocked = set(self.plan.runs) - self.outcome.done - self.outcome.failed
+        return self.outcome
+
+    def _submit(self) -> None:
+        busy = set(self.pending.values())
+        for name, run in self.plan.runs.items():
+            if len(self.pending) >= self.engine.capacity:
+                return
+            ready = self.outcome.done.issuperset(run.needs)
+            if ready and name not in self.outcome.done | self.outcome.failed | busy:
+                self.pending[self.engine.submit(name)] = name
+
+    def _ended(self, name: str, future: Future[int]) -> None:
+        code = 1 if future.exception() else future.result()
+        run = self.plan.runs[name]
+        if code == 0 and name in self.folder.results().runs:
+            self.outcome.done.add(name)
+            done, of = len(self.outcome.done), len(self.plan.runs)
+            self.tell(f"{done} of {of}: {describe(run)}")
+        elif code == INTERRUPTED or self.outcome.stopped:
+            self.outcome.stopped = True
+        else:
+            self.tries[name] += 1
+            if code != MISTAKE and self.tries[name] <= RETRIES:
+                self.tell(f"failed, tried again: {describe(run)}")
+                return
+            self._set_aside(name, run)
+
+    def _set_aside(self, name: str, run: Run) -> None:
+        self.outcome.failed.add(name)
+        log, aside = self.folder.log(name), self.folder.failure(name)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        if log.is_file():
+            shutil.copy(log, aside)
+        else:
+            aside.write_text("the run left no log\n", encoding="utf-8")
+        lines = aside.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
+        self.tell(f"set aside: {describe(run)}: {lines[-1][:500]} (log: {aside})")
+
+
+def describe(run: Run) -> str:
+    """A run in a few words."""
+    words = [run.id[:8], run.stage, run.arm, run.method]
+    if run.arm.split()[0] in ("singles", "as-is"):
+        words.append(f"on {'+'.join(run.intermediate)}")
+    if run.target:
+        words.append(f"for {run.target}")
+    if run.does.get("lr") is not None:
+        words.append(f"lr {run.does['lr']:g}")
+    seeds = [each for each in (run.seed_intermediate, run.seed_target) if each is not None]
+    return " ".join([*words, *([f"seed {'/'.join(map(str, seeds))}"] if seeds else [])])
+
+
+def room_needed(plan: Plan, folder: StudyFolder) -> int:
+    """Bytes that the modules to be trained take, by what those that are done take."""
+    done = folder.results().runs
+    sizes = [each.disk_bytes for each in done.values() if each.disk_bytes]
+    each = 3 * sum(sizes) // len(sizes) if sizes else ROOM
+    left = [run for run in plan.runs.values() if run.stage != "composition" and run.id not in done]
+    return each * len(left)
+
+
+def _check_room(plan: Plan, folder: StudyFolder) -> None:
+    there = next(each for each in (folder.path, *folder.path.absolute().parents) if each.exists())
+    free, needed = shutil.disk_usage(there).free, room_needed(plan, folder)
+    if needed > free:
+        raise FailureError(
+            f"{there} has {free / 1e9:.1f} GB free, and the study needs about "
+            f"{needed / 1e9:.1f} GB: free some space, or choose another --out"
+        )

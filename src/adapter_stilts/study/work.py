@@ -1,0 +1,296 @@
+"""One run of a study, in a process of its own: `python -m adapter_stilts.study.work FOLDER RUN`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts import __version__
+from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.study.folder import StudyFolder, append_result
+from adapter_stilts.study.plan import FUSIONS, MULTITASK, Run
+from adapter_stilts.study.results import RunResult
+from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.zoo.record import ModuleRecord
+
+LIFELINE = "ADSTILTS_STUDY_LIFELINE"
+"""Where it is set, standard input ends with the process that started this one."""
+
+
+def work(folder: StudyFolder, name: str) -> RunResult:
+    """Does a run, or goes on with it, and adds its record.
+
+    Raises:
+        UserError, FailureError: as of the trainings and evaluations.
+    """
+    study, run = folder.read_run(name)
+    with folder.working(name):
+        known = folder.results().runs
+        if name in known:
+            return known[name]
+        result = _Work(folder, study, run, known).do()
+        append_result(folder.results_file, result)
+        return result
+
+
+@dataclass
+class _Work:
+    folder: StudyFolder
+    study: str
+    run: Run
+    known: dict[str, RunResult]
+
+    def do(self) -> RunResult:
+        began = time.monotonic()
+        found = getattr(self, f"_{self.run.stage}")()
+        found.setdefault("seconds", time.monotonic() - began)
+        return self._result(**found)
+
+    def _intermediate(self) -> dict[str, Any]:
+        run, does = self.run, self.run.does
+        if run.arm == "merged":
+            from adapter_stilts.training.merge import merge
+
+            out = self.folder.module(run.id)
+            if not (out / "module.json").is_file():
+                merge(
+                    self._places(),
+                    search=True,
+                    target=run.target,
+                    examples=does["search"],
+                    budget=does["budget"],
+                    data=does["data"],
+                    backbone=does["backbone"],
+                    precision=does["precision"],
+                    seed=run.seed_intermediate or 0,
+                    name="merged",
+                    out=out,
+                    quiet=True,
+                )
+            return self._of_module(out, ModuleRecord.read(out))
+        from adapter_stilts.training.multitask import train_multitask
+        from adapter_stilts.training.run import train_adapter
+
+        options = self._training(run.seed_intermediate or 0, does["lr"])
+        if run.arm == MULTITASK:
+            made = train_multitask(does["tasks"], **options)
+        else:
+            made = train_adapter(run.arm, **options)
+        return self._of_module(made.path, made.record)
+
+    def _rate(self) -> dict[str, Any]:
+        return self._trained(self.run.does["lr"])
+
+    def _target(self) -> dict[str, Any]:
+        """Trains at the rate that was chosen, unless that training is the very one; evaluates."""
+        rates = [self.known[each] for each in self.run.rates]
+        # Of equal scores the first, which is the lowest rate as the study lists them.
+        best = max(rates, key=lambda each: each.dev_choose or 0.0)
+        seeds = (self.run.seed_intermediate, self.run.seed_target)
+        place = self.folder.module(best.run)
+        if seeds == (best.seed_intermediate, best.seed_target) and place.is_dir():
+            found = self._of_module(place, ModuleRecord.read(place))
+            found |= {"dev_choose": best.dev_choose, "dev_select": best.dev_select}
+        else:
+            found = self._trained(best.lr)
+            place = self.folder.module(self.run.id)
+        return {**found, "lr": best.lr, **self._scores(self._tested(place))}
+
+    def _composition(self) -> dict[str, Any]:
+        return self._scores(self._composed())
+
+    def _composed(self) -> str:
+        """The composition of modules as they are."""
+        quoted = [f'"{place}"' for place in self._places()]
+        if not quoted:
+            return "none"
+        if len(quoted) == 1:
+            return self._places()[0]
+        return f"{self.run.does['kind']}({', '.join(quoted)})"
+
+    def _trained(self, lr: float) -> dict[str, Any]:
+        from adapter_stilts.study.dev import dev_halves
+        from adapter_stilts.training.fuse import fuse
+        from adapter_stilts.training.target import train_target
+
+        run, does = self.run, self.run.does
+        seed = run.seed_target or 0
+        options = {**self._training(seed, lr), "fresh_head": does["head"] == "fresh"}
+        options["source_lang"] = does["source_lang"]
+        if kind := FUSIONS.get(does["kind"]):
+            options.pop("method")
+            made = fuse(self._places(), run.target, kind=kind, **options)
+        else:
+            made = train_target(run.target, on=self._below(), **options)
+        found = self._of_module(made.path, made.record)
+        own = next(iter(made.record.scores.values()), 0.0)
+        out = self.folder.path / "dev" / run.id
+        halves = dev_halves(get_target(run.target), made.path, out, does, seed, own)
+        return {**found, "lr": lr, "dev_choose": halves[0], "dev_select": halves[1]}
+
+    def _below(self) -> str:
+        """What the target's module is stacked on."""
+        parts = [] if self.run.does["below"] == "none" else [self.run.does["below"]]
+        places = [f'"{place}"' for place in self._places()]
+        if len(places) > 1:
+            how = {"uniform": "average", "arrow": "arrow"}[self.run.does["kind"]]
+            places = [f"{how}({', '.join(places)})"]
+        parts += places
+        if not parts:
+            return "none"
+        if len(parts) > 1:
+            return f"stack({', '.join(parts)})"
+        return self._places()[0] if len(self._places()) == 1 else parts[0]
+
+    def _tested(self, module: Path) -> str:
+        """The composition that is tested: other languages may have another module at the bottom."""
+        if self.run.does["below"] == "lang:*":
+            parts = ", ".join(f'"{each}"' for each in (*self._places(), module))
+            return f"stack(lang:*, {parts})"
+        return str(module)
+
+    def _places(self) -> list[str]:
+        return [each if "/" in each else str(self.folder.module(each)) for each in self.run.on]
+
+    def _training(self, seed: int, lr: float | None) -> dict[str, Any]:
+        """Options of every training of a study: the last weights are kept, nothing stops early,
+        so that dev has no part in it."""
+        does, out = self.run.does, self.folder.module(self.run.id)
+        return {
+            "backbone": does["backbone"],
+            "data": does["data"],
+            "method": self.run.method,
+            "steps": does["steps"],
+            "limit": does["rows"],
+            "dev_limit": 64,
+            "lr": lr,
+            "batch_tokens": does["batch_tokens"],
+            "precision": does["precision"],
+            "evaluations": 1,
+            "keep": "last",
+            "patience": 0,
+            "seed": seed,
+            "out": out,
+            "resume": True,
+            "quiet": True,
+        }
+
+    def _scores(self, composition: str) -> dict[str, Any]:
+        """Scores by target, language and metric; the items' files are written beside."""
+        from adapter_stilts.evaluation.run import evaluate
+
+        does = self.run.does
+        scores: dict[str, dict[str, dict[str, float]]] = {}
+        for test in does["tests"]:
+            target = get_target(test["task"])
+            layer = {} if target.retrieval is None else {"layer": does["layer"]}
+            out = self.folder.path / "items" / self.run.id / target.name
+            (found,) = evaluate(
+                target.name,
+                compositions=[composition],
+                langs=does["langs"],
+                split=test["split"],
+                data=does["data"],
+                limit=does["test_items"],
+                backbone=does["backbone"],
+                precision=does["precision"],
+                batch_tokens=does["batch_tokens"],
+                out=out,
+                **layer,
+            )
+            self._keep_items(found)
+            scores[target.name] = {k: dict(v) for k, v in found.scores.items()}
+        return {"scores": scores, "items": f"items/{self.run.id}"}
+
+    def _keep_items(self, found: Any) -> None:
+        from adapter_stilts.evaluation.data import read_data
+        from adapter_stilts.evaluation.items import ensure_items, has_items
+
+        target, does = get_target(found.task), self.run.does
+        asked = [name for name, entry in found.languages.items() if has_items(target, entry)]
+        read = read_data(target, asked, found.split, does["data"], limit=does["test_items"])
+        for name in asked:
+            entry, data = found.languages[name], read.languages[name]
+            ensure_items(found.folder, entry, target, found.split, name, data, does["data"])
+
+    def _of_module(self, place: Path, record: ModuleRecord) -> dict[str, Any]:
+        files = [each.stat().st_size for each in place.rglob("*") if each.is_file()]
+        train = record.data.get("train", {})
+        rows = train.get("examples", 0) if isinstance(train, dict) else 0
+        return {
+            "steps": record.steps,
+            "train_rows": rows if isinstance(rows, int) else 0,
+            "lr": float(record.recipe.get("lr", 0.0)),
+            "parameters": record.parameters,
+            "disk_bytes": sum(files),
+            "peak_memory_bytes": int(record.peak_memory_mb * 1e6),
+        }
+
+    def _result(self, **found: Any) -> RunResult:
+        from adapter_stilts.backbones import default_device
+        from adapter_stilts.training.environment import machine
+
+        run = self.run
+        return RunResult(
+            run=run.id,
+            study=self.study,
+            stage=run.stage,
+            arm=run.arm,
+            intermediate=run.intermediate,
+            target=run.target,
+            method=run.method,
+            seed_intermediate=run.seed_intermediate,
+            seed_target=run.seed_target,
+            unequal=run.unequal,
+            machine=machine(),
+            device=str(default_device()),
+            version=__version__,
+            commit=_commit(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            **found,
+        )
+
+
+def _commit() -> str:
+    """The commit of the checkout that this package is run from; empty elsewhere."""
+    git, root = shutil.which("git"), Path(__file__).parents[3]
+    if git is None or not (root / ".git").exists():
+        return ""
+    asked = [git, "-C", str(root), "rev-parse", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, however that ended."""
+    with suppress(OSError):
+        while os.read(0, 1):
+            pass
+    os._exit(1)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
+    if os.environ.get(LIFELINE):
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        work(StudyFolder(Path(sys.argv[1])), sys.argv[2])
+    except (UserError, FailureError) as error:
+        sys.stderr.write(f"adstilts: {error}\n")
+        sys.exit(error.exit_code)
+    except BaseException as error:
+        if getattr(error, "exit_code", None) == 130 or isinstance(error, KeyboardInterrupt):
+            sys.exit(130)
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""A study's file, and the graph of runs that it stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.study.export import FORMATS, export_plan
+from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.outlook import look_ahead
+from adapter_stilts.study.plan import Plan, Run, make_plan
+from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.template import TEMPLATE
+
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+TEXT = """\
+name: small
+backbone: tiny
+intermediate: [squad, mnli]
+targets:
+  - xnli
+  - {task: xquad, also: [{task: mlqa, split: dev}]}
+arms: [alone, singles, as-is, fusion-full, multitask, uniform, merged, alone-longer]
+budget: {steps: 30, train_rows: 50, intermediate_steps: 20, intermediate_rows: 40}
+rates: [1.0e-3, 3.0e-3]
+seeds: {intermediate: [0, 1], target: [0, 1]}
+"""
+
+
+def _plan(tmp_path: Path, text: str = TEXT, *, unequal: bool = False) -> Plan:
+    file = tmp_path / "study.yaml"
+    file.write_text(text, encoding="utf-8")
+    return make_plan(load_study(file, unequal=unequal))
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda path: path.stem)
+def test_the_ready_studies_are_plans(file: Path, tmp_path: Path) -> None:
+    plan = make_plan(load_study(file))
+    assert plan.study.name == file.stem
+    assert look_ahead(plan, StudyFolder(tmp_path)).left == len(plan.runs) > 50
+
+
+def test_there_are_ready_studies() -> None:
+    names = {"xtreme", "xtreme_r", "source_languages", "language_adapters", "embedded_xtreme_r"}
+    assert names <= {file.stem for file in STUDIES}
+
+
+def test_the_template_is_a_study(tmp_path: Path) -> None:
+    assert _plan(tmp_path, TEMPLATE).runs
+
+
+def test_intermediate_modules_are_trained_once_for_all(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+    trained = [
+        (run.arm, run.seed_intermediate)
+        for run in plan.runs.values()
+        if run.stage == "intermediate" and run.arm != "merged"
+    ]
+    assert sorted(trained) == [(name, k) for name in ("mnli", "multitask", "squad") for k in (0, 1)]
+
+
+def test_what_is_needed_comes_first(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    for run in _plan(tmp_path).runs.values():
+        assert seen.issuperset(run.needs)
+        seen.add(run.id)
+
+
+def test_every_arm_has_the_same_budget_and_rates(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+    for run in plan.runs.values():
+        if run.stage not in ("rate", "target"):
+            continue
+        longer = run.arm == "alone-longer"
+        assert (run.does["steps"], run.does["rows"]) == ((50, 90) if longer else (30, 50))
+        if run.stage == "target":
+            assert [plan.runs[each].does["lr"] for each in run.rates] == [1e-3, 3e-3]
+
+
+def test_a_module_as_it_is_stands_where_its_head_fits(tmp_path: Path) -> None:
+    found = {
+        (run.target, run.intermediate)
+        for run in _plan(tmp_path).runs.values()
+        if run.arm == "as-is"
+    }
+    assert found == {("xnli", ("mnli",)), ("xquad", ("squad",))}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kept"),
+    [
+        ("intermediate_steps: 20", "intermediate_steps: 21", {"alone"}),
+        ("name: small", "name: other", None),
+        ("seeds: {intermediate: [0, 1]", "seeds: {intermediate: [0, 1, 2]", None),
+        ("{steps: 30", "{steps: 31", {"squad", "mnli", "as-is"}),
+    ],
+)
+def test_a_change_redoes_only_what_depends_on_it(
+    tmp_path: Path, old: str, new: str, kept: set[str] | None
+) -> None:
+    before, after = _plan(tmp_path), _plan(tmp_path, TEXT.replace(old, new))
+    same = before.runs.keys() & after.runs.keys()
+    if kept is None:
+        assert same == before.runs.keys()
+    else:
+        assert {run.id for run in before.runs.values() if run.arm in kept} <= same
+        changed = {run.stage for run in before.runs.values() if run.id not in same}
+        assert {"rate", "target"} <= changed
+
+
+def test_runs_are_read_as_written(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "out")
+    for run in _plan(tmp_path).runs.values():
+        folder.write_run(run, "small")
+        assert folder.read_run(run.id) == ("small", run)
+
+
+def test_a_cycle_is_refused(tmp_path: Path) -> None:
+    run = Run("target", "alone", "bottleneck", {}, on=("0123456789abcdef",))
+    with pytest.raises(UserError, match="cycle"):
+        Plan(_plan(tmp_path).study).add(run)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("backbone:", "bakbone:", ("line 2", "bakbone", "backbone")),
+        ("squad, mnli", "squd, mnli", ("line 3", "squd", "squad")),
+        ("  - xnli", "  - xnil", ("line 5", "xnil", "xnli")),
+        ("also: [{task", "also: [{tsk", ("line 6", "tsk", "task")),
+        ("task: mlqa", "task: mqla", ("line 6", "mqla", "mlqa")),
+        ("singles,", "singels,", ("line 7", "singels", "singles")),
+        ("{steps", "{stepz", ("line 8", "stepz", "steps")),
+        ("steps: 30", "steps: -1", ("line 8", "steps")),
+        ("1.0e-3", "1e-3", ("line 9", "1.0e-3")),
+        ("target: [0, 1]", "target: [0, x]", ("line 10", "target")),
+        ("name: small", "langs: [en, xx9]\nname: small", ("line 1", "xx9")),
+        ("name: small", "methods: [lorra]\nname: small", ("line 1", "lorra", "lora")),
+        ("squad, mnli", "squad, squad", ("line 3", "squad", "twice")),
+        ("name: small", "name: [", ("line", "YAML")),
+        ("- xnli", "- {task: xnli, split: tset}", ("line 5", "tset")),
+        ("arms: [alone", "arms: [{arm: alone, steps: 9}", ("line 7", "--unequal")),
+    ],
+)
+def test_mistakes_are_named_with_their_line(
+    tmp_path: Path, old: str, new: str, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        _plan(tmp_path, TEXT.replace(old, new, 1))
+    for word in ("study.yaml", *words):
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unequal_budgets_are_marked_where_they_are_allowed(tmp_path: Path) -> None:
+    text = TEXT.replace("arms: [alone", "arms: [{arm: alone, steps: 9}")
+    runs = _plan(tmp_path, text, unequal=True).runs.values()
+    assert {run.arm for run in runs if run.unequal} == {"alone"}
+
+
+def test_a_module_that_the_zoo_lacks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="'squad'"):
+        _plan(tmp_path, TEXT + f"zoo: {tmp_path}\n")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_exports_have_every_run(tmp_path: Path, form: str) -> None:
+    plan = _plan(tmp_path)
+    text = export_plan(plan, StudyFolder(tmp_path / "out"), form)
+    assert all(name in text for name in plan.runs)
