@@ -29,7 +29,7 @@ targets: [xnli, udpos]
 arms: [alone, singles]
 langs: [en, de]
 budget: {{steps: 2, train_rows: 8, intermediate_steps: 2, intermediate_rows: 8}}
-rates: [1.0e-3, 3.0e-3]
+rates: [3.0e-3]
 dev_items: 12
 test_items: 4
 precision: fp32
