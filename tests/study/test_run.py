@@ -187,7 +187,7 @@ def _run_as_done(plan: Plan, folder: StudyFolder, engine: Here, said: list[str])
             append_result(folder.results_file, RunResult.model_validate(fields))
         return made
 
-    engine.submit = leave  # type: ignore[method-assign]
+    engine.submit = leave  # type: ignore[method-assign, assignment]
     return run_study(plan, folder, engine, said.append)
 
 

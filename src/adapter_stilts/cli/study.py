@@ -100,8 +100,10 @@ def plan(
         typer.echo(f"time left, one run at a time: {outlook.seconds / 3600:.2f} h, by runs so far")
         typer.echo(f"peak memory of a run so far: {memory:.1f} GB")
     typer.echo(f"disk for what is left: about {outlook.disk / 1e9:.2f} GB")
+    if outlook.detectable:
+        typer.echo("with the spread of items and seeds that is usual on small backbones:")
     for task, points in outlook.detectable.items():
-        typer.echo(f"{task}: differences from {points:.1f} points on are found, 4 times in 5")
+        typer.echo(f"{task}: finds differences from about {points:.1f} points on, 4 times in 5")
 
 
 @study.command("run")

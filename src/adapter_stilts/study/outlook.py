@@ -15,8 +15,9 @@ from adapter_stilts.study.statistics.design import Design, detectable_difference
 from adapter_stilts.tasks.registry import get_target
 
 ITEM_SD, CORRELATION, SEED_SD = 45.0, 0.5, 0.7
-"""Points: of an item's difference between arms, of parallel items between languages, and of a
-difference from seed to seed; as measured on small backbones."""
+"""Points: of an item's difference between arms, the correlation of parallel items between
+languages, and a difference from seed to seed. Assumed, not measured: those of a study that is done
+are in its report."""
 WHOLE = 1000
 """Items a language where the study does not limit them."""
 

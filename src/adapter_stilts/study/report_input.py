@@ -44,13 +44,14 @@ def read_study(path: Path, folder: Path | None = None) -> tuple[StudyData, list[
 
     Args:
         path: the study's YAML.
-        folder: where its records lie; else the folder of its name beside it.
+        folder: where its records lie; else the folder of its name beside it, or in `studies-out`.
 
     Raises:
         UserError: as of `read_contrasts`; or there are no records.
     """
     contrasts = read_contrasts(path)
-    place = path.with_suffix("") if folder is None else folder
+    beside = path.with_suffix("")
+    place = folder or (beside if beside.is_dir() else Path("studies-out", path.stem))
     if not (place / RESULTS).is_file():
         raise UserError(f"{place / RESULTS}: no records of this study: name their --folder")
     found = read_results(place / RESULTS)

@@ -90,6 +90,15 @@ class Seeds(_Part):
     target: Annotated[list[Seed], Field(min_length=1)] = [0]
 
 
+class ContrastPart(_Part):
+    """A question, declared before the first run: by how much `first` is better than `second`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    first: ArmKind
+    second: ArmKind
+    primary: bool = False
+
+
 class StudySpec(_Part):
     """A grid of runs. The commented file that `adstilts study new` writes explains every key."""
 
@@ -112,7 +121,7 @@ class StudySpec(_Part):
     head: Literal["warm", "fresh"] = "warm"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     batch_tokens: Positive | None = None
-    contrasts: list[Annotated[list[ArmKind], Field(min_length=2, max_length=2)]] = []
+    contrasts: list[ContrastPart] = []
 
 
 def load_study(path: Path, *, unequal: bool = False) -> StudySpec:
@@ -172,6 +181,7 @@ _KINDS: Mapping[str, type[BaseModel]] = {
     "arms": ArmPart,
     "budget": Budget,
     "seeds": Seeds,
+    "contrasts": ContrastPart,
 }
 
 

@@ -55,5 +55,7 @@ test_items: 500             # of every language, drawn at random; leave it out f
 head: warm                  # warm: from the module below where its head fits; or fresh
 
 # What is asked, before anything is run.
-contrasts: [[singles, fusion-full], [singles, multitask]]
+contrasts:
+  - {name: best single or fusion, first: singles, second: fusion-full, primary: true}
+  - {name: best single or all tasks at once, first: singles, second: multitask, primary: true}
 """
