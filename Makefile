@@ -84,6 +84,7 @@ bench: $(READY)
 	    --out docs/results/serve_memory_large.md
 	$(BIN)/python benchmarks/general_purpose.py --data "$(DATA)"
 	$(BIN)/python benchmarks/fusion_cost.py
+	$(BIN)/python benchmarks/checkpoints.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo_page.py
 
