@@ -27,7 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(tests)
         given = getattr(item, "callspec", None)
         real = "embedded" in getattr(item, "fixturenames", ())
-        real = real or (given is not None and "embedded" in given.params.values())
+        values = given.params.values() if given is not None else ()
+        real = real or any(isinstance(value, str) and value == "embedded" for value in values)
         process = any(word in item.name for word in ("process", "killed", "signal"))
         if place.parts[0] in WHOLE or len(place.parts) == 1 or real or process:
             item.add_marker("whole")
