@@ -15,81 +15,180 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Explanation",
+    "FailureError",
+    "FileData",
+    "HubData",
+    "InterruptedTrainingError",
+    "Method",
+    "MethodOptions",
     "Module",
+    "NotFiniteError",
+    "Reading",
     "Recipe",
     "Recommendation",
+    "RefusedError",
+    "Retrieval",
+    "Source",
+    "TargetSpec",
+    "TaskSpec",
     "Trained",
+    "UserError",
+    "adapter_method",
+    "arrow",
+    "average",
     "compare",
+    "compose",
+    "dare_ties",
     "evaluate",
     "evaluate_suite",
     "explain",
     "fuse",
+    "fusion",
     "get_target",
     "get_task",
+    "include",
+    "linear",
     "load",
     "merge",
+    "merge_method",
+    "metric",
     "pull",
     "push",
     "recommend",
+    "register",
+    "slerp",
+    "stack",
+    "task_arithmetic",
+    "ties",
     "train_adapter",
     "train_language",
     "train_multitask",
     "train_seeds",
     "train_target",
+    "uniform",
     "write_explanation",
 ]
 
 if TYPE_CHECKING:
-    from adapter_stilts.evaluation.explain import explain
-    from adapter_stilts.evaluation.explanation import Explanation
-    from adapter_stilts.evaluation.run import evaluate
-    from adapter_stilts.evaluation.suite import evaluate_suite
-    from adapter_stilts.evaluation.summary import Evaluation
-    from adapter_stilts.report.explain import write_explanation
-    from adapter_stilts.study.compare import Comparison, compare
-    from adapter_stilts.study.recommendation import Recommendation
-    from adapter_stilts.study.recommender import recommend
-    from adapter_stilts.tasks.registry import get_target, get_task
-    from adapter_stilts.training.fuse import fuse
-    from adapter_stilts.training.language import train_language
-    from adapter_stilts.training.merge import merge
-    from adapter_stilts.training.multitask import train_multitask
-    from adapter_stilts.training.recipe import Recipe
-    from adapter_stilts.training.run import Trained, train_adapter
-    from adapter_stilts.training.seeds import train_seeds
-    from adapter_stilts.training.target import train_target
-    from adapter_stilts.zoo.hub.pull import pull
-    from adapter_stilts.zoo.hub.push import push
-    from adapter_stilts.zoo.load import load
-    from adapter_stilts.zoo.module import Module
+    from adapter_stilts.compositions import arrow as arrow
+    from adapter_stilts.compositions import average as average
+    from adapter_stilts.compositions import compose as compose
+    from adapter_stilts.compositions import dare_ties as dare_ties
+    from adapter_stilts.compositions import fusion as fusion
+    from adapter_stilts.compositions import linear as linear
+    from adapter_stilts.compositions import slerp as slerp
+    from adapter_stilts.compositions import stack as stack
+    from adapter_stilts.compositions import task_arithmetic as task_arithmetic
+    from adapter_stilts.compositions import ties as ties
+    from adapter_stilts.compositions import uniform as uniform
+    from adapter_stilts.errors import FailureError as FailureError
+    from adapter_stilts.errors import NotFiniteError as NotFiniteError
+    from adapter_stilts.errors import RefusedError as RefusedError
+    from adapter_stilts.errors import UserError as UserError
+    from adapter_stilts.evaluation.explain import explain as explain
+    from adapter_stilts.evaluation.explanation import Explanation as Explanation
+    from adapter_stilts.evaluation.run import evaluate as evaluate
+    from adapter_stilts.evaluation.suite import evaluate_suite as evaluate_suite
+    from adapter_stilts.evaluation.summary import Evaluation as Evaluation
+    from adapter_stilts.modules.methods import Method as Method
+    from adapter_stilts.modules.methods import MethodOptions as MethodOptions
+    from adapter_stilts.plugins.load import include as include
+    from adapter_stilts.plugins.register import adapter_method as adapter_method
+    from adapter_stilts.plugins.register import merge_method as merge_method
+    from adapter_stilts.plugins.register import metric as metric
+    from adapter_stilts.plugins.register import register as register
+    from adapter_stilts.report.explain import write_explanation as write_explanation
+    from adapter_stilts.study.compare import Comparison as Comparison
+    from adapter_stilts.study.compare import compare as compare
+    from adapter_stilts.study.recommendation import Recommendation as Recommendation
+    from adapter_stilts.study.recommender import recommend as recommend
+    from adapter_stilts.tasks.registry import get_target as get_target
+    from adapter_stilts.tasks.registry import get_task as get_task
+    from adapter_stilts.tasks.spec import FileData as FileData
+    from adapter_stilts.tasks.spec import HubData as HubData
+    from adapter_stilts.tasks.spec import Reading as Reading
+    from adapter_stilts.tasks.spec import Source as Source
+    from adapter_stilts.tasks.spec import TaskSpec as TaskSpec
+    from adapter_stilts.tasks.target_spec import Retrieval as Retrieval
+    from adapter_stilts.tasks.target_spec import TargetSpec as TargetSpec
+    from adapter_stilts.training.failures import (
+        InterruptedTrainingError as InterruptedTrainingError,
+    )
+    from adapter_stilts.training.fuse import fuse as fuse
+    from adapter_stilts.training.language import train_language as train_language
+    from adapter_stilts.training.merge import merge as merge
+    from adapter_stilts.training.multitask import train_multitask as train_multitask
+    from adapter_stilts.training.recipe import Recipe as Recipe
+    from adapter_stilts.training.run import Trained as Trained
+    from adapter_stilts.training.run import train_adapter as train_adapter
+    from adapter_stilts.training.seeds import train_seeds as train_seeds
+    from adapter_stilts.training.target import train_target as train_target
+    from adapter_stilts.zoo.hub.pull import pull as pull
+    from adapter_stilts.zoo.hub.push import push as push
+    from adapter_stilts.zoo.load import load as load
+    from adapter_stilts.zoo.module import Module as Module
 
 _HOMES = {
+    "Comparison": "adapter_stilts.study.compare",
+    "Evaluation": "adapter_stilts.evaluation.summary",
+    "Explanation": "adapter_stilts.evaluation.explanation",
+    "FailureError": "adapter_stilts.errors",
+    "FileData": "adapter_stilts.tasks.spec",
+    "HubData": "adapter_stilts.tasks.spec",
+    "InterruptedTrainingError": "adapter_stilts.training.failures",
+    "Method": "adapter_stilts.modules.methods",
+    "MethodOptions": "adapter_stilts.modules.methods",
     "Module": "adapter_stilts.zoo.module",
-    "load": "adapter_stilts.zoo.load",
+    "NotFiniteError": "adapter_stilts.errors",
+    "Reading": "adapter_stilts.tasks.spec",
     "Recipe": "adapter_stilts.training.recipe",
+    "Recommendation": "adapter_stilts.study.recommendation",
+    "RefusedError": "adapter_stilts.errors",
+    "Retrieval": "adapter_stilts.tasks.target_spec",
+    "Source": "adapter_stilts.tasks.spec",
+    "TargetSpec": "adapter_stilts.tasks.target_spec",
+    "TaskSpec": "adapter_stilts.tasks.spec",
     "Trained": "adapter_stilts.training.run",
+    "UserError": "adapter_stilts.errors",
+    "adapter_method": "adapter_stilts.plugins.register",
+    "arrow": "adapter_stilts.compositions",
+    "average": "adapter_stilts.compositions",
+    "compare": "adapter_stilts.study.compare",
+    "compose": "adapter_stilts.compositions",
+    "dare_ties": "adapter_stilts.compositions",
+    "evaluate": "adapter_stilts.evaluation.run",
+    "evaluate_suite": "adapter_stilts.evaluation.suite",
+    "explain": "adapter_stilts.evaluation.explain",
+    "fuse": "adapter_stilts.training.fuse",
+    "fusion": "adapter_stilts.compositions",
+    "get_target": "adapter_stilts.tasks.registry",
+    "get_task": "adapter_stilts.tasks.registry",
+    "include": "adapter_stilts.plugins.load",
+    "linear": "adapter_stilts.compositions",
+    "load": "adapter_stilts.zoo.load",
+    "merge": "adapter_stilts.training.merge",
+    "merge_method": "adapter_stilts.plugins.register",
+    "metric": "adapter_stilts.plugins.register",
+    "pull": "adapter_stilts.zoo.hub.pull",
+    "push": "adapter_stilts.zoo.hub.push",
+    "recommend": "adapter_stilts.study.recommender",
+    "register": "adapter_stilts.plugins.register",
+    "slerp": "adapter_stilts.compositions",
+    "stack": "adapter_stilts.compositions",
+    "task_arithmetic": "adapter_stilts.compositions",
+    "ties": "adapter_stilts.compositions",
     "train_adapter": "adapter_stilts.training.run",
     "train_language": "adapter_stilts.training.language",
     "train_multitask": "adapter_stilts.training.multitask",
     "train_seeds": "adapter_stilts.training.seeds",
     "train_target": "adapter_stilts.training.target",
-    "get_target": "adapter_stilts.tasks.registry",
-    "get_task": "adapter_stilts.tasks.registry",
-    "Comparison": "adapter_stilts.study.compare",
-    "compare": "adapter_stilts.study.compare",
-    "Recommendation": "adapter_stilts.study.recommendation",
-    "recommend": "adapter_stilts.study.recommender",
-    "Evaluation": "adapter_stilts.evaluation.summary",
-    "evaluate": "adapter_stilts.evaluation.run",
-    "evaluate_suite": "adapter_stilts.evaluation.suite",
-    "explain": "adapter_stilts.evaluation.explain",
-    "Explanation": "adapter_stilts.evaluation.explanation",
-    "fuse": "adapter_stilts.training.fuse",
-    "merge": "adapter_stilts.training.merge",
-    "pull": "adapter_stilts.zoo.hub.pull",
-    "push": "adapter_stilts.zoo.hub.push",
+    "uniform": "adapter_stilts.compositions",
     "write_explanation": "adapter_stilts.report.explain",
 }
+
+
+_FOR_PLUGINS = ("adapter_stilts.errors", "adapter_stilts.plugins", "adapter_stilts.tasks.spec")
+"""Where the plug-ins that the environment names are not needed yet."""
 
 
 def __getattr__(name: str) -> Any:
@@ -97,6 +196,10 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _HOMES:
+        if not _HOMES[name].startswith(_FOR_PLUGINS):
+            from adapter_stilts.plugins.load import load_plugins
+
+            load_plugins()
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'adapter_stilts' has no attribute '{name}'")
 

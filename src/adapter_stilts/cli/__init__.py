@@ -66,6 +66,13 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: bool = typer.Option(False, "--debug", help="Show a traceback when something fails."),
+    include: list[str] = typer.Option(
+        [],
+        "--include",
+        metavar="FILE",
+        help="Run a plug-in of yours first: Python that registers tasks, metrics, merge methods or "
+        "adapter methods. Before or after the command; repeat it. $ADSTILTS_PLUGINS names others.",
+    ),
     version: bool = typer.Option(
         False, "--version", is_eager=True, callback=_version, help="Print the version and end."
     ),
@@ -74,6 +81,28 @@ def options(
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     if debug:
         os.environ["ADSTILTS_DEBUG"] = "1"
+    from adapter_stilts.plugins import load  # not needed for --help
+
+    load.load_plugins()
+    load.include(*include)
+
+
+def _includes_first(arguments: list[str]) -> list[str]:
+    """The arguments with every `--include FILE` before the command, which runs after them."""
+    included: list[str] = []
+    others: list[str] = []
+    left = iter(arguments)
+    for argument in left:
+        if argument == "--":
+            others += [argument, *left]
+        elif argument == "--include":
+            value = next(left, None)
+            if value is None:
+                raise UserError("--include needs a value: the file of a plug-in")
+            included += [argument, value]
+        else:
+            (included if argument.startswith("--include=") else others).append(argument)
+    return [*included, *others]
 
 
 def main() -> None:
@@ -86,7 +115,8 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         # What commands raise to end with an exit code is returned.
-        sys.exit(app(prog_name="adstilts", standalone_mode=False))
+        arguments = _includes_first(sys.argv[1:])
+        sys.exit(app(arguments, prog_name="adstilts", standalone_mode=False))
     except (UserError, FailureError) as error:
         _fail(error, error.exit_code)
     except typer.Abort:

@@ -127,8 +127,10 @@ def resolve_where(where: str | None) -> str:
 
 def origin_of(task: TaskSpec | TargetSpec, where: str | None) -> str:
     """The same for one task: a user's own is read from where its task file says."""
-    own = next((source.root or "hub" for source in task.sources if task.identity), None)
-    return own or resolve_where(where)
+    if not task.identity:
+        return resolve_where(where)
+    own = next((source.root for source in task.sources), "")
+    return own or ("hub" if task.sources and not task.sources[0].files else resolve_where(where))
 
 
 def check_where(where: str | None) -> None:

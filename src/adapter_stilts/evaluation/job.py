@@ -23,7 +23,7 @@ from adapter_stilts.evaluation.settings import Settings
 from adapter_stilts.evaluation.store import Entry, Store
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.inference.run import default_batch_tokens
-from adapter_stilts.metrics import primary
+from adapter_stilts.metrics import metric_code, primary
 from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Split
@@ -104,6 +104,8 @@ class Job:
             "limit": self.settings.limit,
             "max_length": contender.window[0],
         }
+        if own := metric_code(self.target.metric):
+            found["metric"] = own
         if self.target.submitted:
             found["labels"] = list(self.target.submitted)
         if self.target.retrieval is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.contenders import backbone_name, find_contenders, folders
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    task: str | TargetSpec,
+    task: str | Path | TargetSpec,
+    compositions: Composition | Sequence[Composition],
     *,
-    compositions: Sequence[str],
     langs: str | Sequence[str] = "all",
     split: str = "test",
     data: str | None = None,
@@ -56,8 +57,8 @@ def evaluate(
     again.
 
     Args:
-        task: a target task, such as `tydiqa`, or its spec.
-        compositions: expressions such as `stack(squad, tydiqa)`; several are evaluated together,
+        task: a target task, such as `tydiqa`, the path of a task file, or a spec.
+        compositions: one or several, such as `stack(squad, tydiqa)`; several go together,
             in little more time than the layers that tell them apart take. In
             `stack(lang:*, squad)`, every language has its own module below; `squad-s*` is one
             composition for every seed of `squad`.
@@ -90,7 +91,8 @@ def evaluate(
         UserError: an unknown task, language or split; a composition that does not fit the task;
             data that is malformed or not there; a folder of another composition's predictions.
     """
-    target = get_target(task) if isinstance(task, str) else task
+    target = get_target(task)
+    compositions = as_texts(compositions)
     if tags is not None:
         target = target.with_tags(tags)
     settings = Settings(precision, limit, batch_tokens, layer, pooling, layer_from, layer_rule)

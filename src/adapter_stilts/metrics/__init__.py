@@ -13,14 +13,25 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from adapter_stilts.errors import unknown
+from adapter_stilts.plugins.registered import added
 
 if TYPE_CHECKING:  # `evaluate` takes a second to import: only when a metric is asked for
     from adapter_stilts.metrics._base import BufferedMetric
 
 
-@cache
 def metric_names() -> tuple[str, ...]:
-    """The names that `get_metric` knows: the metric modules of this folder, in order."""
+    """The names that `get_metric` knows, in order: the package's and those of plug-ins."""
+    return tuple(sorted((*built_in_metrics(), *added("metric"))))
+
+
+def metrics_of(head: str) -> tuple[str, ...]:
+    """The names of the metrics of plug-ins that score a kind of head."""
+    return tuple(name for name, own in added("metric").items() if head in own.value.heads)
+
+
+@cache
+def built_in_metrics() -> tuple[str, ...]:
+    """The metric modules of this folder, in order."""
     names = (info.name for info in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in names if not name.startswith("_")))
 
@@ -28,6 +39,10 @@ def metric_names() -> tuple[str, ...]:
 def _metric_class(name: str) -> type[BufferedMetric]:
     if name not in metric_names():
         raise unknown("metric", name, metric_names())
+    if own := added("metric").get(name):
+        from adapter_stilts.metrics._own import metric_class
+
+        return metric_class(own.value)
     metric: type[BufferedMetric] = importlib.import_module(f"{__name__}.{name}").METRIC
     return metric
 
@@ -58,4 +73,16 @@ def primary(name: str) -> str:
     Raises:
         UserError: no metric has that name.
     """
+    if own := added("metric").get(name):
+        return str(own.value.primary)
     return _metric_class(name).primary
+
+
+def metric_code(name: str) -> str:
+    """A hash of the code of a plug-in's metric; empty for the package's."""
+    own = added("metric").get(name)
+    if own is None:
+        return ""
+    from adapter_stilts.data.code_digest import code_digest
+
+    return code_digest(own.value.score)[:16]

@@ -24,9 +24,16 @@ OPERATORS: Mapping[str, Operator] = MappingProxyType(
         "fuse": Operator(2, "modules side by side, weighed by attention learnt on a target"),
         "uniform": Operator(2, "modules side by side, all weighed the same: nothing is learnt"),
         "arrow": Operator(2, "LoRAs side by side, chosen by each token's input: nothing is learnt"),
-        **{name: Operator(2, method.summary) for name, method in MERGES.items()},
     }
 )
+
+
+def operators() -> Mapping[str, Operator]:
+    """All operators by name: those, and the ways of merging, a plug-in's included."""
+    merging = {name: Operator(2, method.summary) for name, method in MERGES.items()}
+    return {**OPERATORS, **merging}
+
+
 UNLEARNT = ("uniform", "arrow")
 """Fusions that need no training, and have no head."""
 FUSING = ("fuse", *UNLEARNT)

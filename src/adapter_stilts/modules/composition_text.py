@@ -9,12 +9,12 @@ from dataclasses import replace
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.modules.composition import (
     EACH_LANGUAGE,
-    OPERATORS,
     Call,
     Expression,
     fused,
     merged,
     merges,
+    operators,
     stacked,
 )
 from adapter_stilts.modules.merge_terms import MERGES, NUMBER, checked, read_options
@@ -103,15 +103,16 @@ class _Reader:
             raise self.wrong("weights stand in merges, such as linear(0.3*squad, 0.7*mnli)")
         if self.here != "(":
             return token
-        if token not in OPERATORS:
-            near = suggest(token, OPERATORS)
-            known = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(OPERATORS)}"
+        if token not in operators():
+            near = suggest(token, operators())
+            choices = ", ".join(operators())
+            known = f"did you mean '{near[0]}'?" if near else f"choose from {choices}"
             raise self._error(f"no operator '{token}': {known}", place)
         if token in MERGES:
             return self._merge(token, place)
         parts = self._parts()
-        if len(parts) < OPERATORS[token].least:
-            least = OPERATORS[token].least
+        if len(parts) < operators()[token].least:
+            least = operators()[token].least
             raise self._error(f"{token} needs at least {least} modules, not {len(parts)}", place)
         if token == "stack":
             return stacked(*parts)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.plugins.registered import added
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class MergeMethod:
     `mean` says that weights are made to add up to 1 and default to equal ones; else they default
     to 1 each. `density` is the fraction of values that a sparse method keeps by default, 0 for
     the others; `chance` says that it drops them at random. `weighted` is false where weights
-    would be another method; `most` is the largest number of modules, if there is one.
+    would be another method; `most` is the largest number of modules, if there is one. A plug-in's
+    method has a `function` (see `plugins.register.merge_method`) and a `place`: file and line.
     """
 
     name: str
@@ -28,6 +31,8 @@ class MergeMethod:
     chance: bool = False
     weighted: bool = True
     most: int | None = None
+    function: Callable[..., Any] | None = None
+    place: str = ""
 
 
 _METHODS = (
@@ -47,7 +52,26 @@ _METHODS = (
     ),
     MergeMethod("slerp", "two modules along the arc between them", mean=True, most=2),
 )
-MERGES: Mapping[str, MergeMethod] = MappingProxyType({each.name: each for each in _METHODS})
+BUILT_IN_MERGES: Mapping[str, MergeMethod] = MappingProxyType(
+    {each.name: each for each in _METHODS}
+)
+
+
+class _Merges(Mapping[str, MergeMethod]):
+    """The package's ways of merging and those of plug-ins."""
+
+    def __getitem__(self, name: str) -> MergeMethod:
+        own = added("merge method").get(name)
+        return own.value if own else BUILT_IN_MERGES[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*BUILT_IN_MERGES, *added("merge method")))
+
+    def __len__(self) -> int:
+        return len(BUILT_IN_MERGES) + len(added("merge method"))
+
+
+MERGES: Mapping[str, MergeMethod] = _Merges()
 LORA_WAYS = ("products", "factors")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 

@@ -12,13 +12,17 @@ it again and again.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from peft.utils import merge_utils
 from torch import Tensor
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.modules.merge_terms import MERGES, MergeMethod
 
 Blend = Callable[[Tensor], Tensor]
 """From one weight for each module, (N,), to the merged tensor."""
@@ -97,8 +101,45 @@ def blend(
     tensors = [tensor.detach().float().cpu() for tensor in tensors]
     if how == "slerp":
         return lambda weights: slerp(tensors, weights)
+    if how in MERGES and (own := MERGES[how]).function is not None:
+        options = {"density": density, "seed": _seed_of(seed, key)}
+        return lambda weights: own_merge(own, tensors, weights, options)
     parts = kept(how, tensors, density, _seed_of(seed, key))
     return lambda weights: torch.tensordot(weights.to(parts.dtype), parts, 1)
+
+
+def own_merge(
+    method: MergeMethod, tensors: Sequence[Tensor], weights: Tensor, options: dict[str, Any]
+) -> Tensor:
+    """What a plug-in's method makes of tensors of one shape.
+
+    Args:
+        options: those of them that the function has keywords for are given to it.
+
+    Raises:
+        UserError: the function fails, or returns something else than a tensor of that shape.
+    """
+    assert method.function is not None
+    keywords = inspect.signature(method.function).parameters
+    given = {name: value for name, value in options.items() if name in keywords}
+    told = f"{method.place}: merge method '{method.name}'"
+    try:
+        merged = method.function([tensor.clone() for tensor in tensors], weights.clone(), **given)
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{told} fails with {what} (--debug shows where)") from error
+    shape = tuple(tensors[0].shape)
+    if not isinstance(merged, Tensor):
+        raise UserError(
+            f"{told} returns {type(merged).__name__}: it is to return one tensor of shape {shape}"
+        )
+    if tuple(merged.shape) != shape or not merged.is_floating_point():
+        found = f"shape {tuple(merged.shape)} and type {merged.dtype}"
+        raise UserError(
+            f"{told} returns a tensor of {found}: it is to return one of shape {shape}, the "
+            f"shape of its modules' tensors, of floating-point numbers"
+        )
+    return merged.detach().to(tensors[0].dtype)
 
 
 def _seed_of(seed: int, key: str) -> int:

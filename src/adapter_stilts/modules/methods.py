@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from adapter_stilts.errors import unknown
+from adapter_stilts.plugins.registered import added
 
 if TYPE_CHECKING:
     from adapters import AdapterConfig
@@ -40,7 +41,8 @@ class Method:
     """A way of adapting the trunk, its configuration in `adapters`, and where it comes from.
 
     Methods of one family can be stacked, fused and merged with each other. An `invertible` one has
-    a part at the embeddings too, so it works at the bottom of a composition only.
+    a part at the embeddings too, so it works at the bottom of a composition only. `rates_of` is
+    the method whose usual learning rates it takes, if it has none of its own.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Method:
     peft: bool = False
     family: Family = "bottleneck"
     invertible: bool = False
+    rates_of: str = ""
 
 
 def _config(kind: str, **values: Any) -> AdapterConfig:
@@ -191,7 +194,24 @@ _METHODS = (
     ),
 )
 
-METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _METHODS})
+BUILT_IN_METHODS: Mapping[str, Method] = MappingProxyType({each.name: each for each in _METHODS})
+
+
+class _Methods(Mapping[str, Method]):
+    """The package's methods and those of plug-ins."""
+
+    def __getitem__(self, name: str) -> Method:
+        own = added("adapter method").get(name)
+        return own.value if own else BUILT_IN_METHODS[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*BUILT_IN_METHODS, *added("adapter method")))
+
+    def __len__(self) -> int:
+        return len(BUILT_IN_METHODS) + len(added("adapter method"))
+
+
+METHODS: Mapping[str, Method] = _Methods()
 MODULE_METHODS = tuple(method.name for method in _METHODS if method.config)
 """Those that train a module by itself, not a fusion of others."""
 DEFAULT_METHOD = "bottleneck"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from adapter_stilts.data.places import bad, bad_yaml
 from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.heads import KINDS, get_head
+from adapter_stilts.metrics import metrics_of
 from adapter_stilts.own.rows import Column
 
 FROM_DATA = "from the data"
@@ -220,9 +221,9 @@ def _check(task: TaskFile, lines: Lines) -> None:
         raise lines.bad(("name",), f"the name '{task.name}' is taken: choose another")
     if (task.files is None) == (task.hub is None):
         raise lines.bad((), "either 'files' or 'hub' says where the data is")
-    head = get_head(task.head)
-    if task.metric and task.metric not in head.metrics:
-        what = _unknown(f"metric of a {task.head} head", task.metric, head.metrics)
+    metrics = (*get_head(task.head).metrics, *metrics_of(task.head))
+    if task.metric and task.metric not in metrics:
+        what = _unknown(f"metric of a {task.head} head", task.metric, metrics)
         raise lines.bad(("metric",), what)
     if isinstance(task.labels, list) and len(set(task.labels)) < len(task.labels):
         twice = next(each for each in task.labels if task.labels.count(each) > 1)

@@ -11,6 +11,8 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.plugins.registered import added
+from adapter_stilts.plugins.tasks import as_target
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -61,6 +63,16 @@ def _find(kind: str, name: str, tasks: Mapping[str, Any]) -> Any:
     return task
 
 
+def _all_added() -> Mapping[str, TaskSpec | TargetSpec]:
+    """The tasks that plug-ins have added, by name."""
+    return {name: each.value for name, each in added("task").items()}
+
+
+def _added(name: str) -> TaskSpec | TargetSpec | None:
+    found: TaskSpec | TargetSpec | None = _named(name, _all_added())
+    return found
+
+
 def is_task_file(name: str) -> bool:
     """Whether a task is named by a file of the user's own."""
     return name.lower().endswith((".yaml", ".yml"))
@@ -72,7 +84,7 @@ def built_in(name: str) -> str:
     return task.name if task else ""
 
 
-def get_task(name: str) -> TaskSpec:
+def get_task(name: str | Path | TaskSpec) -> TaskSpec:
     """The intermediate task of that name or alias; spelling of dashes and case is free.
 
     A user's own task is named by its task file. Give this what the user wrote, never what a
@@ -81,15 +93,22 @@ def get_task(name: str) -> TaskSpec:
     Raises:
         UserError: no task has that name; near names are suggested. Or it is a target.
     """
+    if isinstance(name, TaskSpec):
+        return name
+    name = str(name)
     if is_task_file(name):
         return _own(name).task
+    if own := _added(name):
+        if isinstance(own, TaskSpec):
+            return own
+        return own.trained_in(own.train_languages[0])[-1]
     if target := _named(name, target_tasks()):
         raise UserError(
             f"{target.name} is a target task, not an intermediate one: "
             f"`adstilts train-target {target.name}` trains a module for it, "
             f"`adstilts evaluate {target.name}` tries one in its languages"
         )
-    task: TaskSpec = _find("task", name, intermediate_tasks())
+    task: TaskSpec = _find("task", name, {**intermediate_tasks(), **_all_added()})
     return task
 
 
@@ -99,21 +118,28 @@ def _own(name: str) -> OwnTask:
     return load_task_file(Path(name))
 
 
-def get_target(name: str) -> TargetSpec:
+def get_target(name: str | Path | TargetSpec | TaskSpec) -> TargetSpec:
     """The target task of that name or alias, or of a task file, as for `get_task`.
 
     Raises:
         UserError: no target has that name; near names are suggested. Or it is an intermediate task.
     """
+    if isinstance(name, TargetSpec):
+        return name
+    if isinstance(name, TaskSpec):
+        return as_target(name)
+    name = str(name)
     if is_task_file(name):
         return _own(name).target
+    if own := _added(name):
+        return own if isinstance(own, TargetSpec) else as_target(own)
     if task := _named(name, intermediate_tasks()):
         raise UserError(
             f"{task.name} is an intermediate task, not a target: "
             f"`adstilts train-adapter {task.name}` trains a module for it, and a target can be "
             f"learnt on that, as in `adstilts train-target {_like(task)} --on {task.name}`"
         )
-    target: TargetSpec = _find("target task", name, target_tasks())
+    target: TargetSpec = _find("target task", name, {**target_tasks(), **_all_added()})
     return target
 
 
@@ -138,7 +164,10 @@ def find_either(name: str) -> TaskSpec | TargetSpec:
     """
     if is_task_file(name):
         return get_target(name)
-    found: TaskSpec | TargetSpec = _find("task", name, {**intermediate_tasks(), **target_tasks()})
+    if own := _added(name):
+        return own if isinstance(own, TargetSpec) else as_target(own)
+    known = {**intermediate_tasks(), **target_tasks(), **_all_added()}
+    found: TaskSpec | TargetSpec = _find("task", name, known)
     return found
 
 

@@ -82,8 +82,9 @@ def usual_rate(
     >>> usual_rate("bottleneck", 500)
     0.003
     """
-    name = get_method(method).name
-    kind = _LIKE.get(name, name)
+    found = get_method(method)
+    kind = found.rates_of or _LIKE.get(found.name, found.name)
+    kind = _LIKE.get(kind, kind)
     special = f"{kind}, LoRAs" if over_loras else f"{kind}, {head}"
     rates = _RATES.get(special, _RATES[kind])
     rate = next(rate for most, rate in rates if steps <= most)

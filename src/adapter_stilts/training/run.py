@@ -41,7 +41,7 @@ class Trained:
 
 
 def train_adapter(
-    task: str | TaskSpec | Lesson,
+    task: str | Path | TaskSpec | Lesson,
     *,
     backbone: str = DEFAULT_BACKBONE,
     data: str | None = None,
@@ -90,8 +90,7 @@ def train_adapter(
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    task = get_task(task) if isinstance(task, str) else task
-    lesson = Lesson((task,)) if isinstance(task, TaskSpec) else task
+    lesson = task if isinstance(task, Lesson) else Lesson((get_task(task),))
     chosen = checked_recipe(
         lesson,
         data=data,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
+from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.data.load import find_all, origin_of
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.composition import EACH_LANGUAGE, NONE
@@ -22,9 +23,9 @@ from adapter_stilts.zoo.resolve import resolve
 
 
 def train_target(
-    task: str,
+    task: str | Path | TargetSpec,
     *,
-    on: str = NONE,
+    on: Composition = NONE,
     fresh_head: bool = False,
     source_lang: str = "en",
     train_file: str | Path | None = None,
@@ -39,7 +40,7 @@ def train_target(
     COPA) leaves a module of each earlier stage beside its own, named after it.
 
     Args:
-        task: name of a target task, such as `tydiqa`.
+        task: name of a target task, such as `tydiqa`, the path of a task file, or a spec.
         on: the composition to stack the module on, such as `squad`; `none` is the baseline. In it,
             `lang:*` is the module of `source_lang`.
         fresh_head: begin with a new head even where the one below is of the same kind and labels.
@@ -59,7 +60,7 @@ def train_target(
         target = target.with_tags(tags)
     source_lang = source_language(target, source_lang, options.get("data"))
     stages = target.trained_in(source_lang)
-    on = on.replace(EACH_LANGUAGE, f"lang:{source_lang}")
+    on = as_text(on).replace(EACH_LANGUAGE, f"lang:{source_lang}")
     default = backbone or DEFAULT_BACKBONE
     below = resolve(on, backbone) if on.strip() != NONE else None
     options["backbone"] = place_of(backbone, below.backbone) if below else default

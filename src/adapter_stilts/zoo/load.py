@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.errors import UserError
+from adapter_stilts.modules.composition import Call
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
@@ -44,7 +45,7 @@ def kind_of(record: ModuleRecord) -> HeadKind:
 
 
 def load(
-    name: str | Path | Resolved,
+    name: str | Path | Call | Resolved,
     *,
     task: str | None = None,
     backbone: str | None = None,
@@ -65,6 +66,8 @@ def load(
             head for the task.
     """
     check_precision(precision)
+    if isinstance(name, Call):
+        name = str(name)
     if isinstance(name, Resolved):
         resolved = name.choosing(task)
     else:

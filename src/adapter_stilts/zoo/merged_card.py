@@ -20,6 +20,8 @@ def merged_text(record: ModuleRecord, how_to_use: str) -> str:
     options = "".join(
         f", {key} {merged[key]}" for key in ("density", "lora", "seed") if key in merged
     )
+    method = MERGES.get(merged["how"])  # a plug-in's need not be here
+    summary = method.summary if method else "a merge method of a plug-in"
     return f"""# {record.name}
 
 `{merged["expression"]}`
@@ -39,7 +41,7 @@ module = load("PATH_OF_THIS_FOLDER")
 {how_to_use}
 ## Made of
 
-{merged["how"]}{options}: {MERGES[merged["how"]].summary}.
+{merged["how"]}{options}: {summary}.
 
 | module | weight | task and run |
 |---|---|---|

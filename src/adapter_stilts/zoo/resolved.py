@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapter_stilts.data.code_digest import code_digest
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.modules.composition import (
@@ -25,6 +26,7 @@ from adapter_stilts.modules.composition import (
 )
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.heads import FOLDER, head_name
+from adapter_stilts.modules.merge_terms import MERGES
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.native import choices_in
 from adapter_stilts.paths import pulled_dir
@@ -212,4 +214,7 @@ def _tree(expression: Expression) -> Any:
     if isinstance(expression, str):
         return expression
     terms = expression.terms and dataclasses.asdict(expression.terms)
-    return [expression.operator, terms or expression.by, *map(_tree, expression.parts)]
+    operator: Any = expression.operator
+    if terms and (function := MERGES[operator].function):  # a plug-in's is known by its code
+        operator = [operator, code_digest(function)]
+    return [operator, terms or expression.by, *map(_tree, expression.parts)]

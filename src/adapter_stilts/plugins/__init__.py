@@ -1,0 +1,1 @@
+"""What a user's own code adds: tasks, metrics, merge methods and adapter methods."""

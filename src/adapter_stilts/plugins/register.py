@@ -1,0 +1,233 @@
+"""What a plug-in calls: `register`, `metric`, `merge_method` and `adapter_method`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.heads import KINDS
+from adapter_stilts.modules.merge_terms import BUILT_IN_MERGES, MergeMethod
+from adapter_stilts.modules.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
+from adapter_stilts.plugins.registered import add
+from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.tasks.target_spec import TargetSpec
+
+if TYPE_CHECKING:
+    from adapters import AdapterConfig
+    from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Score = Callable[[list[Any], list[Any]], float | Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class OwnMetric:
+    """A metric of a plug-in. `primary` is the score that chooses weights; larger is better."""
+
+    name: str
+    score: Score
+    heads: tuple[str, ...]
+    primary: str
+    summary: str
+    place: str
+
+
+def register(*things: TaskSpec | TargetSpec | Method | str | Path) -> None:
+    """Adds tasks and adapter methods, to be called by their names from then on.
+
+    Args:
+        things: a `TaskSpec` (to train on), a `TargetSpec` (to train on and to evaluate), the path
+            of a task file (likewise), or a `Method` of adapting the trunk.
+
+    Raises:
+        UserError: a name is taken; names both places. Or it is something else.
+    """
+    place = _caller()
+    if not things:
+        raise UserError(f"{place}: ads.register() has nothing to register")
+    for thing in things:
+        if isinstance(thing, Method):
+            _add_method(thing, place)
+        elif isinstance(thing, (str, Path)):
+            _add_task_file(Path(thing), place)
+        elif isinstance(thing, (TaskSpec, TargetSpec)):
+            _add_task(thing, place)
+        else:
+            raise UserError(
+                f"{place}: ads.register() takes a TaskSpec, a TargetSpec, a Method or a task "
+                f"file, not {type(thing).__name__}; @ads.metric and @ads.merge_method are for "
+                "functions"
+            )
+
+
+def metric(
+    name: str, *, heads: Sequence[str], primary: str | None = None
+) -> Callable[[Function], Function]:
+    """Makes a function of predictions and references a metric, which task files can name.
+
+    The function gets two lists of equal length and returns a score in percent, or several by
+    name. Of `classification` and `choice` they hold numbers of labels, of `tagging` lists of tags,
+    of `span` what `metrics.squad` documents, of `embedding` ranked and right ids.
+
+    Args:
+        name: of the metric.
+        heads: kinds of head whose predictions it scores.
+        primary: which of several scores chooses the weights; by default the one called `name`.
+
+    Raises:
+        UserError: the name is taken, or there is no such kind of head.
+    """
+
+    def decorate(function: Function) -> Function:
+        from adapter_stilts.metrics import built_in_metrics
+
+        place = _place_of(function)
+        for head in heads:
+            if head not in KINDS:
+                raise UserError(f"{place}: {unknown('kind of head', head, KINDS)}")
+        own = OwnMetric(name, function, tuple(heads), primary or name, _summary(function), place)
+        add("metric", name, own, place, known=lambda it: it if it in built_in_metrics() else "")
+        return function
+
+    return decorate
+
+
+@overload
+def merge_method(named: Function) -> Function: ...
+@overload
+def merge_method(
+    named: str | None = None, *, mean: bool = ..., weighted: bool = ..., most: int | None = ...
+) -> Callable[[Function], Function]: ...
+def merge_method(
+    named: str | Callable[..., Tensor] | None = None,
+    *,
+    mean: bool = False,
+    weighted: bool = True,
+    most: int | None = None,
+) -> Any:
+    """Makes a function of tensors a way of merging, to be used as `NAME(squad, mnli)`.
+
+    The function gets a list of tensors of one shape and the weights, one each, and returns one
+    tensor of that shape. A keyword `density` with a default makes that an option; a keyword
+    `seed` is a number for what is drawn at random. It is called once for each tensor of the
+    modules, of LoRAs for the products of their factors.
+
+    Args:
+        named: the name, by default the function's.
+        mean: weights are made to add up to 1.
+        weighted: whether weights can be given.
+        most: the largest number of modules, if there is one.
+
+    Raises:
+        UserError: the name is taken.
+    """
+
+    def decorate(function: Function, name: str | None = None) -> Function:
+        place = _place_of(function)
+        keywords = inspect.signature(function).parameters
+        given = keywords["density"].default if "density" in keywords else 0.0
+        if not isinstance(given, (int, float)) or ("density" in keywords and not 0 < given <= 1):
+            raise UserError(f"{place}: 'density' needs a default above 0 and up to 1")
+        called = name or function.__name__.replace("_", "-")
+        method = MergeMethod(
+            called,
+            _summary(function) or "a merge method of a plug-in",
+            mean=mean,
+            density=float(given),
+            chance="seed" in keywords,
+            weighted=weighted,
+            most=most,
+            function=function,
+            place=place,
+        )
+        add("merge method", called, method, place, known=_taken_in_compositions)
+        return function
+
+    if callable(named):
+        return decorate(named)
+    return lambda function: decorate(function, named)
+
+
+def adapter_method(
+    name: str, *, family: Family = "bottleneck", peft: bool = False, rates_of: str = ""
+) -> Callable[[Function], Function]:
+    """Makes a function from `MethodOptions` to a configuration of `adapters` a `--method`.
+
+    Args:
+        name: of the method.
+        family: `bottleneck`, `lora`, `dora` or `ia3`: what it can be stacked and merged with.
+        peft: whether its modules are written in peft's format, too.
+        rates_of: the method whose usual learning rates it takes; by default the family's.
+
+    Raises:
+        UserError: the name is taken.
+    """
+
+    def decorate(function: Callable[[MethodOptions], AdapterConfig]) -> Any:
+        summary = _summary(function) or "a method of a plug-in"
+        made = Method(name, summary, function, peft, family, rates_of=rates_of or family)
+        _add_method(made, _place_of(function))
+        return function
+
+    return decorate
+
+
+def _add_method(method: Method, place: str) -> None:
+    if method.family == "fusion" or method.config is None:
+        raise UserError(f"{place}: method '{method.name}' needs a configuration of `adapters`")
+    if method.rates_of not in BUILT_IN_METHODS:
+        method = replace(method, rates_of=method.family)
+
+    def known(name: str) -> str:
+        return name if name in BUILT_IN_METHODS else ""
+
+    add("adapter method", method.name, method, place, known=known)
+
+
+def _taken_in_compositions(name: str) -> str:
+    return name if name in {*BUILT_IN_MERGES, "stack", "fuse", "uniform", "arrow", "none"} else ""
+
+
+def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
+    from adapter_stilts.plugins.tasks import target_with_identity, with_identity
+    from adapter_stilts.tasks.registry import built_in
+
+    own = with_identity(task) if isinstance(task, TaskSpec) else target_with_identity(task)
+    add("task", task.name, own, place, known=built_in)
+
+
+def _add_task_file(path: Path, place: str) -> None:
+    from adapter_stilts.own.build import load_task_file
+    from adapter_stilts.tasks.registry import built_in
+
+    folder = Path(place.rpartition(":")[0]).parent
+    found = path.expanduser()
+    # A plug-in names its files from where it lies, as a task file does.
+    found = found if found.is_absolute() or not (folder / found).is_file() else folder / found
+    own = load_task_file(found)
+    add("task", own.file.name, own.target, place, known=built_in)
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    first = (inspect.getdoc(function) or "").partition("\n")[0].strip()
+    return first.rstrip(".")
+
+
+def _place_of(function: Callable[..., Any]) -> str:
+    code = getattr(function, "__code__", None)
+    if code is None:
+        raise UserError(f"{_caller()}: a function is needed, not {type(function).__name__}")
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _caller() -> str:
+    """File and line of the code outside this file that called."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == __file__ and frame.f_back:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

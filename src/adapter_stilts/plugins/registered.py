@@ -1,0 +1,94 @@
+"""What plug-ins have added, and where each thing stands; nothing heavy is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from adapter_stilts.errors import UserError
+
+Kind = Literal["task", "metric", "merge method", "adapter method"]
+_NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A thing that a plug-in has added. `place` is the file and line where it did."""
+
+    name: str
+    value: Any
+    place: str
+
+
+_ADDED: dict[Kind, dict[str, Registered]] = {
+    "task": {},
+    "metric": {},
+    "merge method": {},
+    "adapter method": {},
+}
+
+
+def added(kind: Kind) -> Mapping[str, Registered]:
+    """All of one kind, by name."""
+    return MappingProxyType(_ADDED[kind])
+
+
+def add(kind: Kind, name: str, value: Any, place: str, *, known: Callable[[str], str]) -> None:
+    """Adds one thing.
+
+    Args:
+        known: the package's own thing that is called so, or an empty text.
+
+    Raises:
+        UserError: the name cannot be one, or another thing has it; names both places.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{place}: '{name}' is no name of a {kind}: small letters, digits, - and _ are"
+        )
+    if own := known(name):
+        raise UserError(f"{place}: the package has a {kind} '{own}': choose another name than it")
+    there = _ADDED[kind].get(name)
+    # Who runs a cell of a notebook again means the new one.
+    if there and not (place == there.place or _is_typed(place)):
+        raise UserError(
+            f"{place}: there is a {kind} '{name}' already, from {there.place}: rename one of them"
+        )
+    _ADDED[kind][name] = Registered(name, value, place)
+
+
+def _is_typed(place: str) -> bool:
+    """Whether code was typed into an interpreter or a notebook."""
+    return place.startswith("<") or "ipykernel" in place
+
+
+def count() -> int:
+    """How many things have been added."""
+    return sum(map(len, _ADDED.values()))
+
+
+@contextmanager
+def undone_if_it_fails() -> Iterator[None]:
+    """Takes back what was added inside the block if the block raises."""
+    before = {kind: dict(things) for kind, things in _ADDED.items()}
+    try:
+        yield
+    except BaseException:
+        restore(before)
+        raise
+
+
+def restore(before: Mapping[Kind, Mapping[str, Registered]]) -> None:
+    """Makes what has been added what it was."""
+    for kind, things in _ADDED.items():
+        things.clear()
+        things.update(before[kind])
+
+
+def snapshot() -> Mapping[Kind, Mapping[str, Registered]]:
+    """What has been added, for `restore`."""
+    return {kind: dict(things) for kind, things in _ADDED.items()}

@@ -1,0 +1,174 @@
+"""Plug-ins of a user's own: what they add works, and what is wrong with one is said."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import adapter_stilts as ads
+from adapter_stilts.errors import UserError
+from adapter_stilts.plugins import load as loading
+from adapter_stilts.plugins.registered import added, restore, snapshot
+from cli_kit import Result, assert_one_line, call_cli
+
+Run = Callable[..., Result]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
+FEW = ("--steps", "2", "--evaluations", "1")
+
+
+@pytest.fixture(autouse=True)
+def nothing_added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = snapshot()
+    monkeypatch.setattr(loading, "_done", set())
+    monkeypatch.delenv(loading.VARIABLE, raising=False)
+    yield
+    restore(before)
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], zoo: Path, tmp_path: Path
+) -> Run:
+    monkeypatch.delenv("ADSTILTS_DATA", raising=False)
+    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
+    return lambda *arguments: call_cli(monkeypatch, capsys, *arguments)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = Path(shutil.copytree(EXAMPLE, tmp_path / "plugin"))
+    monkeypatch.chdir(place)
+    return place
+
+
+def test_commands_of_the_example_run(run: Run, folder: Path, tiny_xlmr: Path, zoo: Path) -> None:
+    block = re.search(r"```\n(.*?)```", (folder / "README.md").read_text("utf-8"), re.DOTALL)
+    assert block
+    outputs = []
+    for line in block[1].replace("embedded", shlex.quote(str(tiny_xlmr))).splitlines():
+        command = shlex.split(line)[1:]
+        code, out, err = run(*command, *(FEW if command[0].startswith("train") else ()))
+        assert code == 0, (line, err)
+        outputs.append(out)
+    assert "dev balanced_accuracy" in outputs[0]
+    assert "median(my-reviews, my-reviews-s1)" in outputs[2]
+    assert "balanced_accuracy" in outputs[3]
+    assert (zoo / tiny_xlmr.name / "my-reviews-wide-bottleneck").is_dir()
+
+
+def test_module_is_used_without_the_plugin(
+    run: Run, folder: Path, tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["train-adapter", "my-reviews", "--include", "my_plugin.py"]
+    code, _, err = run(*given, "--backbone", str(tiny_xlmr), *FEW)
+    assert code == 0, err
+    restore({kind: {} for kind in snapshot()})
+    code, out, err = run("predict", "--with", "my-reviews", "--text-a", "Good.", "--json")
+    assert code == 0, err
+    assert set(json.loads(out)["labels"]) == {"good", "bad"}
+    assert_one_line(run("evaluate", "my-reviews", "--with", "my-reviews"), 2, "my-reviews")
+
+
+def test_environment_names_plugins(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(loading.VARIABLE, str(folder / "my_plugin.py"))
+    code, out, err = run("tasks", "my-reviews")
+    assert code == 0 and "balanced_accuracy" in out, err
+
+
+def test_installed_package_adds_what_its_entry_point_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import adapter_stilts as ads\n@ads.merge_method\ndef first(tensors, weights):\n"
+    (tmp_path / "adstilts_own_package.py").write_text(f"{code}    return tensors[0]\n", "utf-8")
+    about = tmp_path / "adstilts_own_package-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: adstilts-own-package\nVersion: 1.0\n", "utf-8")
+    points = f"[{loading.GROUP}]\nown = adstilts_own_package\n"
+    (about / "entry_points.txt").write_text(points, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loading.load_plugins()
+    assert str(ads.compose("first", "a", "b")) == "first(a, b)"
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("x = 1\n", "registers nothing"),
+        ("x = 1\nimport no_such_package\n", "own.py:2"),
+        ("x = 1\n\nx = (\n", "own.py:3"),
+        ("raise SystemExit(0)\n", "own.py:1"),
+        ("import adapter_stilts as ads\nads.register(3)\n", "own.py:2"),
+        (
+            "import adapter_stilts as ads\n@ads.merge_method\ndef ties(tensors, weights): ...\n",
+            "ties",
+        ),
+        (
+            "import adapter_stilts as ads\n@ads.metric('a', heads=['tagginh'])\ndef a(p, r): ...\n",
+            "tagging",
+        ),
+    ],
+)
+def test_bad_plugin_is_refused(run: Run, tmp_path: Path, code: str, named: str) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(code, "utf-8")
+    before = snapshot()
+    assert_one_line(run("tasks", "--include", str(file)), 2, named)
+    assert snapshot() == before
+
+
+def test_missing_plugin_is_refused(run: Run, tmp_path: Path) -> None:
+    assert_one_line(run("--include", str(tmp_path / "no.py"), "tasks"), 2, "no.py")
+    assert_one_line(run("tasks", "--include"), 2, "--include")
+
+
+def test_two_tasks_of_one_name_are_refused(folder: Path) -> None:
+    ads.include(folder / "my_plugin.py")
+    other = folder / "other.py"
+    other.write_text("import adapter_stilts as ads\nads.register('my_reviews.yaml')\n", "utf-8")
+    with pytest.raises(UserError, match=r"other\.py:2.*my-reviews.*my_plugin\.py:\d+"):
+        ads.include(other)
+
+
+@pytest.mark.parametrize(
+    ("result", "named"),
+    [("tensors", "list"), ("tensors[0][..., :1]", "shape"), ("1 / 0", "ZeroDivisionError")],
+)
+def test_merge_method_that_returns_something_else_is_refused(
+    tmp_path: Path, result: str, named: str
+) -> None:
+    import torch
+
+    from adapter_stilts.modules.merging import blend
+
+    file = tmp_path / "own.py"
+    code = "import adapter_stilts as ads\n@ads.merge_method\ndef mine(tensors, weights):\n"
+    file.write_text(f"{code}    return {result}\n", "utf-8")
+    ads.include(file)
+    assert "mine" in added("merge method")
+    merge = blend("mine", [torch.ones(2, 3), torch.zeros(2, 3)])
+    with pytest.raises(UserError, match=rf"own\.py:2: .*'mine'.*{named}"):
+        merge(torch.ones(2))
+
+
+def test_public_names_are_there() -> None:
+    assert set(ads.__all__) <= set(dir(ads))
+    found: dict[str, Any] = {name: getattr(ads, name) for name in ads.__all__}
+    assert issubclass(found["RefusedError"], found["UserError"])
+
+
+def test_compositions_print_as_text() -> None:
+    assert str(ads.stack("squad", "tydiqa")) == "stack(squad, tydiqa)"
+    assert str(ads.stack(ads.fusion("squad", "mnli"), "tydiqa")) == (
+        "stack(fuse(mnli, squad), tydiqa)"
+    )
+    made = ads.ties("squad", "mnli", weights=[1, 2], density=0.3)
+    assert str(made) == "ties(2*mnli, 1*squad, density=0.3)"
+    with pytest.raises(UserError, match="average"):
+        ads.compose("averag", "a", "b")
