@@ -30,9 +30,11 @@ ANSWERS = (
 )
 PAIRS = ([["de-1", "en-1"], ["de-2", "en-3"]], [["de-1", "en-1"], ["de-2", "en-2"]])
 RANKINGS = ([["a", "b"], ["c"]], [["b"], ["c", "d"]])
+NUMBERS = ([1.0, 2.5, 3.0], [0.5, 2.0, 4.0])
 INPUTS: dict[str, tuple[list[Any], list[Any]]] = {
     "accuracy": LABELS,
     "bitext_f1": PAIRS,
+    "correlation": NUMBERS,
     "f1": LABELS,
     "map_at_20": RANKINGS,
     "mlqa": ANSWERS,
@@ -57,6 +59,7 @@ def test_the_names_are_the_modules() -> None:
     [
         ("accuracy", "accuracy"),
         ("bitext_f1", "f1"),
+        ("correlation", "spearman"),
         ("f1", "f1"),
         ("map_at_20", "map_at_20"),
         ("mlqa", "f1"),

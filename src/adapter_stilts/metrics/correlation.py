@@ -32,7 +32,10 @@ class Correlation(BufferedMetric):
     ) -> dict[str, float]:
         from scipy.stats import pearsonr, spearmanr
 
-        found, gold = (np.asarray(each, np.float64) for each in (predictions, references))
+        try:
+            found, gold = (np.asarray(each, np.float64) for each in (predictions, references))
+        except TypeError as error:
+            raise ValueError(f"a correlation is of numbers: {error}") from error
         if not np.isfinite(found).all() or not np.isfinite(gold).all():
             return {"spearman": float("nan"), "pearson": float("nan")}
         if np.ptp(found) == 0 or np.ptp(gold) == 0:
