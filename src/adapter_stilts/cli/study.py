@@ -101,7 +101,7 @@ def plan(
         typer.echo(f"peak memory of a run so far: {memory:.1f} GB")
     typer.echo(f"disk for what is left: about {outlook.disk / 1e9:.2f} GB")
     if outlook.detectable:
-        typer.echo("with the spread of items and seeds that is usual on small backbones:")
+        typer.echo("with a spread of items and seeds that is assumed, not measured:")
     for task, points in outlook.detectable.items():
         typer.echo(f"{task}: finds differences from about {points:.1f} points on, 4 times in 5")
 
