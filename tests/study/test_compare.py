@@ -45,7 +45,8 @@ def test_differences_are_those_of_the_evaluations(tiny: Path) -> None:
     assert found.overall.value == pytest.approx(
         fmean(each.value for each in target.languages.values())
     )
-    assert found.overall.error > 0
+    # Two tiny modules may happen to answer alike everywhere: then nothing varies.
+    assert found.overall.error > 0 or first.scores == second.scores
 
 
 def test_a_table_of_eighty_columns_and_a_picture(
@@ -73,7 +74,8 @@ def test_json_has_everything(compare: Callable[..., Result]) -> None:
     found = json.loads(out)
     assert set(found["targets"]["tiny-nli"]["languages"]) == {"ko", "sw"}
     assert found["difference"]["low"] <= found["difference"]["value"]
-    assert found["difference"]["noise"]["items"] > 0
+    alike = all(a == b for a, b in found["targets"]["tiny-nli"]["scores"].values())
+    assert found["difference"]["noise"]["items"] > 0 or alike
     assert found["first"] == "nli" and found["second"] == "nli-lora"
 
 

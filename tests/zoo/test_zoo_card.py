@@ -86,7 +86,7 @@ def test_text(tiny_engine: Engine, saved: Path, tmp_path: Path) -> None:
     assert "trained parameters" in text
 
 
-@pytest.mark.parametrize("head", KINDS)
+@pytest.mark.parametrize("head", [kind for kind in KINDS if kind in TASKS])
 def test_snippets_are_python(tiny_engine: Engine, saved: Path, tmp_path: Path, head: Any) -> None:
     for backbone in (HUB_BACKBONE, {**HUB_BACKBONE, "name": "embedded", "revision": ""}):
         text = card(tiny_engine, tmp_path, head, backbone=backbone)

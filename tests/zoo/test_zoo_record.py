@@ -128,7 +128,7 @@ HEAD = {
         ("recipe", {**RECIPE, "max_length": True}, "recipe.max_length"),
         ("recipe", {**RECIPE, "max_length": 64.0}, "recipe.max_length"),
         ("recipe", {**RECIPE, "method": "ia3"}, "method"),
-        ("head", "regression", "head"),
+        ("head", "ranking", "head"),
         ("head", ["span"], "head"),
         ("head", "multitask", "heads"),
         ("heads", {"squad": HEAD}, "heads"),

@@ -83,7 +83,7 @@ def plan(
             for run in made.runs.values()
         ]
         fields = {"runs": runs, "outlook": vars(outlook), "damaged": done.damaged}
-        typer.echo(json.dumps(fields, ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False, indent=1))
         return
     rows = [
         [describe(run), str(shared[run.id] or ""), "done" if run.id in done.runs else ""]

@@ -25,7 +25,8 @@ def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None)
     """
     if target.retrieval is not None or (record is not None and record.head == target.head):
         return
-    head = "" if record is None or not has_weights(record.head) else record.head
+    several = record is not None and bool(record.heads)
+    head = record.head if record is not None and (several or has_weights(record.head)) else ""
     what = f"has a {head} head" if head else "has no head"
     raise UserError(
         f"composition '{expression}' {what}, and {target.name} needs a {target.head} one: train "

@@ -12,7 +12,7 @@ from adapter_stilts.heads.base import Head
 KINDS = ("classification", "choice", "span", "tagging", "embedding", "regression")
 """The kinds that a task may have."""
 RAW = "text"
-"""Raw text, for masked language modelling: its head is no part of the module."""
+"""Raw text, for masked language modelling: its head learns, but is no part of the module."""
 PLAIN = "embedding"
 """The kind of what has no head: sentence vectors come from the trunk."""
 
@@ -38,4 +38,4 @@ def is_named(kind: str) -> bool:
 
 def has_weights(kind: str) -> bool:
     """Whether a module of that kind has a head of its own."""
-    return kind in KINDS and get_head(kind).has_weights
+    return kind in (*KINDS, RAW) and get_head(kind).has_weights

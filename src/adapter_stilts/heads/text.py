@@ -51,7 +51,6 @@ def encode(
 class _Text(Head):
     name = "text"
     columns = {"id": "text", "text": "text"}
-    has_weights = False
 
     def encode(
         self,

@@ -31,7 +31,7 @@ def _identity(task: TaskSpec | TargetSpec) -> str:
     labels = [list(task.labels), list(task.tags), task.choices]
     sources = [_written(source) for source in task.sources]
     content = [task.name, task.head, task.metric, labels, sources, code_digest(task.to_example)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(content, allow_nan=False).encode()).hexdigest()[:16]
 
 
 def _written(source: Source) -> Any:

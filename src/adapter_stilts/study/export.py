@@ -54,7 +54,7 @@ def _snakemake(runs: list[Run], folder: StudyFolder, done: set[str]) -> str:
     """Rules whose outputs are marks in the study's folder."""
 
     def mark(name: str) -> str:
-        return json.dumps(str(folder.path / "state" / f"{name}.done"))
+        return json.dumps(str(folder.path / "state" / f"{name}.done"), allow_nan=False)
 
     every = ", ".join(mark(run.id) for run in runs)
     lines = [f"rule all:\n    input: [{every}]\n"]
@@ -65,6 +65,6 @@ def _snakemake(runs: list[Run], folder: StudyFolder, done: set[str]) -> str:
             f"rule run_{run.id}:  # {describe(run)}\n"
             f"    input: [{needs}]\n"
             f"    output: touch({mark(run.id)})\n"
-            f"    shell: {json.dumps(command)}\n"
+            f"    shell: {json.dumps(command, allow_nan=False)}\n"
         )
     return "\n".join(lines)

@@ -40,7 +40,9 @@ class StudyFolder:
 
     def write_run(self, run: Run, study: str) -> None:
         """Writes down what a run is, for the process that does it."""
-        text = json.dumps({"study": study, "run": run.as_dict()}, ensure_ascii=False, indent=1)
+        text = json.dumps(
+            {"study": study, "run": run.as_dict()}, ensure_ascii=False, allow_nan=False, indent=1
+        )
         write_whole(self.path / "runs" / f"{run.id}.json", text)
 
     def read_run(self, name: str) -> tuple[str, Run]:
@@ -106,7 +108,7 @@ class StudyFolder:
                 f"since {about.get('since', '?')}: wait for it, or end it by `adstilts study stop`"
             ) from None
         try:
-            write_whole(place, json.dumps(_this_process()))
+            write_whole(place, json.dumps(_this_process(), allow_nan=False))
             yield
         finally:
             with suppress(OSError):
