@@ -46,15 +46,17 @@ def make_module(
     seed: int = 0,
 ) -> None:
     """Adds a module whose weights, its head's among them, are all far from where they begin."""
-    add_module(
-        engine,
-        name,
-        get_method(method),
-        MethodOptions(leave_out=leave_out),
-        head=head,
-        labels=LABELS[head],
-        choices=4 if head == "choice" else 0,
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # or what other tests have drawn would decide where it begins
+        add_module(
+            engine,
+            name,
+            get_method(method),
+            MethodOptions(leave_out=leave_out),
+            head=head,
+            labels=LABELS[head],
+            choices=4 if head == "choice" else 0,
+        )
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module_parameters(engine, name).values():

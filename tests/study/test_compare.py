@@ -45,8 +45,7 @@ def test_differences_are_those_of_the_evaluations(tiny: Path) -> None:
     assert found.overall.value == pytest.approx(
         fmean(each.value for each in target.languages.values())
     )
-    # Two tiny modules may happen to answer alike everywhere: then nothing varies.
-    assert found.overall.error > 0 or first.scores == second.scores
+    assert found.overall.error > 0
 
 
 def test_a_table_of_eighty_columns_and_a_picture(
@@ -74,7 +73,7 @@ def test_json_has_everything(compare: Callable[..., Result]) -> None:
     found = json.loads(out)
     assert set(found["targets"]["tiny-nli"]["languages"]) == {"ko", "sw"}
     assert found["difference"]["low"] <= found["difference"]["value"]
-    assert found["difference"]["noise"]["items"] >= 0  # 0 where both answer alike everywhere
+    assert found["difference"]["noise"]["items"] > 0
     assert found["first"] == "nli" and found["second"] == "nli-lora"
 
 

@@ -67,7 +67,7 @@ def test_the_planted_module_is_first(planted: Path) -> None:
         assert found.best.scores[rule] > max(others)
     assert found.best.scores["text"] == pytest.approx(1)
     assert found.plain is not None and found.best.scores["logme"] > found.plain
-    assert found.best.first > 0.9 and (found.best.low, found.best.high) == (1, 1)
+    assert found.best.first == 1 and (found.best.low, found.best.high) == (1, 1)
     assert sum(each.first for each in found.modules) == pytest.approx(1)
     assert not found.disagreeing and "only a training shows" in found.answer
     assert json.loads(json.dumps(found.as_dict()))["modules"][0]["module"] == "planted"
