@@ -21,6 +21,7 @@ TASKS: Mapping[HeadKind, str] = {
     "span": "squad",
     "tagging": "ccg",
     "embedding": "lareqa",
+    "regression": "qqp",  # none of ours has scores: those of a user's own do
 }
 LABELS: Mapping[HeadKind, tuple[str, ...]] = {
     "classification": ("entailment", "neutral", "contradiction"),
@@ -28,6 +29,7 @@ LABELS: Mapping[HeadKind, tuple[str, ...]] = {
     "span": (),
     "tagging": ("N", "NP", "S/NP", "(S\\NP)/NP", "."),
     "embedding": (),
+    "regression": (),
 }
 
 
