@@ -53,7 +53,7 @@ def planted(filled: Path, tiny_xlmr: Path) -> Path:
         "precision": "fp32",
         "quiet": True,
     }
-    train_target("udpos", steps=150, evaluations=1, out=filled / "planted", **options)
+    train_target("udpos", steps=400, evaluations=1, out=filled / "planted", **options)
     return filled
 
 
