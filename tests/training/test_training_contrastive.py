@@ -82,10 +82,10 @@ def test_a_dual_encoder_learns_without_a_head(learn: Learn, spy: Spy, method: st
     trained = learn(
         method=method,
         limit=64,
-        epochs=10,
+        epochs=30,
         batch_examples=16,
         reduction_factor=2,
-        lr=2e-2,
+        lr=2e-3,
         report_to="spy",
     )
     losses = [entry["loss"] for entry in spy.logs if "loss" in entry]

@@ -124,13 +124,18 @@ class Job:
 
     def finished(self, number: int, language: str) -> Entry | None:
         """The entry of a language that is done, as it would be done now."""
-        return self.stores[number].finished(
+        entry = self.stores[number].finished(
             self.target.name,
             self.split,
             language,
             self.data.languages[language].fingerprint,
             self.decisive(number),
         )
+        if entry is None or self.target.retrieval is None:
+            return entry
+        # Two rules may choose one layer: what is said is how it was chosen this time.
+        details = {**entry["details"], "layer_rule": self._choice(number).rule}
+        return {**entry, "details": details}
 
     def compute(
         self, *, again: bool, on_language: OnLanguage | None, on_examples: Progress | None
