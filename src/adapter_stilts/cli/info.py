@@ -12,6 +12,7 @@ from adapter_stilts.cli.show import print_table
 from adapter_stilts.cli.training_options import DATA
 
 if TYPE_CHECKING:
+    from adapter_stilts.tasks.spec import TaskSpec
     from adapter_stilts.tasks.target_spec import TargetSpec
 
 
@@ -28,7 +29,7 @@ def tasks(
 ) -> None:
     """List the tasks, and how much of their data is here.
 
-    `adstilts tasks squad` shows one with its licence and source.
+    `adstilts tasks squad` shows one with its licence, the names of its files, and their columns.
     """
     from adapter_stilts.data.load import check_where
     from adapter_stilts.tasks.registry import find_either
@@ -40,10 +41,12 @@ def tasks(
     own = [found] if isinstance(found, TargetSpec) and found.identity else []
     listed = list(_targets(data, own)) if own else list(_rows(data))
     listed = [row for row in listed if only in ("", row["name"])]
+    if found:
+        listed = [{**listed[0], "files": list(_files(found))}]
     if as_json:
         typer.echo(json.dumps(listed, ensure_ascii=False, indent=1, allow_nan=False))
     elif only:
-        print_table(("what", "value"), [(key, _cell(value)) for key, value in listed[0].items()])
+        _show_one(listed[0])
     else:
         columns = ("task", "kind", "head", "metric", "languages", "rows here", "suites")
         rows = [
@@ -57,6 +60,31 @@ def tasks(
         ]
         spare = ("data", "licence", "suites", "metric", "head")
         print_table((*columns, "licence", "data"), rows, spare=spare)
+
+
+def _show_one(task: dict[str, Any]) -> None:
+    """All that is known of a task, then its files."""
+    files = task.pop("files")
+    print_table(("what", "value"), [(key, _cell(value)) for key, value in task.items()])
+    typer.echo()
+    shared = [name for name in files[0] if any(each[name] for each in files)] if files else []
+    print_table(shared, [[_cell(each[name]) for name in shared] for each in files])
+
+
+def _files(task: TaskSpec | TargetSpec) -> Iterator[dict[str, Any]]:
+    """Under which names the files of a task are looked for, and which columns are read."""
+    from adapter_stilts.data.layouts import layouts
+
+    for layout in layouts(task):
+        named = "; ".join(f"{split} {', '.join(each)}" for split, each in layout.files.items())
+        yield {
+            "for": layout.what,
+            "data set": layout.source,
+            "on the Hub": layout.hub,
+            "files": named,
+            "written as": layout.form,
+            "columns": str(layout.columns),
+        }
 
 
 def _rows(data: str | None) -> Iterator[dict[str, Any]]:
