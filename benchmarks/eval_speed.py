@@ -30,7 +30,7 @@ LONG_ENOUGH = 30.0
 
 
 @dataclass(frozen=True)
-class Subject:
+class Workload:
     """What is evaluated: a target, its split and languages, and how its module is trained."""
 
     target: str
@@ -41,15 +41,15 @@ class Subject:
 
 
 LANGUAGES = ("en", "de", "zh")
-SUBJECTS = (
-    Subject("xquad", "test", LANGUAGES, 384, 1500),
-    Subject("xnli", "dev", LANGUAGES, 256, 3000),
-    Subject("panx", "dev", LANGUAGES, 256, 3000),
+WORKLOADS = (
+    Workload("xquad", "test", LANGUAGES, 384, 1500),
+    Workload("xnli", "dev", LANGUAGES, 256, 3000),
+    Workload("panx", "dev", LANGUAGES, 256, 3000),
 )
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One way of evaluating."""
 
     name: str
@@ -60,19 +60,19 @@ class Contender:
     upper: bool = False
 
 
-PLAIN = Contender("plain loop", plain=True)
+PLAIN = Candidate("plain loop", plain=True)
 EAGER = replace(PLAIN, name="plain loop, eager attention", attention="eager")
 PLAIN_LOW = replace(PLAIN, name="plain loop in the precision of ours", precision="auto")
-FP32 = Contender("ours, fp32")
-OURS = Contender("ours", precision="auto")
+FP32 = Candidate("ours, fp32")
+OURS = Candidate("ours", precision="auto")
 THREE = replace(OURS, name="ours, three compositions", compositions=3)
 UPPER = replace(THREE, name="ours, three compositions in the upper half", upper=True)
-CONTENDERS = (PLAIN, EAGER, FP32, OURS, THREE, UPPER, PLAIN_LOW)
+CANDIDATES = (PLAIN, EAGER, FP32, OURS, THREE, UPPER, PLAIN_LOW)
 COMPARED = (EAGER, FP32, OURS)
 
 
 def main() -> None:
-    """Runs one contender (in a child process) or all of them."""
+    """Runs one candidate (in a child process) or all of them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, help="folder with the data sets of the targets")
     parser.add_argument("--backbone", default="embedded")
@@ -84,20 +84,20 @@ def main() -> None:
     parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.train is not None:
-        train(args, SUBJECTS[args.train])
+        train(args, WORKLOADS[args.train])
         return
     if args.one is not None:
-        subject, contender = SUBJECTS[args.one[0]], CONTENDERS[args.one[1]]
-        print(json.dumps(measure(args, subject, contender)))
+        workload, candidate = WORKLOADS[args.one[0]], CANDIDATES[args.one[1]]
+        print(json.dumps(measure(args, workload, candidate)))
         return
-    for number in range(len(SUBJECTS)):
+    for number in range(len(WORKLOADS)):
         # In a process of its own, whose peak memory those that measure would inherit.
         subprocess.run([*command(args), "--train", str(number)], check=True)
     rounds = [
         {
-            (subject.target, each.name): child(args, number, place, each, repeat)
-            for number, subject in enumerate(SUBJECTS)
-            for place, each in enumerate(CONTENDERS)
+            (workload.target, each.name): child(args, number, place, each, repeat)
+            for number, workload in enumerate(WORKLOADS)
+            for place, each in enumerate(CANDIDATES)
         }
         for repeat in range(args.rounds)
     ]
@@ -112,50 +112,50 @@ def command(args: argparse.Namespace) -> list[str]:
     ]
 
 
-def module_folder(args: argparse.Namespace, subject: Subject) -> Path:
+def module_folder(args: argparse.Namespace, workload: Workload) -> Path:
     """Where the trained module lies."""
-    folder: Path = args.work / "zoo" / subject.target
+    folder: Path = args.work / "zoo" / workload.target
     return folder
 
 
-def train(args: argparse.Namespace, subject: Subject) -> None:
+def train(args: argparse.Namespace, workload: Workload) -> None:
     """Trains the module, unless an earlier call did."""
     from adapter_stilts import train_target
 
-    folder = module_folder(args, subject)
+    folder = module_folder(args, workload)
     if not (folder / "module.json").exists():
         train_target(
-            subject.target,
+            workload.target,
             backbone=args.backbone,
             data=args.data,
-            limit=subject.training,
+            limit=workload.training,
             dev_limit=64,
             epochs=1,
             evaluations=1,
-            max_length=subject.max_length,
+            max_length=workload.max_length,
             out=folder,
             resume=True,
         )
 
 
 def child(
-    args: argparse.Namespace, subject: int, contender: int, named: Contender, repeat: int
+    args: argparse.Namespace, workload: int, candidate: int, named: Candidate, repeat: int
 ) -> dict[str, Any]:
     """One measurement in a process of its own, or what an earlier call kept of it."""
-    kept = args.work / f"{SUBJECTS[subject].target}-{contender}-{repeat}.json"
+    kept = args.work / f"{WORKLOADS[workload].target}-{candidate}-{repeat}.json"
     if kept.exists():
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         return found
-    one = [*command(args), "--one", str(subject), str(contender)]
+    one = [*command(args), "--one", str(workload), str(candidate)]
     done = subprocess.run(one, stdout=subprocess.PIPE, check=True, text=True)
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     kept.write_text(json.dumps(row), encoding="utf-8")
     speed = f"{row['examples_per_second']:.1f} examples/s"
-    print(f"{SUBJECTS[subject].target}: {named.name}: {speed}", file=sys.stderr)
+    print(f"{WORKLOADS[workload].target}: {named.name}: {speed}", file=sys.stderr)
     return row
 
 
-def measure(args: argparse.Namespace, subject: Subject, contender: Contender) -> dict[str, Any]:
+def measure(args: argparse.Namespace, workload: Workload, candidate: Candidate) -> dict[str, Any]:
     """Evaluates, again and again if it is quick.
 
     Loading the backbone and converting data are not timed, tokenising is.
@@ -164,23 +164,23 @@ def measure(args: argparse.Namespace, subject: Subject, contender: Contender) ->
     from adapter_stilts.data import load_examples
     from adapter_stilts.training.environment import machine, peak_memory_mb
 
-    target = get_target(subject.target)
-    split: Any = subject.split
+    target = get_target(workload.target)
+    split: Any = workload.split
     sets = {
         language: load_examples(target.at(language), split, args.data, limit=args.examples)
-        for language in subject.languages
+        for language in workload.languages
     }
-    engine, names = prepare(args, subject, contender)
-    run = plain_loop if contender.plain else ours
+    engine, names = prepare(args, workload, candidate)
+    run = plain_loop if candidate.plain else ours
     times: list[float] = []
     while sum(times) < LONG_ENOUGH:
         with tempfile.TemporaryDirectory() as cache:
             os.environ["ADSTILTS_CACHE"] = cache  # tokenised anew every time
             began = time.monotonic()
-            predictions = run(engine, target, names, sets, subject.max_length)
+            predictions = run(engine, target, names, sets, workload.max_length)
             times.append(time.monotonic() - began)
     seconds = median(times)
-    count = sum(len(data.examples) for data in sets.values()) * contender.compositions
+    count = sum(len(data.examples) for data in sets.values()) * candidate.compositions
     return {
         "examples_per_second": count / seconds,
         "seconds": seconds,
@@ -192,7 +192,7 @@ def measure(args: argparse.Namespace, subject: Subject, contender: Contender) ->
 
 
 def prepare(
-    args: argparse.Namespace, subject: Subject, contender: Contender
+    args: argparse.Namespace, workload: Workload, candidate: Candidate
 ) -> tuple[Any, list[str]]:
     """The backbone with the trained module in it, and as many more as are evaluated together."""
     import torch
@@ -205,19 +205,19 @@ def prepare(
     from adapter_stilts.zoo.local import load_module
 
     backbone = find_backbone(args.backbone)
-    backbone.config._attn_implementation = contender.attention
-    engine = load_engine(backbone, precision=contender.precision, device=default_device())
-    load_module(engine, module_folder(args, subject), name="trained")
-    names = [] if contender.upper else ["trained"]
-    left_out = tuple(range(engine.layers // 2)) if contender.upper else ()
-    for number in range(len(names), contender.compositions):
+    backbone.config._attn_implementation = candidate.attention
+    engine = load_engine(backbone, precision=candidate.precision, device=default_device())
+    load_module(engine, module_folder(args, workload), name="trained")
+    names = [] if candidate.upper else ["trained"]
+    left_out = tuple(range(engine.layers // 2)) if candidate.upper else ()
+    for number in range(len(names), candidate.compositions):
         names.append(f"made{number}")
         add_module(
             engine,
             names[-1],
             get_method("bottleneck"),
             MethodOptions(leave_out=left_out),
-            head=get_target(subject.target).head,
+            head=get_target(workload.target).head,
             labels=head_labels(engine, "trained"),
         )
         generator = torch.Generator().manual_seed(number)
@@ -307,7 +307,7 @@ def plain_loop(
 def page(args: argparse.Namespace, rounds: list[dict[tuple[str, str], dict[str, Any]]]) -> str:
     """Medians, ratios to the plain loop, and how many predictions differ from its."""
     machine = next(iter(rounds[0].values()))["machine"]
-    precision = rounds[0][SUBJECTS[0].target, OURS.name]["precision"]
+    precision = rounds[0][WORKLOADS[0].target, OURS.name]["precision"]
     lines = [
         "# Evaluation speed",
         "",
@@ -320,25 +320,25 @@ def page(args: argparse.Namespace, rounds: list[dict[tuple[str, str], dict[str, 
         f"Machine: {machine}. Made by "
         "`python benchmarks/eval_speed.py --data DATA`.",
     ]
-    for subject in SUBJECTS:
+    for workload in WORKLOADS:
         lines += [
             "",
-            f"## {subject.target}, {subject.split}, windows of {subject.max_length} tokens",
+            f"## {workload.target}, {workload.split}, windows of {workload.max_length} tokens",
             "",
             "| way | examples/s | against the plain loop | peak memory MB |",
             "|---|---|---|---|",
-            *(_row(subject, each, rounds) for each in CONTENDERS),
+            *(_row(workload, each, rounds) for each in CANDIDATES),
             "",
-            *_differences(subject, rounds[0]),
+            *_differences(workload, rounds[0]),
         ]
     return "\n".join(lines) + "\n"
 
 
 def _row(
-    subject: Subject, each: Contender, rounds: list[dict[tuple[str, str], dict[str, Any]]]
+    workload: Workload, each: Candidate, rounds: list[dict[tuple[str, str], dict[str, Any]]]
 ) -> str:
-    mine = [found[subject.target, each.name] for found in rounds]
-    plain = [found[subject.target, PLAIN.name] for found in rounds]
+    mine = [found[workload.target, each.name] for found in rounds]
+    plain = [found[workload.target, PLAIN.name] for found in rounds]
     rate = median(row["examples_per_second"] for row in mine)
     ratio = median(
         row["examples_per_second"] / base["examples_per_second"]
@@ -348,12 +348,12 @@ def _row(
     return f"| {each.name} | {rate:.1f} | {ratio:.1f}x | {memory:,.0f} |"
 
 
-def _differences(subject: Subject, found: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
+def _differences(workload: Workload, found: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
     """How many predictions are not the plain loop's, and the first few of them."""
-    plain = _flat(found[subject.target, PLAIN.name]["predictions"])
+    plain = _flat(found[workload.target, PLAIN.name]["predictions"])
     lines = []
     for each in COMPARED:
-        mine = _flat(found[subject.target, each.name]["predictions"])
+        mine = _flat(found[workload.target, each.name]["predictions"])
         pairs = zip(plain, mine, strict=True)
         other = [(a, b) for a, b in pairs if a != b]
         lines.append(f"- {each.name}: {len(plain) - len(other)} of {len(plain)} predictions equal")

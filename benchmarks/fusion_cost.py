@@ -32,7 +32,7 @@ GOAL = 1.6
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One way of running the trunk: what is active, and whose code runs a fusion."""
 
     name: str
@@ -46,20 +46,20 @@ class Contender:
         return f"{self.family}-{self.fusion}" if self.fusion else f"{self.family}0"
 
 
-TRUNK = Contender("the trunk alone")
+TRUNK = Candidate("the trunk alone")
 ONE = {
-    "bottleneck": Contender("one bottleneck adapter", "bottleneck"),
-    "lora": Contender("one LoRA", "lora"),
+    "bottleneck": Candidate("one bottleneck adapter", "bottleneck"),
+    "lora": Candidate("one LoRA", "lora"),
 }
-LIBRARY = Contender("full fusion, `Fuse` of the library", "bottleneck", "full", library=True)
+LIBRARY = Candidate("full fusion, `Fuse` of the library", "bottleneck", "full", library=True)
 FUSED = (
     *(
-        Contender(f"{kind} fusion, ours", "bottleneck", kind)
+        Candidate(f"{kind} fusion, ours", "bottleneck", kind)
         for kind in ("full", "lean", "shared", "uniform")
     ),
-    *(Contender(f"{kind} fusion of LoRAs, ours", "lora", kind) for kind in ("lean", "uniform")),
+    *(Candidate(f"{kind} fusion of LoRAs, ours", "lora", kind) for kind in ("lean", "uniform")),
 )
-CONTENDERS = (TRUNK, *ONE.values(), LIBRARY, *FUSED)
+CANDIDATES = (TRUNK, *ONE.values(), LIBRARY, *FUSED)
 
 
 def main() -> None:
@@ -110,13 +110,13 @@ def child(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, Any
         done = subprocess.run(one, stdout=subprocess.PIPE, check=True, text=True)
         kept.write_text(done.stdout.splitlines()[-1], encoding="utf-8")
     found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    for contender, row in found["rows"].items():
-        print(f"{trunk} {precision}: {contender}: {median(row['ms']):.1f} ms", file=sys.stderr)
+    for candidate, row in found["rows"].items():
+        print(f"{trunk} {precision}: {candidate}: {median(row['ms']):.1f} ms", file=sys.stderr)
     return found
 
 
 def measure(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, Any]:
-    """Milliseconds of every contender in every round, and the parameters it adds."""
+    """Milliseconds of every candidate in every round, and the parameters it adds."""
     import torch
 
     from adapter_stilts.modules.engine import activate_block, forward
@@ -131,10 +131,10 @@ def measure(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, A
     ids = torch.randint(5, size, (args.rows, args.length), generator=generator)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     rows: dict[str, dict[str, Any]] = {
-        each.name: {"ms": [], "parameters": parameters(engine, each)} for each in CONTENDERS
+        each.name: {"ms": [], "parameters": parameters(engine, each)} for each in CANDIDATES
     }
     for number in range(-2, args.rounds):  # two rounds to warm up
-        for each in CONTENDERS if number % 2 == 0 else reversed(CONTENDERS):
+        for each in CANDIDATES if number % 2 == 0 else reversed(CANDIDATES):
             activate_block(engine, block(each, args.modules), "")
             with library_code(engine) if each.library else nullcontext():
                 spent = timed(lambda: forward(engine, batch), cuda=engine.device.type == "cuda")
@@ -216,15 +216,15 @@ def names(family: str, modules: int) -> list[str]:
     return [f"{family}{number}" for number in range(modules)]
 
 
-def block(contender: Contender, modules: int) -> Any:
+def block(candidate: Candidate, modules: int) -> Any:
     """What the engine activates."""
     from adapters.composition import Fuse
 
-    if not contender.family:
+    if not candidate.family:
         return None
-    if not contender.fusion:
-        return contender.module
-    return Fuse(*names(contender.family, modules), name=contender.module)
+    if not candidate.fusion:
+        return candidate.module
+    return Fuse(*names(candidate.family, modules), name=candidate.module)
 
 
 @contextmanager
@@ -241,13 +241,13 @@ def library_code(engine: Any) -> Any:
         each.compose_fuse = function
 
 
-def parameters(engine: Any, contender: Contender) -> int:
-    """What a contender adds to learn: the module, or the fusion over modules that stay."""
+def parameters(engine: Any, candidate: Candidate) -> int:
+    """What a candidate adds to learn: the module, or the fusion over modules that stay."""
     from adapter_stilts.modules.engine import module_parameters
 
-    if not contender.family:
+    if not candidate.family:
         return 0
-    return sum(each.numel() for each in module_parameters(engine, contender.module).values())
+    return sum(each.numel() for each in module_parameters(engine, candidate.module).values())
 
 
 def page(args: argparse.Namespace, found: dict[tuple[str, str], dict[str, Any]]) -> str:
@@ -271,13 +271,13 @@ def page(args: argparse.Namespace, found: dict[tuple[str, str], dict[str, Any]])
 
 
 def table(rows: dict[str, dict[str, Any]]) -> list[str]:
-    """A row a contender; what it is compared with is one module of its kind."""
+    """A row a candidate; what it is compared with is one module of its kind."""
     full = rows[LIBRARY.name]["parameters"]
     lines = [
         "| active | parameters | of full fusion | ms | against one module |",
         "|---|---|---|---|---|",
     ]
-    for each in CONTENDERS:
+    for each in CANDIDATES:
         row = rows[each.name]
         count = row["parameters"]
         share = f"1/{full / count:.0f}" if each.fusion and 0 < count < full else ""

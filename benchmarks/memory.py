@@ -402,8 +402,8 @@ def our_engine(args: argparse.Namespace, row: Row) -> Any:
 def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
     """The module as this package trains it."""
     from adapter_stilts.modules.recomputing import recompute_activations
+    from adapter_stilts.training.batch_sources import BatchSource
     from adapter_stilts.training.batching import BatchPlan, planned_batches
-    from adapter_stilts.training.sources import Source
     from adapter_stilts.training.trainer import ModuleTrainer
 
     engine = our_engine(args, row)
@@ -411,7 +411,7 @@ def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
         recompute_activations(engine)
     add_ours(engine, row)
     rows, length = map(int, args.batch.split("x"))
-    source = Source("task", texts(args), rows * (args.steps + 1))
+    source = BatchSource("task", texts(args), rows * (args.steps + 1))
     drawn = planned_batches(
         source.lengths, batch_tokens=rows * length, batch_examples=rows, total=args.steps, seed=0
     )

@@ -140,7 +140,7 @@ def _random(args: argparse.Namespace, count: int) -> Any:
 
 def _trained(args: argparse.Namespace, count: int) -> tuple[Any, int]:
     """One trunk with modules from disk, and the bytes of their weights; all asked in one batch."""
-    from adapter_stilts.serving.shelf import Shelf, offers_of
+    from adapter_stilts.serving.pool import ModulePool, offers_of
     from adapter_stilts.zoo.together import predict_together
 
     engine = _engine(args)
@@ -149,19 +149,19 @@ def _trained(args: argparse.Namespace, count: int) -> tuple[Any, int]:
         raise SystemExit(f"{len(folders)} modules in {args.modules}: fewer than {count}")
     folders = folders[:count]
     offers = [offer for folder in folders for offer in offers_of(str(folder))]
-    shelf = Shelf(engine, offers, most=len(offers))
+    pool = ModulePool(engine, offers, most=len(offers))
     asked = []
     for offer in offers:
         given = dict(INPUTS[offer.record.head])
         if offer.choices:
             given["options"] = [f"cupboard {number}" for number in range(offer.choices)]
-        asked.append((shelf.module(offer.name), given))
+        asked.append((pool.module(offer.name), given))
     if not asked:
         _ask(engine)
     assert len(predict_together(asked)) == len(asked)
     # LoRAs lie there in the formats of two libraries: one of them is loaded.
     weights = [path for folder in folders for path in folder.glob("*.safetensors")]
-    return shelf, sum(path.stat().st_size for path in weights)
+    return pool, sum(path.stat().st_size for path in weights)
 
 
 def page(args: argparse.Namespace, rows: list[dict[str, Any]]) -> str:

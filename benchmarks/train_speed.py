@@ -1,9 +1,9 @@
 """Examples per second and peak memory of training, against `adapters` and `peft` themselves.
 
-Every contender trains on the same SQuAD questions in batches of the same number of questions for
+Every candidate trains on the same SQuAD questions in batches of the same number of questions for
 the same number of steps, each in a process of its own, in turn, several rounds; the medians count.
 Low precision is bf16 where the processor multiplies it in hardware, and else fp32, for all alike.
-`--quality N` also trains some of the contenders on N questions to the end and scores them on dev.
+`--quality N` also trains some of the candidates on N questions to the end and scores them on dev.
 
     python benchmarks/train_speed.py --data DATA
 """
@@ -27,7 +27,7 @@ LENGTH, STRIDE = 384, 128
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One way of training the same module."""
 
     name: str
@@ -42,7 +42,7 @@ class Contender:
     upper_half: bool = False
 
 
-AS_CONFIGURED = Contender("AdapterTrainer as its example configures it", "bottleneck", "adapters")
+AS_CONFIGURED = Candidate("AdapterTrainer as its example configures it", "bottleneck", "adapters")
 GROUPED = replace(AS_CONFIGURED, name="+ padding to the longest, grouped by length", pad=False)
 CAREFUL = replace(GROUPED, name="+ autocast where it is fast (configured with care)", low=True)
 NO_DROPOUT = replace(CAREFUL, name="+ no dropout in the frozen trunk", dropout=False)
@@ -55,12 +55,12 @@ OURS = replace(
 )
 OURS_TOP_DOWN = replace(OURS, name="+ top-down gradual unfreezing (ours)", unfreeze=True)
 OURS_UPPER = replace(OURS, name="+ adapters in the upper half only (ours)", upper_half=True)
-PEFT = Contender("peft + Trainer as configured there", "lora", "peft")
+PEFT = Candidate("peft + Trainer as configured there", "lora", "peft")
 PEFT_CAREFUL = replace(PEFT, name="peft + Trainer configured with care", pad=False, low=True)
 OURS_LORA = replace(OURS, name="ours, LoRA, plain", method="lora")
 OURS_LORA_TOP_DOWN = replace(OURS_TOP_DOWN, name="ours, LoRA, top-down", method="lora")
 
-CONTENDERS = (
+CANDIDATES = (
     AS_CONFIGURED,
     GROUPED,
     CAREFUL,
@@ -78,7 +78,7 @@ TRAINED = (CAREFUL, OURS, OURS_UPPER, PEFT_CAREFUL, OURS_LORA)
 
 
 def main() -> None:
-    """Runs one contender (in a child process) or all of them."""
+    """Runs one candidate (in a child process) or all of them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, help="folder with SQuAD, or sample")
     parser.add_argument("--backbone", default="embedded")
@@ -91,11 +91,11 @@ def main() -> None:
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
-        print(json.dumps(measure(args, CONTENDERS[args.one])))
+        print(json.dumps(measure(args, CANDIDATES[args.one])))
         return
     args.work.mkdir(parents=True, exist_ok=True)
     rounds = [
-        {each.name: child(args, each, f"speed-{number}") for each in CONTENDERS}
+        {each.name: child(args, each, f"speed-{number}") for each in CANDIDATES}
         for number in range(args.rounds)
     ]
     trained = {}
@@ -104,9 +104,9 @@ def main() -> None:
     args.out.write_text(page(args, rounds, trained), encoding="utf-8")
 
 
-def child(args: argparse.Namespace, contender: Contender, kind: str) -> dict[str, Any]:
+def child(args: argparse.Namespace, candidate: Candidate, kind: str) -> dict[str, Any]:
     """One measurement in a process of its own, or what an earlier call kept of it."""
-    number = CONTENDERS.index(contender)
+    number = CANDIDATES.index(candidate)
     kept = args.work / f"{kind}-{number}.json"
     if kept.exists():
         found: dict[str, Any] = json.loads(kept.read_text())
@@ -120,12 +120,12 @@ def child(args: argparse.Namespace, contender: Contender, kind: str) -> dict[str
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     kept.write_text(json.dumps(row))
-    print(f"{kind}: {contender.name}: {row}", file=sys.stderr)
+    print(f"{kind}: {candidate.name}: {row}", file=sys.stderr)
     return row
 
 
-def measure(args: argparse.Namespace, contender: Contender) -> dict[str, Any]:
-    """Trains one contender; a timing leaves out the first steps, in which memory is laid out."""
+def measure(args: argparse.Namespace, candidate: Candidate) -> dict[str, Any]:
+    """Trains one candidate; a timing leaves out the first steps, in which memory is laid out."""
     import numpy as np
     from transformers import Trainer, TrainerCallback, set_seed
 
@@ -152,25 +152,25 @@ def measure(args: argparse.Namespace, contender: Contender) -> dict[str, Any]:
     pad_id = backbone.tokenizer.pad_token_id
     steps = round(args.epochs * len(features) / BATCH) if args.quality else args.steps
     # Unfreezing makes the early steps cheap: there only the very first is left out.
-    clock = _Clock(skip=0 if args.quality else 1 if contender.unfreeze else 3)
+    clock = _Clock(skip=0 if args.quality else 1 if candidate.unfreeze else 3)
     callback = type("Clock", (TrainerCallback,), {"on_step_end": clock.tick})()
     started = time.monotonic()
-    if contender.trainer == "ours":
-        engine, trainer = _ours(contender, backbone, features, steps, callback)
+    if candidate.trainer == "ours":
+        engine, trainer = _ours(candidate, backbone, features, steps, callback)
     else:
-        engine, model, kind = _theirs(contender, backbone)
+        engine, model, kind = _theirs(candidate, backbone)
         with TemporaryDirectory() as folder:
             arguments = _arguments(
                 folder,
-                contender,
+                candidate,
                 steps,
                 per_device_train_batch_size=BATCH,
-                group_by_length=not contender.pad,
+                group_by_length=not candidate.pad,
                 length_column_name="length",
             )
             collator: Callable[..., Any] = (
                 (lambda rows: _padded(collate(rows, pad_id), pad_id))
-                if contender.pad
+                if candidate.pad
                 else (lambda rows: collate(rows, pad_id))
             )
             trainer = (kind or Trainer)(
@@ -213,7 +213,7 @@ class _Clock:
         self.seconds = now - self._begun
 
 
-def _arguments(folder: str, contender: Contender, steps: int, **more: Any) -> Any:
+def _arguments(folder: str, candidate: Candidate, steps: int, **more: Any) -> Any:
     """What every trainer is told alike, and what is told to one kind only."""
     import torch
     from transformers import TrainingArguments
@@ -224,9 +224,9 @@ def _arguments(folder: str, contender: Contender, steps: int, **more: Any) -> An
     return TrainingArguments(
         output_dir=folder,
         max_steps=steps,
-        learning_rate=usual_rate(contender.method, steps),
+        learning_rate=usual_rate(candidate.method, steps),
         warmup_ratio=0.06,
-        bf16=contender.low and bf16_available(default_device()),
+        bf16=candidate.low and bf16_available(default_device()),
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
         save_strategy="no",
@@ -247,7 +247,7 @@ def _padded(batch: dict[str, Any], pad_id: int) -> dict[str, Any]:
     return batch
 
 
-def _theirs(contender: Contender, backbone: Any) -> tuple[Any, Any, Any]:
+def _theirs(candidate: Candidate, backbone: Any) -> tuple[Any, Any, Any]:
     """Model and trainer class of `adapters` or `peft` with nothing of ours in the training."""
     import torch
     from adapters import AdapterTrainer
@@ -258,7 +258,7 @@ def _theirs(contender: Contender, backbone: Any) -> tuple[Any, Any, Any]:
     from adapter_stilts.modules.engine import Engine, add_module, load_engine
     from adapter_stilts.modules.methods import MethodOptions, get_method
 
-    if contender.trainer == "peft":
+    if candidate.trainer == "peft":
         model = AutoModelForQuestionAnswering.from_pretrained(
             backbone.path, config=backbone.config, use_safetensors=True
         )
@@ -269,32 +269,32 @@ def _theirs(contender: Contender, backbone: Any) -> tuple[Any, Any, Any]:
         return Engine(adapted, backbone, "", torch.float32), adapted, None
     engine = load_engine(
         backbone,
-        precision="auto" if contender.low_weights else "fp32",
+        precision="auto" if candidate.low_weights else "fp32",
         device=default_device(),
-        trunk_dropout=contender.dropout,
+        trunk_dropout=candidate.dropout,
     )
-    method = get_method(contender.method)
+    method = get_method(candidate.method)
     add_module(engine, "squad", method, MethodOptions(), head="span")
     return engine, engine.model, AdapterTrainer
 
 
 def _ours(
-    contender: Contender, backbone: Any, features: Any, steps: int, callback: Any
+    candidate: Candidate, backbone: Any, features: Any, steps: int, callback: Any
 ) -> tuple[Any, Any]:
     """Our trainer on the same features, batch size and number of steps."""
     from adapter_stilts.backbones import default_device
     from adapter_stilts.modules.engine import add_module, load_engine
     from adapter_stilts.modules.methods import MethodOptions, get_method
+    from adapter_stilts.training.batch_sources import BatchSource
     from adapter_stilts.training.batching import BatchPlan, planned_batches
-    from adapter_stilts.training.sources import Source
     from adapter_stilts.training.trainer import ModuleTrainer
     from adapter_stilts.training.unfreezing import GradualUnfreezing
 
     engine = load_engine(backbone, precision="auto", device=default_device())
-    method = get_method(contender.method)
-    left_out = range(engine.layers // 2) if contender.upper_half else ()
+    method = get_method(candidate.method)
+    left_out = range(engine.layers // 2) if candidate.upper_half else ()
     add_module(engine, "squad", method, MethodOptions(leave_out=tuple(left_out)), head="span")
-    source = Source("squad", features, len(features))
+    source = BatchSource("squad", features, len(features))
     drawn = planned_batches(
         source.lengths,
         batch_tokens=LENGTH * BATCH,
@@ -303,10 +303,10 @@ def _ours(
         seed=0,
     )
     callbacks = [callback]
-    if contender.unfreeze:
+    if candidate.unfreeze:
         callbacks.append(GradualUnfreezing(engine, "squad", steps // 2))
     with TemporaryDirectory() as folder:
-        arguments = _arguments(folder, contender, steps, per_device_train_batch_size=1)
+        arguments = _arguments(folder, candidate, steps, per_device_train_batch_size=1)
         trainer = ModuleTrainer(
             engine,
             "squad",
@@ -338,12 +338,12 @@ def _dev_f1(args: argparse.Namespace, engine: Any, task: Any) -> float:
 def page(args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[str, Any]) -> str:
     """Medians, ratios to both baselines, and scores where there are any."""
 
-    def rate(contender: Contender) -> float:
-        return float(median(each[contender.name]["examples_per_second"] for each in rounds))
+    def rate(candidate: Candidate) -> float:
+        return float(median(each[candidate.name]["examples_per_second"] for each in rounds))
 
-    def ratio(contender: Contender, base: Contender) -> str:
+    def ratio(candidate: Candidate, base: Candidate) -> str:
         found = median(
-            each[contender.name]["examples_per_second"] / each[base.name]["examples_per_second"]
+            each[candidate.name]["examples_per_second"] / each[base.name]["examples_per_second"]
             for each in rounds
         )
         return f"{found:.1f}x"
@@ -358,10 +358,10 @@ def page(args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[s
         f"Machine: {rounds[0][OURS.name]['machine']}. Made by `python benchmarks/train_speed.py "
         "--data DATA`.",
         "",
-        "| contender | examples/s | against as configured | against with care | peak memory MB |",
+        "| candidate | examples/s | against as configured | against with care | peak memory MB |",
         "|---|---|---|---|---|",
     ]
-    for each in CONTENDERS:
+    for each in CANDIDATES:
         base, care = (PEFT, PEFT_CAREFUL) if each.method == "lora" else (AS_CONFIGURED, CAREFUL)
         memory = median(found[each.name]["peak_memory_mb"] for found in rounds)
         lines.append(
@@ -375,7 +375,7 @@ def page(args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[s
             "After so few questions F1 still rises fast: differences of a few points tell how soon "
             "one learns, not how far.",
             "",
-            "| contender | dev F1 |",
+            "| candidate | dev F1 |",
             "|---|---|",
             *(f"| {name} | {row['f1']:.1f} |" for name, row in trained.items()),
         ]

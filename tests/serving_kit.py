@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from adapter_stilts.serving.limits import Limits
+from adapter_stilts.serving.pool import ModulePool
 from adapter_stilts.serving.run import bound, server
-from adapter_stilts.serving.shelf import Shelf
 
 
 @contextmanager
-def running(shelf: Shelf, **limits: Any) -> Iterator[int]:
+def running(pool: ModulePool, **limits: Any) -> Iterator[int]:
     """A service on a free port, with its own thread."""
     ready = threading.Event()
     with bound("127.0.0.1", 0) as listening:
-        service = server(shelf, Limits(**limits), gather=0, grace=1, on_ready=ready.set)
+        service = server(pool, Limits(**limits), gather=0, grace=1, on_ready=ready.set)
         thread = threading.Thread(target=service.run, args=([listening],))
         thread.start()
         assert ready.wait(20)

@@ -78,8 +78,8 @@ def test_it_is_what_it_says(folder: Path, engine: Engine) -> None:
     assert composed.record is not None
     for path in composed.record.files:
         assert (folder / path).is_file()
-    for leaf in resolve_folder(folder).leaves.values():
-        assert leaf.folder.parent == folder.parent  # a fusion's modules would be shipped, too
+    for reference in resolve_folder(folder).modules.values():
+        assert reference.folder.parent == folder.parent  # a fusion's modules would be shipped, too
 
 
 @each_folder
@@ -129,7 +129,7 @@ def test_nothing_of_the_machine_it_was_trained_on_is_in_it() -> None:
 
 def test_a_composition_of_it_resolves() -> None:
     found = resolve("uniform(squad, mnli)")
-    assert {leaf.folder for leaf in found.leaves.values()} == {
+    assert {reference.folder for reference in found.modules.values()} == {
         ZOO / "embedded" / "squad",
         ZOO / "embedded" / "mnli",
     }

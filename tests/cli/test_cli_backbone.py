@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adapter_stilts.serving import run as serving
-from adapter_stilts.serving.shelf import Shelf
+from adapter_stilts.serving.pool import ModulePool
 from adapter_stilts.zoo.hub import push as pushing
 from adapter_stilts.zoo.record import ModuleRecord
 from cli_kit import Result, assert_one_line
@@ -142,10 +142,10 @@ def test_it_chooses_what_is_merged_and_explained(both: Run, zoo: Path, tiny_xlmr
 def test_it_chooses_what_is_served(
     both: Run, tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelves: list[Shelf] = []
+    shelves: list[ModulePool] = []
 
-    def server(shelf: Shelf, *_: Any, **__: Any) -> Any:
-        shelves.append(shelf)
+    def server(pool: ModulePool, *_: Any, **__: Any) -> Any:
+        shelves.append(pool)
         return SimpleNamespace(run=lambda sockets: None)
 
     monkeypatch.setattr(serving, "server", server)

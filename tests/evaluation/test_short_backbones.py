@@ -19,7 +19,7 @@ from adapter_stilts import evaluate, explain, load, merge
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.evaluation.retrieval import trained_length
 from adapter_stilts.serving.app import create_app
-from adapter_stilts.serving.shelf import stock
+from adapter_stilts.serving.pool import stock
 from adapter_stilts.tasks.registry import get_target
 from fusion_kit import save_fused
 from made_modules import LABELS, make_engine
@@ -89,12 +89,12 @@ def test_the_service(short: Path, tiny: Path) -> None:
         save_plain(short, tiny / "qa", "span"),
         save_plain(short, tiny / "n", "classification"),
     ]
-    shelf = stock(names, backbone=None, zoo=False, most=4, precision="fp32")
+    pool = stock(names, backbone=None, zoo=False, most=4, precision="fp32")
     asked = [
         {"module": names[0], "question": LONG, "context": LONG},
         {"module": names[1], "text_a": LONG, "text_b": LONG},
     ]
-    with TestClient(create_app(shelf)) as client:
+    with TestClient(create_app(pool)) as client:
         response = client.post("/predict/batch", json={"inputs": asked})
     assert response.status_code == 200, response.text
 

@@ -13,7 +13,7 @@ from adapter_stilts.modules.composition import (
     Call,
     Expression,
     canonical,
-    leaves,
+    module_names,
     renamed,
     stacked,
     top,
@@ -116,6 +116,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_names_of_an_expression() -> None:
     expression = parse("stack(a, b, c)")
-    assert leaves(expression) == ("a", "b", "c")
+    assert module_names(expression) == ("a", "b", "c")
     assert top(expression) == "c"
     assert renamed(expression, str.upper) == Call("stack", ("A", "B", "C"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapter_stilts.modules.composition import Call, Expression, fused, leaves, top
+from adapter_stilts.modules.composition import Call, Expression, fused, module_names, top
 from adapter_stilts.modules.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.modules.fusing import FusionShape, add_fusion
 from adapter_stilts.modules.prefix import layers_below, shared_prefix
@@ -146,7 +146,7 @@ def test_fusions_of_upper_modules(tiny_xlmr: Path, method: str, shape: str) -> N
     add_fusion(engine, "f", ("a", "b"), made, head="span")
     engine.model.eval()
     expressions: tuple[Expression, ...] = ("a", fused("a", "b", by="f"), "b")
-    below = layers_below(engine, {name for each in expressions for name in leaves(each)})
+    below = layers_below(engine, {name for each in expressions for name in module_names(each)})
     assert below == 1
     batch = token_batch(engine, "span")
     alone = [logits(engine, each, batch) for each in expressions]

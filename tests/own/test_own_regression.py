@@ -14,7 +14,7 @@ from adapter_stilts import load, train_adapter
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.own.build import load_task_file
-from adapter_stilts.serving.shelf import stock
+from adapter_stilts.serving.pool import stock
 from adapter_stilts.zoo.record import ModuleRecord
 from cli_kit import Result
 

@@ -14,7 +14,7 @@ import pytest
 
 from adapter_stilts import load, train_adapter
 from adapter_stilts.errors import UserError
-from adapter_stilts.serving.shelf import stock
+from adapter_stilts.serving.pool import stock
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.zoo.record import ModuleRecord
 from cli_kit import Result
@@ -54,9 +54,9 @@ def test_module_is_used_where_its_task_file_is_not(
     given = ["train-target", "xnli", "--on", "reviews", "--data", "sample", "--limit", "8"]
     code, out, err = run(*given, "--dev-limit", "8", *FEW)
     assert code == 0, err
-    shelf = stock(["reviews"], backbone=None, zoo=True, most=5, precision="fp32")
-    assert shelf.about["reviews"]["languages"] == ["en", "de"]
-    assert shelf.about["reviews"]["licence"] == "CC0"
+    pool = stock(["reviews"], backbone=None, zoo=True, most=5, precision="fp32")
+    assert pool.about["reviews"]["languages"] == ["en", "de"]
+    assert pool.about["reviews"]["licence"] == "CC0"
 
 
 def test_task_file_is_a_target_too(run: Run, own: Path, tiny_xlmr: Path, tmp_path: Path) -> None:

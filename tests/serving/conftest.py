@@ -1,4 +1,4 @@
-"""A shelf of modules of every kind on the tiny XLM-R, for tests of the service."""
+"""A pool of modules of every kind on the tiny XLM-R, for tests of the service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["made_zoo"]
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
-from adapter_stilts.serving.shelf import Shelf, stock
+from adapter_stilts.serving.pool import ModulePool, stock
 
 STACK = "stack(squad, qa)"
 
@@ -26,7 +26,7 @@ def here(made_zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shelf(made_zoo: Path) -> Iterator[Shelf]:
+def pool(made_zoo: Path) -> Iterator[ModulePool]:
     """A stack that is named, and everything else there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADSTILTS_ZOO", str(made_zoo))

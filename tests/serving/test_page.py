@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 
 from adapter_stilts.serving.app import create_app
+from adapter_stilts.serving.pool import Offer, stock
 from adapter_stilts.serving.run import Server, bound
-from adapter_stilts.serving.shelf import Offer, stock
 
 pytestmark = pytest.mark.browser
 
@@ -27,10 +27,10 @@ def site(here: Path) -> Iterator[str]:
     """The service in a thread, with a module whose name would be a script."""
     own = stock(["nli"], backbone=None, zoo=True, most=20, precision="fp32")
     squad = own.offers["squad"].resolved
-    leaf = squad.leaves["squad"]
-    record = dataclasses.replace(leaf.record, run="c" * 16, scores={f"<b>{HOSTILE}</b>": 50.0})
-    leaves = {"squad": dataclasses.replace(leaf, record=record)}
-    own.add([Offer(HOSTILE, dataclasses.replace(squad, leaves=leaves))])
+    reference = squad.modules["squad"]
+    record = dataclasses.replace(reference.record, run="c" * 16, scores={f"<b>{HOSTILE}</b>": 50.0})
+    modules = {"squad": dataclasses.replace(reference, record=record)}
+    own.add([Offer(HOSTILE, dataclasses.replace(squad, modules=modules))])
     with bound("127.0.0.1", 0) as listening:
         ready = threading.Event()
         config = uvicorn.Config(create_app(own), log_level="warning", ws="none")

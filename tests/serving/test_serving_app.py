@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from adapter_stilts import load
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.limits import Limits
-from adapter_stilts.serving.shelf import Shelf, stock
+from adapter_stilts.serving.pool import ModulePool, stock
 from adapter_stilts.zoo import together
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -34,13 +34,13 @@ PROPER = {
 
 
 @pytest.fixture
-def client(shelf: Shelf) -> Iterator[TestClient]:
-    with TestClient(create_app(shelf)) as found:
+def client(pool: ModulePool) -> Iterator[TestClient]:
+    with TestClient(create_app(pool)) as found:
         yield found
 
 
-def limited(shelf: Shelf, **limits: Any) -> TestClient:
-    return TestClient(create_app(shelf, Limits(**limits)), raise_server_exceptions=False)
+def limited(pool: ModulePool, **limits: Any) -> TestClient:
+    return TestClient(create_app(pool, Limits(**limits)), raise_server_exceptions=False)
 
 
 def test_what_can_be_asked(client: TestClient) -> None:
@@ -86,7 +86,7 @@ def _rounded(value: Any) -> Any:
 
 
 def test_requests_for_different_modules_share_a_batch(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    pool: ModulePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     run = together.run
@@ -96,12 +96,12 @@ def test_requests_for_different_modules_share_a_batch(
         run(pieces, **options)
 
     monkeypatch.setattr(together, "run", counted)
-    with TestClient(create_app(shelf, gather=1.0)) as client, ThreadPoolExecutor(5) as pool:
+    with TestClient(create_app(pool, gather=1.0)) as client, ThreadPoolExecutor(5) as threads:
 
         def ask(name: str) -> Any:
             return client.post("/predict", json={"module": name, **ASKED[name]})
 
-        assert [each.status_code for each in pool.map(ask, ASKED)] == [200] * 5
+        assert [each.status_code for each in threads.map(ask, ASKED)] == [200] * 5
     assert sizes == [5]
 
 
@@ -161,8 +161,8 @@ def test_the_field_of_one_of_several_inputs(client: TestClient) -> None:
     assert client.get("/predict").status_code == 405
 
 
-def test_too_large(shelf: Shelf) -> None:
-    with limited(shelf, max_bytes=500, max_items=2) as client:
+def test_too_large(pool: ModulePool) -> None:
+    with limited(pool, max_bytes=500, max_items=2) as client:
         assert client.post("/predict", json=BASE).status_code == 200
         for size in (600, 5_000, 100_000):
             response = client.post("/predict", json={**BASE, "context": "a" * size})
@@ -176,7 +176,7 @@ def test_too_large(shelf: Shelf) -> None:
         }
 
 
-def test_too_many_at_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_at_once(pool: ModulePool, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
     run = together.run
 
@@ -187,17 +187,17 @@ def test_too_many_at_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(together, "run", slow)
     with (
-        limited(shelf, max_waiting=2, concurrency=3, max_items=1) as client,
-        ThreadPoolExecutor(3) as pool,
+        limited(pool, max_waiting=2, concurrency=3, max_items=1) as client,
+        ThreadPoolExecutor(3) as threads,
     ):
 
         def ask() -> Any:
             return client.post("/predict", json=BASE)
 
         try:
-            running = pool.submit(ask)
+            running = threads.submit(ask)
             assert begun.wait(20)
-            waiting = [pool.submit(ask) for _ in range(2)]
+            waiting = [threads.submit(ask) for _ in range(2)]
             while client.get("/health").json()["waiting"] < 2:
                 pass
             many = client.get("/modules")
@@ -208,7 +208,7 @@ def test_too_many_at_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None
         assert [each.result().status_code for each in (running, *waiting)] == [200] * 3
 
 
-def test_too_many_wait(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_wait(pool: ModulePool, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
     run = together.run
 
@@ -219,13 +219,13 @@ def test_too_many_wait(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(together, "run", slow)
     with (
-        limited(shelf, max_waiting=1, max_items=1) as client,
-        ThreadPoolExecutor(2) as pool,
+        limited(pool, max_waiting=1, max_items=1) as client,
+        ThreadPoolExecutor(2) as threads,
     ):
         try:
-            pool.submit(client.post, "/predict", json=BASE)
+            threads.submit(client.post, "/predict", json=BASE)
             assert begun.wait(20)
-            pool.submit(client.post, "/predict", json=BASE)
+            threads.submit(client.post, "/predict", json=BASE)
             while not client.get("/health").json()["waiting"]:
                 pass
             response = client.post("/predict", json=BASE)
@@ -247,7 +247,7 @@ def test_no_more_modules_than_may_be(here: Path) -> None:
 
 
 def test_what_fails_for_one_request_does_not_fail_for_others(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    pool: ModulePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = together.run
 
@@ -257,13 +257,13 @@ def test_what_fails_for_one_request_does_not_fail_for_others(
         run(pieces, **options)
 
     monkeypatch.setattr(together, "run", spoilt)
-    app = create_app(shelf, gather=0.5)
-    with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor(3) as pool:
+    app = create_app(pool, gather=0.5)
+    with TestClient(app, raise_server_exceptions=False) as client, ThreadPoolExecutor(3) as threads:
 
         def ask(question: str) -> Any:
             return client.post("/predict", json={**BASE, "question": question})
 
-        good, bad, other = pool.map(ask, ("Who?", "poison", "Where?"))
+        good, bad, other = threads.map(ask, ("Who?", "poison", "Where?"))
     assert (good.status_code, bad.status_code, other.status_code) == (200, 500, 200)
     assert "secret" not in bad.text
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapter_stilts.serving.batcher import Batcher, Order, TooLargeError
-from adapter_stilts.serving.shelf import Shelf
+from adapter_stilts.serving.pool import ModulePool
 from adapter_stilts.zoo import together
 
 ROW = {"question": "Who?", "context": "Ann went to Rome."}
@@ -40,8 +40,8 @@ def answered(batcher: Batcher, orders: list[Order]) -> None:
     batcher.stop()
 
 
-def test_cancelled_orders_are_passed_over(shelf: Shelf, batches: list[list[str]]) -> None:
-    batcher = Batcher(shelf, max_waiting=10)
+def test_cancelled_orders_are_passed_over(pool: ModulePool, batches: list[list[str]]) -> None:
+    batcher = Batcher(pool, max_waiting=10)
     orders = [ask(text) for text in ("a", "b", "c")]
     for order in orders:
         batcher.submit(order)
@@ -54,8 +54,8 @@ def test_cancelled_orders_are_passed_over(shelf: Shelf, batches: list[list[str]]
     assert batcher.waiting == 0
 
 
-def test_others_are_served_between_slices(shelf: Shelf, batches: list[list[str]]) -> None:
-    batcher = Batcher(shelf, max_waiting=99, batch_tokens=256)
+def test_others_are_served_between_slices(pool: ModulePool, batches: list[list[str]]) -> None:
+    batcher = Batcher(pool, max_waiting=99, batch_tokens=256)
     big = ask("big", context=LONG["context"])
     small = [ask(f"small {number}") for number in range(9)]
     done: list[str] = []
@@ -67,13 +67,13 @@ def test_others_are_served_between_slices(shelf: Shelf, batches: list[list[str]]
     assert batches[0].count("big") == 1 and len(set(batches[0])) > 1
     assert sum(each.count("big") for each in batches) == len(big.prepared[0].sizes) > 10
     # The answer is that of the whole text.
-    module = shelf.module("squad")
+    module = pool.module("squad")
     whole = together.predict_together([(module, big.inputs[0][1])])
     assert big.answers.result()[0]["start"] == whole[0]["start"]
     assert big.answers.result()[0]["score"] == pytest.approx(whole[0]["score"], abs=1e-3)
 
 
-def test_work_is_dropped_between_slices(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_is_dropped_between_slices(pool: ModulePool, monkeypatch: pytest.MonkeyPatch) -> None:
     big = ask("big", context=LONG["context"])
     run, count = together.run, []
 
@@ -84,7 +84,7 @@ def test_work_is_dropped_between_slices(shelf: Shelf, monkeypatch: pytest.Monkey
             assert big.answers.cancel()
 
     monkeypatch.setattr(together, "run", leaving)
-    answered(Batcher(shelf, max_waiting=9, batch_tokens=256), [big])
+    answered(Batcher(pool, max_waiting=9, batch_tokens=256), [big])
     assert len(count) == 2 and sum(count) < len(big.prepared[0].sizes)
 
 
@@ -92,26 +92,26 @@ def test_work_is_dropped_between_slices(shelf: Shelf, monkeypatch: pytest.Monkey
     ("limits", "words"), [({"max_tokens": 50}, "50 tokens"), ({"max_windows": 2}, "windows")]
 )
 def test_more_work_than_one_request_may_be(
-    shelf: Shelf, batches: list[list[str]], limits: dict[str, int], words: str
+    pool: ModulePool, batches: list[list[str]], limits: dict[str, int], words: str
 ) -> None:
     big, small = ask("big", context=LONG["context"]), ask("small")
-    answered(Batcher(shelf, max_waiting=9, **limits), [big, small])
+    answered(Batcher(pool, max_waiting=9, **limits), [big, small])
     with pytest.raises(TooLargeError, match=words):
         big.answers.result()
     assert small.answers.result()
     assert batches == [["small"]]
 
 
-def test_words_without_tokens_count(shelf: Shelf, batches: list[list[str]]) -> None:
+def test_words_without_tokens_count(pool: ModulePool, batches: list[list[str]]) -> None:
     for word in ("", " ", "\u200b"):
         many = Order([("pos", {"words": [word] * 1000})])
-        answered(Batcher(shelf, max_waiting=9, max_tokens=900), [many])
+        answered(Batcher(pool, max_waiting=9, max_tokens=900), [many])
         with pytest.raises(TooLargeError, match="900 tokens"):
             many.answers.result()
     assert batches == []
 
 
-def test_one_that_fails_in_a_later_slice(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_fails_in_a_later_slice(pool: ModulePool, monkeypatch: pytest.MonkeyPatch) -> None:
     big, small = ask("big", context=LONG["context"]), ask("small", context=LONG["context"])
     run = together.run
 
@@ -121,7 +121,7 @@ def test_one_that_fails_in_a_later_slice(shelf: Shelf, monkeypatch: pytest.Monke
         run(pieces, **options)
 
     monkeypatch.setattr(together, "run", failing)
-    answered(Batcher(shelf, max_waiting=9, batch_tokens=256), [big, small])
+    answered(Batcher(pool, max_waiting=9, batch_tokens=256), [big, small])
     with pytest.raises(RuntimeError, match="poison"):
         big.answers.result()
     assert small.answers.result()

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from adapter_stilts.modules.native import WEIGHTS
 from adapter_stilts.serving.app import create_app
-from adapter_stilts.serving.shelf import Shelf, stock
+from adapter_stilts.serving.pool import ModulePool, stock
 from adapter_stilts.zoo.record import RECORD, sha256
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -50,7 +50,7 @@ def change(folder: Path, how: Callable[[torch.Tensor], torch.Tensor]) -> None:
     (folder / RECORD).write_text(json.dumps(record), "utf-8")
 
 
-def served(most: int = 9) -> Shelf:
+def served(most: int = 9) -> ModulePool:
     return stock([], backbone=None, zoo=True, most=most, precision="fp32")
 
 
@@ -78,8 +78,8 @@ def test_values_that_are_no_numbers(spoilt: Path, name: str, caplog: Any) -> Non
 def test_others_in_the_same_batch_are_answered(spoilt: Path) -> None:
     asked = [GOOD, *({"module": name, **row} for name, row in ROWS.items()), GOOD]
     app = create_app(served(), gather=0.5)
-    with TestClient(app) as client, ThreadPoolExecutor(len(asked)) as pool:
-        found = list(pool.map(lambda each: client.post("/predict", json=each), asked))
+    with TestClient(app) as client, ThreadPoolExecutor(len(asked)) as threads:
+        found = list(threads.map(lambda each: client.post("/predict", json=each), asked))
         alone = client.post("/predict", json=GOOD).json()["answer"]
     assert [each.status_code for each in found] == [200, 500, 500, 500, 500, 200]
     for name, response in zip(ROWS, found[1:-1], strict=True):
@@ -90,7 +90,7 @@ def test_others_in_the_same_batch_are_answered(spoilt: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "gone"])
 def test_a_file_that_is_damaged_later(spoilt: Path, damage: str, caplog: Any) -> None:
-    shelf, path = served(), spoilt / "nli" / WEIGHTS
+    pool, path = served(), spoilt / "nli" / WEIGHTS
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:99])
     elif damage == "altered":
@@ -98,7 +98,7 @@ def test_a_file_that_is_damaged_later(spoilt: Path, damage: str, caplog: Any) ->
     else:
         path.unlink()
     bad = {"module": "nli", **ROWS["nli"]}
-    with TestClient(create_app(shelf, gather=0)) as client, caplog.at_level(logging.WARNING):
+    with TestClient(create_app(pool, gather=0)) as client, caplog.at_level(logging.WARNING):
         response = client.post("/predict/batch", json={"inputs": [GOOD, bad]})
         assert response.status_code == 500
         assert response.json()["field"] == "inputs.1.module"

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.hosts import Hosts
-from adapter_stilts.serving.shelf import Shelf, stock
+from adapter_stilts.serving.pool import ModulePool, stock
 from serving_kit import running
 
 ROW = {"module": "squad", "question": "Who?", "context": "Ann went to Rome."}
@@ -63,16 +63,16 @@ HALVES = [
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_half_a_request_ends(shelf: Shelf, half: bytes) -> None:
-    with running(shelf, header_seconds=0.5, body_seconds=0.5) as port:
+def test_half_a_request_ends(pool: ModulePool, half: bytes) -> None:
+    with running(pool, header_seconds=0.5, body_seconds=0.5) as port:
         begun = time.monotonic()
         with connected(port, half) as client:
             assert ended(client)[:12] in (b"", b"HTTP/1.1 408")
         assert time.monotonic() - begun < 5
 
 
-def test_half_of_a_second_request_ends(shelf: Shelf) -> None:
-    with running(shelf, header_seconds=0.5) as port:
+def test_half_of_a_second_request_ends(pool: ModulePool) -> None:
+    with running(pool, header_seconds=0.5) as port:
         begun = time.monotonic()
         with connected(port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") as client:
             assert client.recv(4096).startswith(b"HTTP/1.1 200")
@@ -81,8 +81,8 @@ def test_half_of_a_second_request_ends(shelf: Shelf) -> None:
         assert time.monotonic() - begun < 4
 
 
-def test_a_head_byte_by_byte_ends(shelf: Shelf) -> None:
-    with running(shelf, header_seconds=0.5) as port, connected(port, b"GET / HTTP/1.1\r\nX: ") as c:
+def test_a_head_byte_by_byte_ends(pool: ModulePool) -> None:
+    with running(pool, header_seconds=0.5) as port, connected(port, b"GET / HTTP/1.1\r\nX: ") as c:
         begun = time.monotonic()
         with pytest.raises(OSError, match=r"reset|pipe"):
             while time.monotonic() - begun < 10:
@@ -92,18 +92,18 @@ def test_a_head_byte_by_byte_ends(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_those_who_stall_keep_nobody_out(shelf: Shelf, half: bytes) -> None:
+def test_those_who_stall_keep_nobody_out(pool: ModulePool, half: bytes) -> None:
     limits = {"header_seconds": 60.0, "body_seconds": 60.0, "concurrency": 2}
-    with running(shelf, max_connections=8, **limits) as port, ExitStack() as stack:
+    with running(pool, max_connections=8, **limits) as port, ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(connected(port, half))
         assert asked(port)["answer"]
 
 
-def test_answers_that_nobody_reads(shelf: Shelf) -> None:
+def test_answers_that_nobody_reads(pool: ModulePool) -> None:
     body = json.dumps({"inputs": [{**ROW, "id": "x" * 3000}] * 64}).encode()
     ask = HEAD.replace(b"/predict", b"/predict/batch") + b"Content-Length: %d\r\n\r\n" % len(body)
-    with running(shelf, body_seconds=1.0, concurrency=1) as port, socket.socket() as client:
+    with running(pool, body_seconds=1.0, concurrency=1) as port, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", port))
         client.settimeout(0.05)
@@ -123,8 +123,8 @@ def test_answers_that_nobody_reads(shelf: Shelf) -> None:
             pytest.fail("a client that does not read holds the only place")
 
 
-def test_names_that_it_is_called_by(shelf: Shelf) -> None:
-    app = create_app(shelf, hosts=Hosts(["demo.example", "*.lan"]))
+def test_names_that_it_is_called_by(pool: ModulePool) -> None:
+    app = create_app(pool, hosts=Hosts(["demo.example", "*.lan"]))
     good = [
         "localhost",
         "127.0.0.1:8000",
@@ -153,9 +153,9 @@ def test_names_that_it_is_called_by(shelf: Shelf) -> None:
         ("null", 403),
     ],
 )
-def test_pages_of_other_sites(shelf: Shelf, origin: str, status: int) -> None:
+def test_pages_of_other_sites(pool: ModulePool, origin: str, status: int) -> None:
     headers = {"Host": "localhost:8000", "Origin": origin}
-    with TestClient(create_app(shelf, hosts=Hosts(["demo.example"]))) as client:
+    with TestClient(create_app(pool, hosts=Hosts(["demo.example"]))) as client:
         assert client.post("/predict", json=ROW, headers=headers).status_code == status
 
 
@@ -193,8 +193,8 @@ def test_bad_modules_are_left_out(
         (folder / "module.json").write_text(text)
     monkeypatch.setenv("ADSTILTS_ZOO", str(zoo))
     with caplog.at_level(logging.WARNING):
-        shelf = stock([], backbone=None, zoo=True, most=5, precision="fp32")
-    with TestClient(create_app(shelf)) as client:
+        pool = stock([], backbone=None, zoo=True, most=5, precision="fp32")
+    with TestClient(create_app(pool)) as client:
         response = client.get("/modules")
         assert response.status_code == 200
         names = {each["name"] for each in response.json()["modules"]}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.serving.shelf import Shelf
+from adapter_stilts.serving.pool import ModulePool
 from serving_kit import running
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "serve_load.py"
@@ -29,10 +29,10 @@ def load() -> Any:
     return module
 
 
-def test_small_requests_beside_a_large_one(load: Any, shelf: Shelf) -> None:
+def test_small_requests_beside_a_large_one(load: Any, pool: ModulePool) -> None:
     small = [load.message("/predict", SMALL)]
     large = load.message("/predict", {**SMALL, "context": SMALL["context"] * 1200})
-    with running(shelf, max_tokens=1 << 20, max_windows=1 << 20) as port:
+    with running(pool, max_tokens=1 << 20, max_windows=1 << 20) as port:
         alone = load.Phase()
 
         async def one() -> None:

@@ -96,8 +96,8 @@ def test_a_service_from_start_to_stop(service: Service) -> None:
             answer = client.recv(4096)
             assert answer.startswith(b"HTTP/1.1 413") and b"connection: close" in answer.lower()
     # Told to stop while a request is at work: it is answered, new ones are not taken.
-    with ThreadPoolExecutor(1) as pool:
-        last = pool.submit(service.ask, "/predict", ROW)
+    with ThreadPoolExecutor(1) as threads:
+        last = threads.submit(service.ask, "/predict", ROW)
         while not service.ask("/health")["waiting"] and not last.done():
             time.sleep(0.01)
         assert not last.done()

@@ -90,7 +90,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
 
 def _state(job: Job) -> TrainerState:
-    names = [f"{each.task.name}.{each.metric}" for each in job.subjects]
+    names = [f"{each.task.name}.{each.metric}" for each in job.tasks]
     scores = {f"eval_{name}": 50.0 for name in (job.metric, *names)}
     steps = job.recipe.steps
     return TrainerState(global_step=steps, max_steps=steps, log_history=[{"step": steps, **scores}])
@@ -112,7 +112,7 @@ def test_the_recipe_that_is_written_is_that_run(
     for name, values in OTHER.items():
         for value in values:
             changed = Recipe(**{"precision": "fp32", name: value})
-            asked = completed(changed, first.lesson, first.engine.backbone)
+            asked = completed(changed, first.spec, first.engine.backbone)
             job, _ = scheduled(dataclasses.replace(first, recipe=asked))
             record = dataclasses.replace(
                 make_record(first, _state(first), 1.0, {}),
@@ -124,7 +124,7 @@ def test_the_recipe_that_is_written_is_that_run(
             write_recipe(record, folder)
             parsed = _parsed(command_text(record, str(folder / RECIPE)))
             assert parsed["seed"] == 0 and parsed["method"] is None
-            again = completed(get_recipe(parsed["recipe"]), first.lesson, first.engine.backbone)
+            again = completed(get_recipe(parsed["recipe"]), first.spec, first.engine.backbone)
             remade, _ = scheduled(dataclasses.replace(first, recipe=again))
             assert remade.recipe == job.recipe, (name, value)
             assert remade.run == job.run

@@ -15,7 +15,7 @@ from training_kit import SHORT  # type: ignore[import-not-found]
 from adapter_stilts import load, train_adapter, train_target
 from adapter_stilts.backbones import Backbone, find_backbone
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.contenders import find_contenders, folders
+from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.backbone_folder import backbone_folder
 from adapter_stilts.zoo.resolve import resolve
@@ -65,7 +65,7 @@ def test_modules_of_two_folders_of_one_name(pair: tuple[str, str], zoo: Path) ->
         above = train_target("tydiqa", on="squad", backbone=backbone, overwrite=True, **OPTIONS)
         assert above.path == made.path.with_name("tydiqa-on-squad")
     found = [
-        folders(find_contenders(get_target("tydiqa"), ["squad"], each), None, each, None)
+        folders(find_candidates(get_target("tydiqa"), ["squad"], each), None, each, None)
         for each in pair
     ]
     assert found == [

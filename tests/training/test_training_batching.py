@@ -26,8 +26,8 @@ def plan(**changes: Any) -> list[list[int]]:
     settings |= changes
     total = count_batches(LENGTHS, **settings) if total is None else total
     del settings["epochs"]
-    drawn = planned_batches(LENGTHS, **settings, total=total)
-    return [batch.rows for batch in BatchPlan(drawn, **share)]
+    batches = planned_batches(LENGTHS, **settings, total=total)
+    return [batch.rows for batch in BatchPlan(batches, **share)]
 
 
 def rows(batches: list[list[int]]) -> list[int]:
@@ -54,8 +54,8 @@ def test_no_batch_exceeds_the_budget(tokens: int, examples: int) -> None:
 
 def test_a_row_longer_than_the_budget_is_a_batch_of_its_own() -> None:
     lengths = np.array([10, 300, 10, 10])
-    drawn = planned_batches(lengths, batch_tokens=64, batch_examples=8, total=2, seed=0)
-    made = [batch.rows for batch in drawn]
+    batches = planned_batches(lengths, batch_tokens=64, batch_examples=8, total=2, seed=0)
+    made = [batch.rows for batch in batches]
     assert [1] in made
     assert sorted(rows(made)) == [0, 1, 2, 3]
 
@@ -117,7 +117,7 @@ def test_processes_share_the_batches_without_overlap(world: int) -> None:
 
 def test_more_processes_than_batches_still_make_a_step() -> None:
     lengths: npt.NDArray[np.int64] = np.array([5, 6])
-    drawn = planned_batches(lengths, batch_tokens=64, batch_examples=8, total=2, seed=0)
+    batches = planned_batches(lengths, batch_tokens=64, batch_examples=8, total=2, seed=0)
     for rank in range(4):
-        (made,) = BatchPlan(drawn, rank=rank, world=4)
+        (made,) = BatchPlan(batches, rank=rank, world=4)
         assert sorted(made.rows) == [0, 1]

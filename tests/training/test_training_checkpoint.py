@@ -23,7 +23,7 @@ from adapter_stilts.training.checkpoint import (
 from adapter_stilts.training.unfinished import latest_checkpoint
 
 
-def pace(step: int, *, total: int) -> float:
+def schedule(step: int, *, total: int) -> float:
     return 1 - step / total
 
 
@@ -38,7 +38,7 @@ def learner(used: int) -> tuple[torch.nn.Module, torch.optim.AdamW, LambdaLR]:
         {"params": vectors, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=0.013)
-    scheduler = LambdaLR(optimizer, partial(pace, total=10))
+    scheduler = LambdaLR(optimizer, partial(schedule, total=10))
     for _ in range(3 if used else 0):
         step(model[:used], optimizer, scheduler)
     return model, optimizer, scheduler

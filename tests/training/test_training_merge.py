@@ -120,11 +120,11 @@ def test_sentence_vectors_need_no_head(filled: Path) -> None:
 
 
 def test_labels_and_choices_decide_whether_a_head_fits(filled: Path) -> None:
-    leaf = resolve("mnli").leaves["mnli"]
-    assert read_head(leaf.folder)[0] == ("entailment", "neutral", "contradiction")
-    assert fits(leaf, _plan("xnli"))
-    assert not fits(leaf, _plan("pawsx"))
-    assert not fits(leaf, _plan("tydiqa"))
+    reference = resolve("mnli").modules["mnli"]
+    assert read_head(reference.folder)[0] == ("entailment", "neutral", "contradiction")
+    assert fits(reference, _plan("xnli"))
+    assert not fits(reference, _plan("pawsx"))
+    assert not fits(reference, _plan("tydiqa"))
 
 
 def test_a_head_is_trained_where_no_source_has_one(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from adapter_stilts.training.batching import Drawn
+from adapter_stilts.training.batch_sources import BatchSource
+from adapter_stilts.training.batching import PlannedBatch
 from adapter_stilts.training.mixing import (
     CAP,
     language_shares,
@@ -16,12 +17,11 @@ from adapter_stilts.training.mixing import (
     quotas,
     task_shares,
 )
-from adapter_stilts.training.sources import Source
 
 LENGTHS = [np.random.default_rng(k).integers(4, 60, size=n) for k, n in enumerate((300, 40, 90))]
 
 
-def mix(seed: int = 0, total: int = 60) -> list[Drawn]:
+def mix(seed: int = 0, total: int = 60) -> list[PlannedBatch]:
     shares = np.array([0.5, 0.3, 0.2])
     return mixed_batches(LENGTHS, shares, total, batch_tokens=256, batch_examples=8, seed=seed)
 
@@ -68,6 +68,6 @@ def test_a_source_is_gone_through_pass_after_pass() -> None:
 )
 def test_with_normalised_losses_a_guess_costs_one(classes: int, guess: torch.Tensor) -> None:
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
-    source = Source("head", None, 1, classes)
+    source = BatchSource("head", None, 1, classes)
     assert source.scaled(guess, mask).item() == pytest.approx(1.0)
-    assert Source("head", None, 1).scaled(guess, mask) is guess
+    assert BatchSource("head", None, 1).scaled(guess, mask) is guess

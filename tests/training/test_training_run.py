@@ -26,10 +26,10 @@ from adapter_stilts.tasks.spec import Row
 from adapter_stilts.training import execute
 from adapter_stilts.training.checkpoint import write_manifest
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.lesson import Lesson
-from adapter_stilts.training.pace import Pace
 from adapter_stilts.training.rates import usual_rate
 from adapter_stilts.training.run import InterruptedTrainingError
+from adapter_stilts.training.schedule import EvaluationSchedule
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -67,12 +67,12 @@ def test_an_edited_task_is_learnt_anew(train: Train, tmp_path: Path) -> None:
         found = task.to_example(row)
         return found and {**found, "text_b": "", "label": 2}
 
-    lesson = Lesson((dataclasses.replace(task, to_example=edited),))
+    spec = TrainingSpec((dataclasses.replace(task, to_example=edited),))
     before = train()
     assert train(resume=True).record.created == before.record.created
     with pytest.raises(UserError, match="a module lies at"):
-        train(task=lesson, resume=True)
-    after = train(task=lesson, out=tmp_path / "edited", lr=1e-2, limit=None)
+        train(task=spec, resume=True)
+    after = train(task=spec, out=tmp_path / "edited", lr=1e-2, limit=None)
     assert after.record.data["train"]["fingerprint"] != before.record.data["train"]["fingerprint"]
     assert after.record.scores["accuracy"] == 100.0  # all labels are one now
 
@@ -286,11 +286,11 @@ def test_no_training_ends_in_its_first_half(
 
 @pytest.mark.parametrize(("steps", "evaluations"), [(6, 1), (6, 3), (7, 3), (100, 8), (5, 5)])
 def test_dev_is_scored_as_often_as_asked_and_last_at_the_end(steps: int, evaluations: int) -> None:
-    pace = Pace(evaluations=evaluations, patience=0, save_seconds=1e9)
+    schedule = EvaluationSchedule(evaluations=evaluations, patience=0, save_seconds=1e9)
     due = []
     for step in range(1, steps + 1):
         state = TrainerState(global_step=step, max_steps=steps)
-        control = pace.on_step_end(TrainingArguments(report_to="none"), state, TrainerControl())
+        control = schedule.on_step_end(TrainingArguments(report_to="none"), state, TrainerControl())
         assert control.should_save == control.should_evaluate
         due += [step] if control.should_evaluate else []
     assert len(due) == evaluations
@@ -426,8 +426,8 @@ def test_seconds_add_up_over_interruptions(train: Train, spy: Spy, tmp_path: Pat
         train(report_to="spy")
     path = tmp_path / "module.unfinished" / "checkpoint-2" / "trainer_state.json"
     state = json.loads(path.read_text())
-    assert 0 < state["stateful_callbacks"]["Pace"]["attributes"]["seconds"] < 300
-    state["stateful_callbacks"]["Pace"]["attributes"]["seconds"] = 5000.0
+    assert 0 < state["stateful_callbacks"]["EvaluationSchedule"]["attributes"]["seconds"] < 300
+    state["stateful_callbacks"]["EvaluationSchedule"]["attributes"]["seconds"] = 5000.0
     path.write_text(json.dumps(state))
     (path.parent / "files.json").unlink()
     write_manifest(path.parent)

@@ -11,7 +11,7 @@ import pytest
 
 from adapter_stilts import load
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.contenders import find_contenders, folders
+from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.inventory import entries, locate
@@ -73,7 +73,7 @@ def test_the_backbone_chooses(two: Path, tiny_xlmr: Path) -> None:
         assert resolve("squad", backbone).record.run == run * 16
         for text in ("tydiqa-on-squad", "stack(squad, tydiqa)"):
             found = resolve(text, backbone)
-            assert [leaf.record.run[0] for leaf in found.leaves.values()] == [run, above]
+            assert [reference.record.run[0] for reference in found.modules.values()] == [run, above]
         assert [each.record.run[0] for each in locate("squad", backbone) if each.record] == [run]
         names = {each.found.folder.parent.name for each in entries(backbone=backbone)}
         assert len(names) == 1
@@ -120,14 +120,14 @@ def test_seeds_are_told_apart_by_their_folders(two: Path, tmp_path: Path) -> Non
     assert resolve("average(squad-s1, squad)").text == "average(squad, squad-s1)"
     target = get_target("tydiqa")
     texts = ["tydiqa-on-squad", "tydiqa-on-squad-s1", "squad", "squad-s1"]
-    found = find_contenders(target, texts)
+    found = find_candidates(target, texts)
     assert len({each.expression for each in found}) == len(texts)
     assert len(set(folders(found, None, "tiny", None))) == len(texts)
     # two modules that are not in a zoo, in folders of one name
     for name in ("one", "two"):
         put(two / "squad", tmp_path / name / "mine", run=name.ljust(16, "0"))
     paths = [str(tmp_path / name / "mine") for name in ("one", "two")]
-    found = find_contenders(target, paths)
+    found = find_candidates(target, paths)
     assert [each.expression for each in found] == paths
     assert len(set(folders(found, None, "tiny", None))) == 2
 
@@ -155,7 +155,7 @@ def test_a_module_is_called_by_its_folder_everywhere(two: Path, tmp_path: Path) 
         if text.startswith("uniform"):
             assert resolve(resolved.text).identity == resolved.identity
             continue
-        (found,) = find_contenders(target, [text])
+        (found,) = find_candidates(target, [text])
         assert found.expression == name
         (folder,) = folders([found], None, "tiny", None)
         assert folder.name == ("stack-squad-tydiqa" if "(" in name else name)

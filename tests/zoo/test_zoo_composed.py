@@ -38,7 +38,7 @@ def test_a_module_brings_what_it_stands_on(filled: Path) -> None:
     ):
         found = resolve(text)
         assert str(found.expression) == "stack(squad, qa)"
-        assert {name: leaf.folder.name for name, leaf in found.leaves.items()} == {
+        assert {name: reference.folder.name for name, reference in found.modules.items()} == {
             "squad": "squad",
             "qa": "qa-on-squad",
         }
@@ -49,7 +49,7 @@ def test_a_module_brings_what_it_stands_on(filled: Path) -> None:
 
 def test_a_base_is_found_where_it_lies_now(filled: Path, tmp_path: Path) -> None:
     (filled / "squad").rename(filled / "renamed")
-    assert resolve("qa-on-squad").leaves["renamed"].folder == filled / "renamed"
+    assert resolve("qa-on-squad").modules["renamed"].folder == filled / "renamed"
     shutil.rmtree(filled / "renamed")
     with pytest.raises(UserError, match=r"trained on top of 'squad' \(run aaaa"):
         resolve("qa-on-squad")
@@ -64,7 +64,7 @@ def test_another_module_of_that_name_is_no_base(filled: Path) -> None:
 
 def test_free_composition(filled: Path) -> None:
     found = resolve("stack(squad-v2, squad)")
-    assert [leaf.record.name for leaf in found.leaves.values()] == ["squad-v2", "squad"]
+    assert [reference.record.name for reference in found.modules.values()] == ["squad-v2", "squad"]
     assert found.identity != resolve("stack(squad, squad-v2)").identity
 
 

@@ -154,9 +154,9 @@ def test_a_fusion_is_found_by_what_it_fuses(filled: Path, tiny_xlmr: Path) -> No
     for text in (NESTED, "fuse(stack(sw,squad), mnli)", "f"):
         found = resolve(text)
         assert found.record.run == "f" * 16
-        assert set(found.leaves) == {"sw", "squad", "mnli", "f"}
+        assert set(found.modules) == {"sw", "squad", "mnli", "f"}
     (filled / "f").rename(filled / "elsewhere")
-    assert "elsewhere" in resolve(NESTED).leaves
+    assert "elsewhere" in resolve(NESTED).modules
     with pytest.raises(UserError, match="no fusion of mnli qa has been learnt"):
         resolve("fuse(qa, mnli)")
     save_fused(engine, "g", ["mnli", "squad-on-sw"], "lean", "span", filled / "g", run="9" * 16)
@@ -165,7 +165,7 @@ def test_a_fusion_is_found_by_what_it_fuses(filled: Path, tiny_xlmr: Path) -> No
     # by name there is no doubt, in a composition either
     above = {name: resolve(f"stack({name}, qa)") for name in ("elsewhere", "g")}
     assert {each.text for each in above.values()} == {f"stack({NESTED}, qa)"}
-    assert above["g"].leaves["g"].record.run == "9" * 16
+    assert above["g"].modules["g"].record.run == "9" * 16
     assert above["g"].identity != above["elsewhere"].identity
     composed = load_composition(engine, "stack(g, qa)")
     assert composed.expression == f"stack({NESTED}, qa)"
@@ -198,7 +198,7 @@ def test_modules_of_one_name_are_called_by_their_folders(filled: Path, tiny_xlmr
     for names in (["squad", "squad-on-sw"], ["stack(sw, squad)", "squad"]):
         found = resolve_sources(names)
         assert str(found.expression) == "fuse(squad, stack(sw, squad-on-sw))"
-        assert found.leaves["squad-on-sw"].folder.name == "squad-on-sw"
+        assert found.modules["squad-on-sw"].folder.name == "squad-on-sw"
     with pytest.raises(UserError, match=r"'squad' stands for .*squad and for .*squad-on-sw"):
         resolve("fuse(squad, stack(sw, squad))")
 

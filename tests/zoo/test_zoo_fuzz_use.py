@@ -18,9 +18,9 @@ from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.heads import get_head
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.safety import printable
-from adapter_stilts.serving import shelf as shelves
+from adapter_stilts.serving import pool as shelves
 from adapter_stilts.serving.app import create_app
-from adapter_stilts.serving.shelf import stock
+from adapter_stilts.serving.pool import stock
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.export import FORMATS, export
 from adapter_stilts.zoo.inventory import entries
@@ -178,8 +178,8 @@ def served(grounds: Grounds, *, answers: bool, long: bool) -> None:
     """The same through the service, where the good module answers whatever lies beside it."""
     # What has no record is no module of the zoo, and is served where it is named.
     named = [] if (grounds.folder / RECORD).is_file() or not answers else [str(grounds.folder)]
-    shelf = stock(named, backbone=grounds.backbone, zoo=True, most=9, precision="fp32")
-    with TestClient(create_app(shelf, gather=0), raise_server_exceptions=False) as client:
+    pool = stock(named, backbone=grounds.backbone, zoo=True, most=9, precision="fp32")
+    with TestClient(create_app(pool, gather=0), raise_server_exceptions=False) as client:
         listed = client.get("/modules")
         assert listed.status_code == 200
         for about in listed.json()["modules"]:

@@ -153,7 +153,7 @@ def test_what_it_stands_on_is_pulled_too(hub: Hub, saved: Path, zoo: Path) -> No
         composition="stack(mnli-lora, above)",
         bases={"mnli-lora": base},
     ).write(above)
-    assert resolve("above").leaves["mnli-lora"].record.hub == base["hub"]
+    assert resolve("above").modules["mnli-lora"].record.hub == base["hub"]
 
 
 def test_new_commits_are_found_and_old_ones_stay(hub: Hub, saved: Path, module: Path) -> None:

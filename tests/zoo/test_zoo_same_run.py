@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from adapter_stilts.cli import app
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.serving.app import create_app
-from adapter_stilts.serving.shelf import stock
+from adapter_stilts.serving.pool import stock
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.load import find
 from adapter_stilts.zoo.module import Module
@@ -77,8 +77,8 @@ def test_choices_of_no_task_that_is_known(
     module = loaded(make_engine(str(tiny_xlmr)), folder)
     assert module.choices == find(str(folder)).choices == 4
     expected = module.predict_one(CHOICE)
-    shelf = stock([], backbone=None, zoo=True, most=2, precision="fp32")
-    with TestClient(create_app(shelf, gather=0)) as client:
+    pool = stock([], backbone=None, zoo=True, most=2, precision="fp32")
+    with TestClient(create_app(pool, gather=0)) as client:
         (about,) = client.get("/modules").json()["modules"]
         assert about["choices"] == 4
         answer = client.post("/predict", json={"module": "mine", **CHOICE}).json()["answer"]

@@ -68,8 +68,8 @@ def serve(
         find(name, backbone=backbone)  # a wrong one is told before seconds of imports
     try:
         from adapter_stilts.serving.limits import Limits
+        from adapter_stilts.serving.pool import stock
         from adapter_stilts.serving.run import bound, server
-        from adapter_stilts.serving.shelf import stock
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn", "pydantic"):
             raise
@@ -87,7 +87,7 @@ def serve(
         max_modules=max_modules,
     )
     with bound(host, port) as listening:
-        shelf = stock(
+        pool = stock(
             modules,
             backbone=backbone,
             zoo=zoo or not modules,
@@ -96,16 +96,16 @@ def serve(
         )
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listening.getsockname()[1]}"
-        names = ", ".join(list(shelf.offers)[:8]) + (", …" if len(shelf.offers) > 8 else "")
+        names = ", ".join(list(pool.offers)[:8]) + (", …" if len(pool.offers) > 8 else "")
 
         def ready() -> None:
             typer.echo(
-                printable(f"{len(shelf.offers)} modules ({names}) at {url} (Ctrl-C stops)"),
+                printable(f"{len(pool.offers)} modules ({names}) at {url} (Ctrl-C stops)"),
                 err=True,
             )
 
         service = server(
-            shelf,
+            pool,
             limits,
             hosts=[host, *allow_host],
             gather=gather / 1000,

@@ -81,10 +81,10 @@ def read_examples(
             raise wrong.complaint()
         if not kept:
             raise UserError(f"{part.source.name}: none of its {left_out} rows can be used")
-        counts.append({"rows_kept": kept, "rows_left_out": left_out, **_told(wrong)})
+        counts.append({"rows_kept": kept, "rows_left_out": left_out, **_bad_rows(wrong)})
 
 
-def _told(wrong: Bad) -> dict[str, int | str]:
+def _bad_rows(wrong: Bad) -> dict[str, int | str]:
     return {"rows_bad": wrong.count, "first_bad": str(wrong.first)} if wrong.count else {}
 
 

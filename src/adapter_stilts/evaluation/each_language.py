@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.contenders import backbone_name, find_contenders
+from adapter_stilts.evaluation.candidates import backbone_name, find_candidates
 from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.layer_rules import LayerRule, layer_rule
@@ -70,7 +70,7 @@ def _rule(
         with suppress(UserError):
             own = f"lang:{_module_language(target, language, backbone)}"
             named = [text.replace(EACH_LANGUAGE, own) for text in compositions]
-            found = find_contenders(target, named, backbone)
+            found = find_candidates(target, named, backbone)
             return layer_rule([each.record for each in found], backbone_name(found, backbone))
     return None
 

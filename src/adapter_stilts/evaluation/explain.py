@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.contenders import Contender
+from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.explanation import Explanation
 from adapter_stilts.modules.composition import Call, attending, canonical, fusings, fusions
@@ -15,7 +15,7 @@ from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 if TYPE_CHECKING:
     import datasets
@@ -96,12 +96,12 @@ def explain(
     )
 
 
-def _kind(resolved: Resolved, fusion: Call) -> str:
-    method = resolved.leaves[fusion.by].record.method if fusion.by else fusion.operator
+def _kind(resolved: ResolvedComposition, fusion: Call) -> str:
+    method = resolved.modules[fusion.by].record.method if fusion.by else fusion.operator
     return method.removeprefix("fusion-")
 
 
-def _check_fuses(resolved: Resolved) -> None:
+def _check_fuses(resolved: ResolvedComposition) -> None:
     if attending(resolved.expression):
         return
     written = canonical(resolved.expression)
@@ -113,14 +113,14 @@ def _check_fuses(resolved: Resolved) -> None:
     )
 
 
-def _task_of(resolved: Resolved) -> TargetSpec:
+def _task_of(resolved: ResolvedComposition) -> TargetSpec:
     """The target that the fusion was learnt on; of one that is not learnt, the topmost module's.
 
     Raises:
         UserError: it was learnt on something else.
     """
     learnt = fusions(resolved.expression)
-    record = resolved.leaves[learnt[-1].by].record if learnt else resolved.record
+    record = resolved.modules[learnt[-1].by].record if learnt else resolved.record
     name, targets = record.task, target_tasks()
     if name not in targets or not (learnt or record.has_head):
         why = f"was learnt on {name}, which is no target" if learnt else "was learnt on no target"
@@ -131,12 +131,16 @@ def _task_of(resolved: Resolved) -> TargetSpec:
 
 
 def _features(
-    engine: Engine, resolved: Resolved, target: TargetSpec, read: TargetData, limit: int | None
+    engine: Engine,
+    resolved: ResolvedComposition,
+    target: TargetSpec,
+    read: TargetData,
+    limit: int | None,
 ) -> list[tuple[str, datasets.Dataset]]:
     """Every language's texts, cut as the fusion was trained, if on tasks of this kind."""
     from adapter_stilts.features.build import build_features
 
-    length, stride = Contender(target, resolved).window
+    length, stride = Candidate(target, resolved).window
     made = []
     for language, part in read.languages.items():
         features = build_features(
@@ -154,7 +158,10 @@ def _features(
 
 
 def _gathered(
-    engine: Engine, resolved: Resolved, features: datasets.Dataset, batch_tokens: int | None
+    engine: Engine,
+    resolved: ResolvedComposition,
+    features: datasets.Dataset,
+    batch_tokens: int | None,
 ) -> Gathered:
     from adapter_stilts.backbones import default_device
     from adapter_stilts.evaluation.attention import gather

@@ -14,7 +14,7 @@ from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.data.cache import digest, file_digests
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.evaluation.contenders import Contender, backbone_record
+from adapter_stilts.evaluation.candidates import Candidate, backbone_record
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.labels import Found, Progress, evaluate_labels
@@ -52,7 +52,7 @@ class Job:
     where: str | None
     settings: Settings
     backbone: str
-    contenders: list[Contender]
+    candidates: list[Candidate]
     places: list[Path]
     flat: bool
     data: TargetData
@@ -78,7 +78,7 @@ class Job:
     @cached_property
     def stores(self) -> list[Store]:
         """Each composition's folder."""
-        about = backbone_record(self.contenders)
+        about = backbone_record(self.candidates)
         if about is None:
             about = {"name": self.backbone, "fingerprint": self.engine.fingerprint}
         return [
@@ -89,12 +89,12 @@ class Job:
                 backbone=about,
                 flat=self.flat,
             )
-            for each, place in zip(self.contenders, self.places, strict=True)
+            for each, place in zip(self.candidates, self.places, strict=True)
         ]
 
     def decisive(self, number: int) -> dict[str, Any]:
         """The settings that predictions, and what is written of them, depend on."""
-        contender = self.contenders[number]
+        candidate = self.candidates[number]
         dtype = resolve_precision(self.settings.precision, default_device())
         found: dict[str, Any] = {
             "rules": RULES,
@@ -102,7 +102,7 @@ class Job:
             "tokenizer": self._tokenizer,
             "precision": str(dtype).removeprefix("torch."),
             "limit": self.settings.limit,
-            "max_length": contender.window[0],
+            "max_length": candidate.window[0],
         }
         if own := metric_code(self.target.metric):
             found["metric"] = own
@@ -111,7 +111,7 @@ class Job:
         if self.target.retrieval is not None:
             chosen = self._choice(number)
             return {**found, "layer": chosen.layer, "pooling": chosen.pooling}
-        return {**found, "stride": contender.window[1]}
+        return {**found, "stride": candidate.window[1]}
 
     @cached_property
     def _tokenizer(self) -> str:
@@ -143,11 +143,11 @@ class Job:
         """Evaluates what is not done yet, and writes it as it comes."""
         pending = [
             [lang for lang in self.data.languages if again or not self.finished(number, lang)]
-            for number in range(len(self.contenders))
+            for number in range(len(self.candidates))
         ]
         found = self._labels if self.target.retrieval is None else self._retrieval
         for language, number, result in found(pending, on_examples):
-            contender, data = self.contenders[number], self.data.languages[language]
+            candidate, data = self.candidates[number], self.data.languages[language]
             about = {
                 "data": data.fingerprint,
                 "settings": self.decisive(number),
@@ -156,7 +156,7 @@ class Job:
             entry = self.stores[number].save(self.target, self.split, language, result, about)
             self._keep_items(number, language, entry)
             if on_language is not None:
-                on_language(contender.expression, language, entry)
+                on_language(candidate.expression, language, entry)
 
     def _keep_items(self, number: int, language: str, entry: Entry) -> None:
         """Writes the scores of single items, which comparisons are drawn from."""
@@ -166,7 +166,7 @@ class Job:
 
     def _labels(self, pending: list[list[str]], on_examples: Progress | None) -> Iterator[Found]:
         for (max_length, stride, numbers), languages in self._groups(pending).items():
-            composed = [self.contenders[number].load(self.engine) for number in numbers]
+            composed = [self.candidates[number].load(self.engine) for number in numbers]
             for language, place, result in evaluate_labels(
                 self.engine,
                 self.target,
@@ -186,9 +186,9 @@ class Job:
         groups: dict[tuple[int, int, tuple[int, ...]], list[str]] = defaultdict(list)
         for language in self.data.languages:
             together: dict[tuple[int, int], list[int]] = defaultdict(list)
-            for number, contender in enumerate(self.contenders):
+            for number, candidate in enumerate(self.candidates):
                 if language in pending[number]:
-                    together[contender.window].append(number)
+                    together[candidate.window].append(number)
             for window, numbers in together.items():
                 groups[(*window, tuple(numbers))].append(language)
         return groups
@@ -203,7 +203,7 @@ class Job:
         for number, languages in enumerate(pending):
             if not languages:
                 continue
-            composed = self.contenders[number].load(self.engine)
+            composed = self.candidates[number].load(self.engine)
             chosen = self._choice(number)
             for language, result in evaluate_retrieval(
                 self.engine,
@@ -232,13 +232,13 @@ class Job:
         settings, store = self.settings, self.stores[number]
         if settings.layer is not None:
             return LayerChoice(settings.layer, settings.pooling, "as asked for", {}, [])
-        records = [each.record for each in self.contenders]
+        records = [each.record for each in self.candidates]
         rule = settings.layer_rule or layer_rule(records, self.backbone)
         on = get_target(settings.layer_from) if settings.layer_from else None
         kept = kept_choice(
             store.path_of(self.target),
             store.fingerprint,
-            self.contenders[number].identity,
+            self.candidates[number].identity,
             self.target,
             self.where,
             on=on,
@@ -247,7 +247,7 @@ class Job:
         )
         return kept or sweep_layers(
             self.engine,
-            self.contenders[number].load(self.engine),
+            self.candidates[number].load(self.engine),
             self.target,
             list(self.data.languages),
             self.where,
@@ -265,7 +265,7 @@ class Job:
         return Evaluation(
             task=self.target.name,
             split=self.split,
-            composition=self.contenders[number].expression,
+            composition=self.candidates[number].expression,
             folder=self.places[number],
             metric=primary(self.target.metric),
             languages={lang: entry for lang, entry in entries.items() if entry is not None},

@@ -23,7 +23,7 @@ from adapter_stilts.inference.predictions import (
     windows_of,
 )
 from adapter_stilts.inference.run import batches, split_output
-from adapter_stilts.modules.composition import leaves
+from adapter_stilts.modules.composition import module_names
 from adapter_stilts.modules.engine import Engine, forward
 from adapter_stilts.modules.prefix import layers_below, shared_prefix
 from adapter_stilts.tasks.spec import HeadKind
@@ -135,7 +135,7 @@ def _run(
         [piece.features.select_columns(columns) for piece in chunk]
     )
     outputs: list[list[Any]] = [[None] * len(features) for _ in compositions]
-    modules = chain.from_iterable(leaves(each.inside) for each in compositions)
+    modules = chain.from_iterable(module_names(each.inside) for each in compositions)
     below = layers_below(engine, modules) if len(compositions) > 1 else 0
     languages = list(dict.fromkeys(piece.language for piece in chunk))
     share = sum(len(piece.examples) for piece in chunk) / len(features)

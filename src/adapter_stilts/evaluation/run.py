@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.contenders import backbone_name, find_contenders, folders
+from adapter_stilts.evaluation.candidates import backbone_name, find_candidates, folders
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.each_language import evaluate_each
 from adapter_stilts.evaluation.seeds import check_no_seeds
@@ -118,9 +118,9 @@ def evaluate(
         options |= {"overwrite": overwrite}
         options |= {"flat": flat, "on_language": on_language, "on_examples": on_examples}
         return evaluate_each(evaluate, target, compositions, asked, out, options)
-    contenders = find_contenders(target, compositions, backbone)
-    name = backbone_name(contenders, backbone)
-    places = folders(contenders, out, name, limit)
+    candidates = find_candidates(target, compositions, backbone)
+    name = backbone_name(candidates, backbone)
+    places = folders(candidates, out, name, limit)
     for place in places:
         check_writable(place)
     read = read_data(target, asked, chosen, data, limit=limit)
@@ -132,7 +132,7 @@ def evaluate(
         where=data,
         settings=settings,
         backbone=name,
-        contenders=contenders,
+        candidates=candidates,
         places=places,
         flat=flat,
         data=read,
@@ -144,5 +144,5 @@ def evaluate(
     job.compute(again=overwrite, on_language=on_language, on_examples=on_examples)
     return [
         dataclasses.replace(job.summary(place), seeds_of=each.seeds_of, seed=each.seed)
-        for place, each in enumerate(contenders)
+        for place, each in enumerate(candidates)
     ]

@@ -11,11 +11,11 @@ import yaml
 
 from adapter_stilts.data.places import bad, bad_yaml
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.evaluation.contenders import (
-    Contender,
+from adapter_stilts.evaluation.candidates import (
+    Candidate,
     backbone_name,
     backbone_slug,
-    find_contenders,
+    find_candidates,
 )
 from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import folder_name
@@ -123,9 +123,9 @@ def evaluate_suite(
     targets = suite_targets(suite)
     check_no_seeds(list(with_map.values()), "in a suite")
     chosen = _chosen(suite, targets, with_map)
-    contenders = {name: _find(targets[name], text, backbone) for name, text in chosen.items()}
+    candidates = {name: _find(targets[name], text, backbone) for name, text in chosen.items()}
     # Before the first task takes its hours.
-    first = next(iter(contenders.values()))
+    first = next(iter(candidates.values()))
     place = backbone_slug(first[0], backbone_name(first, backbone))
     folder = Path(out) if out is not None else Path("predictions") / place / suite
     evaluations: dict[str, Evaluation] = {}
@@ -154,10 +154,10 @@ def evaluate_suite(
     return done
 
 
-def _find(target: TargetSpec, text: str, backbone: str | None) -> list[Contender]:
-    """The contender of one task; a mistake names the task, as the map has a line for each."""
+def _find(target: TargetSpec, text: str, backbone: str | None) -> list[Candidate]:
+    """The candidate of one task; a mistake names the task, as the map has a line for each."""
     try:
-        return find_contenders(target, [text], backbone)
+        return find_candidates(target, [text], backbone)
     except UserError as error:
         error.args = (f"{target.name}: {error}",)
         raise

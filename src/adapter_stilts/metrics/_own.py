@@ -33,13 +33,13 @@ def metric_class(own: OwnMetric) -> type[BufferedMetric]:
                 found = own.score(predictions, references)
             except Exception as error:
                 what = " ".join(f"{type(error).__name__}: {error}".split())
-                raise UserError(f"{_told(own)} fails with {what} (--debug shows where)") from error
+                raise UserError(f"{_named(own)} fails with {what} (--debug shows where)") from error
             return _scores(own, found)
 
     return FunctionMetric
 
 
-def _told(own: OwnMetric) -> str:
+def _named(own: OwnMetric) -> str:
     return f"{own.place}: metric '{own.name}'"
 
 
@@ -52,10 +52,10 @@ def _scores(own: OwnMetric, found: Any) -> dict[str, float]:
     scores = found if isinstance(found, Mapping) else {own.primary: found}
     for name, value in scores.items():
         if not isinstance(value, Real) or isinstance(value, bool):
-            raise UserError(f"{_told(own)}: '{name}' is a {type(value).__name__}, not a number")
+            raise UserError(f"{_named(own)}: '{name}' is a {type(value).__name__}, not a number")
     if own.primary not in scores:
         raise UserError(
-            f"{_told(own)} gives {', '.join(map(str, scores)) or 'nothing'}, but no "
+            f"{_named(own)} gives {', '.join(map(str, scores)) or 'nothing'}, but no "
             f"'{own.primary}': return it, or name another with primary=…"
         )
     return {str(name): float(value) for name, value in scores.items()}

@@ -82,11 +82,11 @@ def canonical(expression: Expression) -> str:
     return _written(expression)
 
 
-def leaves(expression: Expression) -> tuple[str, ...]:
+def module_names(expression: Expression) -> tuple[str, ...]:
     """The modules an expression names, from left to right, a fusion's own after its sources."""
     if isinstance(expression, str):
         return (expression,)
-    named = tuple(leaf for part in expression.parts for leaf in leaves(part))
+    named = tuple(name for part in expression.parts for name in module_names(part))
     return (*named, expression.by) if expression.by else named
 
 

@@ -12,7 +12,7 @@ from adapters.methods.bottleneck import BottleneckLayer
 from adapters.methods.lora import LoRALinear
 from torch import nn
 
-from adapter_stilts.modules.composition import Expression, leaves
+from adapter_stilts.modules.composition import Expression, module_names
 from adapter_stilts.modules.fusion_forward import (
     Attended,
     Watcher,
@@ -74,7 +74,7 @@ def _prepared(model: Any) -> list[Any]:
 
 def modules_of(sources: Sequence[Expression]) -> list[str]:
     """Every module of a fusion's sources once."""
-    return list(dict.fromkeys(leaf for source in sources for leaf in leaves(source)))
+    return list(dict.fromkeys(name for source in sources for name in module_names(source)))
 
 
 def _device(layer: Any, names: Sequence[str]) -> torch.device:
@@ -87,7 +87,7 @@ def add_lora_fusion(
 ) -> None:
     """Adds a fusion over LoRAs in every linear layer that has any of them."""
     _prepared(model)  # a bottleneck adapter may be stacked on the fusion
-    names = [leaf for source in sources for leaf in leaves(source)]
+    names = [name for source in sources for name in module_names(source)]
     for layer in model.modules():
         if not isinstance(layer, LoRALinear):
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Expression, canonical, fusings, leaves, merges
+from adapter_stilts.modules.composition import Expression, canonical, fusings, merges, module_names
 from adapter_stilts.modules.fusion_files import LORAS_ALONE
 from adapter_stilts.modules.methods import get_method, is_invertible
 
@@ -28,8 +28,8 @@ def check_fusable(expression: Expression, methods: Mapping[str, str]) -> None:
                     f"'{canonical(part)}' is a fusion inside a fusion, which `adapters` does not "
                     "have: fuse its modules together with the others, or stack a module on it"
                 )
-            _check_source(part, [(leaf, methods[leaf]) for leaf in leaves(part)])
-        every = [leaf for part in fusion.parts for leaf in leaves(part)]
+            _check_source(part, [(name, methods[name]) for name in module_names(part)])
+        every = [name for part in fusion.parts for name in module_names(part)]
         first = every[0]
         for name in every if fusion.operator == "arrow" else ():
             if get_method(methods[name]).family != "lora":
@@ -93,7 +93,7 @@ def check_stackable(expression: Expression, methods: Mapping[str, str]) -> None:
 
 def _check_invertible(expression: Expression, methods: Mapping[str, str]) -> None:
     """`adapters` 1.3 takes the part at the embeddings of the first module and drops others'."""
-    lowest, *others = leaves(expression)
+    lowest, *others = module_names(expression)
     for name in others:
         if is_invertible(methods[name]):
             raise UserError(
@@ -109,14 +109,14 @@ def _check_parallel(expression: Expression, methods: Mapping[str, str]) -> None:
     below = ""
     for part in expression.parts:
         _check_parallel(part, methods)
-        kinds = {methods[leaf]: leaf for leaf in leaves(part)}
+        kinds = {methods[name]: name for name in module_names(part)}
         if expression.operator == "stack" and below and "parallel-bottleneck" in kinds:
             raise UserError(
                 f"'{kinds['parallel-bottleneck']}' (parallel-bottleneck) cannot be stacked on "
                 f"'{below}' ({methods[below]}), whose work it would replace: methods bottleneck "
                 "and double-bottleneck stack"
             )
-        bottlenecks = [leaf for leaf in leaves(part) if _adds(methods[leaf])]
+        bottlenecks = [name for name in module_names(part) if _adds(methods[name])]
         below = bottlenecks[-1] if bottlenecks else below
 
 

@@ -26,6 +26,7 @@ from adapter_stilts.serving.batcher import (
 from adapter_stilts.serving.docs import docs_page
 from adapter_stilts.serving.hosts import Hosts
 from adapter_stilts.serving.limits import Guard, Limits
+from adapter_stilts.serving.pool import ModulePool, ModulePoolFullError
 from adapter_stilts.serving.schema import (
     About,
     Answer,
@@ -36,7 +37,6 @@ from adapter_stilts.serving.schema import (
     Modules,
     Problem,
 )
-from adapter_stilts.serving.shelf import Shelf, ShelfFullError
 from adapter_stilts.tasks.languages import known_languages
 from adapter_stilts.zoo.inputs import InputError, read_input
 
@@ -64,13 +64,13 @@ class ProblemError(Exception):
 
 
 def create_app(
-    shelf: Shelf,
+    pool: ModulePool,
     limits: Limits | None = None,
     *,
     gather: float = 0.005,
     hosts: Hosts | None = None,
 ) -> FastAPI:
-    """The service over a shelf of modules.
+    """The service over a pool of modules.
 
     Args:
         gather: seconds that a request waits for others to share its batch.
@@ -78,7 +78,7 @@ def create_app(
     """
     limits = limits or Limits()
     batcher = Batcher(
-        shelf,
+        pool,
         max_waiting=limits.max_waiting,
         gather=gather,
         most=limits.max_items,
@@ -106,20 +106,20 @@ def create_app(
 
     @app.get("/health", summary="Whether the service is up, and how busy")
     async def health() -> Health:
-        name = shelf.engine.backbone.name
-        return Health(status="ok", backbone=name, loaded=len(shelf.loaded), waiting=batcher.waiting)
+        name = pool.engine.backbone.name
+        return Health(status="ok", backbone=name, loaded=len(pool.loaded), waiting=batcher.waiting)
 
     @app.get("/modules", summary="What can be asked")
     async def modules() -> Modules:
-        loaded = shelf.loaded
-        found = [About(**about, loaded=name in loaded) for name, about in shelf.about.items()]
+        loaded = pool.loaded
+        found = [About(**about, loaded=name in loaded) for name, about in pool.about.items()]
         return Modules(
-            backbone=shelf.engine.backbone.name, languages=list(known_languages()), modules=found
+            backbone=pool.engine.backbone.name, languages=list(known_languages()), modules=found
         )
 
     @app.post("/predict", summary="Ask one module", responses=_PROBLEMS)
     async def predict(given: Input, request: Request) -> Answer:
-        (answer,) = await _answered(shelf, batcher, [given], request, "")
+        (answer,) = await _answered(pool, batcher, [given], request, "")
         return answer
 
     @app.post("/predict/batch", summary="Ask one or several modules at once", responses=_PROBLEMS)
@@ -127,17 +127,17 @@ def create_app(
         if len(given.inputs) > limits.max_items:
             many = f"{len(given.inputs)} inputs in one request, and {limits.max_items} may be"
             raise ProblemError(413, many, "inputs")
-        answers = await _answered(shelf, batcher, given.inputs, request, "inputs.{}.")
+        answers = await _answered(pool, batcher, given.inputs, request, "inputs.{}.")
         return Answers(answers=answers)
 
     return app
 
 
 async def _answered(
-    shelf: Shelf, batcher: Batcher, inputs: Sequence[Input], request: Request, place: str
+    pool: ModulePool, batcher: Batcher, inputs: Sequence[Input], request: Request, place: str
 ) -> list[Answer]:
     """The answers, unless the client leaves first: then what waits for it is dropped."""
-    order = Order([_checked(shelf, each, place.format(n)) for n, each in enumerate(inputs)])
+    order = Order([_checked(pool, each, place.format(n)) for n, each in enumerate(inputs)])
     try:
         batcher.submit(order)
     except BatcherFullError as error:
@@ -150,7 +150,7 @@ async def _answered(
         if not work.done():
             raise ProblemError(_GONE, "the client is gone")
         found = work.result()
-    except ShelfFullError as error:
+    except ModulePoolFullError as error:
         raise ProblemError(429, str(error), _field(error.name, inputs, place)) from error
     except TooLargeError as error:
         raise ProblemError(413, str(error)) from error
@@ -164,7 +164,7 @@ async def _answered(
     return [
         Answer(
             module=each.module,
-            kind=shelf.offers[each.module].record.head,
+            kind=pool.offers[each.module].record.head,
             id=each.id,
             lang=each.lang,
             answer=answer,
@@ -185,9 +185,9 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _checked(shelf: Shelf, given: Input, place: str) -> tuple[str, dict[str, Any]]:
+def _checked(pool: ModulePool, given: Input, place: str) -> tuple[str, dict[str, Any]]:
     try:
-        offer = shelf.offer(given.module)
+        offer = pool.offer(given.module)
     except UserError as error:
         raise ProblemError(404, str(error), f"{place}module") from error
     fields = given.model_dump(exclude_none=True)

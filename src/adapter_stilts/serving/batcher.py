@@ -15,7 +15,7 @@ from typing import Any
 from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.safety import first_line, printable
-from adapter_stilts.serving.shelf import Shelf, ShelfFullError
+from adapter_stilts.serving.pool import ModulePool, ModulePoolFullError
 from adapter_stilts.zoo import together
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.together import Prepared
@@ -83,7 +83,7 @@ class Batcher:
 
     def __init__(
         self,
-        shelf: Shelf,
+        pool: ModulePool,
         *,
         max_waiting: int,
         gather: float = 0.005,
@@ -98,10 +98,10 @@ class Batcher:
             max_tokens, max_windows: of one request.
             batch_tokens: tokens a batch; None: what suits the device.
         """
-        self._shelf = shelf
+        self._pool = pool
         self._max_waiting, self._gather, self._most = max_waiting, gather, most
         self._max_tokens, self._max_windows = max_tokens, max_windows
-        self._batch = batch_tokens or default_batch_tokens(shelf.engine.device)
+        self._batch = batch_tokens or default_batch_tokens(pool.engine.device)
         self._slice = max(1, self._batch // 4)
         self._queue: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._circle: deque[Order] = deque()
@@ -196,7 +196,7 @@ class Batcher:
         try:
             self._prepare(order)
         except Exception as error:
-            if not isinstance(error, ModuleFailedError | ShelfFullError | TooLargeError):
+            if not isinstance(error, ModuleFailedError | ModulePoolFullError | TooLargeError):
                 logger.exception("a request could not be read")
             order.fail(error)
             return False
@@ -219,7 +219,7 @@ class Batcher:
 
     def _module(self, name: str) -> Module:
         try:
-            return self._shelf.module(name)
+            return self._pool.module(name)
         except (UserError, FailureError) as error:
             logger.warning("module %s cannot be loaded: %s", printable(name), first_line(error))
             raise ModuleFailedError(name, str(error)) from error
@@ -251,7 +251,7 @@ class Batcher:
     def _blamed(self, error: Exception) -> Exception:
         """The error, with the module at fault where it is known; it is logged."""
         inside = error.module if isinstance(error, NotFiniteError) else ""
-        name = self._shelf.called(inside) if inside else None
+        name = self._pool.called(inside) if inside else None
         if name is None:
             logger.error("a request failed", exc_info=error)
             return error

@@ -16,7 +16,7 @@ from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.connections import protocol
 from adapter_stilts.serving.hosts import Hosts
 from adapter_stilts.serving.limits import Limits
-from adapter_stilts.serving.shelf import Shelf
+from adapter_stilts.serving.pool import ModulePool
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
 
 
 def server(
-    shelf: Shelf,
+    pool: ModulePool,
     limits: Limits,
     *,
     hosts: Sequence[str] = (),
@@ -90,7 +90,7 @@ def server(
         "ws": "none",
     }
     config = uvicorn.Config(
-        create_app(shelf, limits, gather=gather, hosts=Hosts(hosts)),
+        create_app(pool, limits, gather=gather, hosts=Hosts(hosts)),
         timeout_graceful_shutdown=grace,
         **options,
     )

@@ -13,7 +13,7 @@ from adapter_stilts.zoo.foreign_folder import is_foreign
 from adapter_stilts.zoo.places import has_record
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 from adapter_stilts.zoo.sources import modules_to_rank
 
 
@@ -22,7 +22,7 @@ class Candidate:
     """A composition that a target could be trained on; `given` is what finds it."""
 
     given: str
-    resolved: Resolved
+    resolved: ResolvedComposition
 
     @property
     def name(self) -> str:
@@ -64,10 +64,10 @@ def find_candidates(
         ):
             raise UserError(f"'{each.name}' is named twice: name every module once")
     check_one_backbone([(each.name, each.resolved.record.backbone) for each in found])
-    return _told_apart(found)
+    return _with_distinct_names(found)
 
 
-def _told_apart(found: list[Candidate]) -> list[Candidate]:
+def _with_distinct_names(found: list[Candidate]) -> list[Candidate]:
     names = [each.name for each in found]
     twice = next((name for name in names if names.count(name) > 1), "")
     if twice:

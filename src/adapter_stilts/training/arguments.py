@@ -33,7 +33,7 @@ def trainer_arguments(job: Job, folder: Path, report_to: str) -> TrainingArgumen
         bf16=bf16,
         use_cpu=job.engine.device.type == "cpu",
         eval_strategy="steps",
-        eval_steps=10**9,  # `Pace` decides
+        eval_steps=10**9,  # `EvaluationSchedule` decides
         save_strategy="steps",
         save_steps=10**9,
         logging_steps=10,

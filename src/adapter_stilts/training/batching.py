@@ -39,7 +39,7 @@ def epoch_batches(
     return [batches[place] for place in rng.permutation(len(batches))]
 
 
-class Drawn(NamedTuple):
+class PlannedBatch(NamedTuple):
     """A batch as it is planned: which rows of which source, and in which pass over it."""
 
     source: int
@@ -71,18 +71,20 @@ def planned_batches(
     batch_examples: int,
     total: int,
     seed: int,
-) -> list[Drawn]:
+) -> list[PlannedBatch]:
     """All `total` batches of a training on one source, epoch after epoch."""
     size = {"batch_tokens": batch_tokens, "batch_examples": batch_examples, "seed": seed}
-    batches: list[Drawn] = []
+    batches: list[PlannedBatch] = []
     epoch = 0
     while len(batches) < total:
-        batches += [Drawn(0, epoch, rows) for rows in epoch_batches(lengths, **size, epoch=epoch)]
+        batches += [
+            PlannedBatch(0, epoch, rows) for rows in epoch_batches(lengths, **size, epoch=epoch)
+        ]
         epoch += 1
     return batches[:total]
 
 
-class BatchPlan(Sampler[Drawn]):
+class BatchPlan(Sampler[PlannedBatch]):
     """All batches of a training, in order, for one of `world` processes.
 
     The whole training is laid out before it starts, so its number of steps is known and a resumed
@@ -91,11 +93,11 @@ class BatchPlan(Sampler[Drawn]):
     fill a step.
     """
 
-    def __init__(self, batches: Sequence[Drawn], *, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, batches: Sequence[PlannedBatch], *, rank: int = 0, world: int = 1) -> None:
         steps = max(1, len(batches) // world)
         self.batches = [batches[(step * world + rank) % len(batches)] for step in range(steps)]
 
-    def __iter__(self) -> Iterator[Drawn]:
+    def __iter__(self) -> Iterator[PlannedBatch]:
         return iter(self.batches)
 
     def __len__(self) -> int:

@@ -13,20 +13,20 @@ from adapter_stilts.modules.methods import get_method
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.training.caution import warn_of_small_batches
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.text_subject import TextSubject
+from adapter_stilts.training.text_data import TextData
 from adapter_stilts.zoo.composed import load_leaves, load_resolved
 from adapter_stilts.zoo.local import start_from
 from adapter_stilts.zoo.record import ModuleRecord
 
 
 def add_module_of(job: Job) -> None:
-    """The new module with its heads on top of those of the lesson, and what they start from."""
-    engine, lesson = job.engine, job.lesson
+    """The new module with its heads on top of those of the training, and what they start from."""
+    engine, spec = job.engine, job.spec
     heads: list[tuple[str, ModuleRecord | None]] = []
-    if lesson.fuses:
+    if spec.fuses:
         heads = _add_fusion(job)
     else:
-        below = load_resolved(engine, lesson.on) if lesson.on else None
+        below = load_resolved(engine, spec.on) if spec.on else None
         if job.name in engine.modules:
             raise UserError(f"'{job.name}' cannot stand on top of itself")
         add_module(
@@ -38,27 +38,27 @@ def add_module_of(job: Job) -> None:
         )
         heads = [(below.name, below.record)] if below else []
     _add_heads(job)
-    if lesson.start:
-        start = start_fusion if lesson.fuses else start_from
-        start(engine, job.name, lesson.start)
-    elif not lesson.fresh_head:
+    if spec.start:
+        start = start_fusion if spec.fuses else start_from
+        start(engine, job.name, spec.start)
+    elif not spec.fresh_head:
         any(_start_head(job, name, record) for name, record in heads)
 
 
 def _add_heads(job: Job) -> None:
-    for subject in job.subjects:
-        if isinstance(subject, TextSubject):
-            add_masked_words_head(job.engine, job.name, subject.head, subject.words)
+    for data in job.tasks:
+        if isinstance(data, TextData):
+            add_masked_words_head(job.engine, job.name, data.head, data.words)
             continue
         add_head(
             job.engine,
-            subject.head,
-            subject.task.head,
-            labels=subject.labels,
-            choices=subject.task.choices,
+            data.head,
+            data.task.head,
+            labels=data.labels,
+            choices=data.task.choices,
             dropout=job.recipe.head_dropout,
         )
-        claim_head(job.engine, job.name, subject.head, trainable=True)
+        claim_head(job.engine, job.name, data.head, trainable=True)
     if job.text:
         add_masked_words_head(job.engine, job.name, job.text[0].head)
 
@@ -71,30 +71,30 @@ def _start_head(job: Job, below: str, record: ModuleRecord | None) -> bool:
     Returns:
         Whether it does.
     """
-    (subject,) = job.subjects
-    task = subject.task
+    (data,) = job.tasks
+    task = data.task
     if record is None:
         return False
-    chosen = record.suited(task.head, subject.labels)
+    chosen = record.suited(task.head, data.labels)
     if chosen is None or not has_weights(task.head):
         return False
     source = below if chosen == record.task else head_name(below, chosen)
     named = is_named(task.head)
-    if named and head_labels(job.engine, source) != subject.labels:  # in the same order
+    if named and head_labels(job.engine, source) != data.labels:  # in the same order
         return False
     return copy_weights(job.engine, source, job.name, head_only=True)
 
 
 def _add_fusion(job: Job) -> list[tuple[str, ModuleRecord | None]]:
-    """A new fusion over the modules of the lesson; the sources' names in the engine and records."""
+    """A new fusion over the training's modules; the sources' names in the engine and records."""
     warn_of_small_batches(job)
-    engine, on = job.engine, job.lesson.on
+    engine, on = job.engine, job.spec.on
     assert on
     expression = load_leaves(engine, on)
     assert isinstance(expression, Call) and isinstance(on.expression, Call)
     shape = FusionShape.of(job.recipe.method, job.recipe.rank)
     add_fusion(engine, job.name, expression.parts, shape)
     return [
-        (top(inside), on.leaves[top(part)].record)
+        (top(inside), on.modules[top(part)].record)
         for inside, part in zip(expression.parts, on.expression.parts, strict=True)
     ]

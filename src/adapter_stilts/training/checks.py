@@ -14,8 +14,8 @@ from adapter_stilts.modules.composition import stacked
 from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.modules.stacking import check_stackable
 from adapter_stilts.tasks.spec import SHORTEST, Split
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.names import LARGEST_SEED
 
 TRACKERS = frozenset(
@@ -57,25 +57,25 @@ def check_tracker(name: str) -> None:
         raise UserError(f"report-to {name}: {' '.join(str(error).split())}") from error
 
 
-def check_data(lesson: Lesson, where: str | None) -> None:
+def check_data(spec: TrainingSpec, where: str | None) -> None:
     """Looks for the data of every task, by the names of files alone.
 
     Raises:
         UserError: the folder is not there, or lacks a task's files.
     """
-    if lesson.text:
+    if spec.text:
         return
     check_where(where)
     splits: tuple[Split, ...] = ("train", "dev")
-    for task in lesson.tasks:
+    for task in spec.tasks:
         for split in splits:
-            if lesson.train_file and split == "train":
-                given_part(task, lesson.train_file)
+            if spec.train_file and split == "train":
+                given_part(task, spec.train_file)
             else:
                 find_all(task, split, resolve_where(where))
 
 
-def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
+def completed(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:
     """The recipe with the defaults of task and backbone written out (`scheduled` adds the rate).
 
     Several tasks keep their own lengths, where none is given. The batches of a dual encoder hold
@@ -86,7 +86,7 @@ def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
         UserError: sequences too short, or longer than the backbone has positions for; or nothing
             to train.
     """
-    tasks = lesson.tasks
+    tasks = spec.tasks
     length = recipe.max_length or backbone.sequence_length(tasks[0].max_length)
     if length < SHORTEST:
         raise UserError(f"max-length must be at least {SHORTEST} tokens, not {length}")
@@ -105,15 +105,15 @@ def completed(recipe: Recipe, lesson: Lesson, backbone: Backbone) -> Recipe:
     return recipe.replace(method=method, max_length=length, batch_tokens=tokens)
 
 
-def check_method(lesson: Lesson, method: str, name: str) -> None:
+def check_method(spec: TrainingSpec, method: str, name: str) -> None:
     """Refuses a module of a kind that does not fit what it is to stand on.
 
     Raises:
         UserError: says which.
     """
     get_method(method)
-    if is_fusion(method) != lesson.fuses:
+    if is_fusion(method) != spec.fuses:
         raise UserError(f"method '{method}' fuses modules: see `adstilts fuse`")
-    if lesson.on and not lesson.fuses:
-        on_top = stacked(lesson.on.expression, name)
-        check_stackable(on_top, {**lesson.on.methods, name: method})
+    if spec.on and not spec.fuses:
+        on_top = stacked(spec.on.expression, name)
+        check_stackable(on_top, {**spec.on.methods, name: method})

@@ -8,8 +8,8 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.modules.engine import module_parameters
 from adapter_stilts.modules.native import is_in_head
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.lesson import Mixture
 from adapter_stilts.training.planning import source_shares
+from adapter_stilts.training.spec import Mixture
 from adapter_stilts.zoo.chance import majority
 from adapter_stilts.zoo.known_task import spec_entry
 
@@ -43,22 +43,22 @@ def heads_entry(job: Job, scores: dict[str, float]) -> dict[str, dict[str, Any]]
     """Every task by its name: its head, its part of the batches, its data and dev scores."""
     shares = source_shares(job)
     entries = {}
-    for subject, share in zip(job.subjects, shares, strict=False):
-        start = f"{subject.task.name}."
+    for data, share in zip(job.tasks, shares, strict=False):
+        start = f"{data.task.name}."
         own = {key.removeprefix(start): x for key, x in scores.items() if key.startswith(start)}
         threshold = own.pop(THRESHOLD, None)
-        entries[subject.task.name] = {
-            "head": subject.task.head,
-            "labels": list(subject.labels),
-            "choices": subject.task.choices,
-            "max_length": subject.max_length,
+        entries[data.task.name] = {
+            "head": data.task.head,
+            "labels": list(data.labels),
+            "choices": data.task.choices,
+            "max_length": data.max_length,
             "scores": own,
             "no_answer_threshold": threshold,
-            "parameters": head_size(job, subject.head),
+            "parameters": head_size(job, data.head),
             "share": round(float(share), 4),
-            "spec": spec_entry(subject.task),
-            "train": data_entry(subject.train),
-            "dev": dev_entry(subject.dev, subject.metric),
+            "spec": spec_entry(data.task),
+            "train": data_entry(data.train),
+            "dev": dev_entry(data.dev, data.metric),
         }
     return entries
 
@@ -85,6 +85,6 @@ def head_size(job: Job, head: str) -> int:
 def saved_size(job: Job) -> int:
     """Parameters of what is saved: the module and its heads, but not that for masked words."""
     own = sum(p.numel() for p in module_parameters(job.engine, job.name).values())
-    if job.lesson.text:
-        return own - head_size(job, job.subjects[0].head)
+    if job.spec.text:
+        return own - head_size(job, job.tasks[0].head)
     return own - (head_size(job, job.text[0].head) if job.text else 0)

@@ -25,11 +25,11 @@ from adapter_stilts.training.finish import finish
 from adapter_stilts.training.folders import claim, finished, only_one
 from adapter_stilts.training.interrupt import StopOnSignal
 from adapter_stilts.training.job import Job, prepare
-from adapter_stilts.training.pace import Pace
 from adapter_stilts.training.planning import make_plan, scheduled
 from adapter_stilts.training.progress import Progress, announce
 from adapter_stilts.training.reading import read_parts
 from adapter_stilts.training.request import Request
+from adapter_stilts.training.schedule import EvaluationSchedule
 from adapter_stilts.training.trainer import ModuleTrainer
 from adapter_stilts.training.unfinished import latest_checkpoint
 from adapter_stilts.training.unfreezing import GradualUnfreezing
@@ -46,11 +46,11 @@ def execute(asked: Request) -> ModuleRecord:
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    lesson, recipe, folder, work = asked.lesson, asked.recipe, asked.folder, asked.work
+    spec, recipe, folder, work = asked.spec, asked.recipe, asked.folder, asked.work
     may = {"resume": asked.resume, "overwrite": asked.overwrite}
     with clear_failures(recipe, folder), only_one(folder):
         parts = read_parts(
-            lesson,
+            spec,
             asked.data,
             limit=asked.limit,
             dev_limit=asked.dev_limit,
@@ -61,7 +61,7 @@ def execute(asked: Request) -> ModuleRecord:
         engine = load_engine(asked.backbone, precision=recipe.precision, device=default_device())
         if recipe.activations == "recomputed":
             recompute_activations(engine)
-        job, schedule = scheduled(prepare(lesson, recipe, asked.seed, asked.name, engine, parts))
+        job, schedule = scheduled(prepare(spec, recipe, asked.seed, asked.name, engine, parts))
         settings = asked.settings(job.recipe)
         done = finished(folder, job, settings, **may)
         if done is not None:
@@ -72,7 +72,7 @@ def execute(asked: Request) -> ModuleRecord:
         if not asked.quiet:
             announce(job, schedule)
         state, seconds = _run(job, work, args, quiet=asked.quiet)
-        return finish(job, state, seconds, folder, work, asked.drawn)
+        return finish(job, state, seconds, folder, work, asked.limits)
 
 
 def _run(
@@ -82,14 +82,14 @@ def _run(
     recipe = job.recipe
     add_module_of(job)
     plan, tokens = make_plan(job)
-    pace = Pace(
+    schedule = EvaluationSchedule(
         evaluations=min(recipe.evaluations, len(tokens)),
         patience=recipe.patience,
         save_seconds=SAVE_SECONDS,
         on_stop=lambda state: bar.stopped(state, recipe.patience),
     )
     bar, stop = Progress(tokens), StopOnSignal()
-    callbacks: list[Any] = [pace, stop] if quiet else [pace, stop, bar]
+    callbacks: list[Any] = [schedule, stop] if quiet else [schedule, stop, bar]
     if recipe.unfreeze == "top-down":
         unfreeze_steps = round(recipe.unfreeze_fraction * len(tokens))
         callbacks.append(GradualUnfreezing(job.engine, job.name, unfreeze_steps))
@@ -108,23 +108,23 @@ def _run(
             keep=recipe.keep,
             average_last=recipe.average_last,
         )
-        _train(trainer, pace, latest_checkpoint(work))
+        _train(trainer, schedule, latest_checkpoint(work))
     if stop.caught and trainer.state.global_step < trainer.state.max_steps:
         raise InterruptedTrainingError(
             f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}; "
             f"saved in {work}: add --resume to the same command to go on"
         )
     trainer.take_mean()
-    return trainer.state, pace.total_seconds
+    return trainer.state, schedule.total_seconds
 
 
-def _train(trainer: ModuleTrainer, pace: Pace, checkpoint: Path | None) -> None:
+def _train(trainer: ModuleTrainer, schedule: EvaluationSchedule, checkpoint: Path | None) -> None:
     if checkpoint is None:
         trainer.train()
         return
     check_manifest(checkpoint)
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-    if pace.is_over(trainer.args, state):
+    if schedule.is_over(trainer.args, state):
         # Killed between its last checkpoint and the writing of the module.
         trainer.take_best(checkpoint, state)
     else:

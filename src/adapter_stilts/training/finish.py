@@ -36,16 +36,16 @@ def finish(
     seconds: float,
     folder: Path,
     work: Path,
-    drawn: Mapping[str, int],
+    limits: Mapping[str, int],
 ) -> ModuleRecord:
     """Writes the module with its record and removes the checkpoints, in the first process.
 
     Args:
         drawn: how many examples were asked for, by the name of the option, where any were.
     """
-    record = make_record(job, state, seconds, drawn)
+    record = make_record(job, state, seconds, limits)
     if PartialState().is_main_process:
-        record = save_module(job.engine, record, job.subjects[0].task.head, folder)
+        record = save_module(job.engine, record, job.tasks[0].task.head, folder)
         discard(work)
         sweep(folder)
     PartialState().wait_for_everyone()
@@ -53,16 +53,16 @@ def finish(
 
 
 def make_record(
-    job: Job, state: TrainerState, seconds: float, drawn: Mapping[str, int]
+    job: Job, state: TrainerState, seconds: float, limits: Mapping[str, int]
 ) -> ModuleRecord:
     """What the module says of itself."""
     kept_step, scores = _kept(state, f"eval_{job.metric}", best=job.recipe.keep == "best")
-    engine, on, mixture = job.engine, job.lesson.on, job.lesson.mixture
+    engine, on, mixture = job.engine, job.spec.on, job.spec.mixture
     threshold = None if mixture else scores.pop(THRESHOLD, None)
     return ModuleRecord(
         name=job.name,
         run=job.run,
-        task=job.lesson.name,
+        task=job.spec.name,
         head=_head(job),
         method=job.recipe.method,
         composition=_composition(job),
@@ -76,8 +76,8 @@ def make_record(
         recipe={
             **as_json(job.recipe),
             "seed": job.seed,
-            **drawn,
-            **({"fresh_head": True} if job.lesson.fresh_head else {}),
+            **limits,
+            **({"fresh_head": True} if job.spec.fresh_head else {}),
             **_asked(job),
             **(mixture_entry(mixture) if mixture else {}),
         },
@@ -95,7 +95,7 @@ def make_record(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         no_answer_threshold=threshold,
         heads=heads_entry(job, scores) if mixture else {},
-        spec={} if mixture or job.lesson.text else spec_entry(job.subjects[0].task),
+        spec={} if mixture or job.spec.text else spec_entry(job.tasks[0].task),
     )
 
 
@@ -104,28 +104,28 @@ def _asked(job: Job) -> dict[str, Any]:
 
     The recipe of one stage alone would not make the others again.
     """
-    if not job.lesson.staged or job.asked is None:
+    if not job.spec.staged or job.asked is None:
         return {}
     return {ASKED: {"steps": job.asked.steps, "lr": job.asked.lr}}
 
 
 def _seconds_before(job: Job) -> float:
     """What the stages took whose weights this one started from."""
-    start = job.lesson.start
+    start = job.spec.start
     return ModuleRecord.read(start).seconds if start else 0.0
 
 
 def _head(job: Job) -> str:
-    if job.lesson.mixture:
+    if job.spec.mixture:
         return MULTITASK
-    return NO_HEAD if job.lesson.text else job.subjects[0].task.head
+    return NO_HEAD if job.spec.text else job.tasks[0].task.head
 
 
 def _composition(job: Job) -> str:
-    on = job.lesson.on
+    on = job.spec.on
     if on is None:
         return job.name
-    return canonical(on.expression if job.lesson.fuses else stacked(on.expression, job.name))
+    return canonical(on.expression if job.spec.fuses else stacked(on.expression, job.name))
 
 
 def _kept(state: TrainerState, key: str, *, best: bool) -> tuple[int, dict[str, float]]:
@@ -152,13 +152,13 @@ def _curve(state: TrainerState, key: str) -> list[dict[str, float]]:
 
 def _data(job: Job) -> dict[str, Any]:
     """What it was trained and scored on; of several tasks, `heads_entry` has each one's."""
-    first = job.subjects[0]
-    if job.lesson.mixture is None:
+    first = job.tasks[0]
+    if job.spec.mixture is None:
         parts = {"train": data_entry(first.train), "dev": dev_entry(first.dev, first.metric)}
         tags = {"tags": list(first.task.tags)} if first.task.own_tags else {}
         return {**parts, "labels": len(first.labels), "language": first.task.language, **tags}
-    train = sum(len(each.train.examples) for each in job.subjects)
-    dev = sum(len(each.dev.examples) for each in job.subjects)
+    train = sum(len(each.train.examples) for each in job.tasks)
+    dev = sum(len(each.dev.examples) for each in job.tasks)
     return {
         "train": {"origin": first.train.origin, "examples": train},
         "dev": {"origin": first.dev.origin, "examples": dev},

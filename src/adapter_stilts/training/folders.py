@@ -88,7 +88,7 @@ def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: 
             work.mkdir(parents=True, exist_ok=True)
             fields = {
                 "run": job.run,
-                "task": job.lesson.name,
+                "task": job.spec.name,
                 "backbone": {
                     "name": job.engine.backbone.name,
                     "revision": job.engine.backbone.revision,

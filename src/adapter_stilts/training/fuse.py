@@ -11,13 +11,13 @@ from adapter_stilts.modules.fusion_files import LORAS_ALONE, NOT_SHARED
 from adapter_stilts.modules.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import chosen_recipe, warn_of_other_method
 from adapter_stilts.training.run import Trained
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.stages import train_stages
 from adapter_stilts.training.target import source_language
 from adapter_stilts.zoo.choice import place_of
-from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 from adapter_stilts.zoo.sources import all_sources, resolve_sources
 
 ALL = "all"
@@ -84,10 +84,12 @@ def fuse(
         "method": f"fusion-{kind}",
         "backbone": place_of(backbone, on.backbone),
     }
-    return train_stages(Lesson((stages[-1],), on, fresh_head, fuses=True), stages, given)
+    return train_stages(TrainingSpec((stages[-1],), on, fresh_head, fuses=True), stages, given)
 
 
-def _sources(sources: Sequence[str] | str, method: str | None, backbone: str | None) -> Resolved:
+def _sources(
+    sources: Sequence[str] | str, method: str | None, backbone: str | None
+) -> ResolvedComposition:
     if sources == ALL:
         kind = get_method(method or DEFAULT_METHOD).name
         return resolve_sources(all_sources(kind, backbone), backbone)
@@ -97,7 +99,7 @@ def _sources(sources: Sequence[str] | str, method: str | None, backbone: str | N
 
 
 def _stages(
-    on: Resolved,
+    on: ResolvedComposition,
     target: str | None,
     kind: str,
     source_lang: str,

@@ -9,10 +9,10 @@ from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.spec import Row, TaskSpec
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import chosen_recipe
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.record import LANGUAGE
 
 
@@ -48,8 +48,8 @@ def train_language(
     path = Path(text).expanduser()
     if not path.exists():
         raise UserError(f"text file '{path}' is not there")
-    lesson = Lesson((_task(code),), text=path)
-    return train_adapter(lesson, backbone=backbone, recipe=chosen, **options)
+    spec = TrainingSpec((_task(code),), text=path)
+    return train_adapter(spec, backbone=backbone, recipe=chosen, **options)
 
 
 def _task(code: str) -> TaskSpec:

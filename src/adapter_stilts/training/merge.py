@@ -8,21 +8,21 @@ from pathlib import Path
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.composition import Call, canonical, leaves, merged
+from adapter_stilts.modules.composition import Call, canonical, merged, module_names
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.heads import head_name
 from adapter_stilts.modules.merge_terms import Terms, checked, checked_density, get_merge
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.checks import check_data, check_numbers
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.merge_head import Plan, check_search, heads_of
 from adapter_stilts.training.naming import default_folder
 from adapter_stilts.training.run import Trained
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.unfinished import check_free
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import is_module_folder, resolve
-from adapter_stilts.zoo.resolved import Leaf, Resolved
+from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -101,7 +101,7 @@ def merge(
     check_free(folder, resume=False, overwrite=overwrite)
     chosen = _source(head, resolved) if head else None
     if plan:
-        check_data(Lesson((plan.task,)), data)
+        check_data(TrainingSpec((plan.task,)), data)
     from adapter_stilts.training.merge_modules import write_merged  # seconds of imports
 
     record = write_merged(
@@ -126,7 +126,9 @@ def _target(search: bool, target: str | None) -> TargetSpec | None:
     return get_target(target) if target is not None else None
 
 
-def _resolve(sources: Sequence[str], how: str, terms: Terms, backbone: str | None) -> Resolved:
+def _resolve(
+    sources: Sequence[str], how: str, terms: Terms, backbone: str | None
+) -> ResolvedComposition:
     parts = [source if is_module_folder(source) else parse(source) for source in sources]
     for part in parts:
         if isinstance(part, Call) and part.terms is None:
@@ -134,26 +136,26 @@ def _resolve(sources: Sequence[str], how: str, terms: Terms, backbone: str | Non
     return resolve(canonical(merged(how, parts, terms)), backbone)
 
 
-def _name(given: str | None, resolved: Resolved) -> str:
+def _name(given: str | None, resolved: ResolvedComposition) -> str:
     """What the merged module is called: as given, or after what it is made of."""
-    named = leaves(resolved.expression)
+    named = module_names(resolved.expression)
     if given is None:
         assert isinstance(resolved.expression, Call)
         ending = "-".join(named) if len(named) <= 4 else f"of-{len(named)}"
         given = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{resolved.expression.operator}-{ending}")
     if not _NAME.fullmatch(given):
         raise UserError(f"name '{given}': only letters, digits, - and _ make a module's name")
-    if given in resolved.leaves:
+    if given in resolved.modules:
         raise UserError(f"name '{given}' is that of a source: choose another one")
     return given
 
 
-def _source(head: str, resolved: Resolved) -> Leaf:
+def _source(head: str, resolved: ResolvedComposition) -> ModuleReference:
     """The source whose head was asked for, by its name or as it was given."""
-    known: dict[str, Leaf] = {}
-    for name, leaf in resolved.leaves.items():
-        for task, own in heads_of(leaf).items():
-            for given in (name, leaf.folder.name, str(leaf.folder)):
+    known: dict[str, ModuleReference] = {}
+    for name, reference in resolved.modules.items():
+        for task, own in heads_of(reference).items():
+            for given in (name, reference.folder.name, str(reference.folder)):
                 known[head_name(given, task)] = own
     found = known.get(head) or known.get(str(Path(head)))
     if found is None:

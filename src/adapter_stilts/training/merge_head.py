@@ -19,10 +19,10 @@ from adapter_stilts.modules.merge_terms import MergeMethod, Terms
 from adapter_stilts.modules.native import read_head
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.minimise import least_budget
 from adapter_stilts.training.run import train_adapter
-from adapter_stilts.zoo.resolved import Leaf, Resolved
+from adapter_stilts.training.spec import TrainingSpec
+from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
 
 HEAD_EXAMPLES = 1000
 """What a head is trained on, once, where no source has one that fits."""
@@ -72,8 +72,8 @@ def check_search(plan: Plan, method: MergeMethod, count: int) -> None:
 
 @contextmanager
 def head_for(
-    plan: Plan | None, resolved: Resolved, backbone: str, chosen: Leaf | None
-) -> Iterator[Leaf | None]:
+    plan: Plan | None, resolved: ResolvedComposition, backbone: str, chosen: ModuleReference | None
+) -> Iterator[ModuleReference | None]:
     """The module whose head a merge gets: the one chosen, or one that fits the search.
 
     Of several sources that fit, the one trained on the target itself, then on the task most like
@@ -94,33 +94,37 @@ def head_for(
     if chosen or not has_weights(plan.task.head):
         yield chosen
         return
-    every = [own for leaf in resolved.leaves.values() for own in heads_of(leaf).values()]
-    found = [leaf for leaf in every if fits(leaf, plan)]
+    every = [own for reference in resolved.modules.values() for own in heads_of(reference).values()]
+    found = [reference for reference in every if fits(reference, plan)]
     if found:
         wanted = (plan.task.name, plan.target.name, plan.target.near)
         yield min(
             found,
-            key=lambda leaf: wanted.index(leaf.record.task) if leaf.record.task in wanted else 3,
+            key=lambda reference: (
+                wanted.index(reference.record.task) if reference.record.task in wanted else 3
+            ),
         )
         return
     with tempfile.TemporaryDirectory(prefix="adstilts-head-") as folder:
         yield _train(plan, resolved, backbone, Path(folder) / "head")
 
 
-def heads_of(leaf: Leaf) -> dict[str, Leaf]:
+def heads_of(reference: ModuleReference) -> dict[str, ModuleReference]:
     """The heads of a module, as if each were its only one; by task where they are several."""
-    record = leaf.record
+    record = reference.record
     if record.heads:
-        return {t: Leaf(leaf.folder / FOLDER / t, record.at(t)) for t in record.heads}
-    return {"": leaf} if record.has_head else {}
+        return {
+            t: ModuleReference(reference.folder / FOLDER / t, record.at(t)) for t in record.heads
+        }
+    return {"": reference} if record.has_head else {}
 
 
-def fits(leaf: Leaf, plan: Plan) -> bool:
+def fits(reference: ModuleReference, plan: Plan) -> bool:
     """Whether a module's head is of the target's kind, with the target's labels in its order."""
     task = plan.task
-    if leaf.record.head != task.head:
+    if reference.record.head != task.head:
         return False
-    labels, choices = read_head(leaf.folder)
+    labels, choices = read_head(reference.folder)
     kind = get_head(task.head)
     if kind.has_labels:
         return labels == task.labels
@@ -131,14 +135,16 @@ def fits(leaf: Leaf, plan: Plan) -> bool:
     return True
 
 
-def _train(plan: Plan, resolved: Resolved, backbone: str, folder: Path) -> Leaf:
+def _train(
+    plan: Plan, resolved: ResolvedComposition, backbone: str, folder: Path
+) -> ModuleReference:
     """A new head on top of the average, learnt in one pass."""
     call = resolved.expression
     assert isinstance(call, Call) and call.terms is not None
     terms = Terms(lora=call.terms.lora, rank=call.terms.rank)
     average = dataclasses.replace(resolved, expression=merged("average", call.parts, terms))
     trained = train_adapter(
-        Lesson((plan.task,), average, fresh_head=True),
+        TrainingSpec((plan.task,), average, fresh_head=True),
         method="head",
         backbone=backbone,
         data=plan.data,
@@ -151,4 +157,4 @@ def _train(plan: Plan, resolved: Resolved, backbone: str, folder: Path) -> Leaf:
         out=folder,
         quiet=plan.quiet,
     )
-    return Leaf(trained.path, trained.record)
+    return ModuleReference(trained.path, trained.record)

@@ -22,13 +22,13 @@ from adapter_stilts.training.merge_search import search_weights
 from adapter_stilts.zoo.composed import load_leaves
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
-from adapter_stilts.zoo.resolved import Leaf, Resolved
+from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
 
 
 def write_merged(
     name: str,
-    resolved: Resolved,
-    chosen: Leaf | None,
+    resolved: ResolvedComposition,
+    chosen: ModuleReference | None,
     plan: Plan | None,
     *,
     backbone: Backbone,
@@ -49,16 +49,20 @@ def write_merged(
     if hasattr(torch.nn.ModuleDict, name):
         raise UserError(f"name '{name}': torch has no place for it, choose another one")
     started = time.monotonic()
-    with head_for(plan, resolved, backbone.name, chosen) as leaf:
+    with head_for(plan, resolved, backbone.name, chosen) as reference:
         engine = load_engine(backbone, precision=precision, device=default_device())
-        made = _merge(engine, name, resolved, leaf, plan)
+        made = _merge(engine, name, resolved, reference, plan)
     record = merge_record(made, seed, time.monotonic() - started)
     kind = PLAIN if record.head == NO_HEAD else record.head
     return save_module(engine, record, kind, folder)
 
 
 def _merge(
-    engine: Engine, name: str, resolved: Resolved, head: Leaf | None, plan: Plan | None
+    engine: Engine,
+    name: str,
+    resolved: ResolvedComposition,
+    head: ModuleReference | None,
+    plan: Plan | None,
 ) -> Merged:
     call = resolved.expression
     assert isinstance(call, Call)

@@ -17,8 +17,8 @@ from adapter_stilts.training.environment import machine, peak_memory_mb, version
 from adapter_stilts.training.merge_search import Searched
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.resolved import Leaf, Resolved
-from adapter_stilts.zoo.stand_in import licence_of
+from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
+from adapter_stilts.zoo.substitute_data import licence_of
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Merged:
 
     engine: Engine
     name: str
-    resolved: Resolved
-    head: Leaf | None
+    resolved: ResolvedComposition
+    head: ModuleReference | None
     searched: Searched | None
 
 
@@ -68,7 +68,9 @@ def merge_record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
     )
 
 
-def _about(merge_: Call, resolved: Resolved, head: Leaf | None) -> dict[str, Any]:
+def _about(
+    merge_: Call, resolved: ResolvedComposition, head: ModuleReference | None
+) -> dict[str, Any]:
     """What the record says of the merge."""
     assert merge_.terms is not None
     method = MERGES[merge_.operator]
@@ -83,12 +85,12 @@ def _about(merge_: Call, resolved: Resolved, head: Leaf | None) -> dict[str, Any
         **({"seed": merge_.terms.seed} if method.chance else {}),
         "sources": {
             name: {
-                "run": leaf.record.run,
-                "path": str(leaf.folder),
-                "task": leaf.record.task,
-                **({"licence": licence_of(leaf.record)} if is_own(leaf.record) else {}),
+                "run": reference.record.run,
+                "path": str(reference.folder),
+                "task": reference.record.task,
+                **({"licence": licence_of(reference.record)} if is_own(reference.record) else {}),
             }
-            for name, leaf in resolved.leaves.items()
+            for name, reference in resolved.modules.items()
         },
         **({"head": _head(head.record)} if head else {}),
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from adapter_stilts.training.batching import Drawn, epoch_batches
+from adapter_stilts.training.batching import PlannedBatch, epoch_batches
 
 CAP = 2**17
 """Examples above it do not make a task more frequent (Phang et al. 2020, arXiv:2005.13013)."""
@@ -57,7 +57,7 @@ def mixed_batches(
     batch_tokens: int,
     batch_examples: int,
     seed: int,
-) -> list[Drawn]:
+) -> list[PlannedBatch]:
     """Batches of several sources in random order; each is of one source.
 
     Every source is gone through pass after pass, as often as its share of the batches takes.
@@ -80,7 +80,7 @@ def _passes(
     batch_tokens: int,
     batch_examples: int,
     seed: int,
-) -> Iterator[Drawn]:
+) -> Iterator[PlannedBatch]:
     epoch = 0
     while True:
         for rows in epoch_batches(
@@ -90,5 +90,5 @@ def _passes(
             seed=seed,
             epoch=epoch,
         ):
-            yield Drawn(source, epoch, rows)
+            yield PlannedBatch(source, epoch, rows)
         epoch += 1

@@ -13,8 +13,8 @@ from adapter_stilts.data.text import read_text
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
 from adapter_stilts.tasks.spec import Split, TaskSpec
-from adapter_stilts.training.lesson import Lesson, Mixture
 from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.spec import Mixture, TrainingSpec
 from adapter_stilts.training.text import Text
 
 SPLITS: tuple[Split, ...] = ("train", "dev")
@@ -61,8 +61,8 @@ def train_multitask(
     text = None
     if mlm_text is not None:
         text = Text(Path(mlm_text), read_text(Path(mlm_text).expanduser()), mlm_share)
-    lesson = Lesson(specs, mixture=Mixture(float(temperature), normalise_losses, text))
-    return train_adapter(lesson, backbone=backbone, data=data, **options)
+    spec = TrainingSpec(specs, mixture=Mixture(float(temperature), normalise_losses, text))
+    return train_adapter(spec, backbone=backbone, data=data, **options)
 
 
 def parse_tasks(tasks: str | Sequence[str], *, alone: bool = False) -> tuple[TaskSpec, ...]:

@@ -10,11 +10,11 @@ from typing import Any
 from adapter_stilts.backbones import Backbone, find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.modules.methods import get_method
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.recipe import RECIPES, Recipe, get_recipe
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.backbone_folder import backbone_folder
 from adapter_stilts.zoo.names import folder_name, seeded
-from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +50,15 @@ def warn_of_other_method(recipe: str | Recipe, method: str | None) -> None:
         )
 
 
-def default_folder(backbone: Backbone, name: str, on: Resolved | None, seed: int = 0) -> Path:
+def default_folder(
+    backbone: Backbone, name: str, on: ResolvedComposition | None, seed: int = 0
+) -> Path:
     """Where a module lies in the zoo: `tydiqa-on-squad`, and of seed 1 `tydiqa-on-squad-s1`."""
     return backbone_folder(backbone) / seeded(folder_name(name, on.text if on else ""), seed)
 
 
 def module_folder(
-    lesson: Lesson,
+    spec: TrainingSpec,
     *,
     backbone: str,
     recipe: str | Recipe = "default",
@@ -68,11 +70,11 @@ def module_folder(
     """Where `train_adapter` writes the module, given the same options."""
     if out:
         return Path(out)
-    name = module_name(lesson, chosen_recipe(recipe, {"method": method}).method)
-    return default_folder(find_backbone(backbone), name, lesson.on, seed)
+    name = module_name(spec, chosen_recipe(recipe, {"method": method}).method)
+    return default_folder(find_backbone(backbone), name, spec.on, seed)
 
 
-def module_name(lesson: Lesson, method: str) -> str:
+def module_name(spec: TrainingSpec, method: str) -> str:
     """What a module is called in compositions."""
     method = get_method(method).name  # however it was spelt
-    return lesson.name if method == lesson.usual_method else f"{lesson.name}-{method}"
+    return spec.name if method == spec.usual_method else f"{spec.name}-{method}"

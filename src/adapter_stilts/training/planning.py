@@ -37,7 +37,7 @@ def make_schedule(job: Job) -> Schedule:
     once = _batches(job, 1.0) / at_once
     asked = recipe.epochs or max(PASSES, min(MOST_PASSES, recipe.min_steps / once))
     steps = recipe.steps or max(1, round(_batches(job, asked) / at_once))
-    examples = sum(source.examples for source in job.sources[: len(job.subjects)])
+    examples = sum(source.examples for source in job.sources[: len(job.tasks)])
     return Schedule(steps, steps / once, examples, _usual_rate(job, steps))
 
 
@@ -45,8 +45,8 @@ def _usual_rate(job: Job, steps: int) -> float:
     return usual_rate(
         job.recipe.method,
         steps,
-        head=None if job.lesson.mixture else job.lesson.tasks[0].head,
-        over_loras=job.lesson.fuses_loras,
+        head=None if job.spec.mixture else job.spec.tasks[0].head,
+        over_loras=job.spec.fuses_loras,
         layers=job.engine.layers,
         width=int(job.engine.model.config.hidden_size),
     )
@@ -66,11 +66,11 @@ def make_plan(job: Job) -> tuple[BatchPlan, list[int]]:
     total = recipe.steps * recipe.accumulate * state.num_processes
     size = {"batch_tokens": recipe.batch_tokens, "batch_examples": recipe.batch_examples}
     lengths = [source.lengths for source in job.sources]
-    if job.lesson.mixture:
-        drawn = mixed_batches(lengths, source_shares(job), total, **size, seed=job.seed)
+    if job.spec.mixture:
+        batches = mixed_batches(lengths, source_shares(job), total, **size, seed=job.seed)
     else:
-        drawn = planned_batches(lengths[0], total=total, **size, seed=job.seed)
-    plan = BatchPlan(drawn, rank=state.process_index, world=state.num_processes)
+        batches = planned_batches(lengths[0], total=total, **size, seed=job.seed)
+    plan = BatchPlan(batches, rank=state.process_index, world=state.num_processes)
     tokens = [job.sources[batch.source].tokens(batch.rows) for batch in plan.batches]
     starts = range(0, len(tokens), recipe.accumulate)
     return plan, [sum(tokens[start : start + recipe.accumulate]) for start in starts]
@@ -82,23 +82,23 @@ def _batches(job: Job, epochs: float) -> float:
     Of several tasks a pass is as many batches as one over each takes, each up to the cap. Text
     comes on top of that: with it, the tasks are learnt from as many batches as without.
     """
-    recipe, mixture = job.recipe, job.lesson.mixture
+    recipe, mixture = job.recipe, job.spec.mixture
     size = {"batch_tokens": recipe.batch_tokens, "batch_examples": recipe.batch_examples}
     if mixture is None:
         return count_batches(job.sources[0].lengths, epochs=epochs, **size, seed=job.seed)
     once = sum(
         count_batches(task.lengths, epochs=1.0, **size, seed=job.seed)
         * min(1.0, CAP / task.examples)
-        for task in job.sources[: len(job.subjects)]
+        for task in job.sources[: len(job.tasks)]
     )
     return epochs * once / (1 - (mixture.text.share if mixture.text else 0.0))
 
 
 def source_shares(job: Job) -> npt.NDArray[np.float64]:
     """The part of the batches that each source of a mixture gets: the tasks, then the languages."""
-    mixture = job.lesson.mixture
+    mixture = job.spec.mixture
     assert mixture
-    sizes = [task.examples for task in job.sources[: len(job.subjects)]]
+    sizes = [task.examples for task in job.sources[: len(job.tasks)]]
     shares = task_shares(sizes, temperature=mixture.temperature)
     if mixture.text is None:
         return shares

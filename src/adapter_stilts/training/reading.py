@@ -1,15 +1,15 @@
-"""What a lesson is learnt from."""
+"""What a training is learnt from."""
 
 from __future__ import annotations
 
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.training.job import Data
-from adapter_stilts.training.lesson import Lesson
+from adapter_stilts.training.spec import TrainingSpec
 
 
 def read_parts(
-    lesson: Lesson,
+    spec: TrainingSpec,
     data: str | None,
     *,
     limit: int | None,
@@ -25,8 +25,8 @@ def read_parts(
     Raises:
         UserError: there are none, or something is wrong with them.
     """
-    if lesson.text:
-        return [read_language_text(lesson.text, limit=limit, dev_limit=dev_limit, seed=seed)]
+    if spec.text:
+        return [read_language_text(spec.text, limit=limit, dev_limit=dev_limit, seed=seed)]
     return [
         (
             load_examples(
@@ -35,10 +35,10 @@ def read_parts(
                 data,
                 limit=limit,
                 seed=seed,
-                file=lesson.train_file,
+                file=spec.train_file,
                 skip_bad=skip_bad,
             ),
             load_examples(each, "dev", data, limit=dev_limit, seed=seed),
         )
-        for each in lesson.tasks
+        for each in spec.tasks
     ]

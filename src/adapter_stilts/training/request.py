@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.recipe import Recipe, as_json
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.unfinished import unfinished
 
 
@@ -16,7 +16,7 @@ from adapter_stilts.training.unfinished import unfinished
 class Request:
     """The arguments of `train_adapter`, with every default written out."""
 
-    lesson: Lesson
+    spec: TrainingSpec
     recipe: Recipe
     backbone: Backbone
     name: str
@@ -44,19 +44,19 @@ class Request:
             "limit": self.limit,
             "dev_limit": self.dev_limit,
             "skip_bad_rows": self.skip_bad_rows,
-            "train_file": str(self.lesson.train_file) if self.lesson.train_file else None,
-            "on": self.lesson.on.text if self.lesson.on else None,
-            "fresh_head": self.lesson.fresh_head,
+            "train_file": str(self.spec.train_file) if self.spec.train_file else None,
+            "on": self.spec.on.text if self.spec.on else None,
+            "fresh_head": self.spec.fresh_head,
         }
-        if mixture := self.lesson.mixture:
-            own |= {"tasks": [task.name for task in self.lesson.tasks]}
+        if mixture := self.spec.mixture:
+            own |= {"tasks": [task.name for task in self.spec.tasks]}
             own |= {"temperature": mixture.temperature}
             own |= {"normalise_losses": mixture.normalise_losses}
             own |= {"mlm_share": mixture.text.share if mixture.text else None}
         return {**as_json(recipe), **own}
 
     @property
-    def drawn(self) -> dict[str, int]:
+    def limits(self) -> dict[str, int]:
         """How many examples are drawn of each task, where a number was given."""
         numbers = {"limit": self.limit, "dev_limit": self.dev_limit}
         return {name: number for name, number in numbers.items() if number is not None}

@@ -18,7 +18,6 @@ from adapter_stilts.training.checks import (
     completed,
 )
 from adapter_stilts.training.failures import InterruptedTrainingError
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.naming import (
     chosen_recipe,
     default_folder,
@@ -27,6 +26,7 @@ from adapter_stilts.training.naming import (
 )
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.request import Request
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.unfinished import check_free
 from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.record import ModuleRecord
@@ -41,7 +41,7 @@ class Trained:
 
 
 def train_adapter(
-    task: str | Path | TaskSpec | Lesson,
+    task: str | Path | TaskSpec | TrainingSpec,
     *,
     backbone: str = DEFAULT_BACKBONE,
     data: str | None = None,
@@ -90,9 +90,9 @@ def train_adapter(
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    lesson = task if isinstance(task, Lesson) else Lesson((get_task(task),))
+    spec = task if isinstance(task, TrainingSpec) else TrainingSpec((get_task(task),))
     chosen = checked_recipe(
-        lesson,
+        spec,
         data=data,
         recipe=recipe,
         seed=seed,
@@ -102,16 +102,16 @@ def train_adapter(
         **changes,
     )
     warn_of_other_method(recipe, changes.get("method"))
-    name = module_name(lesson, chosen.method)
+    name = module_name(spec, chosen.method)
     if out:
         check_free(Path(out), resume=resume, overwrite=overwrite)
     found = find_backbone(backbone)
     asked = Request(
-        lesson=lesson,
-        recipe=completed(chosen, lesson, found),
+        spec=spec,
+        recipe=completed(chosen, spec, found),
         backbone=found,
         name=name,
-        folder=Path(out) if out else default_folder(found, name, lesson.on, seed),
+        folder=Path(out) if out else default_folder(found, name, spec.on, seed),
         data=data,
         seed=seed,
         limit=limit,
@@ -130,7 +130,7 @@ def train_adapter(
 
 
 def checked_recipe(
-    lesson: Lesson,
+    spec: TrainingSpec,
     *,
     data: str | None = None,
     recipe: str | Recipe = "default",
@@ -143,7 +143,7 @@ def checked_recipe(
     """The recipe of a training, of which all that needs no backbone has been checked.
 
     Args:
-        lesson: what is learnt.
+        training: what is learnt.
         data, recipe, seed, limit, dev_limit, report_to, changes: as of `train_adapter`.
 
     Raises:
@@ -152,8 +152,8 @@ def checked_recipe(
     chosen = chosen_recipe(recipe, changes)
     check_numbers(seed=seed, limit=limit, dev_limit=dev_limit)
     check_tracker(report_to)
-    check_method(lesson, chosen.method, module_name(lesson, chosen.method))
-    check_data(lesson, data)
+    check_method(spec, chosen.method, module_name(spec, chosen.method))
+    check_data(spec, data)
     return chosen
 
 

@@ -15,8 +15,8 @@ from adapter_stilts.modules.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.tasks.language_codes import choose_language
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.lesson import Lesson
 from adapter_stilts.training.run import Trained
+from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.stages import train_stages
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import resolve
@@ -64,10 +64,10 @@ def train_target(
     default = backbone or DEFAULT_BACKBONE
     below = resolve(on, backbone) if on.strip() != NONE else None
     options["backbone"] = place_of(backbone, below.backbone) if below else default
-    lesson = Lesson(
+    spec = TrainingSpec(
         (stages[-1],), below, fresh_head, None, Path(train_file) if train_file else None
     )
-    return train_stages(lesson, stages, options)
+    return train_stages(spec, stages, options)
 
 
 def source_language(target: TargetSpec, written: str, data: str | None) -> str:

@@ -11,7 +11,7 @@ from adapter_stilts.data.text import TextFile
 from adapter_stilts.errors import UserError
 
 if TYPE_CHECKING:
-    from adapter_stilts.training.sources import Source
+    from adapter_stilts.training.batch_sources import BatchSource
 
 LONGEST = 256
 """Tokens a sequence at most, where nothing is said."""
@@ -32,7 +32,7 @@ class Text:
 
 def text_sources(
     text: Text, head: str, backbone: Backbone, *, max_length: int, seed: int, normalise: bool
-) -> tuple[Source, ...]:
+) -> tuple[BatchSource, ...]:
     """One source a language; all learn through one head.
 
     Raises:
@@ -41,8 +41,8 @@ def text_sources(
     import datasets
 
     from adapter_stilts.features.build import build_features
+    from adapter_stilts.training.batch_sources import BatchSource
     from adapter_stilts.training.masking import Masking
-    from adapter_stilts.training.sources import Source
 
     masking = Masking.of(backbone.tokenizer, seed)
     length = backbone.sequence_length(max_length or LONGEST)
@@ -58,5 +58,5 @@ def text_sources(
         )
         if not len(features):
             raise UserError(f"{text.folder / file.language}.txt: no line has two tokens")
-        sources.append(Source(head, features, len(features), classes, masking))
+        sources.append(BatchSource(head, features, len(features), classes, masking))
     return tuple(sources)

@@ -23,12 +23,12 @@ from adapter_stilts.modules.engine import Engine, module_parameters
 from adapter_stilts.modules.fusing import is_value, value_penalty
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
+from adapter_stilts.training.batch_sources import BatchSource, BatchSources
 from adapter_stilts.training.batching import BatchPlan
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.failures import stop_if_diverged
 from adapter_stilts.training.recipe import Keep
 from adapter_stilts.training.selection import place_of_best
-from adapter_stilts.training.sources import Source, Sources
 
 Scorer = Callable[[], dict[str, float]]
 
@@ -50,7 +50,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         name: str,
         args: TrainingArguments,
         *,
-        sources: Sequence[Source],
+        sources: Sequence[BatchSource],
         plan: BatchPlan,
         score: Scorer,
         callbacks: list[Any],
@@ -73,7 +73,7 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
             engine.model,
             args,
             data_collator=lambda rows: {**collate(rows, pad_id), "source": rows[0]["source"]},
-            train_dataset=Sources(sources),
+            train_dataset=BatchSources(sources),
             eval_dataset=sources[0].features.select(range(0)),
             callbacks=callbacks,
         )

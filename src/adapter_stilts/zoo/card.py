@@ -32,7 +32,7 @@ from adapter_stilts.zoo.chance import chance_text
 from adapter_stilts.zoo.language_card import language_metadata, language_text
 from adapter_stilts.zoo.merged_card import merged_text
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.stand_in import licence_of, tasks_of
+from adapter_stilts.zoo.substitute_data import licence_of, tasks_of
 
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = "") -> None:

@@ -11,7 +11,7 @@ from adapter_stilts.modules.composition import (
     Expression,
     fusings,
     fusions,
-    leaves,
+    module_names,
     renamed,
     top,
 )
@@ -23,7 +23,7 @@ from adapter_stilts.modules.trunk import free_name
 from adapter_stilts.zoo.local import load_module
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Composed:
     block: Any
 
 
-def load_resolved(engine: Engine, resolved: Resolved) -> Composed:
+def load_resolved(engine: Engine, resolved: ResolvedComposition) -> Composed:
     """Loads the modules that are not in the engine yet and activates the composition.
 
     Raises:
@@ -65,7 +65,7 @@ def load_resolved(engine: Engine, resolved: Resolved) -> Composed:
     return composed
 
 
-def load_leaves(engine: Engine, resolved: Resolved) -> Expression:
+def load_leaves(engine: Engine, resolved: ResolvedComposition) -> Expression:
     """Loads the modules that are not in the engine yet; the expression over names inside it.
 
     Merges are computed; what comes of one stands in its place.
@@ -75,15 +75,15 @@ def load_leaves(engine: Engine, resolved: Resolved) -> Expression:
     """
     inside: dict[str, str] = {}
     fused = {each.by: each for each in fusions(resolved.expression)}
-    for name in leaves(resolved.expression):
-        leaf = resolved.leaves[name]
-        content = leaf.record.content
+    for name in module_names(resolved.expression):
+        reference = resolved.modules[name]
+        content = reference.record.content
         if content not in engine.names:
-            free = free_name(engine, leaf.record.name)
+            free = free_name(engine, reference.record.name)
             # A fusion comes after the modules that it is over.
             parts = fused[name].parts if name in fused else ()
             sources = [renamed(part, inside.__getitem__) for part in parts]
-            load_module(engine, leaf.folder, name=free, sources=sources)
+            load_module(engine, reference.folder, name=free, sources=sources)
             engine.names[content] = free
         inside[name] = engine.names[content]
     expression = renamed(resolved.expression, inside.__getitem__)

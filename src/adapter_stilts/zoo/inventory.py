@@ -18,7 +18,7 @@ from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.languages import find_language, is_language
 from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.stand_in import licence_of, tasks_of
+from adapter_stilts.zoo.substitute_data import licence_of, tasks_of
 
 _WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}
 

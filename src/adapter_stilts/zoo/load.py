@@ -12,13 +12,15 @@ from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
-from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 if TYPE_CHECKING:
     from adapter_stilts.zoo.module import Module
 
 
-def find(name: str | Path, *, task: str | None = None, backbone: str | None = None) -> Resolved:
+def find(
+    name: str | Path, *, task: str | None = None, backbone: str | None = None
+) -> ResolvedComposition:
     """The modules that a name, a folder or an expression stands for; see `load`."""
     found = resolve(name, backbone) if isinstance(name, str) else resolve_folder(name)
     return found.choosing(task)
@@ -45,7 +47,7 @@ def kind_of(record: ModuleRecord) -> HeadKind:
 
 
 def load(
-    name: str | Path | Call | Resolved,
+    name: str | Path | Call | ResolvedComposition,
     *,
     task: str | None = None,
     backbone: str | None = None,
@@ -68,7 +70,7 @@ def load(
     check_precision(precision)
     if isinstance(name, Call):
         name = str(name)
-    if isinstance(name, Resolved):
+    if isinstance(name, ResolvedComposition):
         resolved = name.choosing(task)
     else:
         resolved = find(name, task=task, backbone=backbone)

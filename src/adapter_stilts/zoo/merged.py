@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import safe_open
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Call, Expression, canonical, leaves, merges
+from adapter_stilts.modules.composition import Call, Expression, canonical, merges, module_names
 from adapter_stilts.modules.merge_terms import Terms
 from adapter_stilts.modules.methods import get_method, is_invertible
 from adapter_stilts.modules.native import CONFIG, FILES, WEIGHTS, check_files
@@ -33,7 +33,7 @@ def check_merged_kinds(expression: Expression, methods: Mapping[str, str]) -> No
         UserError: names the two, and what would work.
     """
     for merge in merges(expression):
-        names = leaves(merge)
+        names = module_names(merge)
         for name in names:
             _check_kind(names[0], name, methods)
 
@@ -48,7 +48,7 @@ def check_merged_shapes(
     """
     for merge in merges(expression):
         assert merge.terms is not None
-        names = leaves(merge)
+        names = module_names(merge)
         lora = get_method(records[names[0]].method).family == "lora"
         if not lora and (merge.terms.rank or merge.terms.lora != "products"):
             raise UserError(
@@ -132,7 +132,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def merged_record(merge: Call, records: Mapping[str, ModuleRecord]) -> ModuleRecord:
     """What is known of a merge before it is computed: that of its modules, but for the head."""
-    sources = [records[name] for name in leaves(merge)]
+    sources = [records[name] for name in module_names(merge)]
     longest = max(int(each.recipe.get("max_length", 0)) for each in sources)
     written = canonical(merge)
     return dataclasses.replace(

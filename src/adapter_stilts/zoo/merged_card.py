@@ -7,7 +7,7 @@ from typing import Any
 from adapter_stilts.modules.merge_terms import MERGES
 from adapter_stilts.zoo.card_parts import licence_text
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
-from adapter_stilts.zoo.stand_in import licence_of
+from adapter_stilts.zoo.substitute_data import licence_of
 
 
 def merged_text(record: ModuleRecord, how_to_use: str) -> str:

@@ -202,9 +202,9 @@ class Module:
             cast(Example, dict(zip(columns, row, strict=True)))
             for row in zip(*columns.values(), strict=True)
         ]
-        return self.told(rows, self.predict(examples, batch_tokens=batch_tokens))
+        return self.report(rows, self.predict(examples, batch_tokens=batch_tokens))
 
-    def told(self, rows: Rows, found: Predictions) -> list[dict[str, Any]]:
+    def report(self, rows: Rows, found: Predictions) -> list[dict[str, Any]]:
         """What is said of inputs that the module's head predicted so."""
         labels = self.labels if get_head(found.kind).has_labels else ()
         head, scores = get_head(found.kind), found.scores or repeat(None)

@@ -14,7 +14,7 @@ from adapter_stilts.zoo.inventory import Entry
 from adapter_stilts.zoo.places import Found
 from adapter_stilts.zoo.recipe_file import RECIPE
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
-from adapter_stilts.zoo.stand_in import tasks_of
+from adapter_stilts.zoo.substitute_data import tasks_of
 
 _COLUMNS = (
     "module",

@@ -14,7 +14,7 @@ from adapter_stilts.modules.composition import (
     fusions,
     in_order,
     learnt,
-    leaves,
+    module_names,
     opened,
     renamed,
     top,
@@ -30,10 +30,10 @@ from adapter_stilts.zoo.languages import is_language
 from adapter_stilts.zoo.names import usual_folder
 from adapter_stilts.zoo.places import Found, has_record, readable
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.resolved import Leaf, Resolved
+from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
 
 
-def resolve(text: str, backbone: str | None = None) -> Resolved:
+def resolve(text: str, backbone: str | None = None) -> ResolvedComposition:
     """Finds every module of a composition.
 
     A name alone stands for the module's whole composition: `tydiqa-on-squad` for
@@ -58,12 +58,12 @@ def resolve(text: str, backbone: str | None = None) -> Resolved:
         return resolve_folder(find_module(expression, backbone))
     if trained := _trained_as(expression, backbone):
         return _whole(trained)
-    found: dict[str, Leaf] = {}
-    for name, leaf in _named_in(expression, backbone):
-        if found.setdefault(name, leaf).record.run != leaf.record.run:
+    found: dict[str, ModuleReference] = {}
+    for name, reference in _named_in(expression, backbone):
+        if found.setdefault(name, reference).record.run != reference.record.run:
             raise UserError(
                 f"composition '{canonical(expression)}': '{name}' stands for "
-                f"{found[name].folder} and for {leaf.folder}: write folders in place of names"
+                f"{found[name].folder} and for {reference.folder}: write folders in place of names"
             )
     named = _by_folder_name(expression, found, backbone)
     return checked(_with_fusions(_without_names_of_fusions(named), backbone))
@@ -82,19 +82,21 @@ def _is_path(text: str) -> bool:
         return False
 
 
-def _named_in(expression: Expression, backbone: str | None) -> Iterator[tuple[str, Leaf]]:
+def _named_in(
+    expression: Expression, backbone: str | None
+) -> Iterator[tuple[str, ModuleReference]]:
     """Every name in an expression with its module; a stack that was trained names its own."""
     if isinstance(expression, str):
-        yield expression, _leaf(find_module(expression, backbone))
+        yield expression, _reference(find_module(expression, backbone))
         return
     if trained := _trained_as(expression, backbone):
-        yield from _as_recorded(trained).leaves.items()
+        yield from _as_recorded(trained).modules.items()
         return
     for part in expression.parts:
         yield from _named_in(part, backbone)
 
 
-def _without_names_of_fusions(resolved: Resolved) -> Resolved:
+def _without_names_of_fusions(resolved: ResolvedComposition) -> ResolvedComposition:
     """A fusion that is called by its name stands for what it fuses.
 
     Raises:
@@ -102,35 +104,37 @@ def _without_names_of_fusions(resolved: Resolved) -> Resolved:
     """
     learnt_by = {each.by for each in fusions(resolved.expression)}
     wholes = {
-        name: _whole(leaf)
-        for name, leaf in resolved.leaves.items()
-        if is_fusion(leaf.record.method) and name not in learnt_by
+        name: _whole(reference)
+        for name, reference in resolved.modules.items()
+        if is_fusion(reference.record.method) and name not in learnt_by
     }
-    found = dict(resolved.leaves)
+    found = dict(resolved.modules)
     for name, whole in wholes.items():
-        for source, leaf in whole.leaves.items():
-            if found.setdefault(source, leaf).record.run != leaf.record.run:
+        for source, reference in whole.modules.items():
+            if found.setdefault(source, reference).record.run != reference.record.run:
                 raise UserError(
-                    f"'{name}' fuses {leaf.folder}, and the composition has another "
+                    f"'{name}' fuses {reference.folder}, and the composition has another "
                     f"'{source}', {found[source].folder}: only one of them can have that name"
                 )
     meaning = {name: whole.expression for name, whole in wholes.items()}
-    return Resolved(in_order(opened(resolved.expression, meaning)), found)
+    return ResolvedComposition(in_order(opened(resolved.expression, meaning)), found)
 
 
-def _with_fusions(resolved: Resolved, backbone: str | None) -> Resolved:
+def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> ResolvedComposition:
     """Finds, for every fusion in the expression, the one module that has learnt it.
 
     Raises:
         UserError: nobody has, or several have.
     """
     names: dict[str, str] = {}
-    leaves_ = dict(resolved.leaves)
+    modules = dict(resolved.modules)
     for each in fusions(resolved.expression):
         if each.by:
             continue
         written = canonical(each)
-        over = _over_runs(each, {name: resolved.leaves[name].record.run for name in leaves(each)})
+        over = _over_runs(
+            each, {name: resolved.modules[name].record.run for name in module_names(each)}
+        )
         found = [
             place
             for place, record in readable()
@@ -141,10 +145,10 @@ def _with_fusions(resolved: Resolved, backbone: str | None) -> Resolved:
             raise UserError(
                 f"no fusion of {sources} has been learnt: `adstilts fuse {sources} --target ...`"
             )
-        leaf = _leaf(choose(written, _usual(found), backbone).folder)
-        names[written] = leaf.name
-        leaves_[leaf.name] = leaf
-    return Resolved(learnt(resolved.expression, names), leaves_)
+        reference = _reference(choose(written, _usual(found), backbone).folder)
+        names[written] = reference.name
+        modules[reference.name] = reference
+    return ResolvedComposition(learnt(resolved.expression, names), modules)
 
 
 def _over_runs(expression: Expression, runs: Mapping[str, str]) -> str:
@@ -166,26 +170,26 @@ def _argument(part: Expression) -> str:
     return part if isinstance(part, str) else f'"{canonical(part)}"'
 
 
-def resolve_folder(folder: Path) -> Resolved:
+def resolve_folder(folder: Path) -> ResolvedComposition:
     """The module in a folder, in the composition it was trained in.
 
     Raises:
         UserError: there is no module, or not what it stands on.
     """
-    return _whole(_leaf(folder))
+    return _whole(_reference(folder))
 
 
-def _leaf(folder: Path) -> Leaf:
-    return Leaf(folder, ModuleRecord.read(folder))
+def _reference(folder: Path) -> ModuleReference:
+    return ModuleReference(folder, ModuleRecord.read(folder))
 
 
-def zoo_modules() -> Iterator[Leaf]:
+def zoo_modules() -> Iterator[ModuleReference]:
     """Every module in the zoo."""
     for found, record in readable():
-        yield Leaf(found.folder, record)
+        yield ModuleReference(found.folder, record)
 
 
-def _trained_as(expression: Call, backbone: str | None) -> Leaf | None:
+def _trained_as(expression: Call, backbone: str | None) -> ModuleReference | None:
     """The module of the zoo that was trained in exactly this composition.
 
     Raises:
@@ -197,80 +201,86 @@ def _trained_as(expression: Call, backbone: str | None) -> Leaf | None:
         for place, record in readable()
         if record.composition == written and record.name == top(expression)
     ]
-    return _leaf(choose(written, _usual(found), backbone).folder) if found else None
+    return _reference(choose(written, _usual(found), backbone).folder) if found else None
 
 
 def _usual(found: Sequence[Found]) -> list[Found]:
     """Of several modules for one backbone, those in the usual folder, if there are any."""
-    usual = [each for each in found if each.folder.name == usual_folder(_leaf(each.folder).record)]
-    backbones = [_leaf(each.folder).record.backbone for each in usual]
+    usual = [
+        each for each in found if each.folder.name == usual_folder(_reference(each.folder).record)
+    ]
+    backbones = [_reference(each.folder).record.backbone for each in usual]
 
     def beside_usual(each: Found) -> bool:
-        own = _leaf(each.folder).record.backbone
+        own = _reference(each.folder).record.backbone
         return any(same_backbone(own, other) for other in backbones)
 
     return [each for each in found if each in usual or not beside_usual(each)]
 
 
-def _whole(leaf: Leaf) -> Resolved:
+def _whole(reference: ModuleReference) -> ResolvedComposition:
     """The module in the composition it was trained in."""
-    return _called_by_folders(_as_recorded(leaf))
+    return _called_by_folders(_as_recorded(reference))
 
 
-def _as_recorded(leaf: Leaf) -> Resolved:
+def _as_recorded(reference: ModuleReference) -> ResolvedComposition:
     """The same, over the names that its record has."""
-    record = leaf.record
+    record = reference.record
     fused = {base["fuses"]: name for name, base in record.bases.items() if "fuses" in base}
     if is_fusion(record.method):
         fused[record.composition] = record.name
     expression = learnt(parse(record.composition), fused)
     found = {
-        name: leaf if name == record.name else _base(leaf, name) for name in leaves(expression)
+        name: reference if name == record.name else _base(reference, name)
+        for name in module_names(expression)
     }
-    return checked(Resolved(expression, found))
+    return checked(ResolvedComposition(expression, found))
 
 
-def _called_by_folders(resolved: Resolved) -> Resolved:
+def _called_by_folders(resolved: ResolvedComposition) -> ResolvedComposition:
     """The same over the modules' own names, where these are distinct.
 
     A folder's name that the user wrote is kept: in `uniform(squad, tydiqa-on-squad)` the short
     name `tydiqa` would be another module's.
     """
     own = {
-        name: name if name == leaf.own_name else leaf.name for name, leaf in resolved.leaves.items()
+        name: name if name == reference.own_name else reference.name
+        for name, reference in resolved.modules.items()
     }
     if len(set(own.values())) < len(own):
         return resolved
     named = in_order(renamed(resolved.expression, own.__getitem__))
-    return Resolved(named, {own[name]: leaf for name, leaf in resolved.leaves.items()})
+    return ResolvedComposition(
+        named, {own[name]: reference for name, reference in resolved.modules.items()}
+    )
 
 
-def _base(leaf: Leaf, name: str) -> Leaf:
+def _base(reference: ModuleReference, name: str) -> ModuleReference:
     """The module that another one was trained on top of: the same run, wherever it lies now."""
-    known = leaf.record.bases.get(name, {})
+    known = reference.record.bases.get(name, {})
     run = known.get("run")
-    for folder in (leaf.folder.parent / name, Path(known.get("path", "."))):
-        if has_record(folder) and (found := _leaf(folder)).record.run == run:
+    for folder in (reference.folder.parent / name, Path(known.get("path", "."))):
+        if has_record(folder) and (found := _reference(folder)).record.run == run:
             return found
     for found in zoo_modules():
         if found.record.run == run:
             return found
-    if known.get("hub") and (found := _leaf(find_module(known["hub"]))).record.run == run:
+    if known.get("hub") and (found := _reference(find_module(known["hub"]))).record.run == run:
         return found
     raise UserError(
-        f"module {leaf.folder} was trained on top of '{name}' (run {run}), which is neither beside "
-        f"it nor at {known.get('path')} nor in {zoo_dir()}: copy it there or train it again"
+        f"module {reference.folder} was trained on top of '{name}' (run {run}), which is neither "
+        f"beside it nor at {known.get('path')} nor in {zoo_dir()}: copy it there or train it again"
     )
 
 
 def _by_folder_name(
-    expression: Expression, found: Mapping[str, Leaf], backbone: str | None
-) -> Resolved:
+    expression: Expression, found: Mapping[str, ModuleReference], backbone: str | None
+) -> ResolvedComposition:
     """The expression over the modules' own names, where these are distinct and mean the same."""
-    given = Resolved(in_order(expression), found)
+    given = ResolvedComposition(in_order(expression), found)
     named = _called_by_folders(given)
     if isinstance(named.expression, Call) and named.expression != given.expression:
-        runs = {leaf.record.run for leaf in named.leaves.values()}
+        runs = {reference.record.run for reference in named.modules.values()}
         try:
             trained = _trained_as(named.expression, backbone)
         except UserError:

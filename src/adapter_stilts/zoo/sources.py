@@ -17,10 +17,10 @@ from adapter_stilts.zoo.names import usual_folder, without_seed
 from adapter_stilts.zoo.places import readable
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.resolved import Leaf, Resolved
+from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
 
 
-def resolve_sources(names: Sequence[str], backbone: str | None = None) -> Resolved:
+def resolve_sources(names: Sequence[str], backbone: str | None = None) -> ResolvedComposition:
     """The modules, or stacks of modules, that a new fusion is to fuse.
 
     `backbone` chooses among modules of one name.
@@ -38,28 +38,30 @@ def resolve_sources(names: Sequence[str], backbone: str | None = None) -> Resolv
     return checked(_side_by_side([resolve(name, backbone) for name in names]))
 
 
-def _side_by_side(parts: Sequence[Resolved]) -> Resolved:
+def _side_by_side(parts: Sequence[ResolvedComposition]) -> ResolvedComposition:
     """One fusion over all; modules of different runs with one name are called by their folders."""
     runs: dict[str, set[str]] = defaultdict(set)
     folders: dict[str, set[str]] = defaultdict(set)
     for part in parts:
-        for name, leaf in part.leaves.items():
-            runs[name].add(leaf.record.run)
-            folders[leaf.folder.name].add(leaf.record.run)
+        for name, reference in part.modules.items():
+            runs[name].add(reference.record.run)
+            folders[reference.folder.name].add(reference.record.run)
 
-    def called(name: str, leaf: Leaf) -> str:
+    def called(name: str, reference: ModuleReference) -> str:
         if len(runs[name]) == 1:
             return name
-        own = leaf.folder.name
+        own = reference.folder.name
         taken = len(folders[own]) > 1 or (own != name and own in runs)
-        return str(leaf.folder) if taken else own
+        return str(reference.folder) if taken else own
 
-    found = {called(n, leaf): leaf for part in parts for n, leaf in part.leaves.items()}
+    found = {
+        called(n, reference): reference for part in parts for n, reference in part.modules.items()
+    }
     expressions = [
-        renamed(part.expression, lambda name, part=part: called(name, part.leaves[name]))  # type: ignore[misc]
+        renamed(part.expression, lambda name, part=part: called(name, part.modules[name]))  # type: ignore[misc]
         for part in parts
     ]
-    return Resolved(fused(*expressions), found)
+    return ResolvedComposition(fused(*expressions), found)
 
 
 def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
@@ -97,7 +99,7 @@ def modules_to_rank(method: str, backbone: str | None = None) -> tuple[str, ...]
     return chosen
 
 
-_ByTask = dict[tuple[str, str], dict[str, Leaf]]
+_ByTask = dict[tuple[str, str], dict[str, ModuleReference]]
 """By backbone and method: the module of every task."""
 
 
@@ -118,12 +120,12 @@ def _of_one_backbone(
         slug = place.folder.parent.name
         slug = slugs.setdefault(record.backbone.get("fingerprint") or slug, slug)
         fitting |= {slug} if own else set()
-        leaf, of_task = Leaf(place.folder, record), found[slug, record.method]
-        if _rank(leaf) < _rank(of_task.setdefault(record.task, leaf)):
-            of_task[record.task] = leaf
+        reference, of_task = ModuleReference(place.folder, record), found[slug, record.method]
+        if _rank(reference) < _rank(of_task.setdefault(record.task, reference)):
+            of_task[record.task] = reference
     chosen = {
-        slug: sorted(str(leaf.folder) for leaf in leaves.values())
-        for (slug, kind), leaves in found.items()
+        slug: sorted(str(reference.folder) for reference in modules.values())
+        for (slug, kind), modules in found.items()
         if kind == method and (slug in fitting or not fitting)
     }
     if len(chosen) > 1:
@@ -136,8 +138,8 @@ def _of_one_backbone(
 
 def _listed(found: _ByTask) -> str:
     there = "; ".join(
-        f"{slug}: {kind}: {', '.join(sorted(leaf.folder.name for leaf in leaves.values()))}"
-        for (slug, kind), leaves in sorted(found.items())
+        f"{slug}: {kind}: {', '.join(sorted(each.folder.name for each in modules.values()))}"
+        for (slug, kind), modules in sorted(found.items())
     )
     return f"is {there}" if there else "are none"
 
@@ -146,12 +148,12 @@ def _is_intermediate(record: ModuleRecord) -> bool:
     return is_own(record) or record.task in intermediate_tasks()
 
 
-def _rank(leaf: Leaf) -> tuple[bool, int, bool, str]:
+def _rank(reference: ModuleReference) -> tuple[bool, int, bool, str]:
     """Of modules of one task one without a seed in its name goes first, then the lowest seed.
 
     Of equals it is the one in the usual folder.
     """
-    seed = leaf.record.recipe.get("seed")
+    seed = reference.record.recipe.get("seed")
     lowest = seed if isinstance(seed, int) else 0
-    own = leaf.folder.name
-    return without_seed(own)[1] == lowest > 0, lowest, own != usual_folder(leaf.record), own
+    own = reference.folder.name
+    return without_seed(own)[1] == lowest > 0, lowest, own != usual_folder(reference.record), own

@@ -12,7 +12,7 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.inference.mixed import Share, run_mixed
 from adapter_stilts.inference.predictions import Predictions, decode_outputs
 from adapter_stilts.inference.run import default_batch_tokens
-from adapter_stilts.modules.composition import leaves
+from adapter_stilts.modules.composition import module_names
 from adapter_stilts.modules.mixed import can_mix
 from adapter_stilts.zoo.module import Module
 
@@ -127,7 +127,7 @@ def finish(done: Sequence[Prepared]) -> list[dict[str, Any]]:
     for module, places in _grouped(done, lambda each: each.module):
         own = [done[place] for place in places]
         rows = [each.row for each in own]
-        answers.update(zip(places, module.told(rows, _decoded(module, own)), strict=True))
+        answers.update(zip(places, module.report(rows, _decoded(module, own)), strict=True))
     return [answers[place] for place in range(len(done))]
 
 
@@ -152,7 +152,7 @@ def _share(module: Module, pieces: Sequence[tuple[Prepared, int]]) -> Share:
         head=composed.name,
         kind=module.kind,
         features={name: [each.features[name][n] for each, n in pieces] for name in names},
-        mixes=can_mix(module.engine, leaves(composed.inside)),
+        mixes=can_mix(module.engine, module_names(composed.inside)),
     )
 
 

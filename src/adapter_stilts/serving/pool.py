@@ -24,13 +24,13 @@ from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.places import Found, found_modules
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
-from adapter_stilts.zoo.resolved import Leaf, Resolved
-from adapter_stilts.zoo.stand_in import licence_of
+from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
+from adapter_stilts.zoo.substitute_data import licence_of
 
 logger = logging.getLogger(__name__)
 
 
-class ShelfFullError(Exception):
+class ModulePoolFullError(Exception):
     """As many modules are in memory as may be; `name` is one more that was asked for."""
 
     def __init__(self, name: str, why: str) -> None:
@@ -43,7 +43,7 @@ class Offer:
     """A module or composition by the name that requests call it."""
 
     name: str
-    resolved: Resolved
+    resolved: ResolvedComposition
 
     @property
     def record(self) -> ModuleRecord:
@@ -105,7 +105,7 @@ def _languages(record: ModuleRecord) -> tuple[str, ...]:
     return target.languages if target else ()
 
 
-class Shelf:
+class ModulePool:
     """One engine and what can be loaded into it.
 
     Only one thread may load and run; any may ask what is offered.
@@ -147,11 +147,11 @@ class Shelf:
 
         Raises:
             UserError: it is damaged or made for other backbone weights.
-            ShelfFullError: no more may be loaded.
+            ModulePoolFullError: no more may be loaded.
         """
         if name not in self._loaded:
             if len(self._loaded) >= self._most:
-                raise ShelfFullError(
+                raise ModulePoolFullError(
                     name,
                     f"{len(self._loaded)} modules are in memory, which is the limit: ask for one "
                     "of these, or start the service with a larger --max-modules",
@@ -173,7 +173,7 @@ class Shelf:
 
 def stock(
     names: Sequence[str], *, backbone: str | None, zoo: bool, most: int, precision: str = "auto"
-) -> Shelf:
+) -> ModulePool:
     """Loads the backbone and finds the modules to offer; those that are named are loaded too.
 
     Args:
@@ -191,16 +191,16 @@ def stock(
         raise UserError(f"{len(offers)} modules are more than --max-modules {most}: raise it")
     chosen = place_of(backbone, offers[0].resolved.backbone) if offers else _zoo_backbone(backbone)
     engine = load_engine(find_backbone(chosen), precision=precision, device=default_device())
-    shelf = Shelf(engine, offers, most=most)
-    for name in list(shelf.offers):
-        shelf.module(name)
+    pool = ModulePool(engine, offers, most=most)
+    for name in list(pool.offers):
+        pool.module(name)
     if zoo:
-        _add_zoo(shelf)
-    if not shelf.offers:
+        _add_zoo(pool)
+    if not pool.offers:
         raise UserError(
             f"no module for backbone '{chosen}' is here: train one, or name one (--with)"
         )
-    return shelf
+    return pool
 
 
 def offers_of(name: str, backbone: str | None = None) -> list[Offer]:
@@ -221,7 +221,7 @@ def offers_of(name: str, backbone: str | None = None) -> list[Offer]:
     return list(_heads(name, resolved))
 
 
-def _heads(name: str, resolved: Resolved) -> Iterator[Offer]:
+def _heads(name: str, resolved: ResolvedComposition) -> Iterator[Offer]:
     """One offer, or one a task of a module of several tasks."""
     tasks = resolved.record.heads
     if not tasks:
@@ -256,8 +256,8 @@ def _zoo_backbone(wanted: str | None) -> str:
         if wanted and not is_of(place, wanted):
             continue
         with _left_out(place.name):
-            leaf = {record.name: Leaf(place.folder, record)}
-            found.add(Resolved(record.name, leaf).backbone)
+            reference = {record.name: ModuleReference(place.folder, record)}
+            found.add(ResolvedComposition(record.name, reference).backbone)
     if wanted:
         return place_of(wanted, min(found)) if found else wanted
     if len(found) != 1:
@@ -266,9 +266,9 @@ def _zoo_backbone(wanted: str | None) -> str:
     return found.pop()
 
 
-def _add_zoo(shelf: Shelf) -> None:
+def _add_zoo(pool: ModulePool) -> None:
     """Adds all modules that are here for the backbone, by their short names if these differ."""
-    engine = shelf.engine
+    engine = pool.engine
     own = {"name": engine.backbone.name, "fingerprint": engine.fingerprint}
     fitting: list[Found] = []
     for each, record in _records():
@@ -281,4 +281,4 @@ def _add_zoo(shelf: Shelf) -> None:
         is_short = each.place != "hub" and short[each.folder.name] == 1
         name = each.folder.name if is_short else each.name
         with _left_out(name):
-            shelf.add(_heads(name, resolve_folder(each.folder)))
+            pool.add(_heads(name, resolve_folder(each.folder)))

@@ -15,14 +15,14 @@ from adapter_stilts.features.build import build_features
 from adapter_stilts.inference.masked_words import score_masked_words
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.masking import Ids, Masking
 from adapter_stilts.training.recipe import Recipe
-from adapter_stilts.training.sources import Source
-from adapter_stilts.training.subject import Subject
+from adapter_stilts.training.task_data import TaskData
 
 
 @dataclass(frozen=True)
-class TextSubject(Subject):
+class TextData(TaskData):
     """Text with what is hidden of it in training and, always the same, in dev.
 
     The head chooses among the pieces that stand in the text: all 250,000 of the vocabulary would
@@ -39,10 +39,10 @@ class TextSubject(Subject):
         found: list[int] = self.masking.words.tolist()
         return found
 
-    def source(self, *, normalise: bool) -> Source:
+    def source(self, *, normalise: bool) -> BatchSource:
         """The text as batches are drawn from it."""
         rows = len(self.train_features)
-        return Source(self.head, self.train_features, rows, masking=self.masking)
+        return BatchSource(self.head, self.train_features, rows, masking=self.masking)
 
     def dev_scores(self, engine: Engine, *, batch_tokens: int) -> dict[str, float]:
         """Accuracy, in percent, and perplexity over the masked words of the held-out lines."""
@@ -58,7 +58,7 @@ class TextSubject(Subject):
         )
 
 
-def make_text_subject(
+def make_text_data(
     task: TaskSpec,
     head: str,
     train: ExampleSet,
@@ -66,7 +66,7 @@ def make_text_subject(
     recipe: Recipe,
     seed: int,
     engine: Engine,
-) -> TextSubject:
+) -> TextData:
     """Turns lines into features.
 
     Raises:
@@ -86,7 +86,7 @@ def make_text_subject(
     among = np.union1d(_pieces(train_features), _pieces(dev_features))
     masking = Masking.of(tokenizer, seed, among=among)
     held_out = Masking.of(tokenizer, 0, among=among)
-    return TextSubject(
+    return TextData(
         task, head, train, dev, [], length, train_features, dev_features, masking, held_out
     )
 

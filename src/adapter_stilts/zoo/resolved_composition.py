@@ -19,8 +19,8 @@ from adapter_stilts.modules.composition import (
     fusions,
     in_order,
     learnt,
-    leaves,
     merges,
+    module_names,
     renamed,
     top,
 )
@@ -38,7 +38,7 @@ from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
 @dataclass(frozen=True)
-class Leaf:
+class ModuleReference:
     """One module of a composition: where it lies and what it says of itself."""
 
     folder: Path
@@ -60,7 +60,7 @@ class Leaf:
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedComposition:
     """A composition whose modules have been found; no weights are loaded yet.
 
     `expression` is over names that are unique within it, `leaves` has each of them. `task` chooses
@@ -68,7 +68,7 @@ class Resolved:
     """
 
     expression: Expression
-    leaves: Mapping[str, Leaf]
+    modules: Mapping[str, ModuleReference]
     task: str = ""
 
     @property
@@ -79,13 +79,13 @@ class Resolved:
         for, of texts as long as any of its modules takes.
         """
         name = top(self.expression)
-        if name in self.leaves:
-            record = self.leaves[name].record
+        if name in self.modules:
+            record = self.modules[name].record
             return record.at(self.task) if self.task else record
         for merge in merges(self.expression):
             if canonical(merge) == name:
                 return merged_record(merge, self.records)
-        records = [leaf.record for leaf in self.leaves.values()]
+        records = [reference.record for reference in self.modules.values()]
         longest = max(records, key=lambda each: int(each.recipe["max_length"]))
         return dataclasses.replace(longest, name=name, head=NO_HEAD, run=self.identity, heads={})
 
@@ -104,15 +104,15 @@ class Resolved:
     @property
     def head_folder(self) -> Path | None:
         """Where the files of the head that is used lie; None where there is no head."""
-        leaf = self.leaves.get(top(self.expression))
-        if leaf is None or not self.record.has_head:
+        reference = self.modules.get(top(self.expression))
+        if reference is None or not self.record.has_head:
             return None
-        return leaf.folder / FOLDER / self.task if self.task else leaf.folder
+        return reference.folder / FOLDER / self.task if self.task else reference.folder
 
     @property
     def records(self) -> dict[str, ModuleRecord]:
         """The record of every module."""
-        return {name: leaf.record for name, leaf in self.leaves.items()}
+        return {name: reference.record for name, reference in self.modules.items()}
 
     @property
     def text(self) -> str:
@@ -128,13 +128,17 @@ class Resolved:
         """
         if isinstance(self.expression, str):
             return self.text
-        runs = {name: leaf.record.run for name, leaf in self.leaves.items()}
+        runs = {name: reference.record.run for name, reference in self.modules.items()}
         mine = canonical(in_order(renamed(self.expression, runs.__getitem__)))
-        whole = (leaf for leaf in self.leaves.values() if _trained_runs(leaf.record) == mine)
-        own = next((leaf.own_name for leaf in whole), "")
+        whole = (
+            reference
+            for reference in self.modules.values()
+            if _trained_runs(reference.record) == mine
+        )
+        own = next((reference.own_name for reference in whole), "")
         return head_name(own, self.task) if own else self.text
 
-    def choosing(self, task: str | None) -> Resolved:
+    def choosing(self, task: str | None) -> ResolvedComposition:
         """With the head for a task; None leaves open which.
 
         Raises:
@@ -149,14 +153,14 @@ class Resolved:
         self.record.at(name)
         return dataclasses.replace(self, task=name)
 
-    def suiting(self, head: str, labels: Sequence[str] = ()) -> Resolved:
+    def suiting(self, head: str, labels: Sequence[str] = ()) -> ResolvedComposition:
         """With the head that suits, where the topmost module has several and none is chosen."""
         return self.choosing(self.record.suited(head, labels)) if self.record.heads else self
 
     @property
     def methods(self) -> dict[str, str]:
         """The method of every module, from the bottom up."""
-        return {name: self.leaves[name].record.method for name in leaves(self.expression)}
+        return {name: self.modules[name].record.method for name in module_names(self.expression)}
 
     @property
     def backbone(self) -> str:
@@ -168,12 +172,14 @@ class Resolved:
     @property
     def identity(self) -> str:
         """A hash of the modules' runs and how they are composed."""
-        return self._hash({name: leaf.record.run for name, leaf in self.leaves.items()})
+        return self._hash({name: reference.record.run for name, reference in self.modules.items()})
 
     @property
     def content(self) -> str:
         """The same of what is in the modules' files, for what is kept of their outputs."""
-        return self._hash({name: leaf.record.content for name, leaf in self.leaves.items()})
+        return self._hash(
+            {name: reference.record.content for name, reference in self.modules.items()}
+        )
 
     def _hash(self, meaning: Mapping[str, str]) -> str:
         tree = _tree(renamed(self.expression, meaning.__getitem__))
@@ -184,8 +190,8 @@ class Resolved:
     def bases(self) -> dict[str, dict[str, str]]:
         """What a module trained on top of this composition records of it."""
         known = {
-            name: {"run": leaf.record.run, "path": str(leaf.folder), **_hub(leaf)}
-            for name, leaf in self.leaves.items()
+            name: {"run": reference.record.run, "path": str(reference.folder), **_hub(reference)}
+            for name, reference in self.modules.items()
         }
         for each in fusions(self.expression):
             if each.by:
@@ -206,8 +212,8 @@ def _trained_runs(record: ModuleRecord) -> str:
         return ""
 
 
-def _hub(leaf: Leaf) -> dict[str, str]:
-    return {"hub": leaf.record.hub} if leaf.record.hub else {}
+def _hub(reference: ModuleReference) -> dict[str, str]:
+    return {"hub": reference.record.hub} if reference.record.hub else {}
 
 
 def _tree(expression: Expression) -> Any:

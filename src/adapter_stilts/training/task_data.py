@@ -17,12 +17,12 @@ from adapter_stilts.inference.predictions import predict_features, score_predict
 from adapter_stilts.metrics import primary
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.recipe import Recipe
-from adapter_stilts.training.sources import Source
 
 
 @dataclass(frozen=True)
-class Subject:
+class TaskData:
     """A task with all that is read of it.
 
     `head` is what its head is called in the engine. `tags` are the tags of the training data, most
@@ -53,11 +53,11 @@ class Subject:
         """The score that counts."""
         return primary(self.task.metric)
 
-    def source(self, *, normalise: bool) -> Source:
+    def source(self, *, normalise: bool) -> BatchSource:
         """Its training data as batches are drawn from it."""
         head = self.head if self.kind.has_weights else ""
         classes = self.kind.loss_classes(len(self.labels), self.task.choices) if normalise else None
-        return Source(head, self.train_features, len(self.train.examples), classes)
+        return BatchSource(head, self.train_features, len(self.train.examples), classes)
 
     def dev_scores(self, engine: Engine, *, batch_tokens: int) -> dict[str, float]:
         """Scores of the module as it is now; several processes share the work."""
@@ -84,9 +84,9 @@ class Subject:
         return score_predictions(self.task, predictions, self.dev.examples)
 
 
-def make_subject(
+def make_task_data(
     task: TaskSpec, head: str, train: ExampleSet, dev: ExampleSet, recipe: Recipe, engine: Engine
-) -> Subject:
+) -> TaskData:
     """Turns a task's examples into features."""
     tags: list[str] = []
     if get_head(task.head).has_tags:
@@ -105,4 +105,4 @@ def make_subject(
         )
         for part in (train, dev)
     )
-    return Subject(task, head, train, dev, tags, length, train_features, dev_features)
+    return TaskData(task, head, train, dev, tags, length, train_features, dev_features)

@@ -20,7 +20,7 @@ from adapter_stilts.zoo.backbone_folder import name_with_fingerprint
 from adapter_stilts.zoo.choice import check_one_backbone, place_of
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 from adapter_stilts.zoo.seeds import each_seed
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One composition whose modules have been found; `resolved` is None for the plain backbone."""
 
     target: TargetSpec
-    resolved: Resolved | None
+    resolved: ResolvedComposition | None
     given: str = ""
     """What the user wrote, where others are canonically written in the same way."""
     seeds_of: str = ""
@@ -77,9 +77,9 @@ class Contender:
         return dataclasses.replace(composed, expression=self.expression)
 
 
-def find_contenders(
+def find_candidates(
     target: TargetSpec, compositions: Sequence[str], backbone: str | None = None
-) -> list[Contender]:
+) -> list[Candidate]:
     """Finds the modules of every composition; one that is given twice counts once.
 
     Args:
@@ -89,7 +89,7 @@ def find_contenders(
         UserError: no composition, an unknown module, a head that does not fit the target, or
             modules of different backbones.
     """
-    found: dict[str, Contender] = {}
+    found: dict[str, Candidate] = {}
     written: dict[str, str] = {}
     given = [
         (text.strip(), seed, one.strip())
@@ -101,23 +101,25 @@ def find_contenders(
         if one != NONE:
             resolved = resolve(one, backbone).suiting(target.head, target.labels)
         series = "" if seed is None else text
-        contender = Contender(target, resolved, seeds_of=series, seed=seed)
-        check_kind(target, contender.expression, contender.record)
+        candidate = Candidate(target, resolved, seeds_of=series, seed=seed)
+        check_kind(target, candidate.expression, candidate.record)
         if resolved is not None and (place := resolved.head_folder) and not target.retrieval:
-            check_labels(target, contender.expression, *read_labels(place))
-        known = found.get(contender.identity)
+            check_labels(target, candidate.expression, *read_labels(place))
+        known = found.get(candidate.identity)
         if known is None or (series and not known.seeds_of):
-            found[contender.identity] = contender
-        written.setdefault(contender.identity, one)
+            found[candidate.identity] = candidate
+        written.setdefault(candidate.identity, one)
     if not found:
         raise UserError(f"no composition to evaluate on {target.name}: name one")
     _check_backbones(list(found.values()))
-    return _told_apart(found.values(), written)
+    return _with_distinct_names(found.values(), written)
 
 
-def _told_apart(contenders: Iterable[Contender], written: Mapping[str, str]) -> list[Contender]:
+def _with_distinct_names(
+    candidates: Iterable[Candidate], written: Mapping[str, str]
+) -> list[Candidate]:
     """Modules in folders of the same name are called as they were given."""
-    found = list(contenders)
+    found = list(candidates)
     times = Counter(each.expression for each in found)
     return [
         dataclasses.replace(each, given=written[each.identity])
@@ -127,24 +129,24 @@ def _told_apart(contenders: Iterable[Contender], written: Mapping[str, str]) -> 
     ]
 
 
-def _check_backbones(contenders: Sequence[Contender]) -> None:
-    named = [(each.expression, each.record.backbone) for each in contenders if each.record]
+def _check_backbones(candidates: Sequence[Candidate]) -> None:
+    named = [(each.expression, each.record.backbone) for each in candidates if each.record]
     check_one_backbone(named, ": evaluate them one at a time")
 
 
-def backbone_record(contenders: Sequence[Contender]) -> dict[str, str] | None:
+def backbone_record(candidates: Sequence[Candidate]) -> dict[str, str] | None:
     """What the modules say of their backbone; one with a fingerprint says most."""
-    known = [each.record.backbone for each in contenders if each.record is not None]
+    known = [each.record.backbone for each in candidates if each.record is not None]
     return next((each for each in known if each.get("fingerprint")), known[0] if known else None)
 
 
-def backbone_name(contenders: Sequence[Contender], given: str | None) -> str:
+def backbone_name(candidates: Sequence[Candidate], given: str | None) -> str:
     """The backbone to load: as given, or as the modules name it.
 
     Raises:
         UserError: nothing names one.
     """
-    named = [each.resolved for each in contenders if each.resolved is not None]
+    named = [each.resolved for each in candidates if each.resolved is not None]
     # A module of another program may name a folder that was its author's.
     for resolved in sorted(named, key=lambda each: not each.record.backbone.get("fingerprint")):
         return place_of(given, resolved.backbone)
@@ -153,21 +155,21 @@ def backbone_name(contenders: Sequence[Contender], given: str | None) -> str:
     raise UserError("composition 'none' has no module that names a backbone: give --backbone")
 
 
-def backbone_slug(contender: Contender, backbone: str) -> str:
+def backbone_slug(candidate: Candidate, backbone: str) -> str:
     """The backbone as a folder's name: as the modules name it, wherever it lies now."""
-    record = contender.record
+    record = candidate.record
     name = record.backbone["name"] if record is not None else backbone
     slug = Backbone(name.partition("@")[0], Path()).slug
-    if contender.resolved is None or record is None:
+    if candidate.resolved is None or record is None:
         return slug
     # Of two backbones of one name, the zoo has a folder for each, and so have the predictions.
     own = name_with_fingerprint(slug, record.backbone.get("fingerprint", ""))
-    zoos = {leaf.folder.parent.name for leaf in contender.resolved.leaves.values()}
+    zoos = {reference.folder.parent.name for reference in candidate.resolved.modules.values()}
     return own if own in zoos else slug
 
 
 def folders(
-    contenders: Sequence[Contender], out: str | Path | None, backbone: str, limit: int | None
+    candidates: Sequence[Candidate], out: str | Path | None, backbone: str, limit: int | None
 ) -> list[Path]:
     """Where each composition's predictions lie: `predictions/BACKBONE/COMPOSITION`, or in `out`.
 
@@ -178,23 +180,23 @@ def folders(
         UserError: two compositions would share a folder.
     """
     if out is None:
-        known = [each for each in contenders if each.record is not None] or contenders
+        known = [each for each in candidates if each.record is not None] or candidates
         slug = backbone_slug(known[0], backbone)
-        found = [Path("predictions") / slug / _named(each, limit) for each in contenders]
-    elif len(contenders) == 1:
+        found = [Path("predictions") / slug / _named(each, limit) for each in candidates]
+    elif len(candidates) == 1:
         found = [Path(out)]
     else:
-        found = [Path(out) / _named(each, limit) for each in contenders]
+        found = [Path(out) / _named(each, limit) for each in candidates]
     for place, folder in enumerate(found):
         if folder in found[:place]:
-            other = contenders[found.index(folder)].expression
+            other = candidates[found.index(folder)].expression
             raise UserError(
-                f"'{other}' and '{contenders[place].expression}' would share the folder {folder}: "
+                f"'{other}' and '{candidates[place].expression}' would share the folder {folder}: "
                 "evaluate them one at a time, each with its own --out"
             )
     return found
 
 
-def _named(contender: Contender, limit: int | None) -> str:
-    name = slug(contender.expression)
+def _named(candidate: Candidate, limit: int | None) -> str:
+    name = slug(candidate.expression)
     return name if limit is None else f"{name}-limit-{limit}"

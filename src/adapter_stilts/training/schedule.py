@@ -13,7 +13,7 @@ from adapter_stilts.training.processes import any_process
 from adapter_stilts.training.selection import is_worn_out
 
 
-class Pace(TrainerCallback, ExportableState):
+class EvaluationSchedule(TrainerCallback, ExportableState):
     """Scores dev `evaluations` times at even distances, the last time at the end.
 
     Saves after every evaluation and at least every `save_seconds`. Stops where `is_worn_out` says

@@ -10,7 +10,7 @@ from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.text import Text
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
-from adapter_stilts.zoo.resolved import Resolved
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Mixture:
     """How several tasks are learnt at once, each with a head of its own.
 
     `temperature` is that of `mixing.task_shares`; with `normalise_losses`, a guess has the same
-    loss in every task (`Source.scaled`); `text` is read for masked language modelling.
+    loss in every task (`BatchSource.scaled`); `text` is read for masked language modelling.
     """
 
     temperature: float = 2.0
@@ -32,7 +32,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingSpec:
     """What is learnt, and on top of what.
 
     There is one task, or with a `mixture` several. `on` is the composition below the new module;
@@ -44,7 +44,7 @@ class Lesson:
     """
 
     tasks: tuple[TaskSpec, ...]
-    on: Resolved | None = None
+    on: ResolvedComposition | None = None
     fresh_head: bool = False
     start: Path | None = None
     train_file: Path | None = None

@@ -14,12 +14,12 @@ import torch
 from torch.utils.data import Dataset
 
 from adapter_stilts.heads.padding import padded_length
-from adapter_stilts.training.batching import Drawn
+from adapter_stilts.training.batching import PlannedBatch
 from adapter_stilts.training.masking import Masking
 
 
 @dataclass(frozen=True)
-class Source:
+class BatchSource:
     """Features, and the head (by its name in the engine) that learns from them.
 
     `examples` is the size that counts when sources are mixed. `classes` is the number of answers
@@ -41,13 +41,13 @@ class Source:
         """Tokens of some rows, each padded for itself."""
         return sum(padded_length(int(self.lengths[row])) for row in rows)
 
-    def rows(self, drawn: Drawn) -> list[dict[str, Any]]:
+    def rows(self, batch: PlannedBatch) -> list[dict[str, Any]]:
         """The rows of a batch."""
-        found: list[dict[str, Any]] = self.features.__getitems__(drawn.rows)
+        found: list[dict[str, Any]] = self.features.__getitems__(batch.rows)
         if self.masking is None:
             return found
-        pairs = zip(drawn.rows, found, strict=True)
-        return [self.masking(row["input_ids"], drawn.epoch, number) for number, row in pairs]
+        pairs = zip(batch.rows, found, strict=True)
+        return [self.masking(row["input_ids"], batch.epoch, number) for number, row in pairs]
 
     def scaled(self, loss: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The loss over that of a guess, where losses are to be alike.
@@ -63,15 +63,15 @@ class Source:
         return loss / attention_mask.sum(-1).float().log().mean()
 
 
-class Sources(Dataset[Any]):
+class BatchSources(Dataset[Any]):
     """All sources of a training as one data set, whose items are whole batches of a plan."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[BatchSource]) -> None:
         self.all = tuple(sources)
 
     def __len__(self) -> int:
         return sum(len(source.features) for source in self.all)
 
-    def __getitems__(self, drawn: Drawn) -> list[dict[str, Any]]:
+    def __getitems__(self, batch: PlannedBatch) -> list[dict[str, Any]]:
         """The rows of a batch, each with the number of its source."""
-        return [{**row, "source": drawn.source} for row in self.all[drawn.source].rows(drawn)]
+        return [{**row, "source": batch.source} for row in self.all[batch.source].rows(batch)]
