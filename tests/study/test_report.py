@@ -11,7 +11,6 @@ import pytest
 from scipy import stats
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.report.languages import traits
 from adapter_stilts.report.study.page import PAGE, TEX, TEXT, make_report, write_report
 from adapter_stilts.report.study.tables import UNEQUAL, Table, latex, markdown
 from adapter_stilts.study.findings import ContrastSpec, Finding, find
@@ -115,8 +114,6 @@ def test_a_script_is_a_bucket(tmp_path: Path) -> None:
     latin = [by["xnli"][lang].value for lang in ("en", "de", "sw")]
     expected = np.mean([np.mean(latin), by["xquad"]["en"].value, by["panx"]["en"].value])
     assert found.over(["en", "de", "sw"]).value == pytest.approx(expected)
-    assert traits("ka") == ("Georgian", "Kartvelian", 9.1)
-    assert traits("en-de").size == "50 GiB or more" and traits("qaa").size == "not known"
 
 
 def test_seeds_that_are_not_crossed() -> None:
