@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,7 @@ from adapter_stilts.tasks.spec import (
 )
 from adapter_stilts.tasks.target_spec import Category, TargetSpec
 from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.record import NO_HEAD
 from made_modules import LABELS, make_engine, make_module, make_record, remove_module
 
 LANGUAGES = ("en", "de", "ko", "sw")
@@ -228,3 +231,21 @@ def tiny(made_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for language in LANGUAGES:
         write_data(tmp_path / "data", language)
     return tmp_path
+
+
+@pytest.fixture
+def with_languages(
+    tiny: Path, made_zoo: Path, tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The working folder, and a zoo with modules for English and Swahili."""
+    zoo = shutil.copytree(made_zoo, tiny / "zoo-of-languages")
+    monkeypatch.setenv("ADSTILTS_ZOO", str(zoo))
+    engine = make_engine(str(tiny_xlmr))
+    for number, code in enumerate(("en", "sw")):
+        name = f"lang-{code}"
+        make_module(engine, name, "invertible", "embedding", leave_out=(0,), seed=number)
+        about: dict[str, Any] = {"task": name, "run": f"{number}" * 16}
+        record = make_record(engine, name, "invertible", "embedding", **about)
+        record = dataclasses.replace(record, head=NO_HEAD)
+        save_module(engine, record, "embedding", zoo / "tiny" / name)
+    return tiny

@@ -11,9 +11,9 @@ import torch
 from adapter_stilts.evaluation import vector_cache
 from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.modules.engine import Engine
-from evaluation_kit import made_zoo, tiny
+from evaluation_kit import made_zoo, tiny, with_languages
 
-__all__ = ["made_zoo", "tiny"]
+__all__ = ["made_zoo", "tiny", "with_languages"]
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from evaluation_kit import made_zoo, tiny
+from evaluation_kit import made_zoo, tiny, with_languages
 
-__all__ = ["made_zoo", "tiny"]
+__all__ = ["made_zoo", "tiny", "with_languages"]

@@ -93,6 +93,39 @@ def test_seeds_are_drawn_too(
     assert found["difference"]["error"] > 0
 
 
+def test_every_language_with_its_own_module(
+    compare: Callable[..., Result], with_languages: Path
+) -> None:
+    each, plain = "stack(lang:*, squad)", "squad"
+    code, out, err = compare(each, plain, "--on", "tiny-qa", "--json")
+    assert code == 3, err  # two languages have no module
+    found = json.loads(out)["targets"]["tiny-qa"]
+    assert set(found["languages"]) == {"en", "sw"}
+    assert set(found["missing"]) == {"de", "ko"}
+    assert "no module for the language 'de'" in found["missing"]["de"]
+    options: dict[str, Any] = {"data": "data", "precision": "fp32"}
+    for language in ("en", "sw"):
+        scores = [
+            evaluate("tiny-qa", compositions=[text], langs=language, **options)[0].average["f1"]
+            for text in (f"stack(lang:{language}, squad)", plain)
+        ]
+        assert found["languages"][language]["scores"] == pytest.approx(scores)
+    assert_one_line(compare(each, "stack(lang:*,squad)", "--on", "tiny-qa"), 2, "same")
+
+
+def test_seeds_above_the_language_modules(
+    compare: Callable[..., Result], with_languages: Path
+) -> None:
+    zoo = with_languages / "zoo-of-languages" / "tiny"
+    shutil.copytree(zoo / "qa-all", zoo / "squad-s1")
+    both = ("stack(lang:*, squad-s*)", "squad-s*")
+    code, out, err = compare(*both, "--on", "tiny-qa", "--langs", "en,sw", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["targets"]["tiny-qa"]["seeds"] == [2, 2]
+    assert set(found["difference"]["noise"]) == {"items", "target seeds"}
+
+
 def test_what_cannot_be_compared_is_said(compare: Callable[..., Result], tiny: Path) -> None:
     assert_one_line(compare("qa", "qa", "--on", "tiny-qa"), 2, "same")
     assert_one_line(compare("qa", "squad", "--on", "tiny-qaa"), 2, "tiny-qaa", "tiny-qa")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.modules.composition import EACH_LANGUAGE
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.languages import find_language
+from adapter_stilts.zoo.seeds import each_seed
 
 if TYPE_CHECKING:
     from adapter_stilts.modules.engine import Engine
@@ -50,15 +52,21 @@ def evaluate_each(
         options["layer_rule"] = _rule(target, compositions, languages, options["backbone"])
     found = []
     for text in compositions:
-        place = Path(out) if out else None
+        text, place = text.strip(), Path(out) if out else None
         if place and len(compositions) > 1:
             place = place / slug(text)
-        if EACH_LANGUAGE in text:
-            found.append(_each(evaluate, target, text.strip(), languages, place, options))
-        else:
+        if EACH_LANGUAGE not in text:
             found += evaluate(
                 target.name, compositions=[text], langs=languages, out=place, **options
             )
+            continue
+        for seed, one in each_seed(text, options["backbone"]).items():
+            if seed is None:
+                found.append(_each(evaluate, target, one, languages, place, options))
+                continue
+            own = place / slug(one) if place else None
+            made = _each(evaluate, target, one, languages, own, options)
+            found.append(dataclasses.replace(made, seeds_of=text, seed=seed))
     return found
 
 
@@ -85,7 +93,7 @@ def _each(
 ) -> Evaluation:
     entries: dict[str, Mapping[str, Any]] = {}
     missing: dict[str, str] = {}
-    folders = []
+    folders: dict[str, Path] = {}
     for language in languages:
         try:
             code = _module_language(target, language, options["backbone"])
@@ -105,14 +113,15 @@ def _each(
             continue
         entries |= one.languages
         missing |= one.missing
-        folders.append(one.folder)
+        folders |= dict.fromkeys(one.languages, one.folder)
     if not folders:
         raise NoDataError(f"composition '{text}': {next(iter(missing.values()))}")
     return Evaluation(
         task=target.name,
         split=options["split"],
         composition=text,
-        folder=out or folders[0].parent,
+        folder=out or next(iter(folders.values())).parent,
+        folders=folders,
         metric=primary(target.metric),
         languages=entries,
         missing=missing,

@@ -12,7 +12,6 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates, folders
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.each_language import evaluate_each
-from adapter_stilts.evaluation.seeds import check_no_seeds
 from adapter_stilts.evaluation.settings import Settings, check_settings
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.modules.composition import EACH_LANGUAGE
@@ -105,7 +104,6 @@ def evaluate(
     chosen = asked_split(target, split)
     asked = asked_languages(target, langs, chosen, data)
     if any(EACH_LANGUAGE in text for text in compositions):
-        check_no_seeds(compositions, f"beside {EACH_LANGUAGE}")
         options: dict[str, Any] = {
             "split": split,
             "data": data,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,7 +23,8 @@ class Evaluation:
     its entry of `evaluation.json`; `missing` says of every other one that was asked for why it
     was not. `outside` are languages that no suite lists for the task: they have scores, and no
     part in the means. Of a module that was trained with several seeds, `seeds_of` names all of
-    them (`xnli-on-mnli-s*`) and `seed` is this one's.
+    them (`xnli-on-mnli-s*`) and `seed` is this one's. `folder` is that of the predictions;
+    `folders` names, by language, those that lie elsewhere (with `lang:*`, every language's do).
     """
 
     task: str
@@ -36,6 +37,11 @@ class Evaluation:
     outside: tuple[str, ...] = ()
     seeds_of: str = ""
     seed: int | None = None
+    folders: Mapping[str, Path] = field(default_factory=dict)
+
+    def folder_of(self, language: str) -> Path:
+        """The folder that a language's entry names its file in."""
+        return self.folders.get(language, self.folder)
 
     @property
     def partial(self) -> bool:

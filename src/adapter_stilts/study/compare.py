@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError
@@ -11,7 +12,6 @@ from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_sp
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import primary
-from adapter_stilts.modules.composition import EACH_LANGUAGE
 from adapter_stilts.study.samples import Seeds, Tables, make_sample
 from adapter_stilts.study.statistics.contrast import Contrast, contrast
 from adapter_stilts.study.statistics.decisions import effects_count, equivalence_p, holm
@@ -158,7 +158,8 @@ def compare(
     (questions by article) and seeds are drawn anew, for both alike.
 
     Args:
-        first, second: compositions; `tydiqa-on-squad-s*` is all seeds of one.
+        first, second: compositions; `tydiqa-on-squad-s*` is all seeds of one, and
+            `stack(lang:*, squad)` has every language's own module below.
         on: target tasks, as a list or with commas between.
         langs, split, data, backbone, limit, precision, options: as of `evaluate`.
         random_languages: the languages stand for others: they are drawn anew, too.
@@ -170,7 +171,7 @@ def compare(
     """
     names = [part.strip() for part in on.split(",")] if isinstance(on, str) else list(on)
     names = list(dict.fromkeys(filter(None, names)))
-    _check(first, second, names, draws, level)
+    _check(names, draws, level)
     options |= {"backbone": backbone, "precision": precision}
     sides = [_evaluated(first, second, name, langs, split, data, limit, options) for name in names]
     targets = [each.target for each in sides]
@@ -234,7 +235,8 @@ def _evaluated(
     tables = [_tables(side, read, data) for side in sides]
     sample = make_sample(dict(zip(ARMS, tables, strict=True)), parallel=target.parallel)
     why = "no labels, or no scores of single items"
-    lacking = {language: why for language in read.languages if language not in sample.clusters}
+    known = {name: reason for each in found for name, reason in each.missing.items()}
+    lacking = {name: known.get(name, why) for name in read.languages if name not in sample.clusters}
     return _Evaluated(
         Target(target.name, sample),
         primary(target.metric),
@@ -243,12 +245,9 @@ def _evaluated(
     )
 
 
-def _check(first: str, second: str, names: Sequence[str], draws: int, level: float) -> None:
+def _check(names: Sequence[str], draws: int, level: float) -> None:
     if not names:
         raise UserError("nothing to compare on: name target tasks, as in --on xnli,tydiqa")
-    for text in (first, second):
-        if EACH_LANGUAGE in text:
-            raise UserError(f"'{text}': compositions with {EACH_LANGUAGE} cannot be compared yet")
     if draws < 100:
         raise UserError(f"{draws} draws: at least 100 are needed, 2000 are usual")
     if not 0.5 <= level < 1:
@@ -267,9 +266,17 @@ def _sides(
     mine = [each for each in found if first.strip() in series and each.seeds_of == first.strip()]
     mine = mine or [each for each in found if each.seeds_of not in series][:1]
     others = [each for each in found if each not in mine]
-    if not mine or not others:
+    if not others or _files(mine) == _files(others):
         raise UserError(f"'{first}' and '{second}' are the same: nothing to compare")
     return mine, others
+
+
+def _files(side: Sequence[Evaluation]) -> set[Path]:
+    return {
+        each.folder_of(language) / str(entry["file"])
+        for each in side
+        for language, entry in each.languages.items()
+    }
 
 
 def _tables(side: Sequence[Evaluation], read: TargetData, where: str | None) -> Tables:
@@ -284,6 +291,12 @@ def _tables(side: Sequence[Evaluation], read: TargetData, where: str | None) -> 
             if has_items(target, entry) and language in read.languages:
                 data = read.languages[language]
                 found.setdefault(language, {})[seed] = ensure_items(
-                    evaluation.folder, entry, target, evaluation.split, language, data, where
+                    evaluation.folder_of(language),
+                    entry,
+                    target,
+                    evaluation.split,
+                    language,
+                    data,
+                    where,
                 )
     return {lang: tables for lang, tables in found.items() if len(tables) == len(side)}
