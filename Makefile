@@ -86,6 +86,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/fusion_cost.py
 	$(BIN)/python benchmarks/checkpoints.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo.py --data "$(DATA)"
+	$(BIN)/python benchmarks/shipped_scores.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo_page.py
 
 clean:
