@@ -90,11 +90,11 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.run import evaluate as evaluate
     from adapter_stilts.evaluation.suite import evaluate_suite as evaluate_suite
     from adapter_stilts.evaluation.summary import Evaluation as Evaluation
+    from adapter_stilts.merging.registry import merge_method as merge_method
     from adapter_stilts.modules.methods import Method as Method
     from adapter_stilts.modules.methods import MethodOptions as MethodOptions
     from adapter_stilts.plugins.load import include as include
     from adapter_stilts.plugins.register import adapter_method as adapter_method
-    from adapter_stilts.plugins.register import merge_method as merge_method
     from adapter_stilts.plugins.register import metric as metric
     from adapter_stilts.plugins.register import register as register
     from adapter_stilts.report.explain import write_explanation as write_explanation
@@ -167,7 +167,7 @@ _HOMES = {
     "linear": "adapter_stilts.compositions",
     "load": "adapter_stilts.zoo.load",
     "merge": "adapter_stilts.training.merge",
-    "merge_method": "adapter_stilts.plugins.register",
+    "merge_method": "adapter_stilts.merging.registry",
     "metric": "adapter_stilts.plugins.register",
     "pull": "adapter_stilts.zoo.hub.pull",
     "push": "adapter_stilts.zoo.hub.push",

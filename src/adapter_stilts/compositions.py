@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.merging.registry import get_merge
+from adapter_stilts.merging.terms import Terms, checked
 from adapter_stilts.modules.composition import (
     OPERATORS,
     Call,
@@ -18,7 +20,6 @@ from adapter_stilts.modules.composition import (
     operators,
 )
 from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.merge_terms import Terms, checked, get_merge
 
 Composition = str | Path | Call
 """What is accepted where a composition is meant: its text, a module's folder, or an object."""

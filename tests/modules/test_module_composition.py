@@ -75,7 +75,7 @@ def test_canonical_form(text: str, written: str) -> None:
         ("ties(a, b, density=2)", 1, "above 0 and up to 1, not at 2"),
         ("ties(a, b, density=x)", 1, "density is a number, not 'x'"),
         ("ties(a, b, densty=0.2)", 1, "did you mean 'density'?"),
-        ("average(a, b, density=0.2)", 1, "density goes with ties"),
+        ("average(a, b, density=0.2)", 1, "average keeps all values: density goes with"),
         ("ties(a, b, seed=1)", 1, "seed goes with dare-ties"),
         ("average(a, b, lora=facts)", 1, "did you mean 'factors'?"),
         ("average(a, b, lora=factors, rank=3)", 1, "factors keep the rank"),

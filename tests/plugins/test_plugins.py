@@ -15,7 +15,7 @@ import pytest
 import adapter_stilts as ads
 from adapter_stilts.errors import UserError
 from adapter_stilts.plugins import load as loading
-from adapter_stilts.plugins.registered import added, restore, snapshot
+from adapter_stilts.registered import added, restore, snapshot
 from cli_kit import Result, assert_one_line, call_cli
 
 Run = Callable[..., Result]
@@ -145,7 +145,7 @@ def test_merge_method_that_returns_something_else_is_refused(
 ) -> None:
     import torch
 
-    from adapter_stilts.modules.merging import blend
+    from adapter_stilts.merging.blend import blend
 
     file = tmp_path / "own.py"
     code = "import adapter_stilts as ads\n@ads.merge_method\ndef mine(tensors, weights):\n"

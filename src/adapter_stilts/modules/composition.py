@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from adapter_stilts.modules.merge_terms import MERGES, Terms, number
+from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.merging.terms import Terms, number
 
 
 @dataclass(frozen=True)

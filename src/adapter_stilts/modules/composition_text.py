@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.merging.terms import NUMBER, checked, read_options
 from adapter_stilts.modules.composition import (
     EACH_LANGUAGE,
     Call,
@@ -17,7 +19,6 @@ from adapter_stilts.modules.composition import (
     operators,
     stacked,
 )
-from adapter_stilts.modules.merge_terms import MERGES, NUMBER, checked, read_options
 
 _TOKEN = re.compile(r"\s*(?:(?P<quoted>\"[^\"]*\")|(?P<name>[^\s(),*\"]+)|(?P<mark>[(),*]))")
 

@@ -18,7 +18,7 @@ from adapters.methods.bottleneck import BottleneckLayer
 from adapters.methods.modeling import Adapter, ParallelAdapter
 from torch import Tensor, nn
 
-from adapter_stilts.modules.arrow import route
+from adapter_stilts.merging.arrow import route
 from adapter_stilts.modules.fusion_layers import (
     ArrowFusion,
     LeanFusion,

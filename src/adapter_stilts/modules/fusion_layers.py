@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adapter_stilts.modules.arrow import prototype
+from adapter_stilts.merging.arrow import prototype
 
 
 class LeanFusion(nn.Module):

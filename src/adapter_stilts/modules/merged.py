@@ -12,10 +12,11 @@ from adapters.methods.lora import LoRALinear
 from torch import Tensor
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.merging.blend import Blend, Factors, blend, blend_factors, blend_products
+from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.merging.terms import Terms, full_weights
 from adapter_stilts.modules.composition import Call, Expression, canonical
 from adapter_stilts.modules.engine import Engine, module_parameters
-from adapter_stilts.modules.merge_terms import MERGES, Terms, full_weights
-from adapter_stilts.modules.merging import Blend, Factors, blend, blend_factors, blend_products
 from adapter_stilts.modules.weights import LARGEST, LARGEST_SCALE, in_range
 
 Setter = Callable[[Sequence[float]], None]

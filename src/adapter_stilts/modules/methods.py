@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from adapter_stilts.errors import unknown
-from adapter_stilts.plugins.registered import added
+from adapter_stilts.registered import added
 
 if TYPE_CHECKING:
     from adapters import AdapterConfig

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.plugins.registered import snapshot, undone_if_it_fails
+from adapter_stilts.registered import snapshot, undone_if_it_fails
 
 GROUP = "adapter_stilts.plugins"
 """The entry points of installed packages: each names a module, or a function without arguments."""

@@ -1,25 +1,21 @@
-"""What a plug-in calls: `register`, `metric`, `merge_method` and `adapter_method`."""
+"""What a plug-in calls for tasks, metrics and adapter methods; see `merging.registry`, too."""
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS
-from adapter_stilts.modules.merge_terms import BUILT_IN_MERGES, MergeMethod
 from adapter_stilts.modules.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
-from adapter_stilts.plugins.registered import add
+from adapter_stilts.registered import add, caller, place_of, summary_of
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
 if TYPE_CHECKING:
     from adapters import AdapterConfig
-    from torch import Tensor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Score = Callable[[list[Any], list[Any]], float | Mapping[str, float]]
@@ -47,7 +43,7 @@ def register(*things: TaskSpec | TargetSpec | Method | str | Path) -> None:
     Raises:
         UserError: a name is taken; names both places. Or it is something else.
     """
-    place = _caller()
+    place = caller()
     if not things:
         raise UserError(f"{place}: ads.register() has nothing to register")
     for thing in things:
@@ -86,71 +82,15 @@ def metric(
     def decorate(function: Function) -> Function:
         from adapter_stilts.metrics import built_in_metrics
 
-        place = _place_of(function)
+        place = place_of(function)
         for head in heads:
             if head not in KINDS:
                 raise UserError(f"{place}: {unknown('kind of head', head, KINDS)}")
-        own = OwnMetric(name, function, tuple(heads), primary or name, _summary(function), place)
+        own = OwnMetric(name, function, tuple(heads), primary or name, summary_of(function), place)
         add("metric", name, own, place, known=lambda it: it if it in built_in_metrics() else "")
         return function
 
     return decorate
-
-
-@overload
-def merge_method(named: Function) -> Function: ...
-@overload
-def merge_method(
-    named: str | None = None, *, mean: bool = ..., weighted: bool = ..., most: int | None = ...
-) -> Callable[[Function], Function]: ...
-def merge_method(
-    named: str | Callable[..., Tensor] | None = None,
-    *,
-    mean: bool = False,
-    weighted: bool = True,
-    most: int | None = None,
-) -> Any:
-    """Makes a function of tensors a way of merging, to be used as `NAME(squad, mnli)`.
-
-    The function gets a list of tensors of one shape and the weights, one each, and returns one
-    tensor of that shape. A keyword `density` with a default makes that an option; a keyword
-    `seed` is a number for what is drawn at random. It is called once for each tensor of the
-    modules, of LoRAs for the products of their factors.
-
-    Args:
-        named: the name, by default the function's.
-        mean: weights are made to add up to 1.
-        weighted: whether weights can be given.
-        most: the largest number of modules, if there is one.
-
-    Raises:
-        UserError: the name is taken.
-    """
-
-    def decorate(function: Function, name: str | None = None) -> Function:
-        place = _place_of(function)
-        keywords = inspect.signature(function).parameters
-        given = keywords["density"].default if "density" in keywords else 0.0
-        if not isinstance(given, (int, float)) or ("density" in keywords and not 0 < given <= 1):
-            raise UserError(f"{place}: 'density' needs a default above 0 and up to 1")
-        called = name or function.__name__.replace("_", "-")
-        method = MergeMethod(
-            called,
-            _summary(function) or "a merge method of a plug-in",
-            mean=mean,
-            density=float(given),
-            chance="seed" in keywords,
-            weighted=weighted,
-            most=most,
-            function=function,
-            place=place,
-        )
-        add("merge method", called, method, place, known=_taken_in_compositions)
-        return function
-
-    if callable(named):
-        return decorate(named)
-    return lambda function: decorate(function, named)
 
 
 def adapter_method(
@@ -169,9 +109,9 @@ def adapter_method(
     """
 
     def decorate(function: Callable[[MethodOptions], AdapterConfig]) -> Any:
-        summary = _summary(function) or "a method of a plug-in"
+        summary = summary_of(function) or "a method of a plug-in"
         made = Method(name, summary, function, peft, family, rates_of=rates_of or family)
-        _add_method(made, _place_of(function))
+        _add_method(made, place_of(function))
         return function
 
     return decorate
@@ -187,10 +127,6 @@ def _add_method(method: Method, place: str) -> None:
         return name if name in BUILT_IN_METHODS else ""
 
     add("adapter method", method.name, method, place, known=known)
-
-
-def _taken_in_compositions(name: str) -> str:
-    return name if name in {*BUILT_IN_MERGES, "stack", "fuse", "uniform", "arrow", "none"} else ""
 
 
 def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
@@ -211,23 +147,3 @@ def _add_task_file(path: Path, place: str) -> None:
     found = found if found.is_absolute() or not (folder / found).is_file() else folder / found
     own = load_task_file(found)
     add("task", own.file.name, own.target, place, known=built_in)
-
-
-def _summary(function: Callable[..., Any]) -> str:
-    first = (inspect.getdoc(function) or "").partition("\n")[0].strip()
-    return first.rstrip(".")
-
-
-def _place_of(function: Callable[..., Any]) -> str:
-    code = getattr(function, "__code__", None)
-    if code is None:
-        raise UserError(f"{_caller()}: a function is needed, not {type(function).__name__}")
-    return f"{code.co_filename}:{code.co_firstlineno}"
-
-
-def _caller() -> str:
-    """File and line of the code outside this file that called."""
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename == __file__ and frame.f_back:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

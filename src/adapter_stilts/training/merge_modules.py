@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import hashlib
+import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from adapter_stilts.backbones import Backbone, default_device
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
-from adapter_stilts.modules.composition import Call
-from adapter_stilts.modules.engine import Engine, load_engine
+from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.merging.terms import checked, full_weights
+from adapter_stilts.modules.composition import Call, canonical
+from adapter_stilts.modules.engine import Engine, load_engine, module_parameters
 from adapter_stilts.modules.heads import load_head
-from adapter_stilts.modules.merge_terms import MERGES, checked
 from adapter_stilts.modules.merged import add_merged
+from adapter_stilts.modules.methods import get_method
+from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.merge_head import Plan, head_for
-from adapter_stilts.training.merge_record import Merged, merge_record
-from adapter_stilts.training.merge_search import search_weights
+from adapter_stilts.training.merge_search import Searched, search_merge
 from adapter_stilts.zoo.composed import load_leaves
+from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
+from adapter_stilts.zoo.substitute_data import licence_of
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged module in the engine, and what it came of."""
+
+    engine: Engine
+    name: str
+    resolved: ResolvedComposition
+    head: ModuleReference | None
+    searched: Searched | None
 
 
 def write_merged(
@@ -52,7 +72,7 @@ def write_merged(
     with head_for(plan, resolved, backbone.name, chosen) as reference:
         engine = load_engine(backbone, precision=precision, device=default_device())
         made = _merge(engine, name, resolved, reference, plan)
-    record = merge_record(made, seed, time.monotonic() - started)
+    record = _record(made, seed, time.monotonic() - started)
     kind = PLAIN if record.head == NO_HEAD else record.head
     return save_module(engine, record, kind, folder)
 
@@ -74,9 +94,77 @@ def _merge(
         load_head(engine, name, name, head.folder)
     if not plan:
         return Merged(engine, name, resolved, head, None)
-    searched = search_weights(engine, name, call, setter, plan)
+    searched = search_merge(engine, name, call, setter, plan)
     assert call.terms is not None
     terms = dataclasses.replace(call.terms, weights=searched.weights)
     terms = checked(MERGES[call.operator], terms, len(parts))
     found = dataclasses.replace(call, terms=terms)
     return Merged(engine, name, dataclasses.replace(resolved, expression=found), head, searched)
+
+
+def _record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
+    """The record of a merged module: its head's, with all that the merge makes different."""
+    engine, resolved, head = made.engine, made.resolved, made.head
+    merge_ = resolved.expression
+    assert isinstance(merge_, Call) and merge_.terms is not None
+    own = head.record if head else resolved.record
+    searched = dataclasses.asdict(made.searched) if made.searched else {}
+    about = _about(merge_, resolved, head)
+    wanted = int(own.recipe["max_length"])
+    decides = [resolved.identity, own.run if head else "", searched]
+    return dataclasses.replace(
+        own,
+        name=made.name,
+        run=hashlib.sha256(json.dumps(decides, allow_nan=False).encode()).hexdigest()[:16],
+        method=next(iter(resolved.methods.values())),
+        composition=made.name,
+        backbone={**own.backbone, "name": engine.backbone.name},
+        # Modules of other programs do not say how long their sequences were.
+        recipe={**own.recipe, "seed": seed, "max_length": min(wanted, engine.backbone.max_length)},
+        scores={},
+        parameters=sum(p.numel() for p in module_parameters(engine, made.name).values()),
+        steps=0,
+        best_step=0,
+        seconds=seconds,
+        peak_memory_mb=peak_memory_mb(),
+        versions=versions(),
+        machine=machine(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        files={},
+        bases={},
+        evaluations={},
+        origin={},
+        merged={**about, **({"search": searched} if searched else {})},
+    )
+
+
+def _about(
+    merge_: Call, resolved: ResolvedComposition, head: ModuleReference | None
+) -> dict[str, Any]:
+    """What the record says of the merge."""
+    assert merge_.terms is not None
+    method = MERGES[merge_.operator]
+    weights = full_weights(method, merge_.terms, len(merge_.parts))
+    lora = get_method(next(iter(resolved.methods.values()))).family == "lora"
+    return {
+        "expression": canonical(merge_),
+        "how": method.name,
+        "weights": dict(zip(map(canonical, merge_.parts), weights, strict=True)),
+        **({"density": merge_.terms.density or method.density} if method.density else {}),
+        **({"lora": merge_.terms.lora} if lora else {}),
+        **({"seed": merge_.terms.seed} if method.chance else {}),
+        "sources": {
+            name: {
+                "run": reference.record.run,
+                "path": str(reference.folder),
+                "task": reference.record.task,
+                **({"licence": licence_of(reference.record)} if is_own(reference.record) else {}),
+            }
+            for name, reference in resolved.modules.items()
+        },
+        **({"head": _head(head.record)} if head else {}),
+    }
+
+
+def _head(record: ModuleRecord) -> dict[str, str]:
+    return {"name": record.name, "task": record.task, "run": record.run}

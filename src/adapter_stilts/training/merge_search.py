@@ -1,14 +1,13 @@
-"""The weights of a merge, found without gradients on a few examples (LoraHub, Huang et al. 2023).
+"""The weights of a merge, searched on a few examples of a target.
 
-The loss on the examples, with a penalty for large weights, is minimised over the weights. The
-module is merged in place for each, from what was prepared once.
+The module is merged in place for each try, from what was prepared once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,43 +20,30 @@ from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.inference.run import default_batch_tokens
+from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.merging.search import Found, Point, search_weights
+from adapter_stilts.merging.terms import full_weights
 from adapter_stilts.modules.composition import Call
 from adapter_stilts.modules.engine import Engine, activate_block, forward
-from adapter_stilts.modules.merge_terms import MERGES, MergeMethod, full_weights
 from adapter_stilts.modules.merged import Setter
 from adapter_stilts.modules.native import head_labels
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.merge_head import Plan
-from adapter_stilts.training.minimise import Point, minimise
 
-PENALTY = 0.05
-"""On the mean size of the weights, as in LoraHub."""
-LARGEST = 1.5
-"""No weight is larger, nor below its negative (LoraHub); a mean has none below 0."""
 _STRIDE = 128
 
 
 @dataclass(frozen=True)
-class Searched:
-    """What a search found: weights in the order of the merge's parts, and losses without penalty.
+class Searched(Found):
+    """What was found, and on which data: `examples` counts those of the target."""
 
-    `penalised` is what was minimised, before and after: it never rises, as a loss may where
-    smaller weights do nearly as well. `evaluations` counts the weights that were tried,
-    `examples` those that they were tried on.
-    """
-
-    weights: Point
-    loss_before: float
-    loss_after: float
-    penalised: tuple[float, float]
-    evaluations: int
     examples: int
     target: str
     data: str
     seed: int
 
 
-def search_weights(engine: Engine, name: str, merge: Call, setter: Setter, plan: Plan) -> Searched:
+def search_merge(engine: Engine, name: str, merge: Call, setter: Setter, plan: Plan) -> Searched:
     """Finds weights, and leaves the module merged with them.
 
     Args:
@@ -66,70 +52,37 @@ def search_weights(engine: Engine, name: str, merge: Call, setter: Setter, plan:
 
     Raises:
         UserError: no example suits the head.
+        NotFiniteError: the modules give no loss that could be lowered.
     """
+    assert merge.terms is not None
     method, count = MERGES[merge.operator], len(merge.parts)
     batches = _batches(engine, name, plan)
     activate_block(engine, name, name)
-    losses: dict[Point, float] = {}
-
-    def penalised(weights: Point) -> float:
-        return losses[weights] + PENALTY * sum(map(abs, _counting(method, weights))) / count
-
-    def loss(weights: Point) -> float:
-        if weights not in losses:
-            if not _allowed(method, weights):
-                return float("inf")
-            setter(_counting(method, weights))
-            losses[weights] = mean_loss(engine, batches)
-        bar.update()
-        bar.set_postfix(loss=f"{losses[weights]:.4f}", refresh=False)
-        return penalised(weights)
-
-    assert merge.terms is not None
     given = full_weights(method, merge.terms, count) if merge.terms.weights else ()
-    start = given or (_share(method, count),) * count
-    bounds = (0.0 if method.mean else -LARGEST, LARGEST)
     hidden = True if plan.quiet else None  # None: unless a person watches
     with tqdm(total=plan.budget, desc="merges", disable=hidden, leave=False) as bar:
-        best = minimise(
-            loss,
-            [min(max(each, bounds[0]), bounds[1]) for each in start],
-            bounds=bounds,
-            budget=plan.budget,
-            seed=plan.seed,
-        )
-    setter(_counting(method, best))
-    begun = next(iter(losses))
-    if not math.isfinite(losses[begun]) or not math.isfinite(losses[best]):
+
+        def loss(weights: Point) -> float:
+            setter(weights)
+            value = mean_loss(engine, batches)
+            bar.update()
+            bar.set_postfix(loss=f"{value:.4f}", refresh=False)
+            return value
+
+        found = search_weights(loss, method, count, start=given, budget=plan.budget, seed=plan.seed)
+    if not math.isfinite(found.loss_before) or not math.isfinite(found.loss_after):
         raise NotFiniteError(
             f"the loss of '{name}' on {plan.target.name} is no finite number, so no weights can be "
             "searched: its modules do not fit each other"
         )
+    setter(full_weights(method, replace(merge.terms, weights=found.weights), count))
     return Searched(
-        weights=best,
-        loss_before=losses[begun],
-        loss_after=losses[best],
-        penalised=(penalised(begun), penalised(best)),
-        evaluations=len(losses),
+        **vars(found),
         examples=len(plan.examples.examples),
         target=plan.target.name,
         data=plan.examples.fingerprint,
         seed=plan.seed,
     )
-
-
-def _share(method: MergeMethod, count: int) -> float:
-    """Weights to begin with: sums begin as the mean; TIES takes means of its own."""
-    return 1.0 if method.density else round(1 / count, 4)
-
-
-def _allowed(method: MergeMethod, weights: Point) -> bool:
-    return any(weights) and (not method.mean or sum(weights) > 1e-3)
-
-
-def _counting(method: MergeMethod, weights: Point) -> Point:
-    total = sum(weights) if method.mean else 1.0
-    return tuple(weight / total for weight in weights)
 
 
 def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapter_stilts.modules.merge_terms import MERGES
+from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.zoo.card_parts import licence_text
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.substitute_data import licence_of

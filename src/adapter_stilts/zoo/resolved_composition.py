@@ -13,6 +13,7 @@ from typing import Any
 from adapter_stilts.data.code_digest import code_digest
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, get_head
+from adapter_stilts.merging.registry import MERGES, built_in_merges
 from adapter_stilts.modules.composition import (
     Expression,
     canonical,
@@ -26,7 +27,6 @@ from adapter_stilts.modules.composition import (
 )
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.heads import FOLDER, head_name
-from adapter_stilts.modules.merge_terms import MERGES
 from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.modules.native import choices_in
 from adapter_stilts.paths import pulled_dir
@@ -221,6 +221,6 @@ def _tree(expression: Expression) -> Any:
         return expression
     terms = expression.terms and dataclasses.asdict(expression.terms)
     operator: Any = expression.operator
-    if terms and (function := MERGES[operator].function):  # a plug-in's is known by its code
-        operator = [operator, code_digest(function)]
+    if terms and operator not in built_in_merges():  # a plug-in's is known by its code
+        operator = [operator, code_digest(MERGES[operator].function)]
     return [operator, terms or expression.by, *map(_tree, expression.parts)]

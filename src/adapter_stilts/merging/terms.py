@@ -4,74 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.plugins.registered import added
+from adapter_stilts.merging.registry import MERGES, MergeMethod
 
-
-@dataclass(frozen=True)
-class MergeMethod:
-    """A way of merging.
-
-    `mean` says that weights are made to add up to 1 and default to equal ones; else they default
-    to 1 each. `density` is the fraction of values that a sparse method keeps by default, 0 for
-    the others; `chance` says that it drops them at random. `weighted` is false where weights
-    would be another method; `most` is the largest number of modules, if there is one. A plug-in's
-    method has a `function` (see `plugins.register.merge_method`) and a `place`: file and line.
-    """
-
-    name: str
-    summary: str
-    mean: bool = False
-    density: float = 0.0
-    chance: bool = False
-    weighted: bool = True
-    most: int | None = None
-    function: Callable[..., Any] | None = None
-    place: str = ""
-
-
-_METHODS = (
-    MergeMethod("average", "the mean of the modules", mean=True, weighted=False),
-    MergeMethod("linear", "a weighted mean: weights are made to add up to 1", mean=True),
-    MergeMethod("task-arithmetic", "a weighted sum (Ilharco et al. 2023)"),
-    MergeMethod(
-        "ties",
-        "only the largest values, and of these only the majority's sign (Yadav et al. 2023)",
-        density=0.5,
-    ),
-    MergeMethod(
-        "dare-ties",
-        "TIES over values dropped at random and rescaled (Yu et al. 2024)",
-        density=0.5,
-        chance=True,
-    ),
-    MergeMethod("slerp", "two modules along the arc between them", mean=True, most=2),
-)
-BUILT_IN_MERGES: Mapping[str, MergeMethod] = MappingProxyType(
-    {each.name: each for each in _METHODS}
-)
-
-
-class _Merges(Mapping[str, MergeMethod]):
-    """The package's ways of merging and those of plug-ins."""
-
-    def __getitem__(self, name: str) -> MergeMethod:
-        own = added("merge method").get(name)
-        return own.value if own else BUILT_IN_MERGES[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((*BUILT_IN_MERGES, *added("merge method")))
-
-    def __len__(self) -> int:
-        return len(BUILT_IN_MERGES) + len(added("merge method"))
-
-
-MERGES: Mapping[str, MergeMethod] = _Merges()
 LORA_WAYS = ("products", "factors")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -116,18 +54,6 @@ def number(value: float) -> str:
     ('1', '0.3')
     """
     return repr(float(value)).removesuffix(".0")
-
-
-def get_merge(name: str) -> MergeMethod:
-    """The way of merging of that name.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = MERGES.get(name.lower().replace("_", "-"))
-    if found is None:
-        raise unknown("way of merging", name, MERGES)
-    return found
 
 
 def read_options(given: Mapping[str, str]) -> Terms:
@@ -181,15 +107,20 @@ def checked(method: MergeMethod, terms: Terms, count: int) -> Terms:
     if terms.lora == "factors" and terms.rank:
         raise UserError("factors keep the rank of their modules: rank goes with lora=products")
     if terms.density and not method.density:
-        raise UserError(f"{name} keeps all values: density goes with ties and dare-ties")
+        raise UserError(f"{name} keeps all values: density goes with {_with('density')}")
     if terms.seed and not method.chance:
-        raise UserError(f"{name} leaves nothing to chance: seed goes with dare-ties")
+        raise UserError(f"{name} leaves nothing to chance: seed goes with {_with('chance')}")
     density = checked_density(terms.density) if terms.density else 0.0
     return replace(
         terms,
         weights=_checked_weights(method, terms.weights, count),
         density=0.0 if density == method.density else density,
     )
+
+
+def _with(trait: str) -> str:
+    """The merge methods that have a trait, for a message."""
+    return " and ".join(name for name, method in MERGES.items() if getattr(method, trait))
 
 
 def _checked_weights(
@@ -207,8 +138,8 @@ def _checked_weights(
         raise UserError("all weights are 0: nothing would be left")
     if method.mean and abs(sum(weights)) < 1e-6 * max(map(abs, weights)):
         raise UserError(f"{method.name}: weights that add up to 0 have no mean")
-    if method.name == "slerp" and min(weights) < 0:
-        raise UserError("slerp goes from one module to the other: its weights are not below 0")
+    if not method.signed and min(weights) < 0:
+        raise UserError(f"{method.name} goes between modules: its weights are not below 0")
     usual = len(set(weights)) == 1 and (method.mean or weights[0] == 1)
     return () if usual else weights
 

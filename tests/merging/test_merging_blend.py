@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adapter_stilts.modules.merging import (
+from adapter_stilts.merging.blend import (
     FactorBlend,
     Factors,
     blend,

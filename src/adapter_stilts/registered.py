@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -92,3 +95,34 @@ def restore(before: Mapping[Kind, Mapping[str, Registered]]) -> None:
 def snapshot() -> Mapping[Kind, Mapping[str, Registered]]:
     """What has been added, for `restore`."""
     return {kind: dict(things) for kind, things in _ADDED.items()}
+
+
+def summary_of(function: Callable[..., Any]) -> str:
+    """The first line of a function's docstring, to stand inside a sentence.
+
+    >>> summary_of(summary_of)
+    "the first line of a function's docstring, to stand inside a sentence"
+    """
+    first = (inspect.getdoc(function) or "").partition("\n")[0].strip().rstrip(".")
+    return first if first[1:2].isupper() else first[:1].lower() + first[1:]
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """File and line of a function.
+
+    Raises:
+        UserError: it is none.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None:
+        raise UserError(f"{caller()}: a function is needed, not {type(function).__name__}")
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def caller() -> str:
+    """File and line of the code outside this package that called."""
+    frame = sys._getframe(1)
+    package = str(Path(__file__).parent)
+    while frame.f_code.co_filename.startswith(package) and frame.f_back:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModel
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.arrow import prototype, route
+from adapter_stilts.merging.arrow import prototype, route
 from adapter_stilts.modules.composition import Call, Expression
 from adapter_stilts.modules.composition_text import parse
 from adapter_stilts.modules.engine import Engine, activate_block, block_of, forward

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from adapter_stilts.training.minimise import Point, least_budget, minimise
+from adapter_stilts.merging.search import Point, least_budget, minimise
 
 
 def _bowl(point: Point) -> float:

@@ -1,28 +1,23 @@
-"""Merging: one module's weights made from several others', without any training.
+"""Merges that wait for their weights: of tensors, and of the factors of LoRAs.
 
-Every way of merging is a pure function from tensors of one shape to one of that shape; those of
-peft are used as they are. Bottleneck modules are merged tensor by tensor, LoRAs by the products of
-their factors or factor by factor.
-
-Each but slerp is linear in the weights, once it is settled which values are kept. So what is done
-apart from them is done once, and a *blend* turns weights into a merge: a search over weights asks
-it again and again.
+Bottleneck modules are merged tensor by tensor, LoRAs by the products of their factors or factor by
+factor. Most methods are linear in the weights, once it is settled which values are kept. So what
+does not depend on the weights is done once, and a *blend* turns weights into a merge: a search
+over weights asks it again and again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from peft.utils import merge_utils
 from torch import Tensor
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.merge_terms import MERGES, MergeMethod
+from adapter_stilts.merging.registry import MERGES, MergeMethod
 
 Blend = Callable[[Tensor], Tensor]
 """From one weight for each module, (N,), to the merged tensor."""
@@ -39,56 +34,6 @@ class Factors(NamedTuple):
 FactorBlend = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From weights to merged factors a (rank, in) and b (out, rank) of scaling 1."""
 
-_SUMS = ("average", "linear", "task-arithmetic")
-
-
-def slerp(tensors: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Spherical interpolation of two tensors, taken as vectors; the weights say how far.
-
-    Direction and length are interpolated apart, and two (nearly) parallel tensors linearly
-    (Shoemake 1985).
-    """
-    first, second = (tensor.double() for tensor in tensors)
-    place = float(weights[1] / weights.sum())
-    lengths = first.norm(), second.norm()
-    straight = torch.lerp(first, second, place)
-    if min(lengths) == 0:
-        return straight.to(tensors[0].dtype)
-    cosine = (first / lengths[0] * (second / lengths[1])).sum().clamp(-1.0, 1.0)
-    angle = torch.arccos(cosine)
-    if torch.sin(angle) < 1e-6:
-        return straight.to(tensors[0].dtype)
-    direction = (
-        torch.sin((1 - place) * angle) * first / lengths[0]
-        + torch.sin(place * angle) * second / lengths[1]
-    ) / torch.sin(angle)
-    merged: Tensor = (direction * torch.lerp(*lengths, place)).to(tensors[0].dtype)
-    return merged
-
-
-def kept(how: str, tensors: Sequence[Tensor], density: float, seed: int) -> Tensor:
-    """What each tensor adds to the merge at weight 1: (N, ...).
-
-    For sums that is the tensor itself. For TIES (Yadav et al. 2023) it is the part of its largest
-    values that agrees with the sign elected, over the number of tensors that agree; for DARE (Yu
-    et al. 2024) the values left were drawn at random and rescaled.
-
-    Args:
-        density: the fraction of values kept.
-        seed: of the drawing; the same one gives the same values.
-    """
-    if how in _SUMS:
-        return torch.stack(list(tensors))
-    function = {"ties": merge_utils.ties, "dare-ties": merge_utils.dare_ties}[how]
-    # Signs are elected before the weights come in: each weight alone gives its tensor's part.
-    parts = []
-    for alone in torch.eye(len(tensors)):
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a density of 1 drops nothing
-            torch.manual_seed(seed)
-            parts.append(function(list(tensors), alone, density))
-    return torch.stack(parts)
-
 
 def blend(
     how: str, tensors: Sequence[Tensor], *, density: float = 1.0, seed: int = 0, key: str = ""
@@ -98,20 +43,21 @@ def blend(
     Args:
         key: the tensor's name; tensors of other names are dropped at other places.
     """
+    method = MERGES[how]
+    options = {"density": density, "seed": _seed_of(seed, key)}
     tensors = [tensor.detach().float().cpu() for tensor in tensors]
-    if how == "slerp":
-        return lambda weights: slerp(tensors, weights)
-    if how in MERGES and (own := MERGES[how]).function is not None:
-        options = {"density": density, "seed": _seed_of(seed, key)}
-        return lambda weights: own_merge(own, tensors, weights, options)
-    parts = kept(how, tensors, density, _seed_of(seed, key))
+    if method.form == "any":
+        return lambda weights: apply(method, tensors, weights, options)
+    # Each weight alone gives what its tensor adds at weight 1.
+    alone = torch.eye(len(tensors))
+    parts = torch.stack([apply(method, tensors, one, options) for one in alone])
     return lambda weights: torch.tensordot(weights.to(parts.dtype), parts, 1)
 
 
-def own_merge(
+def apply(
     method: MergeMethod, tensors: Sequence[Tensor], weights: Tensor, options: dict[str, Any]
 ) -> Tensor:
-    """What a plug-in's method makes of tensors of one shape.
+    """What a method makes of tensors of one shape.
 
     Args:
         options: those of them that the function has keywords for are given to it.
@@ -119,25 +65,24 @@ def own_merge(
     Raises:
         UserError: the function fails, or returns something else than a tensor of that shape.
     """
-    assert method.function is not None
     keywords = inspect.signature(method.function).parameters
     given = {name: value for name, value in options.items() if name in keywords}
-    told = f"{method.place}: merge method '{method.name}'"
+    named = f"{method.place}: merge method '{method.name}'"
     try:
         merged = method.function([tensor.clone() for tensor in tensors], weights.clone(), **given)
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{told} fails with {what} (--debug shows where)") from error
+        raise UserError(f"{named} fails with {what} (--debug shows where)") from error
     shape = tuple(tensors[0].shape)
     if not isinstance(merged, Tensor):
         raise UserError(
-            f"{told} returns {type(merged).__name__}: it is to return one tensor of shape {shape}"
+            f"{named} returns {type(merged).__name__}: it must return one tensor of shape {shape}"
         )
     if tuple(merged.shape) != shape or not merged.is_floating_point():
         found = f"shape {tuple(merged.shape)} and type {merged.dtype}"
         raise UserError(
-            f"{told} returns a tensor of {found}: it is to return one of shape {shape}, the "
-            f"shape of its modules' tensors, of floating-point numbers"
+            f"{named} returns a tensor of {found}: it must return one of shape {shape}, the "
+            "shape of its modules' tensors, of floating-point numbers"
         )
     return merged.detach().to(tensors[0].dtype)
 
@@ -162,7 +107,7 @@ def blend_products(
     nearer to (Eckart and Young 1936). Ranks may differ.
     """
     loras = [Factors(x.a.detach().cpu(), x.b.detach().cpu(), x.scaling) for x in loras]
-    if how in _SUMS:
+    if MERGES[how].form == "sum":
         return _blend_sums(loras, rank)
     updates = [(x.b.double() @ x.a.double()).float() * x.scaling for x in loras]
     whole = blend(how, updates, density=density, seed=seed, key=key)
@@ -218,8 +163,7 @@ def blend_factors(
     first = blend(how, [x.a for x in loras], density=density, seed=seed, key=f"{key}.A")
     scaled = [x.b.detach() * x.scaling for x in loras]
     second = blend(how, scaled, density=density, seed=seed, key=f"{key}.B")
-    # TIES divides by the number of those that agree; sums and slerp divide by nothing.
-    share = len(loras) if how in ("ties", "dare-ties") else 1
+    share = len(loras) if MERGES[how].averages else 1
 
     def merge(weights: Tensor) -> tuple[Tensor, Tensor]:
         sizes = weights.abs()

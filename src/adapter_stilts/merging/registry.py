@@ -1,0 +1,169 @@
+"""The ways of merging: the built-in ones, and those of plug-ins, made by one decorator."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.merging import methods
+from adapter_stilts.registered import add, added, place_of, summary_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Form = Literal["sum", "linear", "any"]
+OPERATORS = ("stack", "fuse", "uniform", "arrow", "none")
+"""What compositions are written with besides merges: no merge method can be called so."""
+
+
+@dataclass(frozen=True)
+class MergeMethod:
+    """A way of merging: a function of tensors, and what may be asked of it.
+
+    Attributes:
+        function: what `merge_method` was put on; the fields below are explained there.
+        place: file and line of the function.
+        density: the fraction of values that it keeps by default; 0 where it keeps all.
+        chance: whether it draws numbers at random.
+    """
+
+    name: str
+    summary: str
+    function: Callable[..., Tensor]
+    place: str
+    mean: bool
+    weighted: bool
+    signed: bool
+    averages: bool
+    most: int | None
+    form: Form
+    density: float
+    chance: bool
+
+
+_BUILT_IN: dict[str, MergeMethod] = {}
+
+
+@overload
+def merge_method(named: Function) -> Function: ...
+@overload
+def merge_method(
+    named: str | None = None,
+    *,
+    mean: bool = ...,
+    weighted: bool = ...,
+    signed: bool = ...,
+    averages: bool = ...,
+    most: int | None = ...,
+    form: Form = ...,
+) -> Callable[[Function], Function]: ...
+def merge_method(
+    named: str | Callable[..., Tensor] | None = None,
+    *,
+    mean: bool = False,
+    weighted: bool = True,
+    signed: bool = True,
+    averages: bool = False,
+    most: int | None = None,
+    form: Form = "any",
+) -> Any:
+    """Makes a function of tensors a way of merging, to be used as `NAME(squad, mnli)`.
+
+    The function gets a list of tensors of one shape and the weights, one each, and returns one
+    tensor of that shape. A keyword `density` with a default makes that an option; a keyword
+    `seed` is a number for what is drawn at random. It is called once for each tensor of the
+    modules, of LoRAs for the products of their factors.
+
+    Args:
+        named: the name, by default the function's.
+        mean: weights are made to add up to 1.
+        weighted: whether weights can be given.
+        signed: whether weights may be below 0.
+        averages: the function divides by the number of modules itself, so that weights of 1
+            each make a mean.
+        most: the largest number of modules, if there is one.
+        form: `sum` where the result is the weighted sum of the tensors, `linear` where it is
+            linear in the weights: then it is computed once for each module, and a search over
+            weights is fast.
+
+    Raises:
+        UserError: the name is taken.
+    """
+
+    def decorate(function: Function, name: str | None = None) -> Function:
+        place = place_of(function)
+        keywords = inspect.signature(function).parameters
+        density = keywords["density"].default if "density" in keywords else 0.0
+        if "density" in keywords and not (isinstance(density, (int, float)) and 0 < density <= 1):
+            raise UserError(f"{place}: 'density' needs a default above 0 and up to 1")
+        method = MergeMethod(
+            name or function.__name__.replace("_", "-"),
+            summary_of(function) or "a merge method of a plug-in",
+            function,
+            place,
+            mean=mean,
+            weighted=weighted,
+            signed=signed,
+            averages=averages,
+            most=most,
+            form=form,
+            density=float(density),
+            chance="seed" in keywords,
+        )
+        if function.__module__.startswith(f"{methods.__name__}."):
+            _BUILT_IN[method.name] = method
+        else:
+            add("merge method", method.name, method, place, known=_taken)
+        return function
+
+    if callable(named):
+        return decorate(named)
+    return lambda function: decorate(function, named)
+
+
+def _taken(name: str) -> str:
+    return name if name in {*built_in_merges(), *OPERATORS} else ""
+
+
+@cache
+def built_in_merges() -> Mapping[str, MergeMethod]:
+    """The package's own ways of merging by name, in alphabetical order."""
+    for info in pkgutil.iter_modules(methods.__path__):
+        importlib.import_module(f"{methods.__name__}.{info.name}")
+    return dict(sorted(_BUILT_IN.items()))
+
+
+class _Merges(Mapping[str, MergeMethod]):
+    """The package's ways of merging and those of plug-ins."""
+
+    def __getitem__(self, name: str) -> MergeMethod:
+        own = added("merge method").get(name)
+        return own.value if own else built_in_merges()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*built_in_merges(), *added("merge method")))
+
+    def __len__(self) -> int:
+        return len(built_in_merges()) + len(added("merge method"))
+
+
+MERGES: Mapping[str, MergeMethod] = _Merges()
+
+
+def get_merge(name: str) -> MergeMethod:
+    """The way of merging of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = MERGES.get(name.lower().replace("_", "-"))
+    if found is None:
+        raise unknown("way of merging", name, MERGES)
+    return found
