@@ -24,8 +24,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def connect(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path, token: str = "") -> None:
     """Makes `huggingface_hub`, which reads its environment once, talk to that address."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils._http import reset_sessions
+    from huggingface_hub import configure_http_backend, constants
 
     monkeypatch.setattr(constants, "ENDPOINT", url)
     template = url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -35,7 +34,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path, token: str =
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))
     monkeypatch.setenv("HF_TOKEN", token)
-    reset_sessions()
+    configure_http_backend()
 
 
 def call_in_process(

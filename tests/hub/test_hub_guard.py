@@ -13,7 +13,7 @@ from adapter_stilts import pull, push
 from adapter_stilts.backbones.hub import download_backbone
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import body, guard
-from adapter_stilts.hub.retry import ATTEMPTS
+from adapter_stilts.hub.client import ATTEMPTS
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.zoo.hub.search import search
 from hub_kit import REPO, connect, files_of
@@ -41,7 +41,7 @@ def hub(
     tmp_path: Path, zoo: Path, module: Path, tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hub]:
     """A Hub with a module and a backbone; no pause is made in earnest."""
-    monkeypatch.setattr("adapter_stilts.hub.retry.time.sleep", lambda _: None)
+    monkeypatch.setattr("adapter_stilts.hub.client.time.sleep", lambda _: None)
     with serving() as found:
         connect(monkeypatch, found.url, tmp_path / "deep" / "hf", WRITER)
         found.add(REPO, files_of(module))

@@ -18,12 +18,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hub.guard import RemoteFile
 from adapter_stilts.modules.engine import Engine
 from adapter_stilts.safety import printable
 from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.hub.adopt import adopt
-from adapter_stilts.zoo.hub.offer import Offer, RemoteFile
+from adapter_stilts.zoo.hub.offer import Offer
 from adapter_stilts.zoo.inventory import entries
 from adapter_stilts.zoo.local import load_module
 from adapter_stilts.zoo.resolve import resolve_folder

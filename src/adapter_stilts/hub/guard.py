@@ -7,6 +7,7 @@ every answer goes through here first, for whichever of its functions or of `data
 
 from __future__ import annotations
 
+import copy
 import queue
 import re
 import threading
@@ -17,9 +18,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import requests
-from huggingface_hub import configure_http_backend, constants
-from huggingface_hub.errors import FileMetadataError
-from huggingface_hub.utils import _http
+from huggingface_hub import configure_http_backend, constants, get_session
+from huggingface_hub.errors import FileMetadataError, OfflineModeIsEnabled
 from requests.adapters import BaseAdapter
 
 from adapter_stilts.errors import FailureError
@@ -51,8 +51,11 @@ class NoAnswerError(FileMetadataError, requests.RequestException):
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What was said of a file before it is fetched: its size, and hashes where they are known."""
+class RemoteFile:
+    """A file as the Hub describes it: its size, and hashes where they are known.
+
+    It has a SHA-256 where it is stored apart (LFS), and git's own hash elsewhere.
+    """
 
     size: int
     sha256: str = ""
@@ -61,13 +64,17 @@ class Promise:
 
 @dataclass
 class Guard:
-    """What has been promised, by address, and how often the Hub was asked."""
+    """What has been promised, by address, and how often the Hub was asked.
 
-    promises: dict[str, Promise] = field(default_factory=dict)
+    While it is `closed`, nothing is asked, and the libraries take what they have.
+    """
+
+    promises: dict[str, RemoteFile] = field(default_factory=dict)
     asked: int = 0
+    closed: bool = False
 
     def expect(
-        self, repo: str, revision: str, files: Mapping[str, Promise], *, kind: str = ""
+        self, repo: str, revision: str, files: Mapping[str, RemoteFile], *, kind: str = ""
     ) -> None:
         """Holds the Hub to its own list of a repository's files.
 
@@ -139,8 +146,8 @@ def _check_names(response: requests.Response) -> None:
 
 
 def _promised_by(
-    place: str, headers: Mapping[str, str], known: Promise | None, *, ok: bool
-) -> Promise | None:
+    place: str, headers: Mapping[str, str], known: RemoteFile | None, *, ok: bool
+) -> RemoteFile | None:
     """What an answer without a body says of the file that will come."""
     said = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
     if not ok or not said.isdigit():
@@ -149,11 +156,11 @@ def _promised_by(
         return known  # the length is that of the note that it lies elsewhere
     if known is not None and int(said) != known.size:
         raise _wrong_length(place, int(said), known.size)
-    return known or Promise(int(said))
+    return known or RemoteFile(int(said))
 
 
 def _bound(
-    response: requests.Response, place: str, promise: Promise | None, *, streamed: bool
+    response: requests.Response, place: str, promise: RemoteFile | None, *, streamed: bool
 ) -> None:
     declared = response.headers.get("Content-Length", "")
     encoded = response.headers.get("Content-Encoding", "identity").lower() != "identity"
@@ -206,8 +213,8 @@ class _Adapter(BaseAdapter):
     def send(self, request: Any, stream: bool = False, **options: Any) -> requests.Response:  # type: ignore[override]
         """One request, without what it is redirected to."""
         self._guard.count()
-        if constants.HF_HUB_OFFLINE:
-            return self._inner.send(request, stream=stream, **options)
+        if constants.HF_HUB_OFFLINE or self._guard.closed:
+            raise OfflineModeIsEnabled(f"not asked: {request.url}")
         seconds = ANSWER_SECONDS
         if request.method not in ("GET", "HEAD"):
             size = str(request.headers.get("Content-Length") or "0")
@@ -254,7 +261,7 @@ class _State:
 
     users: int = 0
     guard: Guard = field(default_factory=Guard)
-    before: Callable[[], requests.Session] | None = None
+    before: requests.Session | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -268,22 +275,49 @@ def guarded() -> Iterator[Guard]:
         _STATE.users += 1
         if _STATE.users == 1:
             _STATE.guard = Guard()
-            # The library has a way to set it, and none to ask.
-            _STATE.before = before = _http._GLOBAL_BACKEND_FACTORY
-            configure_http_backend(lambda: _session(before, _STATE.guard))
+            # Switched off, the library has sessions that refuse all; so does the guard.
+            before = None if constants.HF_HUB_OFFLINE else get_session()
+            _STATE.before, model = before, before or requests.Session()
+            configure_http_backend(lambda: _watched(model, _STATE.guard))
         guard = _STATE.guard
     try:
         yield guard
     finally:
         with _STATE.lock:
             _STATE.users -= 1
-            if not _STATE.users and _STATE.before is not None:
-                configure_http_backend(_STATE.before)
+            if not _STATE.users:
+                _restore(_STATE.before)
 
 
-def _session(before: Callable[[], requests.Session], guard: Guard) -> requests.Session:
-    """The session that there would be, with the guard around its adapters."""
-    session = before()
-    for prefix, adapter in list(session.adapters.items()):
-        session.mount(prefix, _Adapter(adapter, guard))
-    return session
+@contextmanager
+def closed() -> Iterator[None]:
+    """Within it the Hub is not asked: what needs it fails at once, instead of after a while."""
+    with guarded() as guard:
+        before, guard.closed = guard.closed, True
+        try:
+            yield
+        finally:
+            guard.closed = before
+
+
+def _restore(before: requests.Session | None) -> None:
+    if before is None:
+        configure_http_backend()
+    else:
+        configure_http_backend(lambda: _like(before))
+
+
+def _watched(session: requests.Session, guard: Guard) -> requests.Session:
+    """Such a session, with the guard around its adapters."""
+    made = _like(session)
+    for prefix, adapter in session.adapters.items():
+        made.mount(prefix, _Adapter(adapter, guard))
+    return made
+
+
+def _like(session: requests.Session) -> requests.Session:
+    """A session for another thread with the same proxies, certificates and adapters."""
+    made = copy.copy(session)
+    made.adapters = session.adapters.copy()
+    made.cookies = copy.copy(session.cookies)
+    return made

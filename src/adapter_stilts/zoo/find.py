@@ -45,7 +45,7 @@ def find_module(name: str, backbone: str | None = None) -> Path:
     if is_hub_id(name) and name.partition("/")[0] not in {
         each.folder.parent.name for each in local
     }:
-        from adapter_stilts.zoo.hub.fetch import fetch
+        from adapter_stilts.zoo.hub.pull import fetch
 
         return fetch(name)
     near = suggest(name, [each.folder.name for each in local])

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.hub.guard import RemoteFile
 from adapter_stilts.safety import MAX_JSON, is_plain_path
 from adapter_stilts.zoo.recipe_file import RECIPE
 from adapter_stilts.zoo.record import RECORD
@@ -25,15 +26,6 @@ _HEAD = {"head_config.json", "model_head.safetensors"}
 _PEFT = {"adapter_config.json", "adapter_model.safetensors"}
 
 Kind = Literal["module", "adapter", "peft"]
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file as the Hub describes it; it has a SHA-256 where it is stored apart (LFS)."""
-
-    size: int
-    sha256: str = ""
-    git: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Pulling a module on purpose: into the place of pulled ones, or into a folder of one's own."""
+"""Modules from the Hub: downloaded, checked, and kept as folders of their own.
+
+What is downloaded goes through the cache of `huggingface_hub`, which resumes; a module that is
+whole and as its record says is then copied to `PULLED/ORG--NAME/COMMIT`, which never changes.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapter_stilts.errors import UserError
-from adapter_stilts.paths import atomic_folder, check_replaceable
-from adapter_stilts.zoo.hub.fetch import fetch
+from filelock import FileLock
+from huggingface_hub import constants, scan_cache_dir, snapshot_download
+from huggingface_hub.errors import CacheNotFound, LocalEntryNotFoundError
+
+from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hub import is_commit
+from adapter_stilts.hub.client import Repository, download, explain, look, status_of
+from adapter_stilts.hub.guard import RemoteFile, guarded
+from adapter_stilts.paths import atomic_folder, check_replaceable, pulled_dir
+from adapter_stilts.zoo.hub.ids import HubId
+from adapter_stilts.zoo.hub.offer import Offer
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 
@@ -77,3 +89,124 @@ def _check_free(target: Path, record: ModuleRecord, *, overwrite: bool) -> None:
         raise UserError(f"another module lies at {target}: choose --out or add --overwrite")
     if any(target.iterdir()):
         raise UserError(f"{target} is not empty: choose another --out")
+
+
+def fetch(name: str) -> Path:
+    """The folder of a module of the Hub, downloaded if it is not here.
+
+    A commit that is here is not asked for again; of a branch, the Hub is asked where it stands,
+    and if it does not answer, the last one known is taken.
+
+    Raises:
+        UserError: no such module, no access, no connection, or a module that is refused.
+        FailureError: the disk is full, or the download is damaged again and again.
+    """
+    wanted = HubId.parse(name)
+    if is_commit(wanted.revision) and _is_here(wanted, wanted.revision):
+        return wanted.folder / wanted.revision
+    try:
+        commit, files = look(Repository(wanted.repo, revision=wanted.revision))
+    except UserError as error:
+        if status_of(error) is not None:
+            raise
+        known = _known_commit(wanted)
+        if known and _is_here(wanted, known):
+            return wanted.folder / known
+        cached = _cached(wanted, known)
+        if cached is None:
+            raise
+        return _keep(wanted, cached, offline=True)
+    return _keep(wanted, Offer(wanted.repo, commit, files))
+
+
+def _is_here(wanted: HubId, commit: str) -> bool:
+    return (wanted.folder / commit / RECORD).is_file()
+
+
+def _known_commit(wanted: HubId) -> str:
+    """The commit that the revision was when it was last asked for, as noted here."""
+    if is_commit(wanted.revision):
+        return wanted.revision
+    commit = wanted.note.read_text("utf-8").strip() if wanted.note.is_file() else ""
+    return commit if is_commit(commit) else ""
+
+
+def _cached(wanted: HubId, commit: str) -> Offer | None:
+    """What the library's cache has, of whatever program's doing."""
+    try:
+        folder = Path(
+            snapshot_download(
+                wanted.repo, revision=commit or wanted.revision, local_files_only=True
+            )
+        )
+    except LocalEntryNotFoundError:
+        # Downloads of a commit leave no note of a branch there; one commit alone can be no other.
+        alone = _only_snapshot(wanted) if wanted.revision == constants.DEFAULT_REVISION else None
+        if commit or alone is None:
+            return None
+        folder = alone
+    files = {
+        path.relative_to(folder).as_posix(): RemoteFile(path.stat().st_size)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    return Offer(wanted.repo, folder.name, files) if is_commit(folder.name) else None
+
+
+def _only_snapshot(wanted: HubId) -> Path | None:
+    try:
+        found = [
+            revision.snapshot_path
+            for each in scan_cache_dir(constants.HF_HUB_CACHE).repos
+            if (each.repo_type, each.repo_id) == ("model", wanted.repo)
+            for revision in each.revisions
+        ]
+    except CacheNotFound:
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def _keep(wanted: HubId, offer: Offer, *, offline: bool = False) -> Path:
+    """Downloads what is offered, checks it, and copies it to its place."""
+    folder = wanted.folder / offer.commit
+    files = offer.wanted()
+    _check_disk(offer.repo, sum(file.size for file in files.values()))
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(wanted.folder / ".lock"):
+        if not _is_here(wanted, offer.commit):
+            try:
+                _assemble(offer, files, folder, offline=offline)
+            except OSError as error:
+                raise explain(Repository(offer.repo), error) from error
+        wanted.note.parent.mkdir(exist_ok=True)
+        wanted.note.write_text(offer.commit, encoding="utf-8")
+    return folder
+
+
+def _check_disk(repo: str, size: int) -> None:
+    """What is downloaded lies in the cache and then in its own place."""
+    place = pulled_dir()
+    while not place.is_dir():
+        place = place.parent
+    if shutil.disk_usage(place).free < 2 * size:
+        raise FailureError(f"disk full: '{repo}' needs {2 * size >> 20:,} MB in {place}")
+
+
+def _assemble(offer: Offer, files: dict[str, RemoteFile], folder: Path, *, offline: bool) -> None:
+    from adapter_stilts.zoo.hub.adopt import adopt
+
+    with atomic_folder(folder) as work:
+        with guarded() as guard:
+            # Of the sizes alone: what has another hash is fetched once more.
+            sizes = {name: RemoteFile(file.size) for name, file in files.items()}
+            guard.expect(offer.repo, offer.commit, sizes)
+            repository = Repository(offer.repo, revision=offer.commit)
+            for name, file in files.items():
+                path = download(repository, name, file, cached_only=offline)
+                (work / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, work / name)  # what the cache's link leads to
+        try:
+            adopt(offer, work)
+        except UserError as error:
+            # The user has never seen the folder in which it was looked at.
+            raise UserError(str(error).replace(str(work), offer.repo)) from error

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.hub.client import Repository, call, download
 from adapter_stilts.safety import read_json
 from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.hub.calls import patient
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.shareable import evaluations, shareable, stage
 from adapter_stilts.zoo.recipe_file import RECIPE
@@ -81,20 +81,20 @@ def _upload(
     branch: str | None,
     overwrite: bool,
 ) -> Pushed:
-    api = HfApi()
+    api, repository = HfApi(), Repository(repo)
     there = _there(api, repo)
     if there and not overwrite:
         _check_kind(there, record, repo)
     if there is None:
-        patient(
-            repo,
+        call(
+            repository,
             lambda: api.create_repo(repo, private=private or None, exist_ok=True),
             writes=True,
         )
     if branch:
-        patient(repo, lambda: api.create_branch(repo, branch=branch, exist_ok=True), writes=True)
-    commit = patient(
-        repo,
+        call(repository, lambda: api.create_branch(repo, branch=branch, exist_ok=True), writes=True)
+    commit = call(
+        repository,
         lambda: api.upload_folder(
             repo_id=repo,
             folder_path=work,
@@ -117,15 +117,14 @@ def _there(api: HfApi, repo: str) -> ModelInfo | None:
         except RepositoryNotFoundError:
             return None
 
-    return patient(repo, ask, writes=True)
+    return call(Repository(repo), ask, writes=True)
 
 
 def _check_kind(there: ModelInfo, record: ModuleRecord, repo: str) -> None:
     """Refuses to write over something else than an earlier state of the module."""
     names = {each.rfilename for each in there.siblings or ()}
     if RECORD in names:
-        path = patient(repo, lambda: hf_hub_download(repo, RECORD, revision=there.sha))
-        other = read_json(Path(path))
+        other = read_json(download(Repository(repo, revision=str(there.sha)), RECORD))
         if isinstance(other, dict) and _kind(other) == _kind(dataclasses.asdict(record)):
             return
         known = " ".join(_kind(other)[:3]) if isinstance(other, dict) else "something else"

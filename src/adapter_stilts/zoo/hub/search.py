@@ -9,9 +9,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.hf_api import ModelInfo
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
+from adapter_stilts.hub.client import Repository, call
 from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
-from adapter_stilts.zoo.hub.calls import patient
 
 OUR_TAG = "adapter-stilts"
 _BASE = "base_model:"
@@ -59,8 +59,8 @@ def search(
     elif backbone:
         wanted.append(f"{_BASE}{hub_id(backbone)}")
     filters = [each for each in wanted if each]
-    found = patient(
-        text or "a search",
+    found = call(
+        Repository(text or "a search"),
         lambda: list(
             HfApi().list_models(
                 filter=filters, search=text or None, sort="downloads", direction=-1, limit=limit
