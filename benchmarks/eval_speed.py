@@ -198,9 +198,9 @@ def prepare(
     import torch
 
     from adapter_stilts.backbones import default_device, find_backbone
-    from adapter_stilts.modules.engine import add_module, load_engine, module_parameters
-    from adapter_stilts.modules.methods import MethodOptions, get_method
-    from adapter_stilts.modules.native import head_labels
+    from adapter_stilts.engine.engine import add_module, load_engine, module_parameters
+    from adapter_stilts.engine.methods import MethodOptions, get_method
+    from adapter_stilts.engine.native import head_labels
     from adapter_stilts.tasks.registry import get_target
     from adapter_stilts.zoo.local import load_module
 
@@ -231,7 +231,7 @@ def prepare(
 
 def composed(engine: Any, name: str, head: str) -> Any:
     """A module in the engine's memory as a composition; what it says of itself does not matter."""
-    from adapter_stilts.modules.engine import block_of
+    from adapter_stilts.engine.engine import block_of
     from adapter_stilts.zoo.composed import Composed
     from adapter_stilts.zoo.record import ModuleRecord
 

@@ -119,7 +119,7 @@ def measure(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, A
     """Milliseconds of every candidate in every round, and the parameters it adds."""
     import torch
 
-    from adapter_stilts.modules.engine import activate_block, forward
+    from adapter_stilts.engine.engine import activate_block, forward
     from adapter_stilts.quiet import quieten
     from adapter_stilts.training.environment import machine
 
@@ -163,8 +163,8 @@ def load(trunk: str, precision: str, layers: int) -> Any:
     from transformers import XLMRobertaConfig
 
     from adapter_stilts.backbones import Backbone, default_device, find_backbone
-    from adapter_stilts.modules.engine import Engine, load_engine
-    from adapter_stilts.modules.stacked_loras import add_up_stacked_loras
+    from adapter_stilts.engine.engine import Engine, load_engine
+    from adapter_stilts.engine.stacked_loras import add_up_stacked_loras
 
     if trunk == "embedded":
         return load_engine(find_backbone("embedded"), precision=precision, device=default_device())
@@ -192,9 +192,9 @@ def fill(engine: Any, modules: int) -> None:
     """So many bottleneck modules and LoRAs, and every fusion over them, none of it at zero."""
     import torch
 
-    from adapter_stilts.modules.engine import add_module, module_parameters
-    from adapter_stilts.modules.fusing import FusionShape, add_fusion
-    from adapter_stilts.modules.methods import MethodOptions, get_method
+    from adapter_stilts.engine.engine import add_module, module_parameters
+    from adapter_stilts.engine.fusing import FusionShape, add_fusion
+    from adapter_stilts.engine.methods import MethodOptions, get_method
 
     for family in ONE:
         for name in names(family, modules):
@@ -243,7 +243,7 @@ def library_code(engine: Any) -> Any:
 
 def parameters(engine: Any, candidate: Candidate) -> int:
     """What a candidate adds to learn: the module, or the fusion over modules that stay."""
-    from adapter_stilts.modules.engine import module_parameters
+    from adapter_stilts.engine.engine import module_parameters
 
     if not candidate.family:
         return 0

@@ -29,8 +29,8 @@ from steps import apart, options, take_over, target_arguments
 from adapter_stilts import Trained, evaluate, explain, fuse, merge, train_multitask
 from adapter_stilts import train_target as learn
 from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.engine.engine import forward, load_engine
 from adapter_stilts.metrics import primary
-from adapter_stilts.modules.engine import forward, load_engine
 from adapter_stilts.report.explain import picture
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.training.environment import machine

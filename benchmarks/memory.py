@@ -199,8 +199,8 @@ def train(args: argparse.Namespace, row: Row) -> dict[str, Any]:
 
 def ask(args: argparse.Namespace, row: Row) -> dict[str, Any]:
     """Asks modules on one backbone in memory, the first and the last of them."""
-    from adapter_stilts.modules.engine import add_module, forward
-    from adapter_stilts.modules.methods import MethodOptions, get_method
+    from adapter_stilts.engine.engine import add_module, forward
+    from adapter_stilts.engine.methods import MethodOptions, get_method
 
     bare = prepare(args)
     engine = our_engine(args, row)
@@ -389,7 +389,7 @@ def our_engine(args: argparse.Namespace, row: Row) -> Any:
     """The frozen trunk as this package loads it."""
     import torch
 
-    from adapter_stilts.modules.engine import load_engine
+    from adapter_stilts.engine.engine import load_engine
 
     device = torch.device(args.device)
     engine = load_engine(args.backbone, precision=row.precision, device=device)
@@ -401,7 +401,7 @@ def our_engine(args: argparse.Namespace, row: Row) -> Any:
 
 def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
     """The module as this package trains it."""
-    from adapter_stilts.modules.recomputing import recompute_activations
+    from adapter_stilts.engine.recomputing import recompute_activations
     from adapter_stilts.training.batch_sources import BatchSource
     from adapter_stilts.training.batching import BatchPlan, planned_batches
     from adapter_stilts.training.trainer import ModuleTrainer
@@ -429,9 +429,9 @@ def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
 
 def add_ours(engine: Any, row: Row) -> None:
     """The new module, or fusion, with its head."""
-    from adapter_stilts.modules.engine import add_module
-    from adapter_stilts.modules.fusing import FusionShape, add_fusion
-    from adapter_stilts.modules.methods import MethodOptions, get_method
+    from adapter_stilts.engine.engine import add_module
+    from adapter_stilts.engine.fusing import FusionShape, add_fusion
+    from adapter_stilts.engine.methods import MethodOptions, get_method
 
     if row.what == "fusion-lean":
         names = [f"source{number}" for number in range(SOURCES)]

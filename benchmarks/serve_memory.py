@@ -102,7 +102,7 @@ def _ask(engine: Any) -> None:
     """One pass with what is active."""
     import torch
 
-    from adapter_stilts.modules.engine import forward
+    from adapter_stilts.engine.engine import forward
 
     ids = torch.randint(5, int(engine.model.config.vocab_size), (1, TOKENS))
     forward(engine, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
@@ -110,7 +110,7 @@ def _ask(engine: Any) -> None:
 
 def _copies(args: argparse.Namespace, count: int) -> list[Any]:
     """Full models, each with a head of its own."""
-    from adapter_stilts.modules.engine import add_head
+    from adapter_stilts.engine.engine import add_head
 
     engines = [_engine(args) for _ in range(count)]
     for engine in engines:
@@ -122,8 +122,8 @@ def _copies(args: argparse.Namespace, count: int) -> list[Any]:
 
 def _random(args: argparse.Namespace, count: int) -> Any:
     """One trunk with new bottleneck modules, each with a head."""
-    from adapter_stilts.modules.engine import activate_block, add_module
-    from adapter_stilts.modules.methods import MethodOptions, get_method
+    from adapter_stilts.engine.engine import activate_block, add_module
+    from adapter_stilts.engine.methods import MethodOptions, get_method
 
     engine = _engine(args)
     for number in range(count):

@@ -21,10 +21,10 @@ import numpy as np
 from steps import apart, commit
 
 from adapter_stilts import evaluate
+from adapter_stilts.engine.composition import NONE
 from adapter_stilts.evaluation.data import read_data
 from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.summary import Evaluation
-from adapter_stilts.modules.composition import NONE
 from adapter_stilts.study.samples import Seeds, make_sample
 from adapter_stilts.study.statistics.sample import Sample
 from adapter_stilts.tasks.registry import get_target

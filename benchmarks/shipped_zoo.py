@@ -28,7 +28,7 @@ from typing import Any
 from steps import commit, side_by_side
 
 from adapter_stilts import evaluate, fuse, load, train_adapter, train_multitask, train_target
-from adapter_stilts.modules.methods import is_fusion
+from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.training.run import Trained

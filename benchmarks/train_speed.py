@@ -255,8 +255,8 @@ def _theirs(candidate: Candidate, backbone: Any) -> tuple[Any, Any, Any]:
     from transformers import AutoModelForQuestionAnswering
 
     from adapter_stilts.backbones import default_device
-    from adapter_stilts.modules.engine import Engine, add_module, load_engine
-    from adapter_stilts.modules.methods import MethodOptions, get_method
+    from adapter_stilts.engine.engine import Engine, add_module, load_engine
+    from adapter_stilts.engine.methods import MethodOptions, get_method
 
     if candidate.trainer == "peft":
         model = AutoModelForQuestionAnswering.from_pretrained(
@@ -283,8 +283,8 @@ def _ours(
 ) -> tuple[Any, Any]:
     """Our trainer on the same features, batch size and number of steps."""
     from adapter_stilts.backbones import default_device
-    from adapter_stilts.modules.engine import add_module, load_engine
-    from adapter_stilts.modules.methods import MethodOptions, get_method
+    from adapter_stilts.engine.engine import add_module, load_engine
+    from adapter_stilts.engine.methods import MethodOptions, get_method
     from adapter_stilts.training.batch_sources import BatchSource
     from adapter_stilts.training.batching import BatchPlan, planned_batches
     from adapter_stilts.training.trainer import ModuleTrainer

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from adapter_stilts.modules.composition import Call, canonical
-from adapter_stilts.modules.engine import Engine, module_parameters
-from adapter_stilts.modules.fusing import FusionShape, add_fusion
+from adapter_stilts.engine.composition import Call, canonical
+from adapter_stilts.engine.engine import Engine, module_parameters
+from adapter_stilts.engine.fusing import FusionShape, add_fusion
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.composed import load_leaves
 from adapter_stilts.zoo.local import save_module

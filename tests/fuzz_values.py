@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.heads import KINDS
-from adapter_stilts.modules.methods import METHODS
 
 SURROGATE, NOT_JSON = "\ud800", "@raw@"
 ANY: tuple[Any, ...] = (

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.heads import KINDS
-from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.zoo.record import RECORD
 from fuzz_values import ODD_LABELS, ODD_NAMES, OF_FIELD, SIZES
 

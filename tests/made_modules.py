@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from adapter_stilts.backbones import find_backbone
-from adapter_stilts.modules.engine import Engine, add_module, load_engine, module_parameters
-from adapter_stilts.modules.methods import MethodOptions, get_method
+from adapter_stilts.engine.engine import Engine, add_module, load_engine, module_parameters
+from adapter_stilts.engine.methods import MethodOptions, get_method
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import ModuleRecord

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapter_stilts.modules.engine import Engine
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.zoo.composed import Composed
 from made_modules import make_module
 

@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from adapter_stilts.compositions import task_arithmetic as task_arithmetic
     from adapter_stilts.compositions import ties as ties
     from adapter_stilts.compositions import uniform as uniform
+    from adapter_stilts.engine.methods import Method as Method
+    from adapter_stilts.engine.methods import MethodOptions as MethodOptions
     from adapter_stilts.errors import FailureError as FailureError
     from adapter_stilts.errors import NotFiniteError as NotFiniteError
     from adapter_stilts.errors import RefusedError as RefusedError
@@ -91,8 +93,6 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.suite import evaluate_suite as evaluate_suite
     from adapter_stilts.evaluation.summary import Evaluation as Evaluation
     from adapter_stilts.merging.registry import merge_method as merge_method
-    from adapter_stilts.modules.methods import Method as Method
-    from adapter_stilts.modules.methods import MethodOptions as MethodOptions
     from adapter_stilts.plugins.load import include as include
     from adapter_stilts.plugins.register import adapter_method as adapter_method
     from adapter_stilts.plugins.register import metric as metric
@@ -136,8 +136,8 @@ _HOMES = {
     "FileData": "adapter_stilts.tasks.spec",
     "HubData": "adapter_stilts.tasks.spec",
     "InterruptedTrainingError": "adapter_stilts.training.failures",
-    "Method": "adapter_stilts.modules.methods",
-    "MethodOptions": "adapter_stilts.modules.methods",
+    "Method": "adapter_stilts.engine.methods",
+    "MethodOptions": "adapter_stilts.engine.methods",
     "Module": "adapter_stilts.zoo.module",
     "NotFiniteError": "adapter_stilts.errors",
     "Reading": "adapter_stilts.tasks.spec",

@@ -7,10 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.errors import UserError
-from adapter_stilts.merging.registry import get_merge
-from adapter_stilts.merging.terms import Terms, checked
-from adapter_stilts.modules.composition import (
+from adapter_stilts.engine.composition import (
     OPERATORS,
     Call,
     Expression,
@@ -19,7 +16,10 @@ from adapter_stilts.modules.composition import (
     merged,
     operators,
 )
-from adapter_stilts.modules.composition_text import parse
+from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.errors import UserError
+from adapter_stilts.merging.registry import get_merge
+from adapter_stilts.merging.terms import Terms, checked
 
 Composition = str | Path | Call
 """What is accepted where a composition is meant: its text, a module's folder, or an object."""

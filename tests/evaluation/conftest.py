@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.evaluation import vector_cache
 from adapter_stilts.inference.vectors import sentence_vectors
-from adapter_stilts.modules.engine import Engine
 from evaluation_kit import made_zoo, tiny, with_languages
 
 __all__ = ["made_zoo", "tiny", "with_languages"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.evaluation.chunks import Piece, chunked, pieces
 from adapter_stilts.features.build import build_features
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.registry import get_target
 from evaluation_kit import LANGUAGES, ROWS
 from made_modules import make_engine

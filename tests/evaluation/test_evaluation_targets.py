@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from adapter_stilts.data.folders import samples_folder
+from adapter_stilts.engine.engine import Engine, add_module, module_parameters
+from adapter_stilts.engine.methods import MethodOptions, get_method
 from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.modules.engine import Engine, add_module, module_parameters
-from adapter_stilts.modules.methods import MethodOptions, get_method
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.local import save_module

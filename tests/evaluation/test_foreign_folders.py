@@ -12,8 +12,8 @@ import torch
 from adapters import AutoAdapterModel, LoRAConfig, SeqBnConfig, SeqBnInvConfig
 
 from adapter_stilts import evaluate
+from adapter_stilts.engine.trunk import free_name
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.trunk import free_name
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import LABELS, make_engine, make_module
 

@@ -11,10 +11,10 @@ import pytest
 
 from adapter_stilts import pull, push
 from adapter_stilts.backbones.hub import download_backbone
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import body, guard
 from adapter_stilts.hub.client import ATTEMPTS
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.zoo.hub.search import search
 from hub_kit import REPO, connect, files_of
 from made_modules import make_engine, save_made

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from adapter_stilts import load
+from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.vectors import pool
 from adapter_stilts.errors import FailureError
 from adapter_stilts.heads.embedding import encode
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.vectors import layer_vectors, run_vectors, sentence_vectors
-from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.vectors import pool
 
 TEXTS = [" ".join(["Ann", "saw", "a", "boat"] * (1 + (7 * n) % 9) + [str(n)]) for n in range(14)]
 

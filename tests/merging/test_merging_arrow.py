@@ -10,15 +10,15 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from adapter_stilts.engine.composition import Call, Expression
+from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
+from adapter_stilts.engine.fusing import FusionShape, add_fusion, add_unlearnt
+from adapter_stilts.engine.fusion import Attended, watching
+from adapter_stilts.engine.peft_format import save_peft
+from adapter_stilts.engine.stacking import check_fusable
 from adapter_stilts.errors import UserError
 from adapter_stilts.merging.arrow import prototype, route
-from adapter_stilts.modules.composition import Call, Expression
-from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.engine import Engine, activate_block, block_of, forward
-from adapter_stilts.modules.fusing import FusionShape, add_fusion, add_unlearnt
-from adapter_stilts.modules.fusion import Attended, watching
-from adapter_stilts.modules.peft_format import save_peft
-from adapter_stilts.modules.stacking import check_fusable
 from made_modules import make_engine, make_module, token_batch
 
 NAMES = "abcd"

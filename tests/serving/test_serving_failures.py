@@ -15,7 +15,7 @@ import torch
 from fastapi.testclient import TestClient
 from safetensors.torch import load_file, save_file
 
-from adapter_stilts.modules.native import WEIGHTS
+from adapter_stilts.engine.native import WEIGHTS
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.pool import ModulePool, stock
 from adapter_stilts.zoo.record import RECORD, sha256

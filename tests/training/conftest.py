@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from training_kit import SHORT, Spy, Train, Weights, Worker  # type: ignore[import-not-found]
 from transformers.integrations import integration_utils
 
-from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
+from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.training.run import Trained, train_adapter
 
 

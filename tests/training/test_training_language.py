@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from training_kit import Spy  # type: ignore[import-not-found]
 
 from adapter_stilts.data.language import read_language_text
+from adapter_stilts.engine.engine import forward
+from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import forward
-from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.language import train_language
 from adapter_stilts.training.run import Trained

@@ -12,9 +12,9 @@ import torch
 
 from adapter_stilts import load, merge, train_multitask, train_target
 from adapter_stilts.data.load import load_examples
+from adapter_stilts.engine.engine import activate_block, module_parameters
+from adapter_stilts.engine.native import read_head
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import activate_block, module_parameters
-from adapter_stilts.modules.native import read_head
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.merge_head import Plan, fits
 from adapter_stilts.training.merge_search import _batches, mean_loss

@@ -18,8 +18,8 @@ from training_kit import SHORT, Spy, Weights  # type: ignore[import-not-found]
 from adapter_stilts import evaluate, load, train_adapter, train_multitask, train_target
 from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.data.load import load_examples
+from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import InterruptedTrainingError, Trained
 from adapter_stilts.zoo.export import export

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.training.rates import usual_rate
 
 SWEEP = Path(__file__).parents[2] / "docs/results/records/recipes.jsonl"

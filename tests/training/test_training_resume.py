@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from training_kit import Spy, Train  # type: ignore[import-not-found]
 
+from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.training.checkpoint import (
     MANIFEST,
     copy_into,

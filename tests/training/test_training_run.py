@@ -16,11 +16,11 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import integration_utils
 
 from adapter_stilts.backbones import find_backbone
+from adapter_stilts.engine import recomputing
+from adapter_stilts.engine.engine import load_engine, module_parameters
 from adapter_stilts.errors import UserError
 from adapter_stilts.features import build
 from adapter_stilts.heads.base import Example
-from adapter_stilts.modules import recomputing
-from adapter_stilts.modules.engine import load_engine, module_parameters
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import Row
 from adapter_stilts.training import execute

@@ -33,8 +33,8 @@ from safetensors.torch import save_file
 from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
+from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.modules.engine import module_parameters
 from adapter_stilts.training import execute, run
 from adapter_stilts.training.finish import finish
 from adapter_stilts.training.fuse import fuse

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.modules.engine import Engine
+from adapter_stilts.engine.engine import Engine
 from made_modules import make_engine, save_made
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import UserError
 from adapter_stilts.hub.guard import RemoteFile
-from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.hub.adopt import adopt
 from adapter_stilts.zoo.hub.offer import Offer

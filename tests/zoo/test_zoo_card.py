@@ -12,8 +12,8 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.heads import KINDS
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.card_parts import licence_metadata, licence_text

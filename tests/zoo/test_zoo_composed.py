@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import forward
 from adapter_stilts.zoo.composed import activate, load_composition
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import logits_of, make_engine, save_made, token_batch

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 
 from adapter_stilts.backbones import find_backbone
+from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import forward
 from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve

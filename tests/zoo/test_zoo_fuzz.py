@@ -17,9 +17,9 @@ from adapters import AutoAdapterModel, SeqBnInvConfig
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub.guard import RemoteFile
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.safety import printable
 from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.export import export

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.heads import get_head
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.safety import printable
 from adapter_stilts.serving import pool as shelves
 from adapter_stilts.serving.app import create_app

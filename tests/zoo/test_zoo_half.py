@@ -14,8 +14,8 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
+from adapter_stilts.engine.engine import Engine, forward, module_parameters
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine, forward, module_parameters
 from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.local import load_module

@@ -15,9 +15,9 @@ import pytest
 from huggingface_hub import configure_http_backend, constants
 
 from adapter_stilts import pull, push
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub.client import ATTEMPTS
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.search import search

@@ -12,8 +12,8 @@ from adapters import AutoAdapterModel
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
+from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine, forward
 from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.inventory import entries, locate, one, remove, standing_on

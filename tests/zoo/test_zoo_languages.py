@@ -12,9 +12,9 @@ import torch
 from adapters import AutoAdapterModel, SeqBnInvConfig
 from adapters.composition import Stack
 
+from adapter_stilts.engine.engine import Engine, forward
+from adapter_stilts.engine.prefix import layers_below
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine, forward
-from adapter_stilts.modules.prefix import layers_below
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.local import save_module

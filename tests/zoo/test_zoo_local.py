@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine, forward
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.local import load_module, save_module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import AutoModel
 
 from adapter_stilts import load, merge
+from adapter_stilts.engine.engine import Engine, add_module, forward, module_parameters
+from adapter_stilts.engine.methods import MethodOptions, get_method
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine, add_module, forward, module_parameters
-from adapter_stilts.modules.methods import MethodOptions, get_method
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.zoo.composed import activate, load_composition
 from adapter_stilts.zoo.local import save_module

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.zoo.record import FORMAT, RECORD, ModuleRecord, sha256
 from made_modules import make_record
 

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from adapter_stilts.cli import app
-from adapter_stilts.modules.engine import Engine
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.pool import stock
 from adapter_stilts.zoo.composed import load_resolved

@@ -11,9 +11,9 @@ import datasets
 import torch
 from torch import Tensor
 
+from adapter_stilts.engine.engine import Engine, activate_block, forward
+from adapter_stilts.engine.fusion import Attended, watching
 from adapter_stilts.inference.run import batches
-from adapter_stilts.modules.engine import Engine, activate_block, forward
-from adapter_stilts.modules.fusion import Attended, watching
 from adapter_stilts.zoo.composed import Composed
 
 

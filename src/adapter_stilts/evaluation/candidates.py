@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import Backbone
+from adapter_stilts.engine.composition import NONE
+from adapter_stilts.engine.native import read_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.heads import check_kind, check_labels
-from adapter_stilts.modules.composition import NONE
-from adapter_stilts.modules.native import read_labels
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.backbone_folder import name_with_fingerprint
 from adapter_stilts.zoo.choice import check_one_backbone, place_of
@@ -24,7 +24,7 @@ from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 from adapter_stilts.zoo.seeds import each_seed
 
 if TYPE_CHECKING:
-    from adapter_stilts.modules.engine import Engine
+    from adapter_stilts.engine.engine import Engine
     from adapter_stilts.zoo.composed import Composed
 
 

@@ -10,8 +10,8 @@ import datasets
 import numpy as np
 
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.features.build import build_features
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.spec import HeadKind
 
 CHUNK_BATCHES = 32

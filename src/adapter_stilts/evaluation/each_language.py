@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapter_stilts.engine.composition import EACH_LANGUAGE
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates
 from adapter_stilts.evaluation.data import NoDataError
@@ -15,13 +16,12 @@ from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.layer_rules import LayerRule, layer_rule
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.metrics import primary
-from adapter_stilts.modules.composition import EACH_LANGUAGE
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.languages import find_language
 from adapter_stilts.zoo.seeds import each_seed
 
 if TYPE_CHECKING:
-    from adapter_stilts.modules.engine import Engine
+    from adapter_stilts.engine.engine import Engine
 
     Engines = dict[tuple[str, str], Engine]
 Evaluate = Callable[..., list[Evaluation]]

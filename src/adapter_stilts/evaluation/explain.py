@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import check_precision, find_backbone
+from adapter_stilts.engine.composition import Call, attending, canonical, fusings, fusions
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.explanation import Explanation
-from adapter_stilts.modules.composition import Call, attending, canonical, fusings, fusions
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
@@ -20,8 +20,8 @@ from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 if TYPE_CHECKING:
     import datasets
 
+    from adapter_stilts.engine.engine import Engine
     from adapter_stilts.evaluation.attention import Gathered
-    from adapter_stilts.modules.engine import Engine
 
 OnLanguage = Callable[[str], None]
 STRIDE = 128
@@ -73,7 +73,7 @@ def explain(
     read = read_data(target, asked, chosen, data, limit=limit)
     place = find_backbone(place_of(backbone, resolved.backbone))
     from adapter_stilts.backbones import default_device
-    from adapter_stilts.modules.engine import load_engine
+    from adapter_stilts.engine.engine import load_engine
 
     engine = load_engine(place, precision=precision, device=default_device())
     found = {}

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adapter_stilts.engine.native import head_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head, has_weights
-from adapter_stilts.modules.native import head_labels
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.record import ModuleRecord
 
 if TYPE_CHECKING:
-    from adapter_stilts.modules.engine import Engine
+    from adapter_stilts.engine.engine import Engine
     from adapter_stilts.zoo.composed import Composed
 
 

@@ -14,6 +14,7 @@ from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.data.cache import digest, file_digests
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.engine.engine import Engine, load_engine
 from adapter_stilts.evaluation.candidates import Candidate, backbone_record
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.items import ensure_items, has_items
@@ -24,7 +25,6 @@ from adapter_stilts.evaluation.store import Entry, Store
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.metrics import metric_code, primary
-from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec

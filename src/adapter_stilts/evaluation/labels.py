@@ -11,6 +11,9 @@ from typing import Any
 import datasets
 
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.engine.composition import module_names
+from adapter_stilts.engine.engine import Engine, forward
+from adapter_stilts.engine.prefix import layers_below, shared_prefix
 from adapter_stilts.evaluation.chunks import CHUNK_BATCHES, Piece, chunked, pieces
 from adapter_stilts.evaluation.files import prediction_lines
 from adapter_stilts.evaluation.heads import Head, fitted_head
@@ -23,9 +26,6 @@ from adapter_stilts.inference.predictions import (
     windows_of,
 )
 from adapter_stilts.inference.run import batches, split_output
-from adapter_stilts.modules.composition import module_names
-from adapter_stilts.modules.engine import Engine, forward
-from adapter_stilts.modules.prefix import layers_below, shared_prefix
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed, activate

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import write_whole
 from adapter_stilts.evaluation.layer_rules import RULES, LayerRule, default_layer, layer_rule
 from adapter_stilts.evaluation.sweep import Sweep, dev_data, has_translations
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from adapter_stilts.data.cache import digest
 from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.vectors import check_choice
 from adapter_stilts.evaluation.agreement import check_lengths
 from adapter_stilts.evaluation.bitext import gold_pairs, mined_pairs
 from adapter_stilts.evaluation.layer_rules import default_layer, layer_rule
@@ -26,8 +28,6 @@ from adapter_stilts.evaluation.vector_cache import Vectors
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.bitext_f1 import Pair, above, best_threshold
-from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.vectors import check_choice
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed

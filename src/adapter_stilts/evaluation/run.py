@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.compositions import Composition, as_texts
+from adapter_stilts.engine.composition import EACH_LANGUAGE
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates, folders
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.each_language import evaluate_each
 from adapter_stilts.evaluation.settings import Settings, check_settings
 from adapter_stilts.evaluation.summary import Evaluation
-from adapter_stilts.modules.composition import EACH_LANGUAGE
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec

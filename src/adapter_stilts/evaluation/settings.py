@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapter_stilts.backbones import check_precision
+from adapter_stilts.engine.poolings import check_pooling
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.layer_rules import LayerRule
-from adapter_stilts.modules.poolings import check_pooling
 from adapter_stilts.tasks.registry import get_target
 
 

@@ -10,6 +10,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.bitext import gold_pairs, mined_pairs
 from adapter_stilts.evaluation.search import nearest
@@ -18,7 +19,6 @@ from adapter_stilts.evaluation.vector_cache import features_of
 from adapter_stilts.inference.vectors import Half, layer_vectors
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.bitext_f1 import above, best_threshold
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.paths import cache_dir
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed, activate

@@ -15,13 +15,13 @@ import numpy as np
 from filelock import FileLock
 
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.engine import vectors as pooled
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import build_features, features_key
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.inference import vectors as running
 from adapter_stilts.inference.vectors import Half, sentence_vectors
-from adapter_stilts.modules import vectors as pooled
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.safety import read_json
 from adapter_stilts.zoo.composed import Composed, activate

@@ -318,6 +318,6 @@ def _watched(session: requests.Session, guard: Guard) -> requests.Session:
 def _like(session: requests.Session) -> requests.Session:
     """A session for another thread with the same proxies, certificates and adapters."""
     made = copy.copy(session)
-    made.adapters = session.adapters.copy()
+    made.adapters = copy.copy(session.adapters)
     made.cookies = copy.copy(session.cookies)
     return made

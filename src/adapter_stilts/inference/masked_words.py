@@ -9,10 +9,10 @@ from typing import Any
 import datasets
 from accelerate.utils import gather_object
 
+from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.features.batch import collate
 from adapter_stilts.heads.tagging import IGNORED
 from adapter_stilts.inference.run import batches
-from adapter_stilts.modules.engine import Engine, forward
 
 Hide = Callable[[Sequence[int], int], dict[str, list[int]]]
 """From a row's ids and its number to what is read (`input_ids`) and to be told (`labels`)."""

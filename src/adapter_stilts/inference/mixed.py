@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.mixed import Part, mixed_hidden
+from adapter_stilts.engine.vectors import pool, to_unit_length
+from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.padding import padded_length
 from adapter_stilts.inference.run import Batch, split_output
-from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.mixed import Part, mixed_hidden
-from adapter_stilts.modules.vectors import pool, to_unit_length
-from adapter_stilts.modules.weights import check_outputs
 from adapter_stilts.tasks.spec import HeadKind
 
 _LONG = 128

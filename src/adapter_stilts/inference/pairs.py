@@ -8,9 +8,9 @@ import datasets
 import numpy as np
 from accelerate.utils import gather_object
 
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.inference.vectors import Half, run_vectors
 from adapter_stilts.metrics import get_metric, primary
-from adapter_stilts.modules.engine import Engine
 
 _FOUND, _BLOCK = 20, 1024
 

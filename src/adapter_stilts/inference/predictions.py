@@ -10,12 +10,12 @@ from typing import Any
 import datasets
 from accelerate.utils import gather_object
 
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import NotFiniteError
 from adapter_stilts.heads import get_head
 from adapter_stilts.inference.run import run_features
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.mlqa import LANGUAGES
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 
 

@@ -9,9 +9,9 @@ import datasets
 import numpy as np
 import torch
 
+from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.heads import get_head
-from adapter_stilts.modules.engine import Engine, forward
 from adapter_stilts.tasks.spec import HeadKind
 
 _INPUTS = ("input_ids", "word_starts")

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.vectors import batch_vectors, check_choice
+from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.errors import FailureError
 from adapter_stilts.features.batch import collate, token_budget_batches
-from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.vectors import batch_vectors, check_choice
-from adapter_stilts.modules.weights import check_outputs
 
 Half = npt.NDArray[np.float16]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from adapter_stilts.engine.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS
-from adapter_stilts.modules.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
 from adapter_stilts.registered import add, caller, place_of, summary_of
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec

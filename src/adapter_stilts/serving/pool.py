@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.engine.engine import Engine, load_engine
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head
-from adapter_stilts.modules.engine import Engine, load_engine
 from adapter_stilts.safety import first_line, printable
 from adapter_stilts.serving.schema import About
 from adapter_stilts.tasks.registry import target_tasks

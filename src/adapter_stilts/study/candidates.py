@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.methods import get_method
 from adapter_stilts.zoo.choice import check_one_backbone
 from adapter_stilts.zoo.foreign_folder import is_foreign
 from adapter_stilts.zoo.places import has_record

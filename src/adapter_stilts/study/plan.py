@@ -10,8 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.methods import get_method
 from adapter_stilts.study.results import Stage
 from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
 from adapter_stilts.tasks.registry import get_target, get_task

@@ -10,8 +10,8 @@ import numpy as np
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.data.load import load_examples
+from adapter_stilts.engine.methods import DEFAULT_METHOD
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.methods import DEFAULT_METHOD
 from adapter_stilts.study.candidates import find_candidates
 from adapter_stilts.study.recommend.halving import Rung, standing, successive_halving
 from adapter_stilts.study.recommend.ranking import half_samples, mean_ranks, sureness
@@ -97,7 +97,7 @@ def recommend(
     place = place_of(backbone, candidates[0].resolved.backbone)
     read = load_examples(stage, "train", data, limit=examples, seed=seed)
     from adapter_stilts.backbones import default_device
-    from adapter_stilts.modules.engine import load_engine
+    from adapter_stilts.engine.engine import load_engine
 
     engine = load_engine(find_backbone(place), precision=precision, device=default_device())
     work = Work(

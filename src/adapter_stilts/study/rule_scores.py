@@ -26,7 +26,7 @@ from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.known_task import task_of
 
 if TYPE_CHECKING:
-    from adapter_stilts.modules.engine import Engine
+    from adapter_stilts.engine.engine import Engine
 
 Floats = npt.NDArray[np.float64]
 OnStep = Callable[[str], None]

@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from adapter_stilts.data.places import bad, bad_yaml
+from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.errors import UserError, suggest, unknown
-from adapter_stilts.modules.methods import get_method, is_fusion
 from adapter_stilts.tasks.registry import get_target, get_task
 
 ArmKind = Literal[

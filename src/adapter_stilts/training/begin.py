@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from adapter_stilts.engine.composition import Call, top
+from adapter_stilts.engine.engine import add_head, add_module, copy_weights
+from adapter_stilts.engine.fusing import FusionShape, add_fusion, start_fusion
+from adapter_stilts.engine.heads import claim_head, head_name
+from adapter_stilts.engine.masked_words import add_masked_words_head
+from adapter_stilts.engine.methods import get_method
+from adapter_stilts.engine.native import head_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import has_weights, is_named
-from adapter_stilts.modules.composition import Call, top
-from adapter_stilts.modules.engine import add_head, add_module, copy_weights
-from adapter_stilts.modules.fusing import FusionShape, add_fusion, start_fusion
-from adapter_stilts.modules.heads import claim_head, head_name
-from adapter_stilts.modules.masked_words import add_masked_words_head
-from adapter_stilts.modules.methods import get_method
-from adapter_stilts.modules.native import head_labels
 from adapter_stilts.training.caution import warn_of_small_batches
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.text_data import TextData

@@ -7,12 +7,12 @@ import sys
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.folders import given_part
 from adapter_stilts.data.load import check_where, find_all, resolve_where
+from adapter_stilts.engine.composition import stacked
+from adapter_stilts.engine.methods import get_method, is_fusion
+from adapter_stilts.engine.stacking import check_stackable
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import has_weights
 from adapter_stilts.heads.padding import padded_length
-from adapter_stilts.modules.composition import stacked
-from adapter_stilts.modules.methods import get_method, is_fusion
-from adapter_stilts.modules.stacking import check_stackable
 from adapter_stilts.tasks.spec import SHORTEST, Split
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.spec import TrainingSpec

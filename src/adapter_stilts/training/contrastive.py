@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from adapter_stilts.modules.vectors import pool
+from adapter_stilts.engine.vectors import pool
 
 TEMPERATURE = 0.01
 """Cosines are divided by it: XTREME-R multiplies them by 100, and E5 was trained so too."""

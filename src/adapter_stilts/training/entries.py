@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.modules.engine import module_parameters
-from adapter_stilts.modules.native import is_in_head
+from adapter_stilts.engine.engine import module_parameters
+from adapter_stilts.engine.native import is_in_head
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.planning import source_shares
 from adapter_stilts.training.spec import Mixture

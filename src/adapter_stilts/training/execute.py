@@ -14,8 +14,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.backbones import default_device
 from adapter_stilts.data.load import resolve_where
-from adapter_stilts.modules.engine import load_engine
-from adapter_stilts.modules.recomputing import recompute_activations
+from adapter_stilts.engine.engine import load_engine
+from adapter_stilts.engine.recomputing import recompute_activations
 from adapter_stilts.training.arguments import trainer_arguments
 from adapter_stilts.training.begin import add_module_of
 from adapter_stilts.training.caution import warn_of_schedule

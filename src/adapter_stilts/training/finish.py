@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import PartialState
 from transformers import TrainerState
 
-from adapter_stilts.modules.composition import canonical, stacked
+from adapter_stilts.engine.composition import canonical, stacked
 from adapter_stilts.training.entries import (
     THRESHOLD,
     data_entry,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from adapter_stilts.engine.composition import UNLEARNT, Call, canonical, fused
+from adapter_stilts.engine.fusion_files import LORAS_ALONE, NOT_SHARED
+from adapter_stilts.engine.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.composition import UNLEARNT, Call, canonical, fused
-from adapter_stilts.modules.fusion_files import LORAS_ALONE, NOT_SHARED
-from adapter_stilts.modules.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.naming import chosen_recipe, warn_of_other_method

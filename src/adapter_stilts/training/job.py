@@ -12,9 +12,9 @@ from functools import cached_property
 from accelerate import PartialState
 
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.heads import head_name
 from adapter_stilts.features.build import encoding_identity
-from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.heads import head_name
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.recipe import Recipe

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapter_stilts.backbones import check_precision, find_backbone
+from adapter_stilts.engine.composition import Call, canonical, merged, module_names
+from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.heads import head_name
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.merging.registry import get_merge
 from adapter_stilts.merging.terms import Terms, checked, checked_density
-from adapter_stilts.modules.composition import Call, canonical, merged, module_names
-from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.heads import head_name
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.checks import check_data, check_numbers

@@ -11,14 +11,14 @@ from functools import cached_property
 from pathlib import Path
 
 from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.engine.composition import Call, merged
+from adapter_stilts.engine.heads import FOLDER
+from adapter_stilts.engine.native import read_head
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head, has_weights
 from adapter_stilts.merging.registry import MergeMethod
 from adapter_stilts.merging.search import least_budget
 from adapter_stilts.merging.terms import Terms
-from adapter_stilts.modules.composition import Call, merged
-from adapter_stilts.modules.heads import FOLDER
-from adapter_stilts.modules.native import read_head
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.run import train_adapter

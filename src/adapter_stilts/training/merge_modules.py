@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from adapter_stilts.backbones import Backbone, default_device
+from adapter_stilts.engine.composition import Call, canonical
+from adapter_stilts.engine.engine import Engine, load_engine, module_parameters
+from adapter_stilts.engine.heads import load_head
+from adapter_stilts.engine.merged import add_merged
+from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.terms import checked, full_weights
-from adapter_stilts.modules.composition import Call, canonical
-from adapter_stilts.modules.engine import Engine, load_engine, module_parameters
-from adapter_stilts.modules.heads import load_head
-from adapter_stilts.modules.merged import add_merged
-from adapter_stilts.modules.methods import get_method
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.merge_head import Plan, head_for
 from adapter_stilts.training.merge_search import Searched, search_merge

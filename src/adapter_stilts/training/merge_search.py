@@ -15,6 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from adapter_stilts.data.cache import digest
+from adapter_stilts.engine.composition import Call
+from adapter_stilts.engine.engine import Engine, activate_block, forward
+from adapter_stilts.engine.merged import Setter
+from adapter_stilts.engine.native import head_labels
 from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
@@ -23,10 +27,6 @@ from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.search import Found, Point, search_weights
 from adapter_stilts.merging.terms import full_weights
-from adapter_stilts.modules.composition import Call
-from adapter_stilts.modules.engine import Engine, activate_block, forward
-from adapter_stilts.modules.merged import Setter
-from adapter_stilts.modules.native import head_labels
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.merge_head import Plan
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone, find_backbone
+from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.methods import get_method
 from adapter_stilts.training.recipe import RECIPES, Recipe, get_recipe
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.backbone_folder import backbone_folder

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from adapter_stilts.modules.methods import get_method
+from adapter_stilts.engine.methods import get_method
 from adapter_stilts.tasks.spec import HeadKind
 
 LAYERS, WIDTH = 12, 384

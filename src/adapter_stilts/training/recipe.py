@@ -13,13 +13,13 @@ from typing import Any, Literal, get_args, get_type_hints
 import yaml
 
 from adapter_stilts.data.places import bad_yaml
-from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.modules.methods import (
+from adapter_stilts.engine.methods import (
     DEFAULT_METHOD,
     LANGUAGE_METHOD,
     MethodOptions,
     get_method,
 )
+from adapter_stilts.errors import UserError, unknown
 
 Unfreeze = Literal["top-down", "none"]
 Keep = Literal["best", "last", "mean"]

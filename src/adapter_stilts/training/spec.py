@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.modules.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_method
+from adapter_stilts.engine.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_method
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.text import Text
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord

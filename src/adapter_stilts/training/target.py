@@ -10,8 +10,8 @@ from typing import Any
 from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.data.load import find_all, origin_of
+from adapter_stilts.engine.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.tasks.language_codes import choose_language
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec

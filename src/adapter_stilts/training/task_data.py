@@ -9,13 +9,13 @@ import datasets
 from accelerate import PartialState
 
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import predict_features, score_predictions
 from adapter_stilts.metrics import primary
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.recipe import Recipe

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from accelerate import PartialState
 
 from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import build_features
 from adapter_stilts.inference.masked_words import score_masked_words
-from adapter_stilts.modules.engine import Engine
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.masking import Ids, Masking

@@ -16,11 +16,11 @@ from transformers import PrinterCallback, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
+from adapter_stilts.engine.attention import FastAttention
+from adapter_stilts.engine.engine import Engine, module_parameters
+from adapter_stilts.engine.fusing import is_value, value_penalty
 from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.features.batch import collate
-from adapter_stilts.modules.attention import FastAttention
-from adapter_stilts.modules.engine import Engine, module_parameters
-from adapter_stilts.modules.fusing import is_value, value_penalty
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
 from adapter_stilts.training.batch_sources import BatchSource, BatchSources

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from adapter_stilts.modules.engine import Engine, layer_of, module_parameters
+from adapter_stilts.engine.engine import Engine, layer_of, module_parameters
 
 
 def lowest_trained_layer(step: int, *, layers: int, unfreeze_steps: int) -> int:

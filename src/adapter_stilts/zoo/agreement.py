@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from adapter_stilts.engine.foreign import method_of
+from adapter_stilts.engine.fusion_files import CONFIG as FUSION_CONFIG
+from adapter_stilts.engine.fusion_files import fusion_files
+from adapter_stilts.engine.guard import check_module, named_config, shapes_in
+from adapter_stilts.engine.heads import FOLDER
+from adapter_stilts.engine.methods import get_method, is_fusion
+from adapter_stilts.engine.native import CONFIG, FILES, HEAD_CONFIG, HEAD_FILES, WEIGHTS, read_head
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head, is_named, kind_of
-from adapter_stilts.modules.foreign import method_of
-from adapter_stilts.modules.fusion_files import CONFIG as FUSION_CONFIG
-from adapter_stilts.modules.fusion_files import fusion_files
-from adapter_stilts.modules.guard import check_module, named_config, shapes_in
-from adapter_stilts.modules.heads import FOLDER
-from adapter_stilts.modules.methods import get_method, is_fusion
-from adapter_stilts.modules.native import CONFIG, FILES, HEAD_CONFIG, HEAD_FILES, WEIGHTS, read_head
 from adapter_stilts.safety import brief, read_json
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.known_task import task_of
@@ -88,7 +88,7 @@ def _needed(record: ModuleRecord, folder: Path) -> list[str]:
 def _check_method(record: ModuleRecord, folder: Path) -> None:
     method = get_method(record.method).name
     if is_fusion(method):
-        from adapter_stilts.modules.fusing import FusionShape  # seconds of imports
+        from adapter_stilts.engine.fusing import FusionShape  # seconds of imports
 
         about, shape = read_json(folder / FUSION_CONFIG), FusionShape.of(method)
         fits = (about["kind"], about["shared"]) == (shape.kind, shape.shared)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from adapter_stilts.modules.composition import Call, canonical
-from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.methods import is_fusion
+from adapter_stilts.engine.composition import Call, canonical
+from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.recipe_file import RECIPE

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
+from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.heads import PLAIN, get_head
-from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.zoo.record import ModuleRecord
 
 

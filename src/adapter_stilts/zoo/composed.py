@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from adapter_stilts.modules.composition import (
+from adapter_stilts.engine.composition import (
     NONE,
     UNLEARNT,
     Expression,
@@ -15,11 +15,11 @@ from adapter_stilts.modules.composition import (
     renamed,
     top,
 )
-from adapter_stilts.modules.engine import Engine, activate_block, block_of
-from adapter_stilts.modules.fusing import add_unlearnt
-from adapter_stilts.modules.heads import head_name
-from adapter_stilts.modules.merged import with_merges
-from adapter_stilts.modules.trunk import free_name
+from adapter_stilts.engine.engine import Engine, activate_block, block_of
+from adapter_stilts.engine.fusing import add_unlearnt
+from adapter_stilts.engine.heads import head_name
+from adapter_stilts.engine.merged import with_merges
+from adapter_stilts.engine.trunk import free_name
 from adapter_stilts.zoo.local import load_module
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import (
+from adapter_stilts.engine.composition import (
     FUSING,
     Expression,
     canonical,
@@ -13,7 +12,8 @@ from adapter_stilts.modules.composition import (
     renamed,
     top,
 )
-from adapter_stilts.modules.stacking import check_fusable, check_stackable
+from adapter_stilts.engine.stacking import check_fusable, check_stackable
+from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.choice import check_one_backbone
 from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition

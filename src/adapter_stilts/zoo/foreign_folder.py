@@ -7,9 +7,9 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from adapter_stilts.engine.foreign import PEFT_WEIGHTS
+from adapter_stilts.engine.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS, check_files
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.foreign import PEFT_WEIGHTS
-from adapter_stilts.modules.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS, check_files
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.zoo.hub.adopt import adopt_foreign, plain_name
 from adapter_stilts.zoo.places import has_record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.modules.methods import get_method, is_invertible
+from adapter_stilts.engine.methods import get_method, is_invertible
 from adapter_stilts.zoo.card_command import reproduce_text
 from adapter_stilts.zoo.card_parts import languages_text, size_text, steps_text
 from adapter_stilts.zoo.record import ModuleRecord

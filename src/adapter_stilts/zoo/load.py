@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import check_precision, find_backbone
+from adapter_stilts.engine.composition import Call
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Call
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
@@ -76,7 +76,7 @@ def load(
         resolved = find(name, task=task, backbone=backbone)
     found = find_backbone(place_of(backbone, resolved.backbone))
     from adapter_stilts.backbones import default_device
-    from adapter_stilts.modules.engine import load_engine
+    from adapter_stilts.engine.engine import load_engine
     from adapter_stilts.zoo.composed import load_resolved
     from adapter_stilts.zoo.module import Module
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from safetensors import safe_open
 
+from adapter_stilts.engine.composition import Call, Expression, canonical, merges, module_names
+from adapter_stilts.engine.methods import get_method, is_invertible
+from adapter_stilts.engine.native import CONFIG, FILES, WEIGHTS, check_files
 from adapter_stilts.errors import UserError
 from adapter_stilts.merging.terms import Terms
-from adapter_stilts.modules.composition import Call, Expression, canonical, merges, module_names
-from adapter_stilts.modules.methods import get_method, is_invertible
-from adapter_stilts.modules.native import CONFIG, FILES, WEIGHTS, check_files
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 _FREE = ("dropout", "init_weights", "init_weights_seed", "leave_out", "reduction_factor")

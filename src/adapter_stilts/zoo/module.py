@@ -11,6 +11,8 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.native import head_choices, head_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import PLAIN, choice, classification, get_head, span, tagging
@@ -19,8 +21,6 @@ from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
 from adapter_stilts.inference.vectors import sentence_vectors
-from adapter_stilts.modules.engine import Engine
-from adapter_stilts.modules.native import head_choices, head_labels
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 from adapter_stilts.zoo.composed import Composed
 from adapter_stilts.zoo.known_task import task_of

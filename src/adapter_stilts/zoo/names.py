@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from adapter_stilts.engine.composition import Call, canonical
+from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import Call, canonical
-from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.zoo.record import ModuleRecord
 
 _SEED = r"[1-9][0-9]{0,9}"

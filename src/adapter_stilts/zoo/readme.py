@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapter_stilts.engine.methods import is_fusion
+from adapter_stilts.engine.storage import is_halved
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.methods import is_fusion
-from adapter_stilts.modules.storage import is_halved
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.card_parts import escaped
 from adapter_stilts.zoo.chance import chance_note

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import with_config
 
+from adapter_stilts.engine.composition import Call, top
+from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import has_weights
-from adapter_stilts.modules.composition import Call, top
-from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.methods import is_fusion
 from adapter_stilts.safety import brief, is_plain_path, read_json
 from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line
 from adapter_stilts.tasks.spec import SHORTEST

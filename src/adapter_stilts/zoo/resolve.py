@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import (
+from adapter_stilts.engine.composition import (
     Call,
     Expression,
     canonical,
@@ -19,8 +18,9 @@ from adapter_stilts.modules.composition import (
     renamed,
     top,
 )
-from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.methods import is_fusion
+from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.methods import is_fusion
+from adapter_stilts.errors import UserError
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.zoo.choice import choose, same_backbone
 from adapter_stilts.zoo.find import find_module

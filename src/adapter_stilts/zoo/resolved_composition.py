@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.data.code_digest import code_digest
-from adapter_stilts.errors import UserError
-from adapter_stilts.heads import KINDS, get_head
-from adapter_stilts.merging.registry import MERGES, built_in_merges
-from adapter_stilts.modules.composition import (
+from adapter_stilts.engine.composition import (
     Expression,
     canonical,
     fusions,
@@ -25,10 +22,13 @@ from adapter_stilts.modules.composition import (
     renamed,
     top,
 )
-from adapter_stilts.modules.composition_text import parse
-from adapter_stilts.modules.heads import FOLDER, head_name
-from adapter_stilts.modules.methods import is_fusion
-from adapter_stilts.modules.native import choices_in
+from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.heads import FOLDER, head_name
+from adapter_stilts.engine.methods import is_fusion
+from adapter_stilts.engine.native import choices_in
+from adapter_stilts.errors import UserError
+from adapter_stilts.heads import KINDS, get_head
+from adapter_stilts.merging.registry import MERGES, built_in_merges
 from adapter_stilts.paths import pulled_dir
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.zoo.known_task import is_own

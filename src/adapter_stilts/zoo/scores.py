@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.engine.heads import head_name
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.inference.run import default_batch_tokens
-from adapter_stilts.modules.heads import head_name
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.known_task import is_own

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapter_stilts.engine.composition import fused, renamed
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.composition import fused, renamed
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.zoo.choice import is_of

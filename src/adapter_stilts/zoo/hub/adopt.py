@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
+from adapter_stilts.engine.foreign import Foreign, read_adapter, read_peft, rename
+from adapter_stilts.engine.guard import check_module
+from adapter_stilts.engine.methods import is_invertible
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
-from adapter_stilts.modules.foreign import Foreign, read_adapter, read_peft, rename
-from adapter_stilts.modules.guard import check_module
-from adapter_stilts.modules.methods import is_invertible
 from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.hub.offer import Offer

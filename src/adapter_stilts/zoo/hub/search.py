@@ -9,8 +9,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.hf_api import ModelInfo
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
+from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.hub.client import Repository, call
-from adapter_stilts.modules.methods import METHODS
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 
 OUR_TAG = "adapter-stilts"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
+from adapter_stilts.engine.storage import halve
+from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError
-from adapter_stilts.modules.storage import halve
-from adapter_stilts.modules.weights import check_weights
 from adapter_stilts.safety import first_line, is_number, read_json
 from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.card import write_card

@@ -1,0 +1,173 @@
+"""Modules in the frozen trunk: they are added and activated here, and run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from adapters.composition import Fuse, Stack
+
+from adapter_stilts.engine.attention import FastAttention
+from adapter_stilts.engine.composition import Expression, canonical, stacked
+from adapter_stilts.engine.methods import Method, MethodOptions
+from adapter_stilts.engine.trunk import Engine, load_engine
+from adapter_stilts.engine.weights import check_outputs
+from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN, get_head
+from adapter_stilts.tasks.spec import HeadKind
+
+
+def add_module(
+    engine: Engine,
+    name: str,
+    method: Method,
+    options: MethodOptions,
+    *,
+    head: HeadKind = PLAIN,
+    labels: Sequence[str] = (),
+    choices: int = 0,
+    head_dropout: float = 0.0,
+    on: Expression | None = None,
+) -> None:
+    """Adds a new module with its head and makes both trainable; everything else stays frozen.
+
+    Without a kind of head there is none: `add_head` and `heads.claim_head` add some.
+
+    Module and head are float32 whatever the trunk's precision. With `on`, the module stands on
+    top of what is in the engine already.
+
+    Raises:
+        UserError: the method does not fit this backbone (leave-out of a layer it does not have).
+    """
+    wrong = [layer for layer in options.leave_out if not 0 <= layer < engine.layers]
+    if wrong:
+        raise UserError(
+            f"cannot leave out layer {wrong[0]}: backbone '{engine.backbone.name}' has layers "
+            f"0 to {engine.layers - 1}"
+        )
+    if method.config is None:
+        raise UserError(f"method '{method.name}' fuses modules: see `adstilts fuse`")
+    model = engine.model
+    model.requires_grad_(False)  # `adapters` would leave other modules' heads to learn
+    model.add_adapter(name, config=method.config(options))
+    add_head(engine, name, head, labels=labels, choices=choices, dropout=head_dropout)
+    model.train_adapter(name)
+    activate_block(engine, block_of(name if on is None else stacked(on, name)), name)
+    trainable = tuple(n for n, p in model.named_parameters() if p.requires_grad)
+    engine.modules[name] = trainable
+    for parameter_name, parameter in model.named_parameters():
+        if parameter_name in set(trainable):
+            parameter.data = parameter.data.float()
+
+
+def block_of(expression: Expression) -> Any:
+    """What `adapters` activates for an expression over names inside the engine."""
+    if isinstance(expression, str):
+        return expression
+    parts = map(block_of, expression.parts)
+    if expression.operator == "stack":
+        return Stack(*parts)
+    return Fuse(*parts, name=expression.by or canonical(expression))
+
+
+def activate_block(engine: Engine, block: Any, name: str) -> None:
+    """Makes the engine run a block (None: the plain trunk) with the head of that name, if any."""
+    engine.model.set_active_adapters(block)
+    engine.model.active_head = name if name in engine.model.heads else None
+
+
+def copy_weights(engine: Engine, source: str, target: str, *, head_only: bool) -> bool:
+    """Starts a module (or only its head) from another one's weights, where the shapes agree.
+
+    Returns:
+        Whether they agreed; if not, nothing has been changed.
+    """
+    parameters = dict(engine.model.named_parameters())
+    pairs = []
+    for key in engine.modules[target]:
+        if head_only and not key.startswith(f"heads.{target}."):
+            continue
+        parts = [source if part == target else part for part in key.split(".")]
+        other = parameters.get(".".join(parts))
+        if other is None or other.shape != parameters[key].shape:
+            return False
+        pairs.append((parameters[key], other))
+    with torch.no_grad():
+        for parameter, other in pairs:
+            parameter.copy_(other)
+    return bool(pairs)
+
+
+def add_head(
+    engine: Engine,
+    name: str,
+    kind: HeadKind,
+    *,
+    labels: Sequence[str] = (),
+    choices: int = 0,
+    dropout: float = 0.0,
+) -> None:
+    """Adds a prediction head of `adapters`, shaped like the one in the backbone's own class.
+
+    The shapes are those of `XLMRobertaForSequenceClassification` and the like, so that a LoRA can
+    be handed on to peft together with its head. Sentence vectors come from the trunk: the kind
+    `embedding` has no head at all.
+    """
+    own = get_head(kind)
+    if not own.has_weights:
+        return
+    model = engine.model
+    own.add(model, name, labels, choices)
+    for module in model.heads[name].modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    model.heads[name].to(device=engine.device, dtype=torch.float32)
+
+
+def module_parameters(engine: Engine, name: str) -> dict[str, torch.nn.Parameter]:
+    """The module's and its head's parameters by their full names in the model."""
+    wanted = set(engine.modules[name])
+    return {n: p for n, p in engine.model.named_parameters() if n in wanted}
+
+
+def layer_of(parameter: str) -> int | None:
+    """The number of the trunk layer a parameter belongs to; None for heads and shared parts."""
+    _, found, rest = parameter.partition(".layer.")
+    return int(rest.split(".", 1)[0]) if found else None
+
+
+def forward(engine: Engine, batch: dict[str, torch.Tensor]) -> Any:
+    """One pass without gradients in the trunk's precision; logits come back as float32.
+
+    Raises:
+        NotFiniteError: what comes out are no numbers.
+    """
+    batch = {key: value.to(engine.device, non_blocking=True) for key, value in batch.items()}
+    autocast = torch.autocast(
+        engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
+    )
+    with torch.inference_mode(), autocast, FastAttention():
+        output = engine.model(**batch)
+    check_outputs(output.values(), of=_running(engine))
+    return output
+
+
+def _running(engine: Engine) -> str:
+    """What runs in the engine, for messages."""
+    name = engine.model.active_head or engine.model.active_adapters
+    return f"module '{name}'" if name else f"backbone '{engine.backbone.name}'"
+
+
+__all__ = [
+    "Engine",
+    "activate_block",
+    "add_head",
+    "add_module",
+    "block_of",
+    "copy_weights",
+    "forward",
+    "layer_of",
+    "load_engine",
+    "module_parameters",
+]

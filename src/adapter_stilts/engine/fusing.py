@@ -1,0 +1,248 @@
+"""Fusions as modules: added with a head, trained, written and read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from adapters import BnConfig
+from safetensors.torch import save_file
+from torch import Tensor
+
+from adapter_stilts.engine.composition import Call, Expression, canonical
+from adapter_stilts.engine.engine import (
+    Engine,
+    activate_block,
+    add_head,
+    block_of,
+    module_parameters,
+)
+from adapter_stilts.engine.fusion import (
+    FusionKind,
+    add_bottleneck_fusion,
+    add_lora_fusion,
+    modules_of,
+)
+from adapter_stilts.engine.fusion_files import (
+    CONFIG,
+    LORAS_ALONE,
+    NOT_SHARED,
+    WEIGHTS,
+    fusion_files,
+    weights_in,
+)
+from adapter_stilts.engine.native import HEAD_WEIGHTS, check_files, check_head_whole
+from adapter_stilts.engine.weights import read_weights
+from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN
+from adapter_stilts.safety import brief
+from adapter_stilts.tasks.spec import HeadKind
+
+VALUE_PENALTY = 0.01
+"""How strongly the value matrix is held near the identity (as in the library)."""
+
+
+@dataclass(frozen=True)
+class FusionShape:
+    """What a fusion is like.
+
+    `rank` is that of query and key of a lean fusion (0: a sixteenth of the width, for LoRAs a
+    sixty-fourth); `shared` gives all layers the same one.
+    """
+
+    kind: FusionKind
+    rank: int = 0
+    shared: bool = False
+
+    @classmethod
+    def of(cls, method: str, rank: int = 0) -> FusionShape:
+        """The shape that the name of a method (`fusion-lean`) stands for."""
+        kind = method.removeprefix("fusion-")
+        if kind == "shared":
+            return cls("lean", rank, shared=True)
+        return cls(kind, rank)  # type: ignore[arg-type]
+
+
+def add_fusion(
+    engine: Engine,
+    name: str,
+    sources: Sequence[Expression],
+    shape: FusionShape,
+    *,
+    head: HeadKind = PLAIN,
+    labels: Sequence[str] = (),
+    choices: int = 0,
+    head_dropout: float = 0.0,
+) -> None:
+    """Adds a fusion over modules in the engine, with its head; these two alone are trainable.
+
+    Without a kind of head there is none, as of `add_module`.
+
+    Args:
+        sources: modules by their names in the engine, or stacks of such.
+
+    Raises:
+        UserError: a shared fusion of LoRAs, whose layers differ in width; Arrow over others.
+    """
+    engine.model.requires_grad_(False)
+    engine.model.base_model.freeze_model(True)  # the library's trainer asks for that
+    before = {key for key, _ in engine.model.named_parameters()}
+    _add_layers(engine, name, sources, shape)
+    add_head(engine, name, head, labels=labels, choices=choices, dropout=head_dropout)
+    _claim(engine, name, before, trainable=True)
+    engine.fusions[name] = (tuple(sources), shape)
+    activate_block(engine, block_of(Call("fuse", tuple(sources), name)), name)
+
+
+def add_unlearnt(engine: Engine, call: Call) -> None:
+    """Adds a fusion of modules in the engine that needs no training: no parameters, no head."""
+    name = canonical(call)
+    if name not in engine.fusions:
+        shape = FusionShape.of(call.operator)
+        _add_layers(engine, name, call.parts, shape)
+        engine.fusions[name] = (call.parts, shape)
+
+
+def _add_layers(
+    engine: Engine, name: str, sources: Sequence[Expression], shape: FusionShape
+) -> None:
+    if any(".loras." in key for each in modules_of(sources) for key in engine.modules[each]):
+        if shape.shared:
+            raise UserError(NOT_SHARED)
+        kind: FusionKind = "lean" if shape.kind == "full" else shape.kind
+        add_lora_fusion(engine.model, name, sources, kind, rank=shape.rank)
+    elif shape.kind == "arrow":
+        raise UserError(LORAS_ALONE)
+    else:
+        add_bottleneck_fusion(
+            engine.model, name, sources, shape.kind, rank=shape.rank, shared=shape.shared
+        )
+
+
+def _claim(engine: Engine, name: str, before: set[str], *, trainable: bool) -> None:
+    """Makes all parameters that are new the fusion's own, in float32."""
+    added = {key: p for key, p in engine.model.named_parameters() if key not in before}
+    engine.modules[name] = tuple(added)
+    for parameter in added.values():
+        parameter.data = parameter.data.to(engine.device, torch.float32)
+        parameter.requires_grad_(trainable)
+
+
+def value_penalty(engine: Engine, name: str) -> Tensor | None:
+    """How far a full fusion's value matrices are from the identity (Pfeiffer et al. 2021, 3.2)."""
+    values = [p for key, p in module_parameters(engine, name).items() if is_value(key)]
+    learning = [value for value in values if value.requires_grad]
+    if not learning:
+        return None
+    eye = torch.eye(learning[0].shape[0], device=learning[0].device)
+    return VALUE_PENALTY * torch.stack([(value - eye).square().sum() for value in learning]).sum()
+
+
+def is_value(key: str) -> bool:
+    """Whether a parameter is a fusion's value matrix, which begins as the identity."""
+    return ".adapter_fusion_layer." in key and key.endswith(".value.weight")
+
+
+def save_fusion(engine: Engine, name: str, folder: Path, called: Collection[str] = ()) -> None:
+    """Writes a fusion and its head, for plain `adapters` as well where it computes the same.
+
+    Args:
+        called: what its modules are called outside the engine.
+    """
+    sources, shape = engine.fusions[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    if _is_native(engine, name) and set(called) == set(modules_of(sources)):
+        engine.model.save_adapter_fusion(str(folder), name, use_safetensors=True)
+    else:
+        tensors = {
+            _general(key): parameter.detach().float().cpu().contiguous()
+            for key, parameter in module_parameters(engine, name).items()
+            if not key.startswith("heads.")
+        }
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    about = {**asdict(shape), "sources": list(map(canonical, sources))}
+    (folder / CONFIG).write_text(
+        json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    if name in engine.model.heads:
+        engine.model.save_head(str(folder), name, use_safetensors=True)
+
+
+def _is_native(engine: Engine, name: str) -> bool:
+    """Whether the library computes the same: not over LoRAs, stacks, or parallel adapters."""
+    sources, shape = engine.fusions[name]
+    config = engine.model.adapters_config
+    return shape.kind == "full" and all(
+        isinstance(each, str) and config.match(each, BnConfig) and not config.get(each).is_parallel
+        for each in sources
+    )
+
+
+def load_fusion(
+    engine: Engine, folder: Path, name: str, sources: Sequence[Expression], *, head: bool = True
+) -> None:
+    """Adds a saved fusion, with its head, over modules that are in the engine.
+
+    Args:
+        head: whether it has one: fusions for sentence vectors have none.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights do not fit the modules.
+    """
+    check_files(folder, fusion_files(folder, head=head))
+    about: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if len(about.get("sources", ())) != len(sources):
+        raise UserError(
+            f"{folder / CONFIG}: fuses other modules than {', '.join(map(canonical, sources))}"
+        )
+    before = {key for key, _ in engine.model.named_parameters()}
+    shape = FusionShape(about["kind"], int(about["rank"]), bool(about["shared"]))
+    _add_layers(engine, name, sources, shape)
+    _claim(engine, name, before, trainable=False)
+    _fill(module_parameters(engine, name), folder / weights_in(folder))
+    if head:
+        engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
+        check_head_whole(engine, name, folder)
+    engine.model.to(device=engine.device)
+    _claim(engine, name, before, trainable=False)
+    engine.fusions[name] = (tuple(sources), shape)
+    engine.model.eval()
+
+
+def start_fusion(engine: Engine, name: str, folder: Path) -> None:
+    """Sets a fusion's weights, and its head's, to those of another over the same modules on disk.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights there have another shape.
+    """
+    own = module_parameters(engine, name)
+    head = {key: p for key, p in own.items() if key.startswith("heads.")}
+    check_files(folder, fusion_files(folder, head=bool(head)))
+    _fill({key: p for key, p in own.items() if key not in head}, folder / weights_in(folder))
+    if head:
+        _fill(head, folder / HEAD_WEIGHTS)
+
+
+def _fill(own: Mapping[str, torch.nn.Parameter], path: Path) -> None:
+    """Copies what a file holds into the parameters; the fusion may have another name there."""
+    tensors = {_general(key): tensor for key, tensor in read_weights(path).items()}
+    odd = {_general(key) for key in own} ^ tensors.keys()
+    if odd:
+        raise UserError(f"{path} does not fit the modules it fuses ({brief(min(odd))})")
+    for key, parameter in own.items():
+        found = tensors[_general(key)]
+        if found.shape != parameter.shape:
+            raise UserError(f"{path} does not fit the modules it fuses ({key})")
+        with torch.no_grad():
+            parameter.copy_(found)
+
+
+def _general(key: str) -> str:
+    """The parameter's name without that of the fusion."""
+    inside = re.sub(r"\.(adapter_fusion_layer|fusions)\.[^.]+\.", r".\1.fusion.", key)
+    return re.sub(r"^heads\.[^.]+\.", "heads.fusion.", inside)

@@ -1,0 +1,210 @@
+"""A fusion's forward pass: all its sources as a few products, and who is told what it attends to.
+
+A source is a module, or a stack of modules. It counts as what it adds by itself: a fusion with all
+its weight on one source computes what that source computes alone. (The library's own `Fuse` norms
+the input of a stack twice, and drops what all but its last module add.)
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from adapters.composition import Fuse
+from adapters.methods.bottleneck import BottleneckLayer
+from adapters.methods.modeling import Adapter, ParallelAdapter
+from torch import Tensor, nn
+
+from adapter_stilts.engine.fusion_layers import (
+    ArrowFusion,
+    LeanFusion,
+    LoraFusion,
+    UniformFusion,
+    factors,
+)
+from adapter_stilts.engine.fusion_math import Folded, attention, fold, mixed, segments_of
+from adapter_stilts.merging.arrow import route
+
+
+class Attended(NamedTuple):
+    """What one layer of a fusion attended to.
+
+    Attributes:
+        fusion: its name in the engine.
+        layer: number of the trunk's layer.
+        sources: which of the fusion's sources, by number, have a module in this layer.
+        weights: (batch, tokens, sources), adding up to 1.
+    """
+
+    fusion: str
+    layer: int
+    sources: tuple[int, ...]
+    weights: Tensor
+
+
+Watcher = Callable[[Attended], None]
+_watchers: list[Watcher] = []
+
+
+@contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Tells `watcher` the attention of every fusion layer that runs inside the block."""
+    _watchers.append(watcher)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+
+
+class _Sources(NamedTuple):
+    """The sources that a layer has modules of: their numbers, and their modules' names."""
+
+    numbers: tuple[int, ...]
+    names: tuple[tuple[str, ...], ...]
+
+
+def _present(setup: Fuse, there: Container[str]) -> _Sources:
+    every = [(child,) if isinstance(child, str) else tuple(child) for child in setup]
+    found = [tuple(name for name in source if name in there) for source in every]
+    numbers = tuple(number for number, source in enumerate(found) if source)
+    return _Sources(numbers, tuple(found[number] for number in numbers))
+
+
+def _watched(layer: Any, setup: Fuse, sources: _Sources, weights: Tensor) -> Tensor:
+    for watcher in _watchers:
+        told = Attended(setup.name, int(layer.layer_idx), sources.numbers, weights.detach())
+        watcher(told)
+    return weights
+
+
+def fuse_loras(layer: Any, setup: Fuse, state: Any, lvl: int = 0) -> Any:
+    """The LoRAs' updates of the layer's input, weighed token by token; those of a stack add up."""
+    sources = _present(setup, layer.loras)
+    if not sources.names:
+        return state
+    groups = [[layer.loras[name] for name in source] for source in sources.names]
+    fusion = layer.fusions[setup.name]
+    down, up = factors([lora for group in groups for lora in group])
+    segments = segments_of([sum(lora.lora_A.shape[0] for lora in group) for group in groups], down)
+    x = state.layer_input
+    folded = Folded(None, None, None, None, up.T, None, segments)
+    if isinstance(fusion, LoraFusion):
+        folded = folded._replace(query=fusion.query.T @ fusion.key * fusion.scale)
+    activations = x @ down.T
+    if isinstance(fusion, ArrowFusion):
+        attended = route(x, fusion.prototypes(groups)).to(activations.dtype)
+    else:
+        attended = attention(x, activations, folded)
+    weights = _watched(layer, setup, sources, attended)
+    hidden = mixed(activations, weights, folded)
+    return state._replace(hidden_states=hidden, last=sources.names[-1][-1])
+
+
+def fuse_bottlenecks(layer: Any, setup: Fuse, state: Any, lvl: int = 0) -> Any:
+    """All down-projections as one product, all up-projections with keys and values as another.
+
+    Adapters that are more than two projections go the library's way.
+    """
+    sources = _present(setup, layer.adapters)
+    if not sources.names:
+        return state
+    adapters = [[layer.adapters[name] for name in source] for source in sources.names]
+    fusion = layer.adapter_fusion_layer[setup.name]
+    if not all(_is_plain(each) for group in adapters for each in group):
+        if isinstance(fusion, (LeanFusion, UniformFusion)):
+            raise NotImplementedError("lean and uniform fusion take plain bottleneck modules")
+        return BottleneckLayer.compose_fuse(layer, setup, state, lvl)
+    config, _ = layer.adapters_config.get_fusion(setup.name)
+    last = adapters[-1][-1]
+    hidden, query, residual = last.pre_forward(
+        state.hidden_states, state.input_tensor, state.layer_norm, fusion_config=config
+    )
+    folded = _folded(layer, setup.name, sources.names, adapters, fusion)
+    activations = _activations(adapters, hidden, residual, state)
+    weights = _watched(layer, setup, sources, attention(query, activations, folded))
+    added = mixed(activations, weights, folded)
+    # What passes by a parallel adapter is added after it.
+    total = added if isinstance(last, ParallelAdapter) else added + residual
+    name = sources.names[-1][-1]
+    return state._replace(hidden_states=total, adapter_residual=residual, last=name)
+
+
+def _activations(
+    adapters: Sequence[Sequence[Any]], hidden: Tensor, residual: Tensor, state: Any
+) -> Tensor:
+    """The activations of all modules, source by source, each stack from the bottom up: (..., R)."""
+    linears = [group[0].adapter_down[0] for group in adapters]
+    down = torch.cat([each.weight for each in linears])
+    bias = torch.cat([each.bias for each in linears])
+    lowest: Tensor = adapters[0][0].non_linearity(nn.functional.linear(hidden, down, bias))
+    if all(len(group) == 1 for group in adapters):
+        return lowest
+    found: list[Tensor] = []
+    firsts = lowest.split([each.out_features for each in linears], -1)
+    for group, activation in zip(adapters, firsts, strict=True):
+        found.append(activation)
+        output = residual
+        for below, above in itertools.pairwise(group):
+            output = output + below.adapter_up(found[-1]) * below.scaling
+            entering, _, _ = above.pre_forward(output, state.input_tensor, state.layer_norm)
+            found.append(above.adapter_down(entering))
+    return torch.cat(found, -1)
+
+
+def _is_plain(adapter: Any) -> bool:
+    """Whether it is down, non-linearity, up, and nothing else."""
+    return bool(
+        type(adapter) in (Adapter, ParallelAdapter)
+        and not (adapter.add_layer_norm_before or adapter.add_layer_norm_after)
+        and not adapter.use_gating
+        and isinstance(adapter.adapter_up, nn.Linear)
+        and not hasattr(adapter, "DropPath")
+        and (adapter.dropout.p == 0 or not adapter.training)
+    )
+
+
+def _folded(
+    layer: Any,
+    name: str,
+    names: tuple[tuple[str, ...], ...],
+    adapters: Sequence[Sequence[Any]],
+    fusion: nn.Module,
+) -> Folded:
+    """The folded matrices; kept from call to call while nothing learns and nothing changes."""
+    own = (p for group in adapters for each in group for p in each.parameters())
+    tensors = [*fusion.parameters(), *own]
+    state = (names, tuple((id(each), each._version) for each in tensors))
+    kept = layer.__dict__.setdefault("_folded", {})
+    learning = torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
+    if not learning and name in kept and kept[name][0] == state:
+        found: Folded = kept[name][1]
+        return found
+    device = tensors[-1].device.type
+    if learning:
+        with torch.autocast(device, enabled=False):
+            return _fold_layer(adapters, fusion)
+    # What is kept from an evaluation may be part of a training later.
+    with torch.autocast(device, enabled=False), torch.inference_mode(False), torch.no_grad():
+        made = _fold_layer(adapters, fusion)
+    kept[name] = (state, made)
+    return made
+
+
+def _fold_layer(adapters: Sequence[Sequence[Any]], fusion: nn.Module) -> Folded:
+    up = torch.cat([e.adapter_up.weight * e.scaling for group in adapters for e in group], 1)
+    biases = [sum(e.adapter_up.bias * e.scaling for e in group) for group in adapters]
+    ranks = [sum(e.adapter_up.in_features for e in group) for group in adapters]
+    query = getattr(fusion, "query", None)
+    key, value = getattr(fusion, "key", None), getattr(fusion, "value", None)
+    return fold(
+        None if query is None else (query.weight, query.bias),
+        None if key is None else key.weight,
+        None if value is None else value.weight,
+        up,
+        torch.stack(biases),
+        segments_of(ranks, up),
+        scale=getattr(fusion, "scale", 1.0),
+    )

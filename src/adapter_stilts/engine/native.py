@@ -1,0 +1,200 @@
+"""Modules in the native format of `adapters`, as safetensors only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import safe_open
+
+from adapter_stilts.engine.weights import check_weights
+from adapter_stilts.errors import UserError
+from adapter_stilts.safety import brief, printable, read_json
+
+if TYPE_CHECKING:
+    from adapter_stilts.engine.engine import Engine
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter.safetensors"
+HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", "model_head.safetensors"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
+
+
+def save_native(engine: Engine, name: str, folder: Path) -> None:
+    """Writes the module and its head; plain `model.load_adapter(folder)` reads them."""
+    engine.model.save_adapter(str(folder), name, with_head=True, use_safetensors=True)
+    drop_other_heads(folder / HEAD_WEIGHTS, name)
+
+
+def drop_other_heads(path: Path, name: str) -> None:
+    """Saving the head of `squad`, `adapters` writes that of `squad-v2` as well, if it is there."""
+    from safetensors.torch import load_file, save_file
+
+    if not path.is_file():
+        return
+    tensors = load_file(path)
+    own = {key: value for key, value in tensors.items() if is_in_head(key, name)}
+    if len(own) < len(tensors):
+        save_file(own, path, metadata={"format": "pt"})
+
+
+def is_in_head(key: str, name: str) -> bool:
+    """Whether a parameter belongs to the head of that name."""
+    return key.startswith(f"heads.{name}.")
+
+
+def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -> None:
+    """Adds a saved module and its head to the engine under `name` and makes them active.
+
+    Args:
+        head: whether it has one: modules for sentence vectors have none.
+
+    Raises:
+        UserError: a file is missing or damaged, a pickle stands in place of safetensors, or the
+            weights do not fit the backbone.
+    """
+    check_files(folder, FILES if head else FILES[:1])
+    report: dict[str, Any] = {}
+    before = {key for key, _ in engine.model.named_parameters()}
+    try:
+        engine.model.load_adapter(
+            str(folder),
+            load_as=name,
+            with_head=head,
+            use_safetensors=True,
+            set_active=True,
+            loading_info=report,
+        )
+    except Exception as error:  # the library checks little of what it reads
+        _withdraw(engine, name)
+        raise UserError(
+            f"{folder}: the weights do not fit backbone '{engine.backbone.name}' "
+            f"({_last_line(error)})"
+        ) from error
+    # Loading the head of `squad`, `adapters` misses that of `squad-v2`, if it is in the engine.
+    missing = [
+        key
+        for key in report.get("missing_keys", ())
+        if not key.startswith("heads.") or is_in_head(key, name)
+    ]
+    if missing or report.get("unexpected_keys"):
+        _withdraw(engine, name)
+        what = f"lack {missing[0]}" if missing else f"have {report['unexpected_keys'][0]} too many"
+        raise UserError(f"{folder}: weights {brief(what)}")
+    engine.model.active_head = name if head else None
+    engine.model.to(device=engine.device)
+    added = tuple(key for key, _ in engine.model.named_parameters() if key not in before)
+    engine.modules[name] = added
+    for key, parameter in engine.model.named_parameters():
+        if key in set(added):
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(False)
+    engine.model.eval()
+
+
+def _withdraw(engine: Engine, name: str) -> None:
+    """Takes out what half a loading has left."""
+    with contextlib.suppress(Exception):
+        engine.model.delete_adapter(name)
+    with contextlib.suppress(Exception):
+        engine.model.delete_head(name)
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return printable(lines[-1].strip()[:160]) if lines else type(error).__name__
+
+
+HEAD_FILES = ((HEAD_WEIGHTS, HEAD_CONFIG),)
+FILES = ((WEIGHTS, CONFIG), *HEAD_FILES)
+"""A module's weights and their configuration, and its head's."""
+
+
+def check_files(folder: Path, files: Sequence[tuple[str, str]] = FILES) -> None:
+    """Refuses a folder without readable safetensors before anything is loaded from it.
+
+    Raises:
+        UserError: says which file is at fault.
+    """
+    pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    for weights, config in files:
+        path = folder / weights
+        if not path.is_file():
+            if pickles:
+                raise UserError(
+                    f"{folder / pickles[0]} is a pickle, which can run code when loaded: only "
+                    "safetensors are accepted (ask its author to save with use_safetensors=True)"
+                )
+            raise UserError(f"{folder} has no {weights}: not a module, or not completely copied")
+        check_weights(path)
+        read_json(folder / config)
+
+
+def check_head_whole(engine: Engine, head: str, folder: Path) -> None:
+    """Refuses a head in the engine that did not get all of its weights from a folder.
+
+    Raises:
+        UserError: the file there lacks some, or has others.
+    """
+    path = folder / HEAD_WEIGHTS
+    with safe_open(path, framework="pt") as file:
+        saved = {key.removeprefix("heads.") for key in file.keys()}  # noqa: SIM118
+    name = str(read_json(folder / HEAD_CONFIG)["name"])
+    own = {f"{name}.{key}" for key, _ in engine.model.heads[head].named_parameters()}
+    if odd := own ^ saved:
+        raise UserError(f"{path}: '{brief(min(odd))}' is missing, or one too many")
+
+
+def head_choices(engine: Engine, name: str) -> int:
+    """How many options a head chooses among; 0 where there is no head, or of another kind."""
+    if name not in engine.model.heads:
+        return 0
+    return int(engine.model.heads[name].config.get("num_choices") or 0)
+
+
+def head_labels(engine: Engine, name: str) -> tuple[str, ...]:
+    """The label names of a head by number (`LABEL_0` ... where it was given none)."""
+    if name not in engine.model.heads:
+        return ()
+    label2id = engine.model.heads[name].config.get("label2id") or {}
+    return tuple(sorted(label2id, key=lambda label: int(label2id[label])))
+
+
+def choices_in(folder: Path) -> int:
+    """How many options a saved head chooses among, without its weights; 0 of another kind.
+
+    Raises:
+        UserError: its configuration is damaged.
+    """
+    about = read_json(folder / HEAD_CONFIG)
+    config = about.get("config") if isinstance(about, dict) else None
+    count = config.get("num_choices", 0) if isinstance(config, dict) else None
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise UserError(f"{folder / HEAD_CONFIG}: not the configuration of a head")
+    return count
+
+
+def read_head(folder: Path) -> tuple[tuple[str, ...], int]:
+    """The label names and the number of choices of a saved head, whose files are looked at.
+
+    Raises:
+        UserError: there is none, or its files are damaged.
+    """
+    check_files(folder, HEAD_FILES)
+    return read_labels(folder)
+
+
+def read_labels(folder: Path) -> tuple[tuple[str, ...], int]:
+    """The same, of its configuration alone.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    try:
+        config = read_json(folder / HEAD_CONFIG)["config"]
+        label2id = config.get("label2id") or {}
+        labels = tuple(sorted(label2id, key=lambda label: int(label2id[label])))
+        return labels, int(config.get("num_choices") or 0)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / HEAD_CONFIG}: not the configuration of a head") from error

@@ -1,0 +1,115 @@
+"""The frozen trunk in memory."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import adapters
+import torch
+
+from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
+from adapter_stilts.engine.composition import Expression
+from adapter_stilts.engine.stacked_loras import add_up_stacked_loras
+from adapter_stilts.engine.word_embeddings import leave_words_on_disk
+from adapter_stilts.quiet import quieten
+
+
+@dataclass
+class Engine:
+    """A backbone in memory, frozen, to which modules and heads are added.
+
+    `fingerprint` identifies the trunk's weights whatever the precision they run in; `dtype` is
+    that precision. `modules` holds the parameters of every module by its name inside the engine,
+    `names` that name by the content of a module read from disk, or by the text of a merge,
+    `fusions` the sources and the shape of every fusion.
+    """
+
+    model: Any  # a transformers model with what `adapters` mixes in at run time
+    backbone: Backbone
+    fingerprint: str
+    dtype: torch.dtype
+    modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    fusions: dict[str, tuple[tuple[Expression, ...], Any]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trunk lies."""
+        return torch.device(self.model.device)
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer layers in the trunk."""
+        return int(self.model.config.num_hidden_layers)
+
+
+_OF_TORCH = frozenset((*dir(torch.nn.ModuleDict()), *dir(torch.nn.ParameterDict())))
+
+
+def free_name(engine: Engine, wanted: str) -> str:
+    """What a module is called inside the engine: as itself, where that can be.
+
+    torch's containers have methods, such as `to`, `type` and `train`, that no module in them may
+    be called after; `adapters` reads commas and brackets as compositions.
+    """
+    name = re.sub(r"[^\w+-]+", "-", wanted)
+    while name in engine.modules or name in _OF_TORCH:
+        name += "_"
+    return name
+
+
+def load_engine(
+    backbone: Backbone,
+    *,
+    precision: str = "auto",
+    device: torch.device,
+    trunk_dropout: bool = False,
+) -> Engine:
+    """Loads the trunk, frozen, in the precision asked for; on a CPU its words stay on disk.
+
+    Dropout is off in the trunk unless `trunk_dropout`: its weights do not change, so dropout only
+    adds noise and, on a CPU, doubles the time of a step.
+
+    Raises:
+        UserError: weights that are damaged, or not those of the configuration.
+    """
+    dtype = resolve_precision(precision, device)
+    # Heads are kept in the configuration: every model gets its own copy (never shared).
+    config = copy.deepcopy(backbone.config)
+    if not trunk_dropout:
+        config.hidden_dropout_prob = 0.0
+        config.attention_probs_dropout_prob = 0.0
+    quieten()
+    # Without a folder the library has nothing to look up in it: neither code nor other weights.
+    model = _class_of(config.model_type).from_pretrained(
+        None, config=config, state_dict=_placed(backbone), dtype=torch.float32
+    )
+    add_up_stacked_loras(model)
+    # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
+    model.config.name_or_path = backbone.name
+    identity = fingerprint(model.base_model.state_dict())
+    if device.type == "cpu":
+        leave_words_on_disk(model, backbone.words(), dtype)
+    model.to(device=device, dtype=dtype)
+    model.requires_grad_(False)
+    model.eval()
+    return Engine(model, backbone, identity, dtype)
+
+
+def _class_of(model_type: str) -> Any:
+    """The library's model for one of `backbones.configuration.ARCHITECTURES`."""
+    classes = {
+        "bert": adapters.BertAdapterModel,
+        "roberta": adapters.RobertaAdapterModel,
+        "xlm-roberta": adapters.XLMRobertaAdapterModel,
+    }
+    return classes[model_type]
+
+
+def _placed(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """The backbone's weights by their names in a model with heads."""
+    prefix = _class_of(backbone.config.model_type).base_model_prefix
+    return {f"{prefix}.{name}": tensor for name, tensor in backbone.weights().items()}

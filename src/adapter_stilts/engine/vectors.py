@@ -1,0 +1,117 @@
+"""Sentence vectors: one vector a text, pooled from the trunk's hidden states.
+
+Layers are numbered as transformers numbers `hidden_states`: 0 is the output of the embeddings, i
+the output of the i-th layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch.nn import functional
+
+from adapter_stilts.engine.attention import FastAttention
+from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.poolings import check_pooling
+from adapter_stilts.engine.weights import check_outputs
+from adapter_stilts.errors import UserError
+
+
+def check_choice(engine: Engine, layer: int, pooling: str) -> None:
+    """Refuses a layer or a pooling that does not exist.
+
+    Raises:
+        UserError: says what exists.
+    """
+    if not 0 <= layer <= engine.layers:
+        raise UserError(
+            f"no layer {layer}: backbone '{engine.backbone.name}' has layers 1 to "
+            f"{engine.layers}, and 0 is the output of its embeddings"
+        )
+    check_pooling(pooling)
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str = "mean") -> torch.Tensor:
+    """One vector a sequence.
+
+    The mean is over all tokens that are not padding. Special tokens count, as in XTREME
+    (`mean_pool_embedding` of third_party/evaluate_retrieval.py with the attention mask, its
+    default) and as E5 was trained. `first` is the first token's state, without a pooler's dense
+    layer; `max` is the largest value of each dimension.
+
+    Args:
+        hidden: (B, L, D), any float type.
+        mask: (B, L), 1 for tokens, 0 for padding.
+
+    Returns:
+        (B, D), float32.
+    """
+    if pooling == "first":
+        return hidden[:, 0].float()
+    hidden, tokens = hidden.float(), mask[..., None]
+    if pooling == "max":
+        return hidden.masked_fill(tokens == 0, float("-inf")).amax(1)
+    return (hidden * tokens).sum(1) / tokens.sum(1)
+
+
+def to_unit_length(vectors: torch.Tensor, *, of: str, module: str = "") -> torch.Tensor:
+    """The same directions, of length 1: (…, D).
+
+    Raises:
+        NotFiniteError: a value is no number, or so large that the length is none: of such a vector
+            zeros would come.
+    """
+    check_outputs([vectors, vectors.norm(dim=-1)], of=of, module=module)
+    return functional.normalize(vectors, dim=-1)
+
+
+@contextmanager
+def first_layers(engine: Engine, count: int) -> Iterator[None]:
+    """Inside this context the trunk ends after `count` layers: those above cost nothing."""
+    encoder = engine.model.base_model.encoder
+    whole = encoder.layer
+    encoder.layer = whole[:count]
+    try:
+        yield
+    finally:
+        encoder.layer = whole
+
+
+def batch_vectors(
+    engine: Engine,
+    batch: dict[str, torch.Tensor],
+    layers: Sequence[int],
+    pooling: str = "mean",
+    *,
+    normalise: bool = True,
+) -> torch.Tensor:
+    """The vectors of a batch at some layers, in one pass with the active modules.
+
+    Args:
+        batch: `input_ids` and `attention_mask`, (B, L).
+        layers: which ones; nothing above the highest is computed.
+        normalise: to length 1.
+
+    Returns:
+        (layers, B, D), float32, on the engine's device.
+
+    Raises:
+        NotFiniteError: they are no numbers.
+    """
+    batch = {key: value.to(engine.device, non_blocking=True) for key, value in batch.items()}
+    depth = max(layers)
+    autocast = torch.autocast(
+        engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
+    )
+    with torch.inference_mode(), autocast, FastAttention(), first_layers(engine, depth):
+        every = min(layers) < depth
+        output = engine.model.base_model(**batch, output_hidden_states=every)
+    states = output.hidden_states if every else {depth: output.last_hidden_state}
+    mask = batch["attention_mask"]
+    vectors = torch.stack([pool(states[layer], mask, pooling) for layer in layers])
+    if normalise:
+        return to_unit_length(vectors, of="the composition")
+    check_outputs([vectors], of="the composition")
+    return vectors
