@@ -51,17 +51,22 @@ def write_run(
     scores: dict[str, dict[str, float]] = {}
     for split, language in [("dev", "en"), *(("test", each) for each in LANGUAGES[target])]:
         right = (random.random(items) < rate + random.normal(0, 0.02)).astype(float)
-        rows = {
+        rows: dict[str, Any] = {
             "id": [f"q{k:04}" for k in range(items)],
             "cluster": [f"q{k:04}" for k in range(items)],
             "numerator": right,
             "denominator": np.ones(items),
         }
+        if not changed.get("old"):
+            rows["length"] = _lengths(language, items)
+            rows["answer_length"] = pa.array(_answers(target, items), pa.int32())
         place = folder / "items" / run / target / f"{split}-{language}.tsv.items.parquet"
         place.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(rows), place)
         if split == "test":
             scores[language] = {METRICS[target]: 100 * float(right.mean())}
+    if arm == "fusion":
+        _write_attention(folder / "items" / run, target)
     size = len(intermediate) + 1
     record: dict[str, Any] = {
         "run": run, "study": "made", "stage": "target", "arm": group,
@@ -75,3 +80,24 @@ def write_run(
         record["unequal"] = True
     made = RunResult.model_validate_json(json.dumps(record))
     append_result(folder / "results.jsonl", made)
+
+
+def _lengths(language: str, items: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Item k has k characters, of Chinese half as many."""
+    return (np.arange(items) // (2 if language == "zh" else 1)).astype(np.int32)
+
+
+def _answers(target: str, items: int) -> list[int | None]:
+    return [1 + k % 9 if target == "xquad" else None for k in range(items)]
+
+
+def _write_attention(place: Path, target: str) -> None:
+    """Squad is listened to above, mnli below."""
+    weight = {layer: (layer + 1) / 13 for layer in range(12)}
+    layers = {layer: {"squad": w, "mnli": 1 - w} for layer, w in weight.items()}
+    languages = {name: {"squad": 0.5, "mnli": 0.5} for name in LANGUAGES[target]}
+    made = {
+        "sources": ["squad", "mnli"], "layers": layers, "languages": languages,
+        "entropy": dict.fromkeys(languages, 0.8),
+    }  # fmt: skip
+    (place / "attention.json").write_text(json.dumps(made), encoding="utf-8")

@@ -41,7 +41,7 @@ def test_items_add_up_to_the_official_score(tiny: Path, task: str) -> None:
         table = pq.read_table(items_path(found.folder / found.languages[language]["file"]))
         assert table.schema.equals(SCHEMA)
         assert len(table) == ROWS == len(set(table.column("id").to_pylist()))
-        top, bottom = (table.column(name).to_numpy() for name in SCHEMA.names[2:])
+        top, bottom = (table.column(name).to_numpy() for name in SCHEMA.names[2:4])
         score = 100 * top.sum() / bottom.sum() if bottom.sum() else 0.0
         assert score == pytest.approx(found.scores[language][found.metric])
 
@@ -101,6 +101,34 @@ def _ensure(found: Evaluation, language: str) -> Any:
     read = read_data(target, [language], "test", "data", limit=None)
     entry, data = found.languages[language], read.languages[language]
     return ensure_items(found.folder, entry, target, "test", language, data, "data")
+
+
+def test_an_item_knows_how_long_it_is(tiny: Path) -> None:
+    for task in MODULES:
+        target = get_target(task)
+        read = read_data(target, ["ko"], "test", "data", limit=None)
+        table = _ensure(run(task, langs="ko"), "ko")
+        for row, example in zip(
+            table.to_pylist(), read.languages["ko"].examples.examples, strict=True
+        ):
+            if task == "tiny-pos":
+                assert row["length"] == len(example["words"])
+            elif task == "tiny-copa":
+                assert row["length"] == len("".join([example["prompt"], *example["options"]]))
+            elif task == "tiny-nli":
+                assert row["length"] == len(example["text_a"]) + len(example["text_b"])
+            else:
+                assert row["length"] == len(example["question"]) + len(example["context"])
+            answers = example.get("answers", [])
+            assert row["answer_length"] == min(map(len, answers), default=None)
+
+
+def test_files_without_lengths_are_read_and_made_anew(tiny: Path) -> None:
+    found = run("tiny-qa", langs="ko")
+    path = items_path(found.folder / found.languages["ko"]["file"])
+    whole = pq.read_table(path)
+    pq.write_table(whole.select(SCHEMA.names[:4]), path)
+    assert _ensure(found, "ko").equals(whole)
 
 
 def test_predictions_of_other_data_are_refused(tiny: Path) -> None:

@@ -11,9 +11,18 @@ import pytest
 from scipy import stats
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.report.study.attention import attention_rows, attention_table
 from adapter_stilts.report.study.page import PAGE, TEX, TEXT, make_report, write_report
 from adapter_stilts.report.study.tables import UNEQUAL, Table, latex, markdown
 from adapter_stilts.study.findings import ContrastSpec, Finding, find
+from adapter_stilts.study.length_buckets import (
+    ANSWER,
+    INPUT,
+    SENTENCE,
+    THIRDS,
+    length_buckets,
+    thirds,
+)
 from adapter_stilts.study.report_input import read_contrasts, read_study
 from adapter_stilts.study.samples import Seeds
 from adapter_stilts.study.statistics.draws import Best
@@ -67,7 +76,9 @@ def test_the_answer_is_the_first_thing_said(tmp_path: Path) -> None:
     assert "95 % interval" in report.answers[0]
     assert report.warnings == []
     names = [table.name for table in report.tables]
-    assert names == ["matrix", "contrasts", "targets", "buckets", "languages", "cost", "regret"]
+    assert names == [
+        "matrix", "contrasts", "targets", "buckets", "languages", "cost", "attention", "regret"
+    ]  # fmt: skip
     write_report(report, tmp_path / "out")
     page = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
     body = page[page.index("<main>") :]
@@ -98,14 +109,19 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     assert f"results.jsonl:{len(kept) + 1}" in places and broken in places
 
 
-def test_unequal_arms_are_marked_in_every_table(tmp_path: Path) -> None:
-    path = write_study(tmp_path, unequal="multitask")
+@pytest.mark.parametrize(("arm", "letter"), [("multitask", "M"), ("fusion", "F")])
+def test_unequal_arms_are_marked_in_every_table(tmp_path: Path, arm: str, letter: str) -> None:
+    path = write_study(tmp_path, seeds=1, unequal=arm)
     report = make_report(*read_study(path), draws=200)
-    assert any("multitask" in line for line in report.warnings)
+    assert any(arm in line for line in report.warnings)
     for table in report.tables:
-        assert UNEQUAL in table.note, table.name
-        marked = [row[0] for row in table.rows if UNEQUAL in str(row[0])]
-        assert marked and all("mult" in str(each) or "M" in str(each) for each in marked), table
+        assert f"{UNEQUAL} steps or rows" in table.note and arm in table.note, table.name
+        if arm != "fusion" and table.name == "attention":
+            continue
+        marked = {str(row[0]) for row in table.rows if UNEQUAL in str(row[0])}
+        assert marked and all(arm in each or letter in each for each in marked), table.name
+        plain = {str(row[0]) for row in table.rows if UNEQUAL not in str(row[0])}
+        assert not any(arm in each or letter in each.split() for each in plain), table.name
 
 
 def test_a_script_is_a_bucket(tmp_path: Path) -> None:
@@ -114,6 +130,69 @@ def test_a_script_is_a_bucket(tmp_path: Path) -> None:
     latin = [by["xnli"][lang].value for lang in ("en", "de", "sw")]
     expected = np.mean([np.mean(latin), by["xquad"]["en"].value, by["panx"]["en"].value])
     assert found.over(["en", "de", "sw"]).value == pytest.approx(expected)
+
+
+def test_a_length_is_a_bucket(tmp_path: Path) -> None:
+    """Of one target and two arms with one seed, thirds by hand."""
+    path = write_study(tmp_path, items=60, seeds=1)
+    data, _ = read_study(path)
+    found = finding(path, "multitask", "alone", 2000)
+    made = {(each.kind, each.third): each for each in length_buckets(data, found)}
+    assert [third for kind, third in made if kind == INPUT] == list(THIRDS)
+    sides = {}
+    for arm in ("multitask", "alone"):
+        for language in LANGUAGES["panx"]:
+            name = f"items/{arm}-panx-0-0/panx/test-{language}.tsv.items.parquet"
+            sides[arm, language] = pq.read_table(tmp_path / "made" / name)["numerator"].to_numpy()
+    # Sentence k has length k: the longest third are the last twenty.
+    last = [100 * (sides["multitask", x] - sides["alone", x])[40:] for x in LANGUAGES["panx"]]
+    longest = made[SENTENCE, THIRDS[2]]
+    assert longest.items == 40 and longest.languages == ("en", "ka")
+    assert longest.difference.value == pytest.approx(np.mean(last))
+    error = np.sqrt(sum(np.var(each, ddof=1) / 20 for each in last)) / 2
+    assert longest.difference.error == pytest.approx(error, rel=0.1)
+    # In parallel test sets an item stays in its own third in every language.
+    first = made[INPUT, THIRDS[0]]
+    assert first.items == 20 * (len(LANGUAGES["xnli"]) + len(LANGUAGES["xquad"]))
+    answers = [each for kind, each in made.items() if kind[0] == ANSWER]
+    assert {each.languages for each in answers} == {tuple(sorted(LANGUAGES["xquad"]))}
+    assert sum(each.items for each in answers) == 60 * len(LANGUAGES["xquad"])
+
+
+def test_lengths_that_are_alike_stay_together() -> None:
+    assert thirds(np.array([3.0, 3.0, 3.0, 3.0])).tolist() == [0, 0, 0, 0]
+    assert thirds(np.array([1.0, 1.0, 2.0, 9.0, 9.0, 9.0])).tolist() == [0, 0, 1, 1, 1, 1]
+    spread = thirds(np.arange(60.0))
+    assert [int((spread == k).sum()) for k in range(3)] == [20, 20, 20]
+
+
+def test_older_files_have_no_lengths_and_no_such_buckets(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=1, old=True)
+    data, _ = read_study(path)
+    assert list(length_buckets(data, finding(path, "multitask", "alone", 200))) == []
+    report = make_report(*read_study(path), draws=200)
+    (table,) = (each for each in report.tables if each.name == "buckets")
+    assert {row[1] for row in table.rows} == {"script", "family", "pre-training data"}
+    assert report.warnings == [
+        f"{name}: one seed, whose luck no interval shows."
+        for name in ("S against F", "S against M", "alone against F")
+    ]
+
+
+def test_what_a_fusion_listens_to(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    damaged = tmp_path / "made/items/fusion-xnli-0-0/attention.json"
+    damaged.write_text("{", encoding="utf-8")
+    data, _ = read_study(path)
+    rows = [dict(zip(attention_table(data).columns, r, strict=True)) for r in
+            attention_table(data).rows]  # fmt: skip
+    assert {(row["arm"], row["target"]) for row in rows} == {("fusion", t) for t in LANGUAGES}
+    squad = next(row for row in rows if row["source"] == "squad" and row["target"] == "panx")
+    assert squad["weight"] == "0.50" and squad["entropy"] == "0.80"
+    assert (squad["lower layers"], squad["upper layers"]) == ("0.19", "0.81")
+    heat = attention_rows(data)
+    assert len(heat) == 3 * 12 * 2
+    assert [each.place for each in data.damaged] == ["items/fusion-xnli-0-0/attention.json"]
 
 
 def test_seeds_that_are_not_crossed() -> None:

@@ -1,7 +1,8 @@
 """Scores of single items, beside the predictions they are of: one small Parquet file a language.
 
 Columns: `id`; `cluster`, what items are drawn by (an article's title or text, else the id);
-`numerator` and `denominator`, see `item_counts`.
+`numerator` and `denominator`, see `item_counts`; `length` of the input and `answer_length`, see
+`item_lengths`. Files of earlier versions lack the lengths.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from adapter_stilts.evaluation.item_counts import (
     equal_counts,
     pair_counts,
 )
+from adapter_stilts.evaluation.item_lengths import Lengths, item_lengths
 from adapter_stilts.heads import get_head
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import Split
@@ -43,6 +45,8 @@ SCHEMA = pa.schema(
         ("cluster", pa.string()),
         ("numerator", pa.float64()),
         ("denominator", pa.float64()),
+        ("length", pa.int32()),
+        ("answer_length", pa.int32()),
     ]
 )
 
@@ -142,7 +146,7 @@ def _rows(
             listed = gold_pairs(load_examples(target.gold(language), split, where), drawn)
             pairs = [(a, b) for a, _, b in (line.partition("\t") for line in _lines(text))]
             counts = pair_counts(pairs, sorted(listed), ids)
-        return _joined(ids, ids, counts)
+        return _joined(ids, ids, counts, item_lengths(get_head(target.head), drawn.examples))
     ids = list(examples["id"][:])
     counts = _counts(target, language, text, examples)
     clusters: Sequence[str] = ids
@@ -151,13 +155,15 @@ def _rows(
         titles = _titles(target, split, language, where)
         contexts = map(_digest, examples["context"][:])
         clusters = [titles.get(name) or made for name, made in zip(ids, contexts, strict=True)]
-    return _joined(ids, clusters, counts)
+    return _joined(ids, clusters, counts, item_lengths(head, examples))
 
 
-def _joined(ids: Sequence[str], clusters: Sequence[str], counts: Counts) -> list[dict[str, Any]]:
+def _joined(
+    ids: Sequence[str], clusters: Sequence[str], counts: Counts, lengths: Lengths
+) -> list[dict[str, Any]]:
     return [
-        {"id": name, "cluster": cluster, "numerator": numerator, "denominator": denominator}
-        for name, cluster, (numerator, denominator) in zip(ids, clusters, counts, strict=True)
+        dict(zip(SCHEMA.names, (name, cluster, *pair, *both), strict=True))
+        for name, cluster, pair, both in zip(ids, clusters, counts, lengths, strict=True)
     ]
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import FailureError
@@ -14,6 +18,9 @@ from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+
+SELECT = "select.items.parquet"
+"""The items of the half that chooses between arms."""
 
 
 def dev_halves(
@@ -27,8 +34,9 @@ def dev_halves(
     """The scores of a module on both halves of English dev, in percent.
 
     Items fall into halves by a hash of their cluster (an article's questions stay together), so
-    the halves are the same for all arms. With `choose_on: train`, for a target whose dev is its
-    test, they are of rows of English train that the training has not drawn.
+    the halves are the same for all arms. The items of the second lie in `out` afterwards. With
+    `choose_on: train`, for a target whose dev is its test, they are of rows of English train that
+    the training has not drawn.
 
     Args:
         otherwise: the training's own dev score, which stands for both where the items of a task
@@ -58,24 +66,42 @@ def dev_halves(
     if does["choose_on"] == "train":
         seen = load_examples(stage, "train", does["data"], limit=does["rows"], seed=seed)
         drawn = set(seen.examples["id"][:])
-    return _halves(table.to_pylist(), drawn, target.name)
+    halves = _halves(table.to_pylist(), drawn)
+    scores = [_score(rows, target.name) for rows in halves]
+    pq.write_table(pa.Table.from_pylist(halves[1], schema=table.schema), out / SELECT)
+    return scores[0], scores[1]
 
 
-def _halves(rows: list[dict[str, Any]], drawn: set[str], name: str) -> tuple[float, float]:
-    sums = [[0.0, 0.0], [0.0, 0.0]]
+def keep_selecting(dev: Path, items: Path) -> None:
+    """Puts the items of the half that chooses between arms beside those of a run's tests.
+
+    Args:
+        dev: the folder that `dev_halves` wrote; without such items, nothing is done.
+    """
+    if (dev / SELECT).is_file():
+        items.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(dev / SELECT, items / f"dev-en.{SELECT}")
+
+
+def _halves(
+    rows: list[dict[str, Any]], drawn: set[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The items of both halves, without those that were drawn for the training."""
+    halves: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for row in rows:
-        if row["id"] in drawn:
-            continue
-        half = hashlib.sha256(str(row["cluster"]).encode()).digest()[0] % 2
-        sums[half][0] += row["numerator"]
-        sums[half][1] += row["denominator"]
-    if not all(total for _, total in sums):
+        if row["id"] not in drawn:
+            halves[hashlib.sha256(str(row["cluster"]).encode()).digest()[0] % 2].append(row)
+    return halves
+
+
+def _score(rows: list[dict[str, Any]], name: str) -> float:
+    total = sum(row["denominator"] for row in rows)
+    if not total:
         raise FailureError(
             f"{name}: too few items of English dev to choose by: raise dev_items in the study, or "
             "lower train_rows where choose_on is train"
         )
-    first, second = (100 * right / total for right, total in sums)
-    return first, second
+    return float(100 * sum(row["numerator"] for row in rows) / total)
 
 
 def _on_dev(target: TargetSpec, stage: TaskSpec, *, on_train: bool) -> TargetSpec:

@@ -9,15 +9,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.metrics import primary
+from adapter_stilts.study.attention import ATTENTION, Attention, mean_attention, read_attention
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.samples import Seeds, Tables, make_sample
-from adapter_stilts.study.statistics.sample import Target
+from adapter_stilts.study.statistics.sample import Floats, Target
 from adapter_stilts.tasks.registry import target_tasks
 
 SCORED = ("target", "composition")
@@ -36,6 +38,7 @@ def evaluated(results: Sequence[RunResult]) -> list[RunResult]:
 
 
 _TABLE = ["id", "cluster", "numerator", "denominator"]
+_LENGTHS = ["length", "answer_length"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class StudyData:
     folder: Path
     results: Sequence[RunResult]
     damaged: list[Damaged] = field(default_factory=list)
+    _read: dict[tuple[str, str, str], dict[str, pa.Table]] = field(default_factory=dict)
 
     @cached_property
     def arms(self) -> dict[str, list[RunResult]]:
@@ -125,23 +129,42 @@ class StudyData:
 
     def items(self, run: RunResult, target: str, split: str) -> dict[str, pa.Table]:
         """The scores of a run's items by language; damaged files are named, and left out."""
-        if not run.items:
-            return {}
+        key = run.run, target, split
+        if key not in self._read:
+            self._read[key] = self._read_items(run, target, split) if run.items else {}
+        return self._read[key]
+
+    def _read_items(self, run: RunResult, target: str, split: str) -> dict[str, pa.Table]:
         known = target_tasks().get(target)
         names = {target, folder_name(known) if known is not None else target}
         found = {}
         for name in names:
-            for path in sorted((self.folder / run.items / name).glob(f"{split}-*.items.parquet")):
+            # Below it: a language may have a folder, and XTREME's name of the task.
+            for path in sorted((self.folder / run.items / name).rglob(f"{split}-*.items.parquet")):
                 language = path.name.removeprefix(f"{split}-").split(".")[0]
                 try:
                     if not path.resolve().is_relative_to(self.folder.resolve()):
                         raise ValueError("it lies outside the study's folder")
-                    found[language] = pq.read_table(path).select(_TABLE).sort_by("id")
+                    table = pq.read_table(path)
+                    there = [name for name in _LENGTHS if name in table.column_names]
+                    found[language] = table.select([*_TABLE, *there]).sort_by("id")
                 except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-                    why = " ".join(str(error).split())[:120]
-                    damaged = Damaged(str(path.relative_to(self.folder)), why)
-                    if damaged not in self.damaged:
-                        self.damaged.append(damaged)
+                    self._note(str(path.relative_to(self.folder)), error)
+        return found
+
+    def item_lengths(self, target: str, arms: Sequence[str], column: str) -> dict[str, Floats]:
+        """How long a target's items are, by language, in the order of `target`'s samples.
+
+        Args:
+            column: `length` of the input or `answer_length`. Languages of which no run has it are
+                not there.
+        """
+        found: dict[str, Floats] = {}
+        for run in (run for arm in arms for run in self.on(arm, target).values()):
+            for language, table in self.items(run, target, "test").items():
+                known = column in table.column_names and not table[column].null_count
+                if known and language not in found:
+                    found[language] = table[column].to_numpy().astype(np.float64)
         return found
 
     def target(self, name: str, arms: Sequence[str], by_dev: Collection[str] = ()) -> Target:
@@ -157,6 +180,25 @@ class StudyData:
             return Target(name, sample)
         dev = {arm: self._arm_tables(arm, name, "dev") for arm in by_dev}
         return Target(name, sample, make_sample(dev, parallel=False))
+
+    def attention(self, arm: str, target: str) -> Attention | None:
+        """What an arm's fusion listens to on a target, the mean over its runs."""
+        found = []
+        for run in self.on(arm, target).values():
+            place = f"{run.items}/{ATTENTION}"
+            try:
+                each = read_attention(self.folder / place) if run.items else None
+            except (OSError, ValueError) as error:
+                self._note(place, error)
+                continue
+            if each is not None and run.target == target:
+                found.append(each)
+        return mean_attention(found) if found else None
+
+    def _note(self, place: str, error: Exception) -> None:
+        damaged = Damaged(place, " ".join(str(error).split())[:120])
+        if damaged not in self.damaged:
+            self.damaged.append(damaged)
 
     def _arm_tables(self, arm: str, target: str, split: str) -> Tables:
         runs = self.on(arm, target)

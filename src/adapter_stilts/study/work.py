@@ -16,6 +16,7 @@ from typing import Any
 
 from adapter_stilts import __version__
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.study.dev import dev_halves, keep_selecting
 from adapter_stilts.study.folder import StudyFolder, append_result
 from adapter_stilts.study.plan import FUSIONS, MULTITASK, Run
 from adapter_stilts.study.results import RunResult
@@ -103,7 +104,32 @@ class _Work:
         else:
             found = self._trained(best.lr)
             place = self.folder.module(self.run.id)
-        return {**found, "lr": best.lr, **self._scores(self._tested(place))}
+        found |= {"lr": best.lr, **self._scores(self._tested(place))}
+        keep_selecting(
+            self.folder.path / "dev" / place.parent.name,
+            self.folder.path / str(found["items"]) / get_target(self.run.target).name,
+        )
+        if self.run.does["kind"] in FUSIONS:
+            self._keep_attention(place, self.folder.path / str(found["items"]))
+        return found
+
+    def _keep_attention(self, place: Path, items: Path) -> None:
+        """What the fusion listens to, where its sources are called as in the study."""
+        from adapter_stilts.study.attention import keep_attention
+
+        does = self.run.does
+        keep_attention(
+            place,
+            get_target(self.run.target).name,
+            dict(zip(self._places(), self.run.intermediate, strict=True)),
+            items,
+            langs=does["langs"],
+            split=does["tests"][0]["split"],
+            data=does["data"],
+            backbone=does["backbone"],
+            precision=does["precision"],
+            batch_tokens=does["batch_tokens"],
+        )
 
     def _composition(self) -> dict[str, Any]:
         return self._scores(self._composed())
@@ -118,7 +144,6 @@ class _Work:
         return f"{self.run.does['kind']}({', '.join(quoted)})"
 
     def _trained(self, lr: float) -> dict[str, Any]:
-        from adapter_stilts.study.dev import dev_halves
         from adapter_stilts.training.fuse import fuse
         from adapter_stilts.training.target import train_target
 
@@ -220,7 +245,9 @@ class _Work:
         read = read_data(target, asked, found.split, does["data"], limit=does["test_items"])
         for name in asked:
             entry, data = found.languages[name], read.languages[name]
-            ensure_items(found.folder, entry, target, found.split, name, data, does["data"])
+            ensure_items(
+                found.folder_of(name), entry, target, found.split, name, data, does["data"]
+            )
 
     def _of_module(self, place: Path, record: ModuleRecord) -> dict[str, Any]:
         files = [each.stat().st_size for each in place.rglob("*") if each.is_file()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from adapter_stilts.report.study.attention import attention_rows
 from adapter_stilts.report.study.tables import Table, contrast_name, marked
 from adapter_stilts.study.findings import Finding
 from adapter_stilts.study.study_data import StudyData
@@ -137,6 +138,32 @@ def cost_chart(table: Table) -> Chart | None:
     return Chart("cost", title, _spec(title, rows, encoding=encoding, layer=layers, height=300))
 
 
+def attention_map(data: StudyData) -> Chart | None:
+    """The weight of every source by layer, a panel a fusion."""
+    rows = attention_rows(data)
+    if not rows:
+        return None
+    panel = {
+        "mark": "rect",
+        "encoding": {
+            "x": {"field": "layer", "type": "ordinal", "axis": {"labelAngle": 0}},
+            "y": {"field": "source", "type": "nominal", "sort": None, "title": None},
+            "color": {"field": "weight", "type": "quantitative", "title": "attention weight",
+                      "scale": {"scheme": "blues", "domainMin": 0},
+                      "legend": {"orient": "bottom"}},
+            "tooltip": [{"field": name} for name in ("fusion", "layer", "source")]
+            + [{"field": "weight", "format": ".3f"}],
+        },
+        "height": {"step": 14},
+        "width": {"step": 14},
+    }  # fmt: skip
+    title = "What the fusions listen to: attention by layer and source"
+    facet = {"field": "fusion", "type": "nominal", "title": None, "sort": None}
+    spec = _spec(title, rows, facet=facet, spec=panel, columns=2)
+    del spec["width"]  # its panels have theirs
+    return Chart("attention", title, spec)
+
+
 def all_charts(
     data: StudyData, findings: Sequence[Finding], tables: Sequence[Table]
 ) -> Iterator[Chart]:
@@ -155,4 +182,6 @@ def all_charts(
                 named["languages"], name, found, ("target", "language"), f"languages-{number}"
             )
     if "cost" in named and (chart := cost_chart(named["cost"])) is not None:
+        yield chart
+    if (chart := attention_map(data)) is not None:
         yield chart

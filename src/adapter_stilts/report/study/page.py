@@ -9,9 +9,25 @@ from typing import Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import atomic_folder
+from adapter_stilts.report.study.attention import attention_table
+from adapter_stilts.report.study.buckets import bucket_table
 from adapter_stilts.report.study.charts import Chart, all_charts
-from adapter_stilts.report.study.tables import Table, all_tables, as_csv, latex, markdown, shown
+from adapter_stilts.report.study.tables import (
+    Table,
+    as_csv,
+    by_language,
+    by_target,
+    contrasts,
+    cost,
+    latex,
+    markdown,
+    matrix,
+    missing,
+    rules,
+    shown,
+)
 from adapter_stilts.study.findings import ContrastSpec, Finding, find, regrets
+from adapter_stilts.study.statistics.estimate import Estimate
 from adapter_stilts.study.study_data import StudyData
 
 PAGE, TEXT, TEX = "report.html", "report.md", "report.tex"
@@ -43,7 +59,7 @@ def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 
             findings.append(found)
     chosen = next((members for s in specs if len(members := data.named(s.first)) > 1), ())
     lost = regrets(data, chosen, draws=min(draws, 500))
-    tables = list(all_tables(data, findings, lost))
+    tables = _tables(data, findings, lost)
     answers = [found.answer for found in findings] or ["No contrast can be answered yet."]
     runs = sum(map(len, data.arms.values()))
     about = (
@@ -54,6 +70,14 @@ def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 
     warnings = list(_warnings(data, findings, unanswered))
     charts = list(all_charts(data, findings, tables))
     return Report(f"Study {data.name}", about, answers, warnings, tables, charts)
+
+
+def _tables(data: StudyData, findings: Sequence[Finding], lost: dict[str, Estimate]) -> list[Table]:
+    """Those that have rows, in the order of the page; what is damaged is known at the end."""
+    made = [matrix(data), contrasts(data, findings), by_target(data, findings)]
+    made += [bucket_table(data, findings), by_language(data, findings), cost(data)]
+    made += [attention_table(data), rules(data, lost)]
+    return [each for each in (*made, missing(data)) if each.rows]
 
 
 def _warnings(

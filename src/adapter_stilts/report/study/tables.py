@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import fmean
 from typing import Any
 
@@ -50,7 +49,8 @@ def contrast_name(data: StudyData, found: Finding) -> str:
     return f"{spec.name}{UNEQUAL}" if data.unequal.intersection(arms) else spec.name
 
 
-def _note(data: StudyData, text: str = "") -> str:
+def with_marks(data: StudyData, text: str = "") -> str:
+    """A note that also names the arms of unequal budgets."""
     if not data.unequal:
         return text
     mark = f"{UNEQUAL} steps or rows are not those of the other arms: {', '.join(data.unequal)}."
@@ -65,7 +65,7 @@ def matrix(data: StudyData) -> Table:
     ]
     note = "Mean over seeds and languages of each task's first metric, in percent."
     return Table(
-        "matrix", "Every arm on every target", ("arm", *data.targets), rows, _note(data, note)
+        "matrix", "Every arm on every target", ("arm", *data.targets), rows, with_marks(data, note)
     )
 
 
@@ -88,7 +88,7 @@ def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
         "First less second, in points. No difference may be said only where the last column is "
         "below 0.05 (two one-sided tests)."
     )
-    return Table("contrasts", "The contrasts", columns, rows, _note(data, note))
+    return Table("contrasts", "The contrasts", columns, rows, with_marks(data, note))
 
 
 def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
@@ -118,7 +118,7 @@ def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
         "worse in at least",
     )  # fmt: skip
     note = "Languages counted by partial conjunction (Benjamini and Heller 2008)."
-    return Table("targets", "By target", columns, rows, _note(data, note))
+    return Table("targets", "By target", columns, rows, with_marks(data, note))
 
 
 def by_language(data: StudyData, findings: Sequence[Finding]) -> Table:
@@ -143,31 +143,7 @@ def by_language(data: StudyData, findings: Sequence[Finding]) -> Table:
         "contrast", "target", "language", "script", "family", "CC-100 GiB", "difference", "low",
         "high",
     )  # fmt: skip
-    return Table("languages", "By language", columns, rows, _note(data, SOURCE))
-
-
-def buckets(data: StudyData, findings: Sequence[Finding]) -> Table:
-    """Every contrast over the languages of a script, of a family, of a size of their data."""
-    rows: list[tuple[Cell, ...]] = []
-    for found in findings:
-        names = sorted({name for each in found.fixed.languages.values() for name in each})
-        kinds = {"script": 0, "family": 1, "pre-training data": 3}
-        for kind, place in kinds.items():
-            keyed = sorted((str((*traits(n), traits(n).size)[place]), n) for n in names)
-            for bucket, group in groupby(keyed, key=lambda pair: pair[0]):
-                inside = [name for _, name in group]
-                each = found.over(inside)
-                rows.append(
-                    (
-                        contrast_name(data, found),
-                        kind,
-                        bucket,
-                        ", ".join(inside),
-                        *_estimate(each)[:3],
-                    )
-                )
-    columns = ("contrast", "by", "bucket", "languages", "difference", "low", "high")
-    return Table("buckets", "By kind of language", columns, rows, _note(data, SOURCE))
+    return Table("languages", "By language", columns, rows, with_marks(data, SOURCE))
 
 
 def cost(data: StudyData) -> Table:
@@ -193,7 +169,7 @@ def cost(data: StudyData) -> Table:
     machines = sorted({f"{each.machine} {each.device}".strip() for each in data.results} - {""})
     note = f"Mean a run. Score: mean over {', '.join(common) or 'no common target'}."
     note += f" Measured on {'; '.join(machines)}." if machines else ""
-    return Table("cost", "Cost and quality", columns, rows, _note(data, note))
+    return Table("cost", "Cost and quality", columns, rows, with_marks(data, note))
 
 
 def rules(data: StudyData, found: dict[str, Estimate]) -> Table:
@@ -204,7 +180,7 @@ def rules(data: StudyData, found: dict[str, Estimate]) -> Table:
     ]
     return Table(
         "regret", "What simple rules lose", ("rule", "points lost", "low", "high"), rows,
-        _note(data, "Against the best arm of every target, chosen on its test scores."),
+        with_marks(data, "Against the best arm of every target, chosen on its test scores."),
     )  # fmt: skip
 
 
@@ -258,12 +234,3 @@ def as_csv(table: Table) -> str:
     writer.writerow(table.columns)
     writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
     return out.getvalue()
-
-
-def all_tables(
-    data: StudyData, findings: Sequence[Finding], lost: dict[str, Estimate]
-) -> Iterator[Table]:
-    """Those that have rows, in the order of the page; what is damaged is known at the end."""
-    made = [matrix(data), contrasts(data, findings), by_target(data, findings)]
-    made += [buckets(data, findings), by_language(data, findings), cost(data), rules(data, lost)]
-    yield from (each for each in (*made, missing(data)) if each.rows)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 _CHUNK = 250
 """Draws at a time: their weights are kept in memory."""
@@ -67,6 +68,28 @@ class Sample:
         """Degrees of freedom of the items."""
         counts = self.drawn.values()
         return max(counts) - 1 if self.parallel else sum(count - 1 for count in counts)
+
+    def only(self, kept: Mapping[str, Bools]) -> Sample | None:
+        """The same with some of the items: None where they allow no interval.
+
+        Args:
+            kept: by language, which items stay, (items,). A language of which fewer than two
+                clusters stay is left out.
+        """
+        clusters = {name: each[kept[name]] for name, each in self.clusters.items() if name in kept}
+        clusters = {name: each for name, each in clusters.items() if len(np.unique(each)) > 1}
+        if not clusters:
+            return None
+        every = np.unique(np.concatenate(list(clusters.values())))
+        numbered = {
+            name: np.searchsorted(every if self.parallel else np.unique(each), each)
+            for name, each in clusters.items()
+        }
+        arms = {
+            arm: {name: by_language[name][:, :, kept[name]] for name in clusters}
+            for arm, by_language in self.arms.items()
+        }
+        return Sample(numbered, arms, self.parallel)
 
     def seeds(self, arm: str) -> tuple[int, int]:
         """How many seeds an arm has, of the intermediate modules and of the target's."""
