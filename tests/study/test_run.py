@@ -13,8 +13,8 @@ import pytest
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study import run as running
 from adapter_stilts.study import work
+from adapter_stilts.study.engines.local import LocalEngine
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.local import LocalEngine
 from adapter_stilts.study.plan import Plan, make_plan
 from adapter_stilts.study.run import Outcome, run_study
 from adapter_stilts.study.spec import load_study

@@ -110,30 +110,55 @@ def plan(
 def run(
     file: Path = FILE,
     out: Path | None = OUT,
-    engine: str = typer.Option("local", "--engine", help="local: processes on this machine."),
-    max_parallel: int = typer.Option(1, "--max-parallel", min=1, help="Runs at a time at most."),
+    engine: str = typer.Option(
+        "local", "--engine", help="local: processes on this machine; ray; slurm."
+    ),
+    address: str | None = typer.Option(
+        None, "--address", help="Of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT [one here]."
+    ),
+    max_parallel: int | None = typer.Option(
+        None, "--max-parallel", min=1, help="Runs at a time at most [local: 1]."
+    ),
     device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+    cpus: int | None = typer.Option(None, "--cpus", min=1, help="Cores of a run."),
+    gpus: float | None = typer.Option(
+        None, "--gpus", min=0, help="GPUs of a run on Ray or Slurm; on Ray 0.25 puts 4 on one."
+    ),
+    memory: float | None = typer.Option(
+        None, "--memory", min=0.1, help="GB of memory of a run on Ray or Slurm."
+    ),
+    hours: float | None = typer.Option(
+        None, "--hours", min=0.1, help="Slurm: of a job; a longer run goes on in another [4]."
+    ),
+    slurm: list[str] | None = typer.Option(
+        None, "--slurm", metavar="NAME=VALUE", help="Of sbatch, such as partition=gpu; repeat it."
+    ),
     unequal: bool = UNEQUAL,
 ) -> None:
     """Do all runs that are not done; the same command goes on after an interruption.
 
+    On Ray and Slurm, all machines must see the study's folder, its data and the folder that you
+    start from, at the same path.
+
     Exit code 1: some runs failed, and their logs are named.
     """
-    from adapter_stilts.study.local import LocalEngine
+    from adapter_stilts.study.engines.choose import EngineOptions, make_engine
     from adapter_stilts.study.run import run_study
 
-    if engine != "local":
-        raise unknown("engine", engine, ["local"])
-    if device not in ("auto", "cpu", "cuda"):
-        raise unknown("device", device, ["auto", "cpu", "cuda"])
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UserError("device cuda: no GPU is here that torch can use")
+    options = EngineOptions(
+        engine=engine,
+        address=address,
+        max_parallel=max_parallel,
+        device=device,
+        cpus=cpus,
+        gpus=gpus,
+        memory=memory,
+        hours=hours,
+        slurm=tuple(slurm) if slurm else None,
+    )
+    options.check()
     made, folder = read_plan(file, out, unequal=unequal)
-    runs_on: Any = device
-    working = LocalEngine(folder, processes=max_parallel, device=runs_on)
+    working = make_engine(folder, options, typer.echo)
     found = run_study(made, folder, working, typer.echo)
     typer.echo(
         f"{len(found.done)} of {len(made.runs)} runs done, {len(found.failed)} failed, "

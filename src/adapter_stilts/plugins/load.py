@@ -43,6 +43,11 @@ def include(*files: str | Path) -> None:
             _run(str(path), lambda path=path: _import(path))  # type: ignore[misc]
 
 
+def included() -> list[str]:
+    """The files that were run as plug-ins in this process."""
+    return sorted(key for key in _done if not key.startswith(GROUP))
+
+
 def load_plugins() -> None:
     """Runs what the environment and installed packages add, once a process.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
 from adapter_stilts.study.plan import Run
 from adapter_stilts.study.results import RESULTS, Results, append_result, read_results
@@ -75,14 +75,21 @@ class StudyFolder:
         return {path.stem: path for path in sorted((self.path / "failed").glob("*.txt"))}
 
     @contextmanager
-    def working(self, name: str) -> Iterator[None]:
+    def working(self, name: str, *, patience: float = 0) -> Iterator[None]:
         """Inside the block no other process does this run, and `running` says who does.
 
+        Args:
+            name: of the run.
+            patience: seconds to wait for a process that ends, such as one of a lost machine.
+
         Raises:
-            UserError: another process does it.
+            UserError: another process does it; after `patience`, a FailureError.
         """
-        with self._only_one(f"run-{name}", f"run {name}"):
-            yield
+        with self._only_one(f"run-{name}", f"run {name}", patience):
+            try:
+                yield
+            finally:
+                self._steps_file(name).unlink(missing_ok=True)
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -95,15 +102,16 @@ class StudyFolder:
             yield
 
     @contextmanager
-    def _only_one(self, name: str, what: str) -> Iterator[None]:
+    def _only_one(self, name: str, what: str, patience: float = 0) -> Iterator[None]:
         place = self.path / "state" / f"{name}.json"
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place.with_suffix(".lock"))
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=patience)
         except Timeout:
             about = _about(place)
-            raise UserError(
+            kind = FailureError if patience else UserError
+            raise kind(
                 f"{what} is held by process {about.get('pid', '?')} on {about.get('host', '?')}, "
                 f"since {about.get('since', '?')}: wait for it, or end it by `adstilts study stop`"
             ) from None
@@ -120,10 +128,21 @@ class StudyFolder:
         return self._alive("holder")
 
     def running(self) -> dict[str, dict[str, Any]]:
-        """The runs that are being done, and by whom."""
+        """The runs that are being done, by whom, and their steps where they train."""
         names = [path.stem for path in (self.path / "state").glob("run-*.json")]
         found = {name.removeprefix("run-"): self._alive(name) for name in sorted(names)}
-        return {name: about for name, about in found.items() if about}
+        return {name: about | self._steps(name) for name, about in found.items() if about}
+
+    def write_steps(self, name: str, step: int, steps: int, per_second: float) -> None:
+        """Notes how far the training of a run is."""
+        fields = {"step": step, "steps": steps, "per_second": per_second}
+        write_whole(self._steps_file(name), json.dumps(fields, allow_nan=False))
+
+    def _steps_file(self, name: str) -> Path:
+        return self.path / "state" / f"steps-{name}.json"
+
+    def _steps(self, name: str) -> dict[str, Any]:
+        return _about(self._steps_file(name))
 
     def _alive(self, name: str) -> dict[str, Any]:
         place = self.path / "state" / f"{name}.json"

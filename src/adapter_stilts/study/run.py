@@ -8,10 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
-from adapter_stilts.errors import FailureError
+from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.local import INTERRUPTED, Engine
 from adapter_stilts.study.plan import Plan, Run
+from adapter_stilts.study.signals import stop_asked
 
 RETRIES = 2
 """So often a failed run is tried again; one that failed by the user's mistake is not."""
@@ -40,6 +41,7 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
     Raises:
         UserError: another `study run` works on the folder.
         FailureError: there is no room for what is to be made.
+        KeyboardInterrupt: Ctrl-C a second time, so that runs did not end after a checkpoint.
     """
     with folder.holding():
         folder.stop_file.unlink(missing_ok=True)
@@ -50,14 +52,14 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
         for run in plan.runs.values():
             folder.write_run(run, plan.study.name)
             folder.failure(run.id).unlink(missing_ok=True)
-        try:
-            return _Doing(
-                plan, folder, engine, tell, Outcome(set(results.runs) & set(plan.runs))
-            ).do()
-        finally:
-            engine.stop()
-            engine.close()
-            folder.stop_file.unlink(missing_ok=True)
+        done = set(results.runs) & set(plan.runs)
+        with stop_asked() as asked:
+            try:
+                return _Doing(plan, folder, engine, tell, asked, Outcome(done)).do()
+            finally:
+                engine.stop()
+                engine.close()
+                folder.stop_file.unlink(missing_ok=True)
 
 
 @dataclass
@@ -66,15 +68,15 @@ class _Doing:
     folder: StudyFolder
     engine: Engine
     tell: Tell
+    asked: Callable[[], bool]
     outcome: Outcome
     tries: Counter[str] = field(default_factory=Counter)
     pending: dict[Future[int], str] = field(default_factory=dict)
 
     def do(self) -> Outcome:
         while True:
-            if self.folder.stop_file.exists() and not self.outcome.stopped:
-                self.outcome.stopped = True
-                self.engine.stop()
+            if not self.outcome.stopped and (self.asked() or self.folder.stop_file.exists()):
+                self._stop()
             if not self.outcome.stopped:
                 self._submit()
             if not self.pending:
@@ -86,6 +88,12 @@ class _Doing:
             self.outcome.blocked = set(self.plan.runs) - self.outcome.done - self.outcome.failed
         return self.outcome
 
+    def _stop(self) -> None:
+        self.outcome.stopped = True
+        if self.pending:
+            self.tell(f"stopping: {len(self.pending)} runs end after a checkpoint")
+        self.engine.stop()
+
     def _submit(self) -> None:
         busy = set(self.pending.values())
         for name, run in self.plan.runs.items():
@@ -96,15 +104,16 @@ class _Doing:
                 self.pending[self.engine.submit(name)] = name
 
     def _ended(self, name: str, future: Future[int]) -> None:
-        code = 1 if future.exception() else future.result()
+        error = future.exception()
+        if isinstance(error, UserError):
+            raise error
+        code = 1 if error else future.result()
         run = self.plan.runs[name]
         if code == 0 and name in self.folder.results().runs:
             self.outcome.done.add(name)
             done, of = len(self.outcome.done), len(self.plan.runs)
             self.tell(f"{done} of {of}: {describe(run)}")
-        elif code == INTERRUPTED or self.outcome.stopped:
-            self.outcome.stopped = True
-        else:
+        elif not self.outcome.stopped:
             self.tries[name] += 1
             if code != MISTAKE and self.tries[name] <= RETRIES:
                 self.tell(f"failed, tried again: {describe(run)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,15 +18,17 @@ from typing import Any
 
 from adapter_stilts import __version__
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.plugins.load import load_plugins
 from adapter_stilts.study.dev import dev_halves, keep_selecting
+from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED, LIFELINE
 from adapter_stilts.study.folder import StudyFolder, append_result
 from adapter_stilts.study.plan import FUSIONS, MULTITASK, Run
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 
-LIFELINE = "ADSTILTS_STUDY_LIFELINE"
-"""Where it is set, standard input ends with the process that started this one."""
+PATIENCE = 60.0
+"""Seconds in which a process that has lost its engine is sure to have ended."""
 
 
 def work(folder: StudyFolder, name: str) -> RunResult:
@@ -34,13 +38,34 @@ def work(folder: StudyFolder, name: str) -> RunResult:
         UserError, FailureError: as of the trainings and evaluations.
     """
     study, run = folder.read_run(name)
-    with folder.working(name):
+    with folder.working(name, patience=PATIENCE):
         known = folder.results().runs
         if name in known:
             return known[name]
-        result = _Work(folder, study, run, known).do()
+        from adapter_stilts.training.step_reports import report_steps
+
+        with report_steps(_StepsOf(folder, name)):
+            result = _Work(folder, study, run, known).do()
         append_result(folder.results_file, result)
         return result
+
+
+@dataclass
+class _StepsOf:
+    """Writes down the steps and the speed of a run that trains, for `adstilts study status`."""
+
+    folder: StudyFolder
+    name: str
+    first: tuple[int, float] | None = None
+
+    def __call__(self, step: int, steps: int) -> None:
+        now = time.monotonic()
+        if self.first is None or step < self.first[0]:
+            self.first = step, now
+        begun, since = self.first
+        speed = (step - begun) / (now - since) if now > since else 0.0
+        with suppress(OSError):  # a full disk is said where a result is written
+            self.folder.write_steps(self.name, step, steps, speed)
 
 
 @dataclass
@@ -304,18 +329,32 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _check_device() -> None:
+    if os.environ.get(DEVICE) == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError(f"device cuda: {socket.gethostname()} has no GPU that torch can use")
+
+
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
     if os.environ.get(LIFELINE):
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Ray's workers block the signal, and a shell in the background ignores it: processes inherit
+    # either.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        load_plugins()
+        _check_device()
         work(StudyFolder(Path(sys.argv[1])), sys.argv[2])
     except (UserError, FailureError) as error:
         sys.stderr.write(f"adstilts: {error}\n")
         sys.exit(error.exit_code)
     except BaseException as error:
         if getattr(error, "exit_code", None) == 130 or isinstance(error, KeyboardInterrupt):
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         raise
 
 

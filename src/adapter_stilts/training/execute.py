@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from adapter_stilts.backbones import default_device
 from adapter_stilts.data.load import resolve_where
 from adapter_stilts.engine.engine import load_engine
 from adapter_stilts.engine.recomputing import recompute_activations
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.training.arguments import trainer_arguments
 from adapter_stilts.training.begin import add_module_of
 from adapter_stilts.training.caution import warn_of_schedule
@@ -30,12 +33,15 @@ from adapter_stilts.training.progress import Progress, announce
 from adapter_stilts.training.reading import read_parts
 from adapter_stilts.training.request import Request
 from adapter_stilts.training.schedule import EvaluationSchedule
+from adapter_stilts.training.step_reports import StepReports
 from adapter_stilts.training.trainer import ModuleTrainer
 from adapter_stilts.training.unfinished import latest_checkpoint
 from adapter_stilts.training.unfreezing import GradualUnfreezing
 from adapter_stilts.zoo.record import ModuleRecord
 
 SAVE_SECONDS = 600.0
+SAVE_VARIABLE = "ADSTILTS_SAVE_SECONDS"
+"""The environment's seconds between checkpoints, for machines that may be taken away."""
 
 
 def execute(asked: Request) -> ModuleRecord:
@@ -85,11 +91,11 @@ def _run(
     schedule = EvaluationSchedule(
         evaluations=min(recipe.evaluations, len(tokens)),
         patience=recipe.patience,
-        save_seconds=SAVE_SECONDS,
+        save_seconds=_save_seconds(),
         on_stop=lambda state: bar.stopped(state, recipe.patience),
     )
     bar, stop = Progress(tokens), StopOnSignal()
-    callbacks: list[Any] = [schedule, stop] if quiet else [schedule, stop, bar]
+    callbacks: list[Any] = [schedule, stop, StepReports(), *([] if quiet else [bar])]
     if recipe.unfreeze == "top-down":
         unfreeze_steps = round(recipe.unfreeze_fraction * len(tokens))
         callbacks.append(GradualUnfreezing(job.engine, job.name, unfreeze_steps))
@@ -116,6 +122,19 @@ def _run(
         )
     trainer.take_mean()
     return trainer.state, schedule.total_seconds
+
+
+def _save_seconds() -> float:
+    given = os.environ.get(SAVE_VARIABLE)
+    if given is None:
+        return SAVE_SECONDS
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UserError(f"{SAVE_VARIABLE}={shown(given)}: seconds are needed, such as 60")
+    return seconds
 
 
 def _train(trainer: ModuleTrainer, schedule: EvaluationSchedule, checkpoint: Path | None) -> None:
