@@ -7,8 +7,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.heads.choice import encode
-from adapter_stilts.heads.special import template
+from adapter_stilts.heads.sequences import template
+from features_kit import encode_as
+
+encode = encode_as("choice")
 
 
 def pieces(tokenizer: Any, text: str) -> list[int]:

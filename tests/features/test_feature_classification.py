@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapter_stilts.heads.classification import encode
+from features_kit import encode_as
+
+encode = encode_as("classification")
 
 
 def test_pair_and_single(tokenizer: Any) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.heads import span
 from adapter_stilts.heads.answers import Span, answer_text
-from adapter_stilts.heads.edges import inner
+from adapter_stilts.heads.sequences import inner
+from features_kit import encode_as
 
 INVISIBLE = [
     " ", "\t", "\n", "\u00a0", "\u3000", "\u200b", "\ufeff", "\u200e", "\u200f", "\u202a", "\u202c",
@@ -74,7 +74,7 @@ def test_the_answer_alone_is_taught(
         "answers": [[answer]],
         "answer_starts": [[start]],
     }
-    found = span.encode(rows, embedded_tokenizer, max_length=64)
+    found = encode_as("span")(rows, embedded_tokenizer, max_length=64)
     first, last = found["start_positions"][0], found["end_positions"][0]
     offsets = found["offsets"][0]
     at = found["context_start"][0]

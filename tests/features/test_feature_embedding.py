@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from adapter_stilts.features.batch import collate
-from adapter_stilts.heads.embedding import encode
-from adapter_stilts.heads.padding import padded_length
+from adapter_stilts.heads.sequences import padded_length
+from features_kit import encode_as
+
+encode = encode_as("embedding")
 
 
 def columns(*rows: tuple[str, str, str]) -> dict[str, list[Any]]:

@@ -14,8 +14,10 @@ from adapter_stilts.heads.answers import (
     answer_text,
     decode,
 )
-from adapter_stilts.heads.span import encode
 from adapter_stilts.tasks.registry import get_task
+from features_kit import encode_as
+
+encode = encode_as("span")
 
 CONTEXT = " ".join(f"word{number}" for number in range(100))
 

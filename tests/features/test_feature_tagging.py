@@ -7,10 +7,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.heads.tagging import IGNORED, decode, encode
+from adapter_stilts.heads.tagging import IGNORED, decode
+from features_kit import encode_as
+
+encode = encode_as("tagging")
 
 TAGS = ["A", "B", "C"]
-IDS = {tag: number for number, tag in enumerate(TAGS)}
 
 
 def labels_at_starts(features: dict[str, list[Any]], window: int) -> list[int]:
@@ -19,7 +21,7 @@ def labels_at_starts(features: dict[str, list[Any]], window: int) -> list[int]:
 
 def test_first_pieces_carry_the_tags(tokenizer: Any) -> None:
     words, tags = ["Unbelievably", "long", "words"], ["C", "A", "B"]
-    features = encode({"words": [words], "tags": [tags]}, tokenizer, max_length=64, tag_ids=IDS)
+    features = encode({"words": [words], "tags": [tags]}, tokenizer, max_length=64, tags=TAGS)
     sizes = [len(tokenizer([w], is_split_into_words=True)["input_ids"]) - 2 for w in words]
     assert sizes[0] > 1
     starts = [1, 1 + sizes[0], 1 + sizes[0] + sizes[1]]
@@ -39,7 +41,7 @@ def test_no_labels_without_tag_ids(tokenizer: Any) -> None:
 
 def test_unseen_tag_is_ignored_in_the_loss(tokenizer: Any) -> None:
     features = encode(
-        {"words": [["a", "b"]], "tags": [["X", "B"]]}, tokenizer, max_length=16, tag_ids=IDS
+        {"words": [["a", "b"]], "tags": [["X", "B"]]}, tokenizer, max_length=16, tags=TAGS
     )
     assert labels_at_starts(features, 0) == [IGNORED, 1]
 
@@ -52,7 +54,7 @@ def test_word_without_pieces_gets_the_unknown_one(embedded_tokenizer: Any) -> No
         {"words": [words], "tags": [["A", "B", "C"]]},
         embedded_tokenizer,
         max_length=16,
-        tag_ids=IDS,
+        tags=TAGS,
     )
     assert labels_at_starts(features, 0) == [0, 1, 2]
     place = features["word_starts"][0][1]
@@ -64,7 +66,7 @@ def test_long_sentences_are_cut_between_words_and_joined_again(tokenizer: Any) -
     tags = [TAGS[n % 3] for n in range(30)]
     sentences = [["short"], words, []]
     features = encode(
-        {"words": sentences, "tags": [["B"], tags, []]}, tokenizer, max_length=16, tag_ids=IDS
+        {"words": sentences, "tags": [["B"], tags, []]}, tokenizer, max_length=16, tags=TAGS
     )
     assert max(features["length"]) <= 16
     assert features["example"].count(1) > 2
@@ -81,7 +83,7 @@ def test_long_sentences_are_cut_between_words_and_joined_again(tokenizer: Any) -
 def test_order_of_windows_does_not_matter(tokenizer: Any) -> None:
     words = [f"word{n}" for n in range(30)]
     tags = [TAGS[n % 3] for n in range(30)]
-    features = encode({"words": [words], "tags": [tags]}, tokenizer, max_length=16, tag_ids=IDS)
+    features = encode({"words": [words], "tags": [tags]}, tokenizer, max_length=16, tags=TAGS)
     order = list(reversed(range(len(features["example"]))))
     turned = {key: [column[n] for n in order] for key, column in features.items()}
     window_tags = [labels_at_starts(turned, n) for n in range(len(order))]
@@ -94,7 +96,7 @@ def test_word_longer_than_a_window_keeps_its_first_pieces(tokenizer: Any) -> Non
         {"words": [["a", long, "b"]], "tags": [["A", "B", "C"]]},
         tokenizer,
         max_length=10,
-        tag_ids=IDS,
+        tags=TAGS,
     )
     whole = tokenizer([long], is_split_into_words=True, add_special_tokens=False)["input_ids"]
     assert len(whole) > 8

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_stilts.backbones import find_backbone
-from adapter_stilts.heads.text import encode
+from features_kit import encode_as
+
+encode = encode_as("text")
 
 
 def test_long_lines_become_several(tiny_xlmr: Path) -> None:

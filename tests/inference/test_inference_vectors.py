@@ -17,9 +17,9 @@ from adapter_stilts import load
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.vectors import pool
 from adapter_stilts.errors import FailureError
-from adapter_stilts.heads.embedding import encode
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.vectors import layer_vectors, run_vectors, sentence_vectors
+from features_kit import encode_as
 
 TEXTS = [" ".join(["Ann", "saw", "a", "boat"] * (1 + (7 * n) % 9) + [str(n)]) for n in range(14)]
 
@@ -34,7 +34,9 @@ def rows(engine: Engine, **sides: list[str]) -> datasets.Dataset:
     count = len(next(iter(sides.values())))
     empty = {"query": [""] * count, "text": [""] * count, "context": [""] * count}
     tokenizer = engine.backbone.tokenizer
-    return datasets.Dataset.from_dict(encode({**empty, **sides}, tokenizer, max_length=64))
+    return datasets.Dataset.from_dict(
+        encode_as("embedding")({**empty, **sides}, tokenizer, max_length=64)
+    )
 
 
 def one_by_one(engine: Engine, features: Any, layer: int, pooling: str) -> np.ndarray[Any, Any]:

@@ -1,1 +1,1 @@
-
+"""Modules in the engine: methods, compositions, fusion, files."""

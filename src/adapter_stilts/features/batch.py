@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adapter_stilts.heads.padding import padded_length
+from adapter_stilts.heads.sequences import padded_length
 from adapter_stilts.heads.tagging import IGNORED
 
 

@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -41,9 +42,8 @@ def encoder(
 ) -> Callable[[Any], dict[str, list[Any]]]:
     """The pure function from example columns to feature columns for a head kind."""
     head = get_head(kind)
-    return lambda examples: head.encode(
-        examples, tokenizer, max_length=max_length, stride=stride, tags=tags
-    )
+    how = Encoding(tokenizer, max_length, stride, tags)
+    return lambda examples: head.encode(examples, how)
 
 
 def build_features(

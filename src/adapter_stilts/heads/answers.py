@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from adapter_stilts.heads.edges import inner
+from adapter_stilts.heads.sequences import inner
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -18,36 +19,117 @@ Example = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 """One mapping an input, with the field names of the head's `needs` and `takes`."""
 
+Columns = Mapping[str, Sequence[Any]]
+"""Examples or features as columns: every list has one value a row."""
+
+Features = dict[str, list[Any]]
+"""What a head reads: `input_ids`, `length`, `example` (row number within the call), and more."""
+
 Decoded = tuple[list[Any], list[list[float]] | None]
 """One value an example, and the probabilities behind it where the head gives them."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How examples become sequences.
+
+    Attributes:
+        max_length: tokens a sequence at most, special ones included.
+        stride: tokens that the windows over a long text have in common.
+        tags: tag names by number, where tags are learnt.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    max_length: int
+    stride: int = 128
+    tags: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a head gave for some examples: one output a feature row.
+
+    Attributes:
+        windows: those columns of the features that the head kind names in `windows`.
+        examples: the examples' own data set.
+        tags: tag names by number.
+    """
+
+    rows: list[Any]
+    windows: Columns
+    examples: Any
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head predicts for one input, and what it takes to say so.
+
+    Attributes:
+        row: the input, with the field names of the head's `needs` and `takes`.
+        scores: the probabilities behind the value, where the head gives them.
+        labels: label names by number.
+        threshold: how much better no answer has to be than the best; None: never given.
+    """
+
+    row: Mapping[str, Any]
+    value: Any
+    scores: list[float] | None
+    labels: Sequence[str] = ()
+    threshold: float | None = None
 
 
 class TaskLike(Protocol):
     """As much of a task as a head kind needs to know."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What errors call it."""
+        ...
+
     @property
-    def labels(self) -> tuple[str, ...]: ...
+    def labels(self) -> tuple[str, ...]:
+        """Its label names by number."""
+        ...
+
     @property
-    def tags(self) -> tuple[str, ...]: ...
+    def tags(self) -> tuple[str, ...]:
+        """Its tag set, where it is closed."""
+        ...
+
     @property
-    def choices(self) -> int: ...
+    def choices(self) -> int:
+        """How many options an example has."""
+        ...
+
     @property
-    def unanswerable(self) -> bool: ...
+    def unanswerable(self) -> bool:
+        """Whether an example may have no answer."""
+        ...
+
     @property
-    def unlabelled(self) -> bool: ...
+    def unlabelled(self) -> bool:
+        """Whether an example may lack what it is scored by."""
+        ...
+
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """A hash of a user's own task; empty for the package's."""
+        ...
 
 
 class TargetLike(Protocol):
     """As much of a target as writing its predictions needs."""
 
     @property
-    def labels(self) -> tuple[str, ...]: ...
+    def labels(self) -> tuple[str, ...]:
+        """Its label names by number."""
+        ...
+
     @property
-    def submitted(self) -> tuple[str, ...]: ...
+    def submitted(self) -> tuple[str, ...]:
+        """How predictions are written, where not as `labels`."""
+        ...
 
 
 class Head:
@@ -141,20 +223,8 @@ class Head:
             ValueError: says what cannot be right.
         """
 
-    def encode(
-        self,
-        examples: Mapping[str, Sequence[Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        max_length: int,
-        stride: int,
-        tags: Sequence[str] | None,
-    ) -> dict[str, list[Any]]:
-        """The feature columns of examples, given as columns; pure.
-
-        Args:
-            tags: tag names by number, where tags are learnt.
-        """
+    def encode(self, examples: Columns, how: Encoding) -> Features:
+        """The features of examples, given as columns; pure."""
         raise NotImplementedError
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
@@ -169,7 +239,7 @@ class Head:
         """What plain `transformers` is told to make a head of so many labels."""
         return f", num_labels={labels}" if self.is_named else ""
 
-    def split(self, output: Any, columns: Mapping[str, Sequence[Any]]) -> list[Any]:
+    def split(self, output: Any, columns: Columns) -> list[Any]:
         """The head's output row by row.
 
         Args:
@@ -177,15 +247,9 @@ class Head:
         """
         return list(output.logits.float().cpu().numpy())
 
-    def decode(
-        self,
-        outputs: list[Any],
-        windows: Mapping[str, Sequence[Any]],
-        examples: Any,
-        tags: Sequence[str],
-    ) -> Decoded:
-        """The predictions that outputs, one a feature row, stand for."""
-        return _likeliest(outputs)
+    def decode(self, outputs: Outputs) -> Decoded:
+        """The predictions that outputs stand for."""
+        return _likeliest(outputs.rows)
 
     def scored(
         self, task: TaskLike, values: Sequence[Any], examples: Any
@@ -193,25 +257,12 @@ class Head:
         """Predictions and right answers as the metric takes them."""
         return list(values), list(examples[self.gold])
 
-    def read(self, rows: Rows) -> dict[str, list[Any]]:
+    def read(self, rows: Rows) -> Features:
         """Inputs as columns of the kind's examples."""
         return {name: [row[name] for row in rows] for name in self.needs}
 
-    def say(
-        self,
-        row: Mapping[str, Any],
-        value: Any,
-        scores: list[float] | None,
-        *,
-        labels: Sequence[str],
-        threshold: float | None,
-    ) -> dict[str, Any]:
-        """What a person is told of one input.
-
-        Args:
-            labels: label names by number.
-            threshold: how much better no answer has to be than the best; None: never given.
-        """
+    def say(self, predicted: Prediction) -> dict[str, Any]:
+        """What a person is shown of one prediction."""
         raise NotImplementedError
 
     def line(self, answer: Mapping[str, Any]) -> str:

@@ -8,15 +8,18 @@ from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from adapter_stilts.heads.base import (
+    Columns,
+    Encoding,
     Example,
+    Features,
     Head,
+    Prediction,
     Rows,
     TargetLike,
     TaskLike,
     check_label,
 )
-from adapter_stilts.heads.padding import padded_length
-from adapter_stilts.heads.special import template
+from adapter_stilts.heads.sequences import padded_length, template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -29,38 +32,6 @@ class ChoiceExample(TypedDict):
     prompt: str
     options: list[str]
     label: int
-
-
-def encode(
-    examples: Mapping[str, Sequence[Any]],
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-) -> dict[str, list[Any]]:
-    """One feature an example, holding one sequence `<s> prompt </s></s> option </s>` an option.
-
-    The prompt is cut at its left end where both do not fit, so that the words next to the option
-    stay; an option longer than half the room is cut to that half.
-
-    Returns:
-        Columns `input_ids` (list of lists of ints), `length` (the longest option's, padded, times
-        the number of options: what the example costs), `example` and `labels`.
-    """
-    options = examples["options"]
-    prompts = list(
-        chain.from_iterable([p] * len(o) for p, o in zip(examples["prompt"], options, strict=True))
-    )
-    flat = _pairs(prompts, list(chain.from_iterable(options)), tokenizer, max_length)
-    ends = accumulate((len(o) for o in options), initial=0)
-    grouped = [flat[a:b] for a, b in pairwise(ends)]
-    features: dict[str, list[Any]] = {
-        "input_ids": grouped,
-        "length": [padded_length(max(map(len, group))) * len(group) for group in grouped],
-        "example": list(range(len(grouped))),
-    }
-    if "label" in examples:
-        features["labels"] = list(examples["label"])
-    return features
 
 
 def _pairs(
@@ -113,21 +84,35 @@ class _Choice(Head):
         if not example["prompt"] or not example["options"][example["label"]]:
             raise ValueError("the prompt or the right option is empty")
 
-    def encode(
-        self,
-        examples: Mapping[str, Sequence[Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        max_length: int,
-        stride: int,
-        tags: Sequence[str] | None,
-    ) -> dict[str, list[Any]]:
-        return encode(examples, tokenizer, max_length=max_length)
+    def encode(self, examples: Columns, how: Encoding) -> Features:
+        """One feature an example, with a sequence `<s> prompt </s></s> option </s>` an option.
+
+        The prompt is cut at its left end where both do not fit, so that the words next to the
+        option stay; an option longer than half the room is cut to that half.
+
+        Returns:
+            Columns `input_ids` (list of lists of ints), `length` (the longest option's, padded,
+            times the number of options: what the example costs), `example` and `labels`.
+        """
+        options = examples["options"]
+        both = zip(examples["prompt"], options, strict=True)
+        prompts = list(chain.from_iterable([prompt] * len(each) for prompt, each in both))
+        flat = _pairs(prompts, list(chain.from_iterable(options)), how.tokenizer, how.max_length)
+        ends = accumulate((len(o) for o in options), initial=0)
+        grouped = [flat[a:b] for a, b in pairwise(ends)]
+        features: Features = {
+            "input_ids": grouped,
+            "length": [padded_length(max(map(len, group))) * len(group) for group in grouped],
+            "example": list(range(len(grouped))),
+        }
+        if "label" in examples:
+            features["labels"] = list(examples["label"])
+        return features
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
         model.add_multiple_choice_head(name, num_choices=choices, layers=2)
 
-    def read(self, rows: Rows) -> dict[str, list[Any]]:
+    def read(self, rows: Rows) -> Features:
         """A question is read before every option, as Cosmos QA has it after its story."""
         options = [
             [f"{row.get('question', '')} {option}".strip() for option in row["options"]]
@@ -135,16 +120,10 @@ class _Choice(Head):
         ]
         return {"prompt": [row["prompt"] for row in rows], "options": options}
 
-    def say(
-        self,
-        row: Mapping[str, Any],
-        value: Any,
-        scores: list[float] | None,
-        *,
-        labels: Sequence[str],
-        threshold: float | None,
-    ) -> dict[str, Any]:
-        return {"choice": value, "option": row["options"][value], "probabilities": scores}
+    def say(self, predicted: Prediction) -> dict[str, Any]:
+        chosen = predicted.value
+        option = predicted.row["options"][chosen]
+        return {"choice": chosen, "option": option, "probabilities": predicted.scores}
 
     def line(self, answer: Mapping[str, Any]) -> str:
         chance = answer["probabilities"][answer["choice"]]

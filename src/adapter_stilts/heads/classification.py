@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from adapter_stilts.heads.base import (
+    Columns,
+    Encoding,
     Example,
+    Features,
     Head,
+    Prediction,
     Rows,
     TargetLike,
     TaskLike,
@@ -15,7 +19,7 @@ from adapter_stilts.heads.base import (
 )
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    pass
 
 
 class PairExample(TypedDict):
@@ -27,39 +31,9 @@ class PairExample(TypedDict):
     label: int
 
 
-def encode(
-    examples: Mapping[str, Sequence[Any]],
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-) -> dict[str, list[Any]]:
-    """One feature an example: `<s> a </s></s> b </s>`, the longer text cut first.
+class Pairs(Head):
+    """What heads over a text or a pair of texts share."""
 
-    Args:
-        examples: columns of `PairExample` (`label` may be missing at prediction time).
-        max_length: tokens a sequence at most, special ones included.
-
-    Returns:
-        Columns `input_ids` (list of ints), `length`, `example` (row number within this call)
-        and, where given, `labels`.
-    """
-    pairs = zip(examples["text_a"], examples["text_b"], strict=True)
-    texts = [(a, b) if b else a for a, b in pairs]
-    encoded = tokenizer(texts, truncation="longest_first", max_length=max_length)
-    features: dict[str, list[Any]] = {
-        "input_ids": encoded["input_ids"],
-        "length": [len(ids) for ids in encoded["input_ids"]],
-        "example": list(range(len(texts))),
-    }
-    if "label" in examples:
-        features["labels"] = list(examples["label"])
-    return features
-
-
-class _Classification(Head):
-    name = "classification"
-    columns = {"id": "text", "text_a": "text", "text_b": "text", "label": "whole"}
-    has_labels = True
     library = "classification"
     auto_class = "AutoModelForSequenceClassification"
     peft_task = "SEQ_CLS"
@@ -71,25 +45,54 @@ class _Classification(Head):
     inputs = ("text_a", "text_b")
     needs = ("text_a",)
     takes = ("text_b",)
+    optional_parts = ("text_b", "id")
+
+    def check(self, task: TaskLike, example: Example) -> None:
+        """One text may be empty: Quora's own release has such questions."""
+        if not example["text_a"] and not example["text_b"]:
+            raise ValueError("both texts are empty")
+
+    def encode(self, examples: Columns, how: Encoding) -> Features:
+        """One feature an example: `<s> a </s></s> b </s>`, the longer text cut first.
+
+        Returns:
+            Columns `input_ids` (list of ints), `length`, `example` and, where what examples are
+            scored by is known of all, `labels`.
+        """
+        pairs = zip(examples["text_a"], examples["text_b"], strict=True)
+        texts = [(a, b) if b else a for a, b in pairs]
+        encoded = how.tokenizer(texts, truncation="longest_first", max_length=how.max_length)
+        features: Features = {
+            "input_ids": encoded["input_ids"],
+            "length": [len(ids) for ids in encoded["input_ids"]],
+            "example": list(range(len(texts))),
+        }
+        if None not in examples.get(self.gold, (None,)):
+            features["labels"] = list(examples[self.gold])
+        return features
+
+    def read(self, rows: Rows) -> Features:
+        """A single text stands before an empty one."""
+        pairs = [(row["text_a"], row.get("text_b", "")) for row in rows]
+        return {"text_a": [a for a, _ in pairs], "text_b": [b for _, b in pairs]}
+
+    def texts(self, row: Any) -> dict[str, str]:
+        """The id and the texts in a row of a user's own file."""
+        text_b = row.text("text_b") if "text_b" in row.columns else ""
+        return {"id": row.id(), "text_a": row.text("text"), "text_b": text_b}
+
+
+class _Classification(Pairs):
+    name = "classification"
+    columns = {"id": "text", "text_a": "text", "text_b": "text", "label": "whole"}
+    has_labels = True
     aliases = {"text_a": ("premise", "text"), "text_b": ("hypothesis",)}
     parts = ("text", "label")
-    optional_parts = ("text_b", "id")
     metrics = ("accuracy", "f1")
 
     def check(self, task: TaskLike, example: Example) -> None:
         check_label(task, example["label"], len(task.labels))
-        check_texts(example)
-
-    def encode(
-        self,
-        examples: Mapping[str, Sequence[Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        max_length: int,
-        stride: int,
-        tags: Sequence[str] | None,
-    ) -> dict[str, list[Any]]:
-        return encode(examples, tokenizer, max_length=max_length)
+        super().check(task, example)
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
         model.add_classification_head(
@@ -99,21 +102,10 @@ class _Classification(Head):
     def owns(self, config: Mapping[str, Any]) -> bool:
         return super().owns(config) and config.get("num_labels") != 1  # one is a regression
 
-    def read(self, rows: Rows) -> dict[str, list[Any]]:
-        return read_pairs(rows)
-
-    def say(
-        self,
-        row: Mapping[str, Any],
-        value: Any,
-        scores: list[float] | None,
-        *,
-        labels: Sequence[str],
-        threshold: float | None,
-    ) -> dict[str, Any]:
-        assert scores is not None
-        pairs = sorted(zip(labels, scores, strict=True), key=lambda pair: -pair[1])
-        return {"labels": dict(pairs)}
+    def say(self, predicted: Prediction) -> dict[str, Any]:
+        assert predicted.scores is not None
+        pairs = zip(predicted.labels, predicted.scores, strict=True)
+        return {"labels": dict(sorted(pairs, key=lambda pair: -pair[1]))}
 
     def line(self, answer: Mapping[str, Any]) -> str:
         return ", ".join(f"{name} {share:.2f}" for name, share in answer["labels"].items())
@@ -122,27 +114,8 @@ class _Classification(Head):
         names = target.submitted or target.labels
         return [names[value] for value in values]
 
-    def example(self, row: Any) -> PairExample:
-        label = row.label(row.labels)
-        text_b = row.text("text_b") if "text_b" in row.columns else ""
-        return {"id": row.id(), "text_a": row.text("text"), "text_b": text_b, "label": label}
-
-
-def check_texts(example: Example) -> None:
-    """Refuses a pair without a text.
-
-    Raises:
-        ValueError: both are empty.
-    """
-    # One text may be empty: Quora's own release has such questions.
-    if not example["text_a"] and not example["text_b"]:
-        raise ValueError("both texts are empty")
-
-
-def read_pairs(rows: Rows) -> dict[str, list[Any]]:
-    """Inputs of one or two texts as columns."""
-    pairs = [(row["text_a"], row.get("text_b", "")) for row in rows]
-    return {"text_a": [a for a, _ in pairs], "text_b": [b for _, b in pairs]}
+    def example(self, row: Any) -> Example:
+        return {**self.texts(row), "label": row.label(row.labels)}
 
 
 HEAD = _Classification()

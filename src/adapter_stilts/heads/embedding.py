@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from adapter_stilts.heads.base import (
+    Columns,
     Decoded,
+    Encoding,
     Example,
+    Features,
     Head,
+    Outputs,
+    Prediction,
     Rows,
     TaskLike,
 )
-from adapter_stilts.heads.padding import padded_length
+from adapter_stilts.heads.sequences import padded_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -31,45 +36,6 @@ class EmbeddingExample(TypedDict):
     text: str
     context: str
     gold: list[str]
-
-
-def encode(
-    examples: Mapping[str, Sequence[Any]],
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-) -> dict[str, list[Any]]:
-    """One feature an example: a query `<s> query </s>`, a text `<s> text </s></s> context </s>`.
-
-    A text without a context stands alone. Where text and context do not fit, the longer is cut
-    at its end until both are equally long, so that a sentence beside its paragraph stays whole
-    (XTREME-R trains on LAReQA's pairs so).
-
-    Args:
-        examples: columns of `EmbeddingExample`; a side that no example has is left out.
-        max_length: tokens a sequence at most, special ones included.
-
-    Returns:
-        Columns `length` (what the example costs in tokens) and `example`, and: `input_ids` of
-        the texts and `query_ids` of the queries where there are both, as in training; else
-        `input_ids` of the only side.
-    """
-    sides: dict[str, list[list[int]]] = {}
-    if any(examples["text"]) or not any(examples["query"]):
-        pairs = zip(examples["text"], examples["context"], strict=True)
-        texts = [(text, context) if context else text for text, context in pairs]
-        sides["input_ids"] = _encode(texts, tokenizer, max_length)
-    if any(examples["query"]):
-        name = "query_ids" if sides else "input_ids"
-        sides[name] = _encode(list(examples["query"]), tokenizer, max_length)
-    lengths = [[len(ids) for ids in side] for side in sides.values()]
-    return {
-        **sides,
-        "length": [sum(map(padded_length, row)) for row in zip(*lengths, strict=True)]
-        if len(sides) > 1
-        else lengths[0],
-        "example": list(range(len(lengths[0]))),
-    }
 
 
 def _encode(texts: list[Any], tokenizer: PreTrainedTokenizerFast, length: int) -> list[list[int]]:
@@ -101,47 +67,54 @@ class _Embedding(Head):
         if not task.unlabelled and not (example["query"] and example["text"]):
             raise ValueError("the query or the text is empty")
 
-    def encode(
-        self,
-        examples: Mapping[str, Sequence[Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        max_length: int,
-        stride: int,
-        tags: Sequence[str] | None,
-    ) -> dict[str, list[Any]]:
-        return encode(examples, tokenizer, max_length=max_length)
+    def encode(self, examples: Columns, how: Encoding) -> Features:
+        """One feature an example: `<s> query </s>`, and `<s> text </s></s> context </s>`.
+
+        A text without a context stands alone. Where text and context do not fit, the longer is cut
+        at its end until both are equally long, so that a sentence beside its paragraph stays whole
+        (XTREME-R trains on LAReQA's pairs so).
+
+        Args:
+            examples: columns of `EmbeddingExample`; a side that no example has is left out.
+
+        Returns:
+            Columns `length` (what the example costs in tokens) and `example`, and: `input_ids` of
+            the texts and `query_ids` of the queries where there are both, as in training; else
+            `input_ids` of the only side.
+        """
+        sides: dict[str, list[list[int]]] = {}
+        if any(examples["text"]) or not any(examples["query"]):
+            pairs = zip(examples["text"], examples["context"], strict=True)
+            texts = [(text, context) if context else text for text, context in pairs]
+            sides["input_ids"] = _encode(texts, how.tokenizer, how.max_length)
+        if any(examples["query"]):
+            name = "query_ids" if sides else "input_ids"
+            sides[name] = _encode(list(examples["query"]), how.tokenizer, how.max_length)
+        lengths = [[len(ids) for ids in side] for side in sides.values()]
+        return {
+            **sides,
+            "length": [sum(map(padded_length, row)) for row in zip(*lengths, strict=True)]
+            if len(sides) > 1
+            else lengths[0],
+            "example": list(range(len(lengths[0]))),
+        }
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
         """There is none: sentence vectors come from the trunk."""
 
-    def read(self, rows: Rows) -> dict[str, list[Any]]:
+    def read(self, rows: Rows) -> Features:
         return {
             "query": [""] * len(rows),
             "text": [row["text"] for row in rows],
             "context": [row.get("context", "") for row in rows],
         }
 
-    def decode(
-        self,
-        outputs: list[Any],
-        windows: Mapping[str, Sequence[Any]],
-        examples: Any,
-        tags: Sequence[str],
-    ) -> Decoded:
+    def decode(self, outputs: Outputs) -> Decoded:
         """The vectors, as they are."""
-        return outputs, None
+        return outputs.rows, None
 
-    def say(
-        self,
-        row: Mapping[str, Any],
-        value: Any,
-        scores: list[float] | None,
-        *,
-        labels: Sequence[str],
-        threshold: float | None,
-    ) -> dict[str, Any]:
-        return {"vector": [float(number) for number in value]}
+    def say(self, predicted: Prediction) -> dict[str, Any]:
+        return {"vector": [float(number) for number in predicted.value]}
 
     def line(self, answer: Mapping[str, Any]) -> str:
         return " ".join(f"{number:.4f}" for number in answer["vector"])

@@ -4,64 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import shown
-from adapter_stilts.heads import classification
-from adapter_stilts.heads.base import Decoded, Example, Head, Rows, TargetLike, TaskLike
+from adapter_stilts.heads.base import Decoded, Example, Outputs, Prediction, TargetLike, TaskLike
+from adapter_stilts.heads.classification import Pairs
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    pass
 
 
-class ScoredExample(TypedDict):
-    """A text or a pair of texts (`text_b` empty for a single text); no score: it is not known."""
-
-    id: str
-    text_a: str
-    text_b: str
-    score: float | None
-
-
-class _Regression(Head):
+class _Regression(Pairs):
     name = "regression"
     columns = {"id": "text", "text_a": "text", "text_b": "text", "score": "number"}
     gold = "score"
-    library = "classification"  # with one label, whose loss is the squared error
-    auto_class = classification.HEAD.auto_class
-    peft_task = classification.HEAD.peft_task
-    peft_layers = classification.HEAD.peft_layers
-    pipeline = "text-classification"
-    inputs = ("text_a", "text_b")
-    needs = ("text_a",)
-    takes = ("text_b",)
     parts = ("text", "score")
-    optional_parts = ("text_b", "id")
     metrics = ("correlation",)
 
     def is_labelled(self, example: Example) -> bool:
         return example["score"] is not None
 
     def check(self, task: TaskLike, example: Example) -> None:
-        classification.check_texts(example)
+        super().check(task, example)
         if example["score"] is None and not task.unlabelled:
             raise ValueError("there is no score to learn from")
 
-    def encode(
-        self,
-        examples: Mapping[str, Sequence[Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        max_length: int,
-        stride: int,
-        tags: Sequence[str] | None,
-    ) -> dict[str, list[Any]]:
-        features = classification.encode(examples, tokenizer, max_length=max_length)
-        if "score" in examples and None not in examples["score"]:
-            features["labels"] = [float(score) for score in examples["score"]]
-        return features
-
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        # One label: the loss is the squared error then.
         model.add_classification_head(name, num_labels=1, layers=2)
 
     def owns(self, config: Mapping[str, Any]) -> bool:
@@ -70,28 +39,11 @@ class _Regression(Head):
     def library_options(self, labels: int) -> str:
         return ", num_labels=1"
 
-    def decode(
-        self,
-        outputs: list[Any],
-        windows: Mapping[str, Sequence[Any]],
-        examples: Any,
-        tags: Sequence[str],
-    ) -> Decoded:
-        return [float(output[0]) for output in outputs], None
+    def decode(self, outputs: Outputs) -> Decoded:
+        return [float(output[0]) for output in outputs.rows], None
 
-    def read(self, rows: Rows) -> dict[str, list[Any]]:
-        return classification.read_pairs(rows)
-
-    def say(
-        self,
-        row: Mapping[str, Any],
-        value: Any,
-        scores: list[float] | None,
-        *,
-        labels: Sequence[str],
-        threshold: float | None,
-    ) -> dict[str, Any]:
-        return {"score": value}
+    def say(self, predicted: Prediction) -> dict[str, Any]:
+        return {"score": predicted.value}
 
     def line(self, answer: Mapping[str, Any]) -> str:
         return f"{answer['score']:.3f}"
@@ -102,10 +54,9 @@ class _Regression(Head):
     def loss_classes(self, labels: int, choices: int) -> None:
         """A guess has no number of answers to choose among: the loss stays as it is."""
 
-    def example(self, row: Any) -> ScoredExample:
-        text_b = row.text("text_b") if "text_b" in row.columns else ""
+    def example(self, row: Any) -> Example:
         score = _number(row.given("score"), is_needed=not row.reader.unlabelled)
-        return {"id": row.id(), "text_a": row.text("text"), "text_b": text_b, "score": score}
+        return {**self.texts(row), "score": score}
 
 
 def _number(value: Any, *, is_needed: bool) -> float | None:

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from adapter_stilts.errors import shown
 from adapter_stilts.heads.base import (
+    Columns,
     Decoded,
+    Encoding,
     Example,
+    Features,
     Head,
+    Outputs,
+    Prediction,
     TargetLike,
     TaskLike,
 )
-from adapter_stilts.heads.edges import inner
+from adapter_stilts.heads.sequences import inner
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -47,68 +52,26 @@ def check_offset(context: str, answer: str, start: int) -> None:
         )
 
 
-def encode(
-    examples: Mapping[str, Sequence[Any]],
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-    stride: int = 128,
-) -> dict[str, list[Any]]:
-    """Windows `<s> question </s></s> part of the context </s>` that overlap by `stride` tokens.
-
-    Training positions point at the first annotated answer that lies in the window, without the
-    white space at its edges, else at the first token (as for SQuAD 2.0's unanswerable
-    questions). A question longer than a third of the window is cut.
-
-    Returns:
-        Columns `input_ids`, `length`, `example`, `context_start` (position of the first context
-        token), `offsets` (begin and end in characters of every context token, flat), and, where
-        answers are given, `start_positions`, `end_positions`.
-    """
-    # Some room is left beside question and overlap, or windows would never move on.
-    stride = max(0, min(stride, max_length // 3, max_length - max_length // 3 - 8))
-    questions = _cut([q.strip() for q in examples["question"]], tokenizer, max_length // 3)
-    encoded = tokenizer(
-        questions,
-        list(examples["context"]),
-        truncation="only_second",
-        max_length=max_length,
-        stride=stride,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-    )
-    features: dict[str, list[Any]] = {
-        "input_ids": encoded["input_ids"],
-        "length": [len(ids) for ids in encoded["input_ids"]],
-        "example": list(encoded["overflow_to_sample_mapping"]),
-        "context_start": [],
-        "offsets": [],
-    }
-    labelled = "answers" in examples
-    if labelled:
-        features["start_positions"], features["end_positions"] = [], []
-    for window, row in enumerate(features["example"]):
-        context = [place for place, part in enumerate(encoded.sequence_ids(window)) if part == 1]
-        begin = context[0] if context else 0
-        offsets = [encoded["offset_mapping"][window][place] for place in context]
-        features["context_start"].append(begin)
-        features["offsets"].append([edge for pair in offsets for edge in pair])
-        if labelled:
-            answers = zip(examples["answer_starts"][row], examples["answers"][row], strict=True)
-            context_text = examples["context"][row]
-            spans = [inner(context_text, s, s + len(text)) for s, text in answers]
-            start, end = _answer_tokens(offsets, spans)
-            features["start_positions"].append(begin + start if start >= 0 else 0)
-            features["end_positions"].append(begin + end if end >= 0 else 0)
-    return features
-
-
 def _cut(questions: list[str], tokenizer: PreTrainedTokenizerFast, tokens: int) -> list[str]:
     """Questions of at most that many tokens; nearly all pass unchanged."""
     encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
     return [
         question if len(offsets) <= tokens else question[: offsets[tokens - 1][1]]
         for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
+    ]
+
+
+def _context_tokens(parts: Sequence[int | None]) -> list[int]:
+    """Where a window's second sequence stands."""
+    return [place for place, part in enumerate(parts) if part == 1]
+
+
+def _spans(examples: Columns) -> list[list[tuple[int, int]]]:
+    """Every example's answers, as characters of its context without what is not seen."""
+    rows = zip(examples["context"], examples["answers"], examples["answer_starts"], strict=True)
+    return [
+        [inner(context, s, s + len(text)) for text, s in zip(answers, starts, strict=True)]
+        for context, answers, starts in rows
     ]
 
 
@@ -172,21 +135,57 @@ class _Span(Head):
         for answer, start in zip(example["answers"], example["answer_starts"], strict=True):
             check_offset(example["context"], answer, start)
 
-    def encode(
-        self,
-        examples: Mapping[str, Sequence[Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        max_length: int,
-        stride: int,
-        tags: Sequence[str] | None,
-    ) -> dict[str, list[Any]]:
-        return encode(examples, tokenizer, max_length=max_length, stride=stride)
+    def encode(self, examples: Columns, how: Encoding) -> Features:
+        """Windows `<s> question </s></s> part of the context </s>` that overlap by the stride.
+
+        Training positions point at the first annotated answer that lies in the window, without
+        the white space at its edges, else at the first token (as for SQuAD 2.0's unanswerable
+        questions). A question longer than a third of the window is cut.
+
+        Returns:
+            Columns `input_ids`, `length`, `example`, `context_start` (position of the first
+            context token), `offsets` (begin and end in characters of every context token, flat),
+            and, where answers are given, `start_positions`, `end_positions`.
+        """
+        third = how.max_length // 3
+        # Some room is left beside question and overlap, or windows would never move on.
+        stride = max(0, min(how.stride, third, how.max_length - third - 8))
+        encoded = how.tokenizer(
+            _cut([q.strip() for q in examples["question"]], how.tokenizer, third),
+            list(examples["context"]),
+            truncation="only_second",
+            max_length=how.max_length,
+            stride=stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
+        rows = list(encoded["overflow_to_sample_mapping"])
+        places = [_context_tokens(encoded.sequence_ids(window)) for window in range(len(rows))]
+        offsets = [
+            [mapping[place] for place in tokens]
+            for mapping, tokens in zip(encoded["offset_mapping"], places, strict=True)
+        ]
+        features: Features = {
+            "input_ids": encoded["input_ids"],
+            "length": [len(ids) for ids in encoded["input_ids"]],
+            "example": rows,
+            "context_start": [tokens[0] if tokens else 0 for tokens in places],
+            "offsets": [[edge for pair in each for edge in pair] for each in offsets],
+        }
+        if "answers" in examples:
+            begins, answers = features["context_start"], _spans(examples)
+            found = [_answer_tokens(o, answers[row]) for o, row in zip(offsets, rows, strict=True)]
+            for name, side in (("start_positions", 0), ("end_positions", 1)):
+                features[name] = [
+                    begin + edges[side] if edges[side] >= 0 else 0
+                    for begin, edges in zip(begins, found, strict=True)
+                ]
+        return features
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
         model.add_qa_head(name, num_labels=2, layers=1)
 
-    def split(self, output: Any, columns: Mapping[str, Sequence[Any]]) -> list[Any]:
+    def split(self, output: Any, columns: Columns) -> list[Any]:
         """`SpanLogits` of every row's own length."""
         from adapter_stilts.heads.answers import SpanLogits
 
@@ -196,16 +195,10 @@ class _Span(Head):
         sizes = map(len, columns["input_ids"])
         return [SpanLogits(s[:n], e[:n]) for s, e, n in zip(start, end, sizes, strict=True)]
 
-    def decode(
-        self,
-        outputs: list[Any],
-        windows: Mapping[str, Sequence[Any]],
-        examples: Any,
-        tags: Sequence[str],
-    ) -> Decoded:
+    def decode(self, outputs: Outputs) -> Decoded:
         from adapter_stilts.heads.answers import decode
 
-        return list(decode(outputs, windows, len(examples))), None
+        return list(decode(outputs.rows, outputs.windows, len(outputs.examples))), None
 
     def scored(
         self, task: TaskLike, values: Sequence[Any], examples: Any
@@ -223,20 +216,13 @@ class _Span(Head):
             gold.append({"id": row["id"], "answers": golds})
         return found, gold
 
-    def say(
-        self,
-        row: Mapping[str, Any],
-        value: Any,
-        scores: list[float] | None,
-        *,
-        labels: Sequence[str],
-        threshold: float | None,
-    ) -> dict[str, Any]:
+    def say(self, predicted: Prediction) -> dict[str, Any]:
         from adapter_stilts.heads.answers import answer_text
 
+        value, threshold = predicted.value, predicted.threshold
         if not value.spans or (threshold is not None and value.no_answer > threshold):
             return {"answer": "", "start": -1, "score": value.null_score}
-        best, context = value.spans[0], row["context"]
+        best, context = value.spans[0], predicted.row["context"]
         begin, _ = inner(context, best.begin, best.end)
         return {"answer": answer_text(context, best), "start": begin, "score": best.score}
 

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from adapter_stilts.errors import shown
 from adapter_stilts.heads.base import (
+    Columns,
     Decoded,
+    Encoding,
     Example,
+    Features,
     Head,
+    Outputs,
+    Prediction,
     TargetLike,
     TaskLike,
 )
-from adapter_stilts.heads.special import template
+from adapter_stilts.heads.sequences import template
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    pass
 
 IGNORED = -100
 """The label that the loss leaves out: special tokens and all but a word's first piece."""
@@ -40,59 +45,23 @@ class WordError(ValueError):
         self.word = word
 
 
-def encode(
-    examples: Mapping[str, Sequence[Any]],
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-    tag_ids: Mapping[str, int] | None = None,
-) -> dict[str, list[Any]]:
-    """Windows over each sentence's pieces, cut between words.
-
-    Every word is in exactly one window: nothing is dropped. A single word with more pieces than
-    a window holds keeps its first ones. A word of which the tokenizer makes no piece at all
-    (a lone variation selector, say) gets the unknown piece. A tag outside `tag_ids` (dev data
-    may hold some) gets `IGNORED` in the loss and counts as wrong in the score.
-
-    Returns:
-        Columns `input_ids`, `length`, `example`, `word_starts` (positions of the first pieces of
-        the window's words), `first_word` (number of the window's first word in its sentence)
-        and, where tags are given, `labels` (one a piece).
-    """
-    words = [list(sentence) for sentence in examples["words"]]
-    encoded = tokenizer(words, is_split_into_words=True, add_special_tokens=False, verbose=False)
-    special = template(tokenizer, pair=False)
-    room = max_length - special.size
-    features: dict[str, list[Any]] = {
-        key: [] for key in ("input_ids", "length", "example", "word_starts", "first_word")
-    }
-    if tag_ids is not None:
-        features["labels"] = []
-    for row, sentence in enumerate(words):
-        pieces = _pieces_by_word(encoded, row, len(sentence), tokenizer.unk_token_id, room)
-        for first, last in _windows([len(p) for p in pieces], room):
-            flat = [piece for word in pieces[first:last] for piece in word]
-            input_ids = special.around(flat)
-            sizes = (len(word) for word in pieces[first:last])
-            offsets = list(accumulate(sizes, initial=len(special.before)))[:-1]
-            features["input_ids"].append(input_ids)
-            features["length"].append(len(input_ids))
-            features["example"].append(row)
-            features["word_starts"].append(offsets)
-            features["first_word"].append(first)
-            if tag_ids is not None:
-                labels = [IGNORED] * len(input_ids)
-                for start, tag in zip(offsets, examples["tags"][row][first:last], strict=True):
-                    labels[start] = tag_ids.get(tag, IGNORED)
-                features["labels"].append(labels)
-    return features
-
-
 def _pieces_by_word(encoded: Any, row: int, words: int, unknown: int, room: int) -> list[list[int]]:
     pieces: list[list[int]] = [[] for _ in range(words)]
     for piece, word in zip(encoded["input_ids"][row], encoded.word_ids(row), strict=True):
         pieces[word].append(piece)
     return [word[:room] or [unknown] for word in pieces]
+
+
+def _numbers(tags: Sequence[str] | None) -> dict[str, int] | None:
+    return None if tags is None else {tag: number for number, tag in enumerate(tags)}
+
+
+def _spread(tags: Sequence[int], starts: Sequence[int], length: int) -> list[int]:
+    """A label for each of a window's pieces: the tags at the word starts, else `IGNORED`."""
+    labels = [IGNORED] * length
+    for start, tag in zip(starts, tags, strict=True):
+        labels[start] = tag
+    return labels
 
 
 def _windows(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
@@ -159,48 +128,61 @@ class _Tagging(Head):
         if task.tags:
             _check_tags(task, words, tags)
 
-    def encode(
-        self,
-        examples: Mapping[str, Sequence[Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        max_length: int,
-        stride: int,
-        tags: Sequence[str] | None,
-    ) -> dict[str, list[Any]]:
-        numbers = None if tags is None else {tag: number for number, tag in enumerate(tags)}
-        return encode(examples, tokenizer, max_length=max_length, tag_ids=numbers)
+    def encode(self, examples: Columns, how: Encoding) -> Features:
+        """Windows over each sentence's pieces, cut between words.
+
+        Every word is in exactly one window: nothing is dropped. A single word with more pieces
+        than a window holds keeps its first ones. A word of which the tokenizer makes no piece at
+        all (a lone variation selector, say) gets the unknown piece. A tag that is not known (dev
+        data may hold some) gets `IGNORED` in the loss and counts as wrong in the score.
+
+        Returns:
+            Columns `input_ids`, `length`, `example`, `word_starts` (positions of the first pieces
+            of the window's words), `first_word` (number of the window's first word in its
+            sentence) and, where tags are given, `labels` (one a piece).
+        """
+        tokenizer, numbers = how.tokenizer, _numbers(how.tags)
+        words = [list(sentence) for sentence in examples["words"]]
+        encoded = tokenizer(
+            words, is_split_into_words=True, add_special_tokens=False, verbose=False
+        )
+        special = template(tokenizer, pair=False)
+        room = how.max_length - special.size
+        columns = ("input_ids", "length", "example", "word_starts", "first_word")
+        features: Features = {key: [] for key in columns}
+        if numbers is not None:
+            features["labels"] = []
+        for row, sentence in enumerate(words):
+            pieces = _pieces_by_word(encoded, row, len(sentence), tokenizer.unk_token_id, room)
+            for first, last in _windows([len(p) for p in pieces], room):
+                flat = [piece for word in pieces[first:last] for piece in word]
+                input_ids = special.around(flat)
+                sizes = (len(word) for word in pieces[first:last])
+                starts = list(accumulate(sizes, initial=len(special.before)))[:-1]
+                found = (input_ids, len(input_ids), row, starts, first)
+                for key, value in zip(columns, found, strict=True):
+                    features[key].append(value)
+                if numbers is not None:
+                    tags = [numbers.get(tag, IGNORED) for tag in examples["tags"][row][first:last]]
+                    features["labels"].append(_spread(tags, starts, len(input_ids)))
+        return features
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
         model.add_tagging_head(
             name, num_labels=len(labels), layers=1, id2label=dict(enumerate(labels))
         )
 
-    def split(self, output: Any, columns: Mapping[str, Sequence[Any]]) -> list[Any]:
+    def split(self, output: Any, columns: Columns) -> list[Any]:
         """The best tag's number at each word start."""
         best = output.logits.argmax(-1).cpu().numpy()
         return [tags[starts] for tags, starts in zip(best, columns["word_starts"], strict=True)]
 
-    def decode(
-        self,
-        outputs: list[Any],
-        windows: Mapping[str, Sequence[Any]],
-        examples: Any,
-        tags: Sequence[str],
-    ) -> Decoded:
-        counts = [len(words) for words in examples["words"]]
-        return list(decode(outputs, windows, tags, counts)), None
+    def decode(self, outputs: Outputs) -> Decoded:
+        counts = [len(words) for words in outputs.examples["words"]]
+        return list(decode(outputs.rows, outputs.windows, outputs.tags, counts)), None
 
-    def say(
-        self,
-        row: Mapping[str, Any],
-        value: Any,
-        scores: list[float] | None,
-        *,
-        labels: Sequence[str],
-        threshold: float | None,
-    ) -> dict[str, Any]:
-        return {"tags": list(zip(row["words"], value, strict=True))}
+    def say(self, predicted: Prediction) -> dict[str, Any]:
+        return {"tags": list(zip(predicted.row["words"], predicted.value, strict=True))}
 
     def line(self, answer: Mapping[str, Any]) -> str:
         return " ".join(f"{word}|{tag}" for word, tag in answer["tags"])

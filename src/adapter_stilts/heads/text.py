@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING
 
-from adapter_stilts.heads.base import (
-    Head,
-)
-from adapter_stilts.heads.special import template
+from adapter_stilts.heads.base import Columns, Encoding, Features, Head
+from adapter_stilts.heads.sequences import template
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-
-class TextExample(TypedDict):
-    """A line of raw text."""
-
-    id: str
-    text: str
-
-
-def encode(
-    examples: Mapping[str, Sequence[Any]],
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-) -> dict[str, list[Any]]:
-    """Every line as `<s> line </s>`; a long one becomes several, none of a single piece's length.
-
-    Returns:
-        Columns `input_ids`, `length` and `example`.
-    """
-    special = template(tokenizer, pair=False)
-    room = max_length - special.size
-    encoded = tokenizer(list(examples["text"]), add_special_tokens=False, verbose=False)
-    features: dict[str, list[Any]] = {"input_ids": [], "length": [], "example": []}
-    for row, pieces in enumerate(encoded["input_ids"]):
-        for start in range(0, len(pieces), room):
-            window = pieces[start : start + room]
-            if len(window) < 2:  # nothing to tell a lone token by
-                continue
-            ids = special.around(window)
-            features["input_ids"].append(ids)
-            features["length"].append(len(ids))
-            features["example"].append(row)
-    return features
+    pass
 
 
 class _Text(Head):
     name = "text"
     columns = {"id": "text", "text": "text"}
 
-    def encode(
-        self,
-        examples: Mapping[str, Sequence[Any]],
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        max_length: int,
-        stride: int,
-        tags: Sequence[str] | None,
-    ) -> dict[str, list[Any]]:
-        return encode(examples, tokenizer, max_length=max_length)
+    def encode(self, examples: Columns, how: Encoding) -> Features:
+        """Every line as `<s> line </s>`; a long one becomes several.
+
+        None of them is a single piece, which nothing would tell.
+
+        Returns:
+            Columns `input_ids`, `length` and `example`.
+        """
+        special = template(how.tokenizer, pair=False)
+        room = how.max_length - special.size
+        encoded = how.tokenizer(list(examples["text"]), add_special_tokens=False, verbose=False)
+        features: Features = {"input_ids": [], "length": [], "example": []}
+        for row, pieces in enumerate(encoded["input_ids"]):
+            for start in range(0, len(pieces), room):
+                window = pieces[start : start + room]
+                if len(window) < 2:  # nothing to tell a lone token by
+                    continue
+                ids = special.around(window)
+                features["input_ids"].append(ids)
+                features["length"].append(len(ids))
+                features["example"].append(row)
+        return features
 
 
 HEAD = _Text()

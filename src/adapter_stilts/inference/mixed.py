@@ -17,7 +17,7 @@ from adapter_stilts.engine.vectors import pool, to_unit_length
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate
 from adapter_stilts.heads import get_head
-from adapter_stilts.heads.padding import padded_length
+from adapter_stilts.heads.sequences import padded_length
 from adapter_stilts.inference.run import Batch, split_output
 from adapter_stilts.tasks.spec import HeadKind
 

@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import NotFiniteError
 from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Outputs
 from adapter_stilts.inference.run import run_features
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.mlqa import LANGUAGES
@@ -73,7 +74,8 @@ def decode_outputs(
         outputs: as `run_features` yields them, in the rows' order.
         windows: as `windows_of` gives them; `example` counts within `examples`.
     """
-    return Predictions(kind, *get_head(kind).decode(outputs, windows, examples, tags))
+    decoded = get_head(kind).decode(Outputs(outputs, windows, examples, tags))
+    return Predictions(kind, *decoded)
 
 
 def score_predictions(

@@ -9,6 +9,7 @@ from typing import Any
 import evaluate
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head
 from adapter_stilts.metrics._base import BufferedMetric
 from adapter_stilts.plugins.register import OwnMetric
 
@@ -18,7 +19,7 @@ def metric_class(own: OwnMetric) -> type[BufferedMetric]:
 
     class FunctionMetric(BufferedMetric):
         primary = own.primary
-        paired = "span" not in own.heads
+        paired = not any(get_head(kind).unique_ids for kind in own.heads)
 
         def _info(self) -> evaluate.MetricInfo:
             return evaluate.MetricInfo(

@@ -27,6 +27,7 @@ class StudyFolder:
 
     @property
     def results_file(self) -> Path:
+        """Where the results of its runs are written, one a line."""
         return self.path / RESULTS
 
     @property

@@ -16,6 +16,7 @@ from adapter_stilts.engine.vectors import pool
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
+from adapter_stilts.heads import get_head
 from adapter_stilts.study.recommend.embeddings import Product
 from adapter_stilts.study.recommend.rows import sequences_of
 from adapter_stilts.tasks.spec import TaskSpec
@@ -27,7 +28,11 @@ LONGEST = 256
 
 def feature_columns(engine: Engine, task: TaskSpec, data: ExampleSet) -> dict[str, list[Any]]:
     """The features of a task's examples, as its head would be trained on them."""
-    tags = sorted({tag for row in data.examples["tags"] for tag in row}) if _tags(task) else None
+    tags = (
+        sorted({tag for row in data.examples["tags"] for tag in row})
+        if get_head(task.head).has_tags
+        else None
+    )
     built = build_features(
         task.head,
         data.examples,
@@ -39,10 +44,6 @@ def feature_columns(engine: Engine, task: TaskSpec, data: ExampleSet) -> dict[st
     )
     columns: dict[str, list[Any]] = built[:]
     return columns
-
-
-def _tags(task: TaskSpec) -> bool:
-    return task.head == "tagging"
 
 
 def states(

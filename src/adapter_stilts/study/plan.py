@@ -12,6 +12,7 @@ from typing import Any
 
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import get_head
 from adapter_stilts.study.results import Stage
 from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
 from adapter_stilts.tasks.registry import get_target, get_task
@@ -141,7 +142,7 @@ def _variants(
 
 def _head_fits(target: TargetSpec, name: str) -> bool:
     task = get_task(name)
-    labels = target.head != "classification" or set(task.labels) == set(target.labels)
+    labels = not get_head(target.head).has_labels or set(task.labels) == set(target.labels)
     return target.head == task.head and labels
 
 

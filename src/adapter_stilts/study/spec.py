@@ -70,6 +70,7 @@ class ArmPart(_Part):
 
     @property
     def unequal(self) -> bool:
+        """Whether it is trained for another time, or on other rows, than the study says."""
         return self.steps is not None or self.train_rows is not None
 
 

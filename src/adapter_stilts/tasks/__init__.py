@@ -1,1 +1,1 @@
-
+"""Tasks: what is learnt and evaluated, one file each."""

@@ -1,1 +1,1 @@
-
+"""Training modules on the frozen backbone."""

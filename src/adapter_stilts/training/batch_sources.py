@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from adapter_stilts.heads.padding import padded_length
+from adapter_stilts.heads.sequences import padded_length
 from adapter_stilts.training.batching import PlannedBatch
 from adapter_stilts.training.masking import Masking
 

@@ -12,7 +12,7 @@ from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.engine.stacking import check_stackable
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import has_weights
-from adapter_stilts.heads.padding import padded_length
+from adapter_stilts.heads.sequences import padded_length
 from adapter_stilts.tasks.spec import SHORTEST, Split
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.spec import TrainingSpec

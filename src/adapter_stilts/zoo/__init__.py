@@ -1,1 +1,1 @@
-
+"""Modules on disk: records, names, verification, cards, the Hub."""

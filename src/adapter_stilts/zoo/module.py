@@ -16,7 +16,7 @@ from adapter_stilts.engine.native import head_choices, head_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import PLAIN, choice, classification, get_head, span, tagging
-from adapter_stilts.heads.base import Example, Head, Rows
+from adapter_stilts.heads.base import Example, Head, Prediction, Rows
 from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
@@ -210,7 +210,7 @@ class Module:
         head, scores = get_head(found.kind), found.scores or repeat(None)
         threshold = self.record.no_answer_threshold
         return [
-            head.say(row, value, each, labels=labels, threshold=threshold)
+            head.say(Prediction(row, value, each, labels, threshold))
             for row, value, each in zip(rows, found.values, scores, strict=False)
         ]
 

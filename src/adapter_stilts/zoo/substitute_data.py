@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.tasks.registry import get_trained
 from adapter_stilts.tasks.spec import FileData, TaskSpec
 from adapter_stilts.zoo.known_task import task_of
@@ -56,7 +57,7 @@ def _source_task(name: str, about: dict[str, Any]) -> TaskSpec:
     return TaskSpec(
         name=name,
         title=name,
-        head="classification",
+        head=PLAIN,
         metric="accuracy",
         sources=(),
         to_example=lambda row: None,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adapter_stilts.heads import get_head
 from adapter_stilts.study.recommend.logme import Floats, Ints, centred, logme, one_hot
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -72,13 +73,14 @@ def labelled_rows(
     Args:
         columns: of the features, as `features` makes them; `example` numbers the examples.
     """
-    if kind == "classification":
+    head = get_head(kind)
+    if head.has_labels:
         return _texts(columns)
-    if kind == "choice":
+    if head.chooses:
         return _options(columns)
-    if kind == "tagging":
+    if head.has_tags:
         return _words(columns, np.random.default_rng(seed))
-    if kind == "span":
+    if "start_positions" in columns:
         return _edges(columns, np.random.default_rng(seed))
     return None
 

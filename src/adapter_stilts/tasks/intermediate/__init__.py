@@ -1,1 +1,1 @@
-
+"""The intermediate tasks, in English: every file here declares one."""
