@@ -2,5 +2,5 @@
 
 Everything here is pure: tensors and numbers in and out. `methods` has one registered function for
 each way of merging; what it takes to apply one to the modules of an engine is in
-`modules.merged`, and the command is `training.merge`.
+`engine.merged`, and the command is `training.merge`.
 """
