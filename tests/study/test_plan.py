@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.export import FORMATS, export_plan
 from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.outlook import look_ahead
-from adapter_stilts.study.plan import Plan, Run, make_plan
+from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.spec import load_study
 from adapter_stilts.study.template import TEMPLATE
+from cli_kit import call_cli
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 TEXT = """\
@@ -36,7 +39,10 @@ def _plan(tmp_path: Path, text: str = TEXT, *, unequal: bool = False) -> Plan:
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda path: path.stem)
-def test_the_ready_studies_are_plans(file: Path, tmp_path: Path) -> None:
+def test_the_ready_studies_are_plans(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADSTILTS_ZOO_PATH", str(Path(__file__).parents[2] / "adapters_zoo"))
     plan = make_plan(load_study(file))
     assert plan.study.name == file.stem
     assert look_ahead(plan, StudyFolder(tmp_path)).left == len(plan.runs) > 50
@@ -86,6 +92,28 @@ def test_a_module_as_it_is_stands_where_its_head_fits(tmp_path: Path) -> None:
         if run.arm == "as-is"
     }
     assert found == {("xnli", ("mnli",)), ("xquad", ("squad",))}
+
+
+def test_a_tagger_of_other_tags_is_no_answer_as_it_is(tmp_path: Path) -> None:
+    text = TEXT.replace("[squad, mnli]", "[ccg, mnli]").replace("- xnli", "- udpos")
+    found = [run for run in _plan(tmp_path, text).runs.values() if run.arm == "as-is"]
+    assert not found
+
+
+def test_the_plan_is_shown_in_eighty_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = _plan(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    asked = ("study", "plan", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"))
+    code, printed, _ = call_cli(monkeypatch, capsys, *asked)
+    assert code == 0
+    assert max(map(len, printed.splitlines())) <= 80
+    assert all(name[:8] in printed for name in plan.runs)
+    for word in ("hours left", "detectable", "Disk", "assumed"):
+        assert word in printed
+    code, printed, _ = call_cli(monkeypatch, capsys, *asked, "--json")
+    assert [each["id"] for each in json.loads(printed)["runs"]] == list(plan.runs)
 
 
 @pytest.mark.parametrize(

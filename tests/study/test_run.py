@@ -15,9 +15,11 @@ from adapter_stilts.study import run as running
 from adapter_stilts.study import work
 from adapter_stilts.study.engines.local import LocalEngine
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.plan import Plan, make_plan
+from adapter_stilts.study.graph import Plan
+from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.run import Outcome, run_study
 from adapter_stilts.study.spec import load_study
+from engine_kit import Here, Nothing
 from process_kit import in_a_process
 
 TEXT = """\
@@ -34,42 +36,6 @@ dev_items: 12
 test_items: 4
 precision: fp32
 """
-
-
-class Here:
-    """Does runs in this process."""
-
-    capacity = 1
-
-    def __init__(self, folder: StudyFolder, codes: dict[str, list[int]] | None = None) -> None:
-        self.folder, self.codes = folder, codes or {}
-        self.begun: list[str] = []
-
-    def submit(self, run: str) -> Future[int]:
-        self.begun.append(run)
-        made: Future[int] = Future()
-        if left := self.codes.get(run):
-            made.set_result(left.pop(0))
-        else:
-            work.work(self.folder, run)
-            made.set_result(0)
-        return made
-
-    def stop(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class Nothing(Here):
-    """Says that it did what it did not do."""
-
-    def submit(self, run: str) -> Future[int]:
-        self.begun.append(run)
-        made: Future[int] = Future()
-        made.set_result(self.codes.get(run, [0])[0])
-        return made
 
 
 @pytest.fixture

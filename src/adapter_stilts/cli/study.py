@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from adapter_stilts.cli.show import print_table
+from adapter_stilts.cli.study_options import DATA, FILE, OUT, UNEQUAL, read_plan
+from adapter_stilts.cli.study_plan import plan
 from adapter_stilts.cli.study_report import report
 from adapter_stilts.errors import UserError, unknown
 
@@ -16,12 +17,6 @@ if TYPE_CHECKING:
     from adapter_stilts.study.folder import StudyFolder
     from adapter_stilts.study.plan import Plan
 
-FILE = typer.Argument(help="The study's YAML file; `adstilts study new` writes one.")
-OUT = typer.Option(None, "--out", help="Folder of the study [studies-out/NAME].")
-UNEQUAL = typer.Option(
-    False, "--unequal", help="Allow arms with budgets of their own; every table marks them."
-)
-JSON = typer.Option(False, "--json", help="Print everything as JSON.")
 SOME_FAILED = 1
 
 study = typer.Typer(
@@ -33,18 +28,9 @@ study = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Adds the group."""
+    study.command("plan")(plan)
     study.command("report")(report)
     app.add_typer(study, name="study")
-
-
-def read_plan(file: Path, out: Path | None, *, unequal: bool) -> tuple[Plan, StudyFolder]:
-    """The plan of a study's file, and its folder."""
-    from adapter_stilts.study.folder import StudyFolder
-    from adapter_stilts.study.plan import make_plan
-    from adapter_stilts.study.spec import load_study
-
-    spec = load_study(file, unequal=unequal)
-    return make_plan(spec), StudyFolder(out or Path("studies-out") / spec.name)
 
 
 @study.command("new")
@@ -64,52 +50,11 @@ def new(file: Path = typer.Argument(help="Where to write it, such as study.yaml.
     typer.echo(f"{file}: edit it, then `adstilts study plan {file}`")
 
 
-@study.command("plan")
-def plan(
-    file: Path = FILE,
-    out: Path | None = OUT,
-    unequal: bool = UNEQUAL,
-    as_json: bool = JSON,
-) -> None:
-    """Show every run, what it shares with others, what is done, and what it all takes."""
-    from adapter_stilts.study.outlook import look_ahead
-    from adapter_stilts.study.run import describe
-
-    made, folder = read_plan(file, out, unequal=unequal)
-    done, shared, outlook = folder.results(), made.shared(), look_ahead(made, folder)
-    if as_json:
-        runs: list[dict[str, Any]] = [
-            {"id": run.id, "done": run.id in done.runs, "used_by": shared[run.id], **run.as_dict()}
-            for run in made.runs.values()
-        ]
-        fields = {"runs": runs, "outlook": vars(outlook), "damaged": done.damaged}
-        typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False, indent=1))
-        return
-    rows = [
-        [describe(run), str(shared[run.id] or ""), "done" if run.id in done.runs else ""]
-        for run in made.runs.values()
-    ]
-    print_table(["run", "used by", "state"], rows)
-    for number, problem in done.damaged.items():
-        typer.echo(f"{folder.results_file}, line {number}: damaged ({problem}): done again")
-    typer.echo(f"{len(made.runs)} runs, {outlook.done} done, {outlook.left} left")
-    if outlook.seconds is None:
-        typer.echo("time and memory: not known before the first run is done")
-    else:
-        memory = (outlook.memory or 0) / 1e9
-        typer.echo(f"time left, one run at a time: {outlook.seconds / 3600:.2f} h, by runs so far")
-        typer.echo(f"peak memory of a run so far: {memory:.1f} GB")
-    typer.echo(f"disk for what is left: about {outlook.disk / 1e9:.2f} GB")
-    if outlook.detectable:
-        typer.echo("with a spread of items and seeds that is assumed, not measured:")
-    for task, points in outlook.detectable.items():
-        typer.echo(f"{task}: finds differences from about {points:.1f} points on, 4 times in 5")
-
-
 @study.command("run")
 def run(
     file: Path = FILE,
     out: Path | None = OUT,
+    data: str | None = DATA,
     engine: str = typer.Option(
         "local", "--engine", help="local: processes on this machine; ray; slurm."
     ),
@@ -157,7 +102,7 @@ def run(
         slurm=tuple(slurm) if slurm else None,
     )
     options.check()
-    made, folder = read_plan(file, out, unequal=unequal)
+    made, folder = read_plan(file, out, data, unequal=unequal)
     working = make_engine(folder, options, typer.echo)
     found = run_study(made, folder, working, typer.echo)
     typer.echo(
@@ -175,13 +120,14 @@ def run(
 def status(
     file: Path = FILE,
     out: Path | None = OUT,
+    data: str | None = DATA,
     unequal: bool = UNEQUAL,
     watch: bool = typer.Option(False, "--watch", help="Show it anew every two seconds."),
 ) -> None:
     """Show what runs where, what failed, and the time left."""
     import time
 
-    made, folder = read_plan(file, out, unequal=unequal)
+    made, folder = read_plan(file, out, data, unequal=unequal)
     while True:
         _show_status(made, folder)
         if not watch or not folder.holder():
@@ -212,9 +158,14 @@ def _show_status(made: Plan, folder: StudyFolder) -> None:
 
 
 @study.command("stop")
-def stop(file: Path = FILE, out: Path | None = OUT, unequal: bool = UNEQUAL) -> None:
+def stop(
+    file: Path = FILE,
+    out: Path | None = OUT,
+    data: str | None = DATA,
+    unequal: bool = UNEQUAL,
+) -> None:
     """End `study run` after checkpoints; the same command goes on later."""
-    _, folder = read_plan(file, out, unequal=unequal)
+    _, folder = read_plan(file, out, data, unequal=unequal)
     holder = folder.holder()
     if not holder:
         raise UserError(f"study {folder.path} is not being run")
@@ -226,6 +177,7 @@ def stop(file: Path = FILE, out: Path | None = OUT, unequal: bool = UNEQUAL) -> 
 def export(
     file: Path = FILE,
     out: Path | None = OUT,
+    data: str | None = DATA,
     form: str = typer.Option("commands", "--format", help="commands, snakemake or slurm."),
     unequal: bool = UNEQUAL,
 ) -> None:
@@ -234,7 +186,7 @@ def export(
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-    made, folder = read_plan(file, out, unequal=unequal)
+    made, folder = read_plan(file, out, data, unequal=unequal)
     for each in made.runs.values():
         folder.write_run(each, made.study.name)
     typer.echo(export_plan(made, folder, form), nl=False)

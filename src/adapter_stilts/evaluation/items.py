@@ -152,10 +152,17 @@ def _rows(
     clusters: Sequence[str] = ids
     head = get_head(target.head)
     if head.unique_ids:
-        titles = _titles(target, split, language, where)
-        contexts = map(_digest, examples["context"][:])
-        clusters = [titles.get(name) or made for name, made in zip(ids, contexts, strict=True)]
+        clusters = article_clusters(target, split, language, where, examples)
     return _joined(ids, clusters, counts, item_lengths(head, examples))
+
+
+def article_clusters(
+    target: TargetSpec, split: Split, language: str, where: str | None, examples: Any
+) -> list[str]:
+    """The article of every question by its title where the files name it, else by its text."""
+    titles = _titles(target, split, language, where)
+    ids, contexts = examples["id"][:], map(_digest, examples["context"][:])
+    return [titles.get(name) or made for name, made in zip(ids, contexts, strict=True)]
 
 
 def _joined(

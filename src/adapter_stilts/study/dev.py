@@ -6,70 +6,69 @@ import dataclasses
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import FailureError
 from adapter_stilts.evaluation.data import read_data
-from adapter_stilts.evaluation.items import ensure_items, has_items
+from adapter_stilts.evaluation.items import SCHEMA, article_clusters, ensure_items, has_items
 from adapter_stilts.evaluation.run import evaluate
+from adapter_stilts.metrics import primary
+from adapter_stilts.metrics.map_at_20 import K, average_precision
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
 SELECT = "select.items.parquet"
-"""The items of the half that chooses between arms."""
+"""The items of the half of English dev by which arms are chosen."""
+Item = dict[str, Any]
+
+
+class DevScores(NamedTuple):
+    """A module's scores in percent on both halves of English dev.
+
+    With `whole` both are those of all of it: the score of its task is no sum over items.
+    """
+
+    choose: float
+    select: float
+    whole: bool = False
 
 
 def dev_halves(
-    target: TargetSpec,
-    module: Path,
-    out: Path,
-    does: dict[str, Any],
-    seed: int,
-    otherwise: float,
-) -> tuple[float, float]:
-    """The scores of a module on both halves of English dev, in percent.
+    target: TargetSpec, module: Path, out: Path, does: dict[str, Any], seed: int
+) -> DevScores:
+    """The scores of a module on both halves of English dev.
 
     Items fall into halves by a hash of their cluster (an article's questions stay together), so
-    the halves are the same for all arms. The items of the second lie in `out` afterwards. With
+    the halves are the same for all arms. The second half's items, by which arms are chosen, are
+    kept in `out` as `SELECT`, so that the choice can be made again of items drawn anew. With
     `choose_on: train`, for a target whose dev is its test, they are of rows of English train that
     the training has not drawn.
-
-    Args:
-        otherwise: the training's own dev score, which stands for both where the items of a task
-            cannot be counted one by one (ranked candidates).
     """
     stage = target.trained_in("en")[-1]
-    if target.retrieval is not None:
-        return otherwise, otherwise
     aim = _on_dev(target, stage, on_train=does["choose_on"] == "train")
-    options: dict[str, Any] = {"split": "dev", "data": does["data"], "limit": does["dev_items"]}
-    (found,) = evaluate(
-        aim,
-        compositions=[str(module)],
-        langs=["en"],
-        out=out,
-        backbone=does["backbone"],
-        precision=does["precision"],
-        batch_tokens=does["batch_tokens"],
-        **options,
-    )
-    entry = found.languages["en"]
-    if not has_items(aim, entry):
-        return otherwise, otherwise
-    data = read_data(aim, ["en"], "dev", does["data"], limit=does["dev_items"]).languages["en"]
-    table = ensure_items(found.folder, entry, aim, "dev", "en", data, does["data"])
     drawn: set[str] = set()
     if does["choose_on"] == "train":
         seen = load_examples(stage, "train", does["data"], limit=does["rows"], seed=seed)
         drawn = set(seen.examples["id"][:])
-    halves = _halves(table.to_pylist(), drawn)
-    scores = [_score(rows, target.name) for rows in halves]
-    pq.write_table(pa.Table.from_pylist(halves[1], schema=table.schema), out / SELECT)
-    return scores[0], scores[1]
+    if target.retrieval is None:
+        scored = _scored(aim, module, out, does)
+        if isinstance(scored, float):
+            return DevScores(scored, scored, whole=True)
+    else:
+        scored = _found(aim, module, does)
+    halves: tuple[list[Item], list[Item]] = ([], [])
+    for row in scored:
+        if row["id"] not in drawn:
+            halves[hashlib.sha256(str(row["cluster"]).encode()).digest()[0] % 2].append(row)
+    first, second = (_score(half, target.name) for half in halves)
+    out.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(halves[1], schema=SCHEMA), out / SELECT)
+    return DevScores(first, second)
 
 
 def keep_selecting(dev: Path, items: Path) -> None:
@@ -83,25 +82,72 @@ def keep_selecting(dev: Path, items: Path) -> None:
         shutil.copyfile(dev / SELECT, items / f"dev-en.{SELECT}")
 
 
-def _halves(
-    rows: list[dict[str, Any]], drawn: set[str]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The items of both halves, without those that were drawn for the training."""
-    halves: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-    for row in rows:
-        if row["id"] not in drawn:
-            halves[hashlib.sha256(str(row["cluster"]).encode()).digest()[0] % 2].append(row)
-    return halves
+def _scored(aim: TargetSpec, module: Path, out: Path, does: dict[str, Any]) -> list[Item] | float:
+    """The items of dev; of a task whose items cannot be counted one by one, its score."""
+    options: dict[str, Any] = {"split": "dev", "data": does["data"], "limit": does["dev_items"]}
+    (found,) = evaluate(
+        aim,
+        compositions=[str(module)],
+        langs=["en"],
+        out=out,
+        backbone=does["backbone"],
+        precision=does["precision"],
+        batch_tokens=does["batch_tokens"],
+        **options,
+    )
+    entry = found.languages["en"]
+    if not has_items(aim, entry):
+        if does["choose_on"] == "train":
+            raise FailureError(
+                f"{aim.name}: rows of train cannot choose, since its score is no sum over rows: "
+                "leave out choose_on"
+            )
+        return float(entry["scores"][primary(aim.metric)])
+    data = read_data(aim, ["en"], "dev", does["data"], limit=does["dev_items"]).languages["en"]
+    table = ensure_items(found.folder, entry, aim, "dev", "en", data, does["data"])
+    items: list[Item] = table.to_pylist()
+    return items
 
 
-def _score(rows: list[dict[str, Any]], name: str) -> float:
-    total = sum(row["denominator"] for row in rows)
+def _found(aim: TargetSpec, module: Path, does: dict[str, Any]) -> list[Item]:
+    """Of a retrieval task, what a dual encoder finds for every query of the dev pairs.
+
+    As in training, every query is searched in the texts of all pairs, each text once, and what
+    belongs to a query are the texts of all pairs with that query.
+    """
+    from adapter_stilts.zoo.load import load
+
+    dev = load_examples(aim.at("en"), "dev", does["data"], limit=does["dev_items"]).examples
+    loaded = load(str(module), backbone=does["backbone"], precision=does["precision"])
+    asked, texts = dev["query"][:], list(zip(dev["text"][:], dev["context"][:], strict=True))
+    pool = list(dict.fromkeys(texts))
+    wanted: dict[str, set[int]] = {}
+    for query, text in zip(asked, texts, strict=True):
+        wanted.setdefault(query, set()).add(pool.index(text))
+    queries, candidates = (
+        loaded.embed(side, layer=does.get("layer")).astype(np.float32) for side in (asked, pool)
+    )
+    order = np.argsort(-(queries @ candidates.T), kind="stable")
+    clusters = article_clusters(aim, "dev", "en", does["data"], dev)
+    return [
+        {
+            "id": name,
+            "cluster": cluster,
+            "numerator": average_precision(ranked[:K].tolist(), sorted(wanted[query]), K),
+            "denominator": 1.0,
+        }
+        for name, cluster, query, ranked in zip(dev["id"][:], clusters, asked, order, strict=True)
+    ]
+
+
+def _score(items: list[Item], name: str) -> float:
+    total = sum(item["denominator"] for item in items)
     if not total:
         raise FailureError(
             f"{name}: too few items of English dev to choose by: raise dev_items in the study, or "
             "lower train_rows where choose_on is train"
         )
-    return float(100 * sum(row["numerator"] for row in rows) / total)
+    return float(100 * sum(item["numerator"] for item in items) / total)
 
 
 def _on_dev(target: TargetSpec, stage: TaskSpec, *, on_train: bool) -> TargetSpec:

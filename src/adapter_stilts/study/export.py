@@ -7,7 +7,7 @@ import shlex
 import sys
 
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.plan import Plan, Run
+from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.run import describe
 
 FORMATS = ("commands", "snakemake", "slurm")

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
-from adapter_stilts.study.plan import Run
+from adapter_stilts.study.graph import Run
 from adapter_stilts.study.results import RESULTS, Results, append_result, read_results
 
 

@@ -1,132 +1,142 @@
-"""From a study file to a graph of runs, each named by all that decides it."""
+"""From a study file to a graph of runs: what each arm of each target consists of."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from adapter_stilts.engine.methods import get_method
-from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head
+from adapter_stilts.study.fingerprints import Fingerprints
+from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.results import Stage
-from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
+from adapter_stilts.study.spec import TRAIN, ArmKind, ArmPart, SourcePart, StudySpec, TargetPart
+from adapter_stilts.study.zoo_modules import MULTITASK, find_source
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.record import ModuleRecord
 
-RULES = 1
-"""Raised when this code comes to make other results of the same words."""
 FUSIONS = {"fusion-full": "full", "fusion-lean": "lean"}
-MULTITASK = "multitask"
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run.
+def make_plan(study: StudySpec, data: str | None = None) -> Plan:
+    """The graph of runs of a study, in the order in which a part of it says most.
 
-    `does` is all that decides it besides the runs it `needs`; `on` are runs or folders of the
-    modules that it stands on, in order; `rates` the runs among which English dev chooses.
+    First come the arms of the primary contrasts, target by target as the file lists these, so that
+    a study that ends early has answered its questions on the first targets; of every arm the first
+    seeds come before the others. Then come `alone` and the arms of the other contrasts, then all
+    else.
+
+    Args:
+        data: where the data lies, if not where the study says.
+
+    Raises:
+        UserError: a module of the zoo that is named is not there, or is another one.
     """
+    planner = _Planner(study, Fingerprints(study.backbone, data or study.data))
+    for arms, part, first in product(_tiers(study), study.targets, (True, False)):
+        for arm in arms:
+            planner.add(part, arm, first=first)
+    planner.plan.absent = planner.prints.absent
+    return planner.plan
 
-    stage: Stage
-    arm: str
-    method: str
-    does: dict[str, Any]
-    target: str = ""
-    intermediate: tuple[str, ...] = ()
-    seed_intermediate: int | None = None
-    seed_target: int | None = None
-    on: tuple[str, ...] = ()
-    rates: tuple[str, ...] = ()
-    unequal: bool = False
-    contents: tuple[str, ...] = ()
 
-    @property
-    def id(self) -> str:
-        """A hash of all that decides it."""
-        where = self.contents or self.on
-        parts: list[Any] = [
-            RULES,
-            self.stage,
-            self.method,
-            self.target,
-            self.does,
-            where,
-            self.rates,
-        ]
-        parts += [self.seed_intermediate, self.seed_target, self.arm]
-        text = json.dumps(parts, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _tiers(study: StudySpec) -> list[list[ArmPart]]:
+    """The arms: of primary contrasts, of what these are seen beside, and the others."""
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The runs that must be done before."""
-        return (*(each for each in self.on if "/" not in each), *self.rates)
+    def asked(*, primary: bool) -> set[ArmKind]:
+        contrasts = [each for each in study.contrasts if each.primary == primary]
+        return {kind for each in contrasts for kind in (each.first, each.second)}
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON has it, from which `Run.read` makes it again."""
-        names = self.__dataclass_fields__
-        return {name: getattr(self, name) for name in names}
-
-    @classmethod
-    def read(cls, fields: dict[str, Any]) -> Run:
-        """The run that `as_dict` wrote."""
-        lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
-        return cls(**{**fields, **lists})
+    first = asked(primary=True)
+    second = (asked(primary=False) | {"alone"}) - first
+    return [
+        [arm for arm in study.arms if arm.arm in first],
+        [arm for arm in study.arms if arm.arm in second],
+        [arm for arm in study.arms if arm.arm not in first | second],
+    ]
 
 
 @dataclass
-class Plan:
-    """All runs, those that others need first."""
+class _Planner:
+    """A plan that is being made; of modules of the zoo, each is checked once."""
 
     study: StudySpec
-    runs: dict[str, Run] = field(default_factory=dict)
+    prints: Fingerprints
+    modules: dict[tuple[str, str, int], tuple[str, str]] = field(default_factory=dict)
 
-    def add(self, run: Run) -> str:
-        """Adds a run, once; its id."""
-        for need in run.needs:
-            if need not in self.runs:
-                raise UserError(f"run {run.id} needs {need}, which is not before it: a cycle")
-        return self.runs.setdefault(run.id, run).id
+    def __post_init__(self) -> None:
+        self.plan = Plan(self.study)
 
-    def shared(self) -> dict[str, int]:
-        """How many runs need each."""
-        counts = dict.fromkeys(self.runs, 0)
-        for run in self.runs.values():
-            for need in run.needs:
-                counts[need] += 1
-        return counts
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the intermediate tasks."""
+        return tuple(get_task(part.task).name for part in self.study.intermediate)
 
+    def add(self, part: TargetPart, arm: ArmPart, *, first: bool) -> None:
+        """The runs of an arm of a target: those of its first seeds, or those of the others."""
+        study, trained = self.study, bool(get_target(part.task).training)
+        for method, below, language in product(study.methods, study.below, study.source_langs):
+            if not trained and (below, language) != (study.below[0], study.source_langs[0]):
+                continue
+            variants = list(_variants(self.tasks, method, part, arm))
+            made = [_Arm(self, method, part, arm, each, below, language) for each in variants]
+            runs = [run for each in made for run in each.add(first=first)]
+            if made and trained and arm.further and not first:
+                made[0].add_further(runs)
 
-def make_plan(study: StudySpec) -> Plan:
-    """The graph of runs of a study.
+    def run(self, run: Run) -> str:
+        """Adds a run, with the fingerprints of what it reads."""
+        inputs = self.prints.of_run(run.stage, run.arm, run.target, run.does)
+        place = {"backbone": self.study.backbone, "data": self.prints.data, **run.place}
+        fields = {**run.as_dict(), "inputs": inputs, "place": place}
+        return self.plan.add(Run(**fields))
 
-    Raises:
-        UserError: a module of the zoo that is named is not there.
-    """
-    plan = Plan(study)
-    for method in study.methods:
-        for part in study.targets:
-            trained = bool(get_target(part.task).training)
-            for below, language, arm in product(study.below, study.source_langs, study.arms):
-                if not trained and (below, language) != (study.below[0], study.source_langs[0]):
-                    continue
-                for each in _variants(study, method, part, arm):
-                    _Arm(plan, method, part, arm, each, below, language).add()
-    return plan
+    def module(self, name: str, method: str, seed: int) -> tuple[str, str]:
+        """An intermediate module, as a run of the study's or a folder; and what stands for it."""
+        key = (name, method, seed)
+        if key not in self.modules:
+            self.modules[key] = self._module(name, method, seed)
+        return self.modules[key]
+
+    def _module(self, name: str, method: str, seed: int) -> tuple[str, str]:
+        study, several = self.study, name == MULTITASK
+        part: SourcePart | ArmPart
+        if several:
+            part = next(arm for arm in study.arms if arm.arm == MULTITASK)
+        else:
+            part = next(p for p in study.intermediate if get_task(p.task).name == name)
+        given = study.module_of(part)
+        if given != TRAIN:
+            folder, content = find_source(
+                name, method, seed,
+                backbone=study.backbone, zoo=study.zoo, module=given, tasks=self.tasks,
+            )  # fmt: skip
+            return str(folder), content
+        tasks = [p.task for p in study.intermediate] if several else [getattr(part, "task", name)]
+        does = {
+            **self.common(),
+            "steps": study.budget.intermediate_steps * len(tasks),
+            "rows": study.budget.intermediate_rows,
+            "lr": study.budget.intermediate_lr,
+            "tasks": sorted(tasks),
+        }
+        names = self.tasks if several else (name,)
+        run = Run("intermediate", name, method, does, intermediate=names, seed_intermediate=seed)
+        made = self.run(run)
+        return made, made
+
+    def common(self) -> dict[str, Any]:
+        """What every run does alike."""
+        return {"precision": self.study.precision, "batch_tokens": self.study.batch_tokens}
 
 
 def _variants(
-    study: StudySpec, method: str, part: TargetPart, arm: ArmPart
+    tasks: tuple[str, ...], method: str, part: TargetPart, arm: ArmPart
 ) -> Iterator[tuple[str, ...]]:
     """The intermediate tasks that an arm stands on: of singles, one after the other."""
     target = get_target(part.task)
-    tasks = tuple(get_task(name).name for name in study.intermediate)
     if arm.arm in ("alone", "alone-longer"):
         if target.training or arm.arm == "alone":
             yield ()
@@ -141,16 +151,20 @@ def _variants(
 
 
 def _head_fits(target: TargetSpec, name: str) -> bool:
+    """Whether a task's head answers a target: it says the same labels, or tags, or names none."""
     task = get_task(name)
-    labels = not get_head(target.head).has_labels or set(task.labels) == set(target.labels)
-    return target.head == task.head and labels
+    head, same = get_head(target.head), set(task.labels) == set(target.labels)
+    if head.has_tags:
+        # Tags that it has learnt from its own data are named nowhere.
+        same = bool(task.tags) and set(task.tags) == set(target.tags)
+    return target.head == task.head and (same or not (head.has_labels or head.has_tags))
 
 
 @dataclass
 class _Arm:
-    """One arm of one target, with all its seeds and rates."""
+    """One arm of one target, on one choice of intermediate tasks."""
 
-    plan: Plan
+    planner: _Planner
     method: str
     part: TargetPart
     arm: ArmPart
@@ -161,41 +175,79 @@ class _Arm:
     @property
     def name(self) -> str:
         """The arm, with what is below it and the language it learns from where that varies."""
-        parts: list[str] = [self.arm.arm]
-        if len(self.plan.study.below) > 1:
+        study, parts = self.planner.study, [str(self.arm.arm)]
+        if len(study.below) > 1:
             parts.append(self.below)
-        if len(self.plan.study.source_langs) > 1:
+        if len(study.source_langs) > 1:
             parts.append(f"from {self.language}")
         return " ".join(parts)
 
-    def add(self) -> None:
-        """Adds its runs and those they need."""
-        study = self.plan.study
-        seeds = study.seeds.intermediate if self.tasks else [None]
-        first = study.seeds.target[0]
+    def add(self, *, first: bool) -> list[str]:
+        """Adds its runs and those they need: of the first seeds, or of all; the ids of these."""
+        study = self.planner.study
+        own = study.seeds.of(self.arm)
+        seeds = own.intermediate if self.tasks else [None]
         if self.arm.arm == "as-is" or not get_target(self.part.task).training:
-            for seed in seeds:
-                self.plan.add(self._run("composition", self._on(seed), seed, None))
-            return
-        below = self._on(seeds[0])
-        rates = tuple(
-            self.plan.add(self._run("rate", below, seeds[0], first, lr=rate))
-            for rate in study.rates
+            return [
+                self._add("composition", seed, None) for seed in (seeds[:1] if first else seeds)
+            ]
+        rates = tuple(self._add("rate", seeds[0], own.target[0], lr=rate) for rate in study.rates)
+        pairs = list(product(seeds, own.target))
+        return [self._add("target", *pair, rates=rates) for pair in (pairs[:1] if first else pairs)]
+
+    def add_further(self, among: list[str]) -> None:
+        """Adds more seeds of the target for the singles that English dev ranks first.
+
+        Which these are is known when the runs `among` are done.
+        """
+        further, own = self.arm.further, self.planner.study.seeds.of(self.arm)
+        assert further
+        for rank, second, seed in product(range(further.best), further.target, own.intermediate):
+            does = {**self._does("target"), "rank": rank}
+            run = Run(
+                "target", self.name, self.method, does,
+                target=self.part.task, seed_intermediate=seed, seed_target=second,
+                unequal=self.arm.unequal, among=tuple(among),
+            )  # fmt: skip
+            self.planner.run(run)
+
+    def _add(
+        self,
+        stage: Stage,
+        seed: int | None,
+        second: int | None,
+        *,
+        lr: float | None = None,
+        rates: tuple[str, ...] = (),
+    ) -> str:
+        on = self._on(seed)
+        run = Run(
+            stage,
+            self.name,
+            self.method,
+            self._does(stage, lr),
+            target=self.part.task,
+            intermediate=self.tasks,
+            seed_intermediate=seed,
+            seed_target=second,
+            on=tuple(each for each, _ in on),
+            rates=rates,
+            unequal=self.arm.unequal,
+            contents=tuple(content for _, content in on),
         )
-        for seed in seeds:
-            for second in study.seeds.target:
-                self.plan.add(self._run("target", self._on(seed), seed, second, rates=rates))
+        return self.planner.run(run)
 
     def _on(self, seed: int | None) -> list[tuple[str, str]]:
         """Runs or folders of the modules below, and what stands for their content."""
         if seed is None:
             return []
         if self.arm.arm == MULTITASK:
-            return [self._module(MULTITASK, seed)]
-        found = [self._module(name, seed) for name in self.tasks]
+            return [self.planner.module(MULTITASK, self.method, seed)]
+        found = [self.planner.module(name, self.method, seed) for name in self.tasks]
         if self.arm.arm != "merged":
             return found
-        does = {**self._common(), "search": 64, "budget": 60}  # English rows, weights tried
+        # English rows, weights tried.
+        does = {**self.planner.common(), "search": 64, "budget": 60}
         run = Run(
             "intermediate",
             "merged",
@@ -207,83 +259,30 @@ class _Arm:
             on=tuple(each for each, _ in found),
             contents=tuple(content for _, content in found),
         )
-        made = self.plan.add(run)
+        made = self.planner.run(run)
         return [(made, made)]
 
-    def _module(self, name: str, seed: int) -> tuple[str, str]:
-        """An intermediate module: a run of the study's, or a folder of the zoo that it names."""
-        study, budget = self.plan.study, self.plan.study.budget
-        if study.zoo:
-            folder = _zoo_folder(study, name, self.method, seed)
-            return str(folder), ModuleRecord.read(folder).content
-        several = name == MULTITASK
-        does = {
-            **self._common(),
-            "steps": budget.intermediate_steps * (len(self.tasks) if several else 1),
-            "rows": budget.intermediate_rows,
-            "lr": budget.intermediate_lr,
-            **({"tasks": sorted(self.tasks)} if several else {}),
-        }
-        run = Run(
-            "intermediate",
-            name,
-            self.method,
-            does,
-            intermediate=self.tasks if several else (name,),
-            seed_intermediate=seed,
-        )
-        made = self.plan.add(run)
-        return made, made
-
-    def _common(self) -> dict[str, Any]:
-        study = self.plan.study
-        return {
-            "backbone": study.backbone,
-            "data": study.data,
-            "precision": study.precision,
-            "batch_tokens": study.batch_tokens,
-        }
-
-    def _run(
-        self,
-        stage: Stage,
-        on: list[tuple[str, str]],
-        seed: int | None,
-        second: int | None,
-        *,
-        lr: float | None = None,
-        rates: tuple[str, ...] = (),
-    ) -> Run:
-        study, part = self.plan.study, self.part
-        does: dict[str, Any] = self._common()
+    def _does(self, stage: Stage, lr: float | None = None) -> dict[str, Any]:
+        study, part = self.planner.study, self.part
+        does: dict[str, Any] = {**self.planner.common(), "kind": self.arm.arm}
         if stage in ("rate", "target"):
             steps, rows = self._budget()
             does |= {"steps": steps, "rows": rows, "head": study.head, "lr": lr}
             does |= {"dev_items": study.dev_items, "choose_on": part.choose_on}
             does |= {"source_lang": self.language, "below": self.below}
         if stage in ("target", "composition"):
-            does |= {"langs": study.langs, "test_items": study.test_items, "layer": part.layer}
-            tests = [part, *part.also]
-            does["tests"] = [{"task": each.task, "split": each.split} for each in tests]
-        return Run(
-            stage,
-            self.name,
-            self.method,
-            {**does, "kind": self.arm.arm},
-            target=part.task,
-            intermediate=self.tasks,
-            seed_intermediate=seed,
-            seed_target=second,
-            on=tuple(each for each, _ in on),
-            rates=rates,
-            unequal=self.arm.unequal,
-            contents=tuple(content for _, content in on),
-        )
+            does |= {"langs": study.langs, "layer": part.layer}
+            does["tests"] = [
+                {"task": each.task, "split": each.split, "items": study.items_of(each)}
+                for each in (part, *part.also)
+            ]
+        return does
 
     def _budget(self) -> tuple[int, int | None]:
         """Steps and rows on the target: alike for all but the control for mere quantity."""
-        budget = self.plan.study.budget
-        steps, rows = self.arm.steps or budget.steps, self.arm.train_rows or budget.train_rows
+        budget = self.planner.study.budget
+        steps = self.arm.steps or budget.steps
+        rows = self.arm.train_rows or self.part.train_rows or budget.train_rows
         if self.arm.arm == "alone-longer":
             steps += budget.intermediate_steps
             both = rows is not None and budget.intermediate_rows is not None
@@ -291,14 +290,4 @@ class _Arm:
         return steps, rows
 
 
-def _zoo_folder(study: StudySpec, name: str, method: str, seed: int) -> Path:
-    usual = get_method(method).name == "bottleneck"
-    called = name + ("" if usual else f"-{method}") + (f"-s{seed}" if seed else "")
-    root = Path(str(study.zoo)).expanduser()
-    found = [root / called, *sorted(root.glob(f"*/{called}"))]
-    there = [each.resolve() for each in found if (each / "module.json").is_file()]
-    if not there:
-        raise UserError(f"zoo {root} has no module '{called}', which study {study.name} needs")
-    if len(there) > 1:
-        raise UserError(f"zoo {root} has several modules '{called}': name one backbone's folder")
-    return there[0]
+__all__ = ["FUSIONS", "MULTITASK", "Plan", "Run", "make_plan"]

@@ -33,6 +33,7 @@ class RunResult(BaseModel):
         lr: the learning rate that was used; 0 where nothing was trained.
         dev_choose, dev_select: scores on the two halves of English dev; learning rates are chosen
             by the first, arms by the second. None where there is no dev.
+        dev_whole: both are the score of all of English dev, since it is no sum over items.
         scores: by target, language and metric, in percent. `rate` and `intermediate` have none.
         items: folder of the per-item files, relative to the study's folder: that of the target
             has `test-<lang>.*.items.parquet`, as `evaluation.items` writes them.
@@ -55,6 +56,7 @@ class RunResult(BaseModel):
     lr: float = 0.0
     dev_choose: float | None = None
     dev_select: float | None = None
+    dev_whole: bool = False
     scores: dict[str, dict[str, dict[str, float]]] = {}
     items: str = ""
     seconds: float = 0.0

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.plan import Plan, Run
+from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.signals import stop_asked
 
 RETRIES = 2
@@ -39,10 +40,13 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
     """Does all runs of a plan that are not done, and goes on with those that are half done.
 
     Raises:
-        UserError: another `study run` works on the folder.
+        UserError: another `study run` works on the folder, or data is not here.
         FailureError: there is no room for what is to be made.
         KeyboardInterrupt: Ctrl-C a second time, so that runs did not end after a checkpoint.
     """
+    if plan.absent:
+        name, problem = next(iter(plan.absent.items()))
+        raise UserError(f"the {name} that study {plan.study.name} needs: {problem}")
     with folder.holding():
         folder.stop_file.unlink(missing_ok=True)
         results = folder.results()
@@ -135,7 +139,9 @@ class _Doing:
 def describe(run: Run) -> str:
     """A run in a few words."""
     words = [run.id[:8], run.stage, run.arm, run.method]
-    if run.arm.split()[0] in ("singles", "as-is"):
+    if run.among:
+        words.append(f"number {run.does['rank'] + 1} by English dev")
+    elif run.arm.split()[0] in ("singles", "as-is"):
         words.append(f"on {'+'.join(run.intermediate)}")
     if run.target:
         words.append(f"for {run.target}")
@@ -146,12 +152,31 @@ def describe(run: Run) -> str:
 
 
 def room_needed(plan: Plan, folder: StudyFolder) -> int:
-    """Bytes that the modules to be trained take, by what those that are done take."""
+    """Bytes that the modules to be trained take, and a checkpoint of the largest.
+
+    By the modules of finished runs of the same arm; before these, by those of the zoo that the
+    study stands on, but for full fusions, which are larger.
+    """
     done = folder.results().runs
-    sizes = [each.disk_bytes for each in done.values() if each.disk_bytes]
-    each = 3 * sum(sizes) // len(sizes) if sizes else ROOM
+    sizes: dict[str, int] = {}
+    for each in done.values():
+        for arm in (each.arm, ""):
+            sizes[arm] = max(sizes.get(arm, 0), each.disk_bytes)
+    usual = sizes.get("") or _zoo_size(plan) or ROOM
     left = [run for run in plan.runs.values() if run.stage != "composition" and run.id not in done]
-    return each * len(left)
+    each_size = [
+        sizes.get(run.arm) or (ROOM if run.arm.startswith("fusion-full") else usual) for run in left
+    ]
+    return sum(each_size) + 3 * max(each_size, default=0)
+
+
+def _zoo_size(plan: Plan) -> int:
+    places = {each for run in plan.runs.values() for each in run.on if "/" in each}
+    return max((_size(Path(each)) for each in places), default=0)
+
+
+def _size(folder: Path) -> int:
+    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
 def _check_room(plan: Plan, folder: StudyFolder) -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from adapter_stilts.data.places import bad, bad_yaml
 from adapter_stilts.engine.methods import get_method, is_fusion
@@ -26,9 +33,21 @@ ArmKind = Literal[
     "uniform",
     "arrow",
 ]
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("every seed is to be given once")
+    return seeds
+
+
 Positive = Annotated[int, Field(gt=0, le=1 << 40)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+SeedList = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 Rate = Annotated[float, Field(gt=0, lt=10)]
+Module = Annotated[str, Field(min_length=1, max_length=4096)]
+TRAIN = "train"
+"""As a module: it is trained by the study."""
 MAX_BYTES = 256 * 1024
 
 
@@ -37,10 +56,11 @@ class _Part(BaseModel):
 
 
 class Test(_Part):
-    """A target task and the split that it is tested on."""
+    """A target task and the split that it is tested on; `items` of every language, or all."""
 
     task: str
     split: Literal["test", "dev"] = "test"
+    items: Positive | Literal["all"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -49,11 +69,41 @@ class Test(_Part):
 
 
 class TargetPart(Test):
-    """A target: what is trained, and what it is tested on."""
+    """A target: what is trained, and what it is tested on; `train_rows` are those of every arm."""
 
     also: list[Test] = []
+    train_rows: Positive | None = None
     choose_on: Literal["dev", "train"] = "dev"
     layer: Annotated[int, Field(ge=0, le=200)] | None = None
+
+
+class SourcePart(_Part):
+    """An intermediate task; `module` is where its module comes from, if not as `sources` says.
+
+    It is `train`, or what finds a module: a folder, or a name such as `embedded/squad`.
+    """
+
+    task: str
+    module: Module | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"task": value} if isinstance(value, str) else value
+
+
+class ArmSeeds(_Part):
+    """Seeds of one arm, where they are not those of the study; of both stages, crossed."""
+
+    intermediate: SeedList | None = None
+    target: SeedList | None = None
+
+
+class Further(_Part):
+    """More seeds of the target for a few of `singles`: those that English dev ranks first."""
+
+    best: Positive
+    target: SeedList
 
 
 class ArmPart(_Part):
@@ -62,6 +112,9 @@ class ArmPart(_Part):
     arm: ArmKind
     steps: Positive | None = None
     train_rows: Positive | None = None
+    seeds: ArmSeeds | None = None
+    further: Further | None = None
+    module: Module | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -85,10 +138,17 @@ class Budget(_Part):
 
 
 class Seeds(_Part):
-    """Of both stages; they are crossed."""
+    """Of both stages; they are crossed. An arm can have its own."""
 
-    intermediate: Annotated[list[Seed], Field(min_length=1)] = [0]
-    target: Annotated[list[Seed], Field(min_length=1)] = [0]
+    intermediate: SeedList = [0]
+    target: SeedList = [0]
+
+    def of(self, arm: ArmPart) -> Seeds:
+        """Those of an arm."""
+        own = arm.seeds or ArmSeeds()
+        return Seeds(
+            intermediate=own.intermediate or self.intermediate, target=own.target or self.target
+        )
 
 
 class ContrastPart(_Part):
@@ -106,8 +166,9 @@ class StudySpec(_Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,80}$")]
     backbone: str
     data: str | None = None
+    sources: Literal["train", "zoo"] | None = None
     zoo: str | None = None
-    intermediate: Annotated[list[str], Field(min_length=1)]
+    intermediate: Annotated[list[SourcePart], Field(min_length=1)]
     targets: Annotated[list[TargetPart], Field(min_length=1)]
     arms: Annotated[list[ArmPart], Field(min_length=1)]
     methods: Annotated[list[str], Field(min_length=1)] = ["bottleneck"]
@@ -123,6 +184,16 @@ class StudySpec(_Part):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     batch_tokens: Positive | None = None
     contrasts: list[ContrastPart] = []
+
+    def items_of(self, test: Test) -> int | None:
+        """How many items of every language are tested; None for all."""
+        wanted = self.test_items if test.items is None else test.items
+        return None if wanted == "all" else wanted
+
+    def module_of(self, part: SourcePart | ArmPart) -> str | None:
+        """What finds a module; None where the zoo has it by the task's name, or `train`."""
+        from_zoo = self.sources == "zoo" or (self.sources is None and self.zoo is not None)
+        return part.module or (None if from_zoo else TRAIN)
 
 
 def load_study(path: Path, *, unequal: bool = False) -> StudySpec:
@@ -177,8 +248,10 @@ def _refusal(path: Path, node: Any, error: ValidationError) -> UserError:
 
 
 _KINDS: Mapping[str, type[BaseModel]] = {
+    "intermediate": SourcePart,
     "targets": TargetPart,
     "also": Test,
+    "further": Further,
     "arms": ArmPart,
     "budget": Budget,
     "seeds": Seeds,
@@ -189,7 +262,7 @@ _KINDS: Mapping[str, type[BaseModel]] = {
 def _known_keys(loc: list[Any]) -> list[str]:
     kind: type[BaseModel] = StudySpec
     for part in loc:
-        kind = _KINDS.get(str(part), kind)
+        kind = ArmSeeds if part == "seeds" and kind is ArmPart else _KINDS.get(str(part), kind)
     return list(kind.model_fields)
 
 
@@ -219,9 +292,9 @@ def _check_names(path: Path, node: Any, spec: StudySpec) -> None:
         except UserError as error:
             raise bad(path, _line(node, loc), str(error)) from None
 
-    for k, name in enumerate(spec.intermediate):
-        at(["intermediate", k], get_task, name)
-    _no_doubles(path, node, "intermediate", spec.intermediate)
+    for k, source in enumerate(spec.intermediate):
+        at(["intermediate", k], get_task, source.task)
+    _no_doubles(path, node, "intermediate", [each.task for each in spec.intermediate])
     _no_doubles(path, node, "targets", [each.task for each in spec.targets])
     for k, method in enumerate(spec.methods):
         if is_fusion(at(["methods", k], get_method, method).name):
@@ -239,8 +312,28 @@ def _check_names(path: Path, node: Any, spec: StudySpec) -> None:
         if code.strip() not in ("all", "xtreme", "xtreme-r"):
             place = ["langs", k] if isinstance(spec.langs, list) else ["langs"]
             at(place, check_language, code.strip(), tuple(dict.fromkeys(known)))
+    _check_arms(path, node, spec)
     if "multitask" in [each.arm for each in spec.arms] and len(spec.intermediate) < 2:
         raise bad(path, _line(node, ["arms"]), "several tasks at once need two intermediate tasks")
+
+
+def _check_arms(path: Path, node: Any, spec: StudySpec) -> None:
+    if spec.zoo is not None and spec.sources == TRAIN:
+        raise bad(path, _line(node, ["zoo"]), "a zoo, but 'sources: train': leave one of them out")
+    for k, each in enumerate(spec.arms):
+        if each.module is not None and each.arm != "multitask":
+            wrong = f"'{each.arm}' has no module of its own: name it in 'intermediate', as a task's"
+            raise bad(path, _line(node, ["arms", k, "module"]), wrong)
+        if each.further is None:
+            continue
+        place = _line(node, ["arms", k, "further"])
+        if each.arm != "singles":
+            raise bad(path, place, "'further' is for the arm 'singles': give others their 'seeds'")
+        if each.further.best > len(spec.intermediate):
+            tasks = len(spec.intermediate)
+            raise bad(path, place, f"the best {each.further.best} of {tasks} intermediate tasks")
+        if twice := set(each.further.target) & set(spec.seeds.of(each).target):
+            raise bad(path, place, f"all singles have the seed {min(twice)} already: name others")
 
 
 def _no_doubles(path: Path, node: Any, key: str, names: list[str]) -> None:

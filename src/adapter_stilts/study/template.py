@@ -8,21 +8,27 @@ TEMPLATE = """\
 name: my-study
 backbone: embedded          # embedded, a local folder, or a Hub id such as xlm-roberta-large
 # data: hub                 # hub, sample, or a folder with the official files [$ADSTILTS_DATA]
-# zoo: adapters_zoo/embedded  # take the intermediate modules from here; do not train them
+# sources: zoo              # take the intermediate modules from the zoo; do not train them
+# zoo: adapters_zoo/embedded  # the zoo's folder, if it is none of those that all commands look in
 
-# English tasks that each train one module, once for all arms.
+# English tasks that each train one module, once for all arms. Of one task the module can be named,
+# or be trained although others come from the zoo:
+#   intermediate: [squad, {task: mnli, module: embedded/mnli}, {task: qqp, module: train}]
 intermediate: [squad, mnli]
 
 # What is compared on. A target can be tested on another one's test sets too (XQuAD and MLQA learn
 # from the same data). Where dev is what is tested, rates and arms are chosen on English rows of
-# train that the training has not drawn.
+# train that the training has not drawn. Runs are done target by target in this order: put the
+# cheapest first. `items` and `train_rows` of one target go before those below.
 targets:
   - xnli
   - {task: xquad, also: [{task: mlqa, split: dev}]}
   # - {task: panx, split: dev, choose_on: train}
   # - {task: tatoeba, layer: 7}         # no training: compositions as they are
 
-# The options that are compared.
+# The options that are compared. Each can have seeds of its own. With `further`, more seeds of the
+# target are trained on the singles that English dev ranks first, rather than on all:
+#   - {arm: singles, seeds: {target: [0]}, further: {best: 2, target: [1, 2]}}
 arms:
   - alone                   # no intermediate module
   - alone-longer            # the control: with the steps and rows of both stages on the target

@@ -11,9 +11,10 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from adapter_stilts import __version__
@@ -21,8 +22,10 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.plugins.load import load_plugins
 from adapter_stilts.study.dev import dev_halves, keep_selecting
 from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED, LIFELINE
+from adapter_stilts.study.fingerprints import Fingerprints
 from adapter_stilts.study.folder import StudyFolder, append_result
-from adapter_stilts.study.plan import FUSIONS, MULTITASK, Run
+from adapter_stilts.study.graph import Run
+from adapter_stilts.study.plan import FUSIONS, MULTITASK
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
@@ -42,12 +45,34 @@ def work(folder: StudyFolder, name: str) -> RunResult:
         known = folder.results().runs
         if name in known:
             return known[name]
+        check_inputs(run)
         from adapter_stilts.training.step_reports import report_steps
 
         with report_steps(_StepsOf(folder, name)):
-            result = _Work(folder, study, run, known).do()
+            result = _Work(folder, study, run, known, run.id).do()
         append_result(folder.results_file, result)
         return result
+
+
+def check_inputs(run: Run) -> None:
+    """Refuses a run whose backbone, data or modules are not those that it was planned with.
+
+    Raises:
+        UserError: names what is not here, or has changed.
+    """
+    prints = Fingerprints(run.place["backbone"], run.place["data"])
+    found = prints.of_run(run.stage, run.arm, run.target, run.does)
+    if prints.absent:
+        raise UserError(next(iter(prints.absent.values())))
+    changed = [name for name, print_ in found.items() if run.inputs.get(name) != print_]
+    for place, content in zip(run.on, run.contents, strict=False):
+        if "/" in place and ModuleRecord.read(Path(place)).content != content:
+            changed.append(f"module {place}")
+    if changed:
+        raise UserError(
+            f"{', '.join(changed)}: changed since the study was planned: `adstilts study run` "
+            "plans it anew"
+        )
 
 
 @dataclass
@@ -70,23 +95,46 @@ class _StepsOf:
 
 @dataclass
 class _Work:
+    """`id` is that of the record, also where another run's plan says what is done."""
+
     folder: StudyFolder
     study: str
     run: Run
     known: dict[str, RunResult]
+    id: str
+
+    @property
+    def does(self) -> dict[str, Any]:
+        """What is done, and where the data and the backbone lie."""
+        return {**self.run.place, **self.run.does}
 
     def do(self) -> RunResult:
         began = time.monotonic()
+        if self.run.among:
+            self.run = self._ranked()
         found = getattr(self, f"_{self.run.stage}")()
         found.setdefault("seconds", time.monotonic() - began)
         return self._result(**found)
 
+    def _ranked(self) -> Run:
+        """The single that English dev ranks there, with this run's seed of the target."""
+        runs = [self.folder.read_run(name)[1] for name in self.run.among]
+        scores: dict[tuple[str, ...], list[float]] = {}
+        for each in runs:
+            result = self.known[each.id]
+            scores.setdefault(each.intermediate, []).append(_known(result.dev_select, result))
+        # Of equal scores the first, as the study lists them.
+        best = sorted(scores, key=lambda tasks: -fmean(scores[tasks]))[self.run.does["rank"]]
+        of_it = [each for each in runs if each.intermediate == best]
+        own = next(e for e in of_it if e.seed_intermediate == self.run.seed_intermediate)
+        return replace(own, seed_target=self.run.seed_target, unequal=self.run.unequal)
+
     def _intermediate(self) -> dict[str, Any]:
-        run, does = self.run, self.run.does
+        run, does = self.run, self.does
         if run.arm == "merged":
             from adapter_stilts.training.merge import merge
 
-            out = self.folder.module(run.id)
+            out = self.folder.module(self.id)
             if not (out / "module.json").is_file():
                 merge(
                     self._places(),
@@ -110,7 +158,7 @@ class _Work:
         if run.arm == MULTITASK:
             made = train_multitask(does["tasks"], **options)
         else:
-            made = train_adapter(run.arm, **options)
+            made = train_adapter(does["tasks"][0], **options)
         return self._of_module(made.path, made.record)
 
     def _rate(self) -> dict[str, Any]:
@@ -120,15 +168,16 @@ class _Work:
         """Trains at the rate that was chosen, unless that training is the very one; evaluates."""
         rates = [self.known[each] for each in self.run.rates]
         # Of equal scores the first, which is the lowest rate as the study lists them.
-        best = max(rates, key=lambda each: each.dev_choose or 0.0)
+        best = max(rates, key=lambda each: _known(each.dev_choose, each))
         seeds = (self.run.seed_intermediate, self.run.seed_target)
         place = self.folder.module(best.run)
         if seeds == (best.seed_intermediate, best.seed_target) and place.is_dir():
             found = self._of_module(place, ModuleRecord.read(place))
             found |= {"dev_choose": best.dev_choose, "dev_select": best.dev_select}
+            found["dev_whole"] = best.dev_whole
         else:
             found = self._trained(best.lr)
-            place = self.folder.module(self.run.id)
+            place = self.folder.module(self.id)
         found |= {"lr": best.lr, **self._scores(self._tested(place))}
         keep_selecting(
             self.folder.path / "dev" / place.parent.name,
@@ -142,7 +191,7 @@ class _Work:
         """What the fusion listens to, where its sources are called as in the study."""
         from adapter_stilts.study.attention import keep_attention
 
-        does = self.run.does
+        does = self.does
         keep_attention(
             place,
             get_target(self.run.target).name,
@@ -172,7 +221,7 @@ class _Work:
         from adapter_stilts.training.fuse import fuse
         from adapter_stilts.training.target import train_target
 
-        run, does = self.run, self.run.does
+        run, does = self.run, self.does
         seed = run.seed_target or 0
         options = {**self._training(seed, lr), "fresh_head": does["head"] == "fresh"}
         options["source_lang"] = does["source_lang"]
@@ -182,10 +231,10 @@ class _Work:
         else:
             made = train_target(run.target, on=self._below(), **options)
         found = self._of_module(made.path, made.record)
-        own = next(iter(made.record.scores.values()), 0.0)
-        out = self.folder.path / "dev" / run.id
-        halves = dev_halves(get_target(run.target), made.path, out, does, seed, own)
-        return {**found, "lr": lr, "dev_choose": halves[0], "dev_select": halves[1]}
+        out = self.folder.path / "dev" / self.id
+        dev = dev_halves(get_target(run.target), made.path, out, does, seed)
+        dev_scores = {"dev_choose": dev.choose, "dev_select": dev.select, "dev_whole": dev.whole}
+        return {**found, "lr": lr, **dev_scores}
 
     def _below(self) -> str:
         """What the target's module is stacked on."""
@@ -214,7 +263,7 @@ class _Work:
     def _training(self, seed: int, lr: float | None) -> dict[str, Any]:
         """Options of every training of a study: the last weights are kept, nothing stops early,
         so that dev has no part in it."""
-        does, out = self.run.does, self.folder.module(self.run.id)
+        does, out = self.does, self.folder.module(self.id)
         return {
             "backbone": does["backbone"],
             "data": does["data"],
@@ -238,36 +287,36 @@ class _Work:
         """Scores by target, language and metric; the items' files are written beside."""
         from adapter_stilts.evaluation.run import evaluate
 
-        does = self.run.does
+        does = self.does
         scores: dict[str, dict[str, dict[str, float]]] = {}
         for test in does["tests"]:
             target = get_target(test["task"])
             layer = {} if target.retrieval is None else {"layer": does["layer"]}
-            out = self.folder.path / "items" / self.run.id / target.name
+            out = self.folder.path / "items" / self.id / target.name
             (found,) = evaluate(
                 target.name,
                 compositions=[composition],
                 langs=does["langs"],
                 split=test["split"],
                 data=does["data"],
-                limit=does["test_items"],
+                limit=test["items"],
                 backbone=does["backbone"],
                 precision=does["precision"],
                 batch_tokens=does["batch_tokens"],
                 out=out,
                 **layer,
             )
-            self._keep_items(found)
+            self._keep_items(found, test["items"])
             scores[target.name] = {k: dict(v) for k, v in found.scores.items()}
-        return {"scores": scores, "items": f"items/{self.run.id}"}
+        return {"scores": scores, "items": f"items/{self.id}"}
 
-    def _keep_items(self, found: Any) -> None:
+    def _keep_items(self, found: Any, limit: int | None) -> None:
         from adapter_stilts.evaluation.data import read_data
         from adapter_stilts.evaluation.items import ensure_items, has_items
 
-        target, does = get_target(found.task), self.run.does
+        target, does = get_target(found.task), self.does
         asked = [name for name, entry in found.languages.items() if has_items(target, entry)]
-        read = read_data(target, asked, found.split, does["data"], limit=does["test_items"])
+        read = read_data(target, asked, found.split, does["data"], limit=limit)
         for name in asked:
             entry, data = found.languages[name], read.languages[name]
             ensure_items(
@@ -293,7 +342,7 @@ class _Work:
 
         run = self.run
         return RunResult(
-            run=run.id,
+            run=self.id,
             study=self.study,
             stage=run.stage,
             arm=run.arm,
@@ -310,6 +359,16 @@ class _Work:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             **found,
         )
+
+
+def _known(score: float | None, result: RunResult) -> float:
+    """A score of a half of English dev; to choose by what is not there would be no choice."""
+    if score is None:
+        raise FailureError(
+            f"the record of run {result.run} has no score of English dev to choose by: take its "
+            "line out of results.jsonl, so that it is done again"
+        )
+    return score
 
 
 def _commit() -> str:

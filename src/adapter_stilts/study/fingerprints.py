@@ -1,0 +1,145 @@
+"""What stands in the identity of a study's runs for the bytes of its backbone and of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapter_stilts.backbones.backbone import Backbone
+from adapter_stilts.backbones.load import find_backbone
+from adapter_stilts.backbones.names import EMBEDDED
+from adapter_stilts.data.cache import digest, file_digests
+from adapter_stilts.data.code_digest import code_digest
+from adapter_stilts.data.load import find_all, origin_of, read_from_of
+from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.registry import get_target, get_task
+from adapter_stilts.tasks.spec import Split, TaskSpec
+
+BACKBONE = "backbone"
+BACKBONE_FILES = ("config.json", "tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
+
+
+@dataclass
+class Fingerprints:
+    """Of everything that a study reads, each computed once.
+
+    `absent` says of what is not here why it is not, by the same words as the fingerprints. A run
+    that needs any of that has an empty text in its place, and cannot be done.
+
+    Args:
+        backbone, data: as in a study's file.
+    """
+
+    backbone: str
+    data: str | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def of_run(self, stage: str, arm: str, target: str, does: dict[str, Any]) -> dict[str, str]:
+        """Those of all that a run reads itself; the runs that it stands on have their own."""
+        found = {BACKBONE: self._once(BACKBONE, lambda: _backbone(self.backbone))}
+        if stage == "intermediate" and not target:
+            for name in does["tasks"]:
+                found[f"data of {name}"] = self._trained(f"data of {name}", [get_task(name)])
+            return found
+        if stage in ("rate", "target", "intermediate"):
+            language = does.get("source_lang", "en")
+            name = f"training data of {target}" + ("" if language == "en" else f" in {language}")
+            stages = get_target(target).trained_in(language)
+            found[name] = self._trained(name, stages)
+        for test in does.get("tests", ()):
+            name = f"{test['split']} data of {test['task']}"
+            found[name] = self._tested(name, test["task"], test["split"], does["langs"])
+        return found
+
+    def _once(self, name: str, compute: Any) -> str:
+        if name not in self._known:
+            try:
+                self._known[name] = compute()
+            except UserError as error:
+                self._known[name], self.absent[name] = "", str(error)
+        return self._known[name]
+
+    def _trained(self, name: str, stages: Iterable[TaskSpec]) -> str:
+        def compute() -> str:
+            splits: tuple[Split, ...] = ("train", "dev")
+            return digest([self._set(task, split) for task in stages for split in splits])[:16]
+
+        return self._once(name, compute)
+
+    def _tested(self, name: str, task: str, split: Split, langs: str | Sequence[str]) -> str:
+        return self._once(f"{name} in {langs}", lambda: self._languages(task, split, langs, name))
+
+    def _languages(self, task: str, split: Split, langs: str | Sequence[str], name: str) -> str:
+        """Of all languages that are here; none of them is no data at all."""
+        from adapter_stilts.evaluation.data import asked_languages
+        from adapter_stilts.evaluation.sides import data_sets
+
+        target = get_target(task)
+        found: dict[str, list[str]] = {}
+        problem = UserError(f"no {name}")
+        for language in asked_languages(target, langs, split, self.data):
+            try:
+                if target.retrieval is None:
+                    sets = [(target.at(language), split)]
+                else:
+                    sets = list(data_sets(target, language, split, self.data))
+                found[language] = [self._set(each, part) for each, part in sets]
+            except UserError as error:
+                problem = error
+        if not found:
+            raise problem
+        return digest(found)[:16]
+
+    def _set(self, task: TaskSpec, split: Split) -> str:
+        """Of one set of examples: the bytes that it is read from, and the code that reads them."""
+        parts = find_all(task, split, origin_of(task, self.data))
+        return digest([read_from_of(task, split, parts), code_digest(task.to_example)])
+
+
+def _backbone(name: str) -> str:
+    """The bytes of a folder's files; a Hub id stands for itself, with its revision if it has one.
+
+    A backbone on the Hub is fetched by the first run, not by a plan.
+    """
+    if name != EMBEDDED and not Path(name).expanduser().is_dir():
+        if name.startswith((".", "/", "~")):
+            raise UserError(f"backbone folder {name} is not there")
+        return name
+    folder = find_backbone(name).path
+    paths = [folder / each for each in BACKBONE_FILES if (folder / each).is_file()]
+    paths += sorted({*folder.glob("*.safetensors"), *folder.glob("*.bin")})
+    try:
+        return digest([[path.name for path in paths], file_digests(paths)])[:16]
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+
+def weights_of(name: str) -> str:
+    """The fingerprint of a backbone's weights, as the records of modules have it.
+
+    It is empty for one on the Hub: a module's name of it is what can be compared.
+    """
+    if name != EMBEDDED and not Path(name).expanduser().is_dir():
+        return ""
+    return _weights(find_backbone(name))
+
+
+def _weights(backbone: Backbone) -> str:
+    """Remembered beside the hashes of its files, since it takes seconds to read the weights."""
+    from contextlib import suppress
+
+    from adapter_stilts.paths import cache_dir, write_whole
+
+    paths = sorted({*backbone.path.glob("*.safetensors"), *backbone.path.glob("*.bin")})
+    paths.append(backbone.path / "config.json")
+    memory = cache_dir() / "digests" / f"{digest(['weights', file_digests(paths)])}.txt"
+    with suppress(OSError, UnicodeDecodeError):
+        if len(known := memory.read_text(encoding="ascii")) == 16:
+            return known
+    found = backbone.fingerprint
+    with suppress(OSError):  # only costs time, the next time
+        write_whole(memory, found)
+    return found

@@ -1,0 +1,116 @@
+"""What is planned anew where the bytes of data or of a backbone change, and what is not."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.study import work
+from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.graph import Plan
+from adapter_stilts.study.plan import make_plan
+from adapter_stilts.study.run import run_study
+from adapter_stilts.study.spec import load_study
+from engine_kit import Nothing
+
+TEXT = """\
+name: small
+backbone: {backbone}
+intermediate: [squad, ccg]
+targets: [xnli, xquad]
+arms: [alone, singles]
+langs: [en, de]
+budget: {{steps: 2}}
+rates: [3.0e-3]
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    shutil.copytree(Path(str(files("adapter_stilts"))) / "data" / "samples", folder)
+    return folder
+
+
+def _plan(tmp_path: Path, backbone: Path, data: Path) -> Plan:
+    file = tmp_path / "small.yaml"
+    file.write_text(TEXT.format(backbone=backbone), encoding="utf-8")
+    return make_plan(load_study(file), str(data))
+
+
+def _change(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"the", b"teh", 1))
+    assert path.read_bytes() != content
+
+
+def _redone(before: Plan, after: Plan) -> set[tuple[str, str, tuple[str, ...]]]:
+    gone = [run for name, run in before.runs.items() if name not in after.runs]
+    return {(run.stage, run.target, run.intermediate) for run in gone}
+
+
+def test_a_change_of_data_redoes_what_reads_it(tmp_path: Path, tiny_xlmr: Path, data: Path) -> None:
+    before = _plan(tmp_path, tiny_xlmr, data)
+    assert not before.absent
+    _change(data / "squad" / "train-v1.1.json")
+    after = _plan(tmp_path, tiny_xlmr, data)
+    # Read by the module of squad, and by all trainings for xquad, which learn from the same file.
+    on_squad = {(stage, "xnli", ("squad",)) for stage in ("rate", "target")}
+    on_xquad = {
+        (stage, "xquad", tasks)
+        for stage in ("rate", "target")
+        for tasks in ((), ("squad",), ("ccg",))
+    }
+    assert _redone(before, after) == {("intermediate", "", ("squad",))} | on_squad | on_xquad
+
+
+def test_a_change_of_tests_redoes_no_training(tmp_path: Path, tiny_xlmr: Path, data: Path) -> None:
+    before = _plan(tmp_path, tiny_xlmr, data)
+    _change(data / "xnli" / "test-en.tsv")
+    redone = _redone(before, _plan(tmp_path, tiny_xlmr, data))
+    assert redone == {("target", "xnli", tasks) for tasks in ((), ("squad",), ("ccg",))}
+
+
+def test_a_change_of_the_backbone_redoes_all(tmp_path: Path, tiny_xlmr: Path, data: Path) -> None:
+    backbone = tmp_path / "backbone"
+    shutil.copytree(tiny_xlmr, backbone)
+    before = _plan(tmp_path, backbone, data)
+    # Only where it lies is another place.
+    moved = tmp_path / "moved"
+    shutil.copytree(backbone, moved)
+    assert _plan(tmp_path, moved, data).runs.keys() == before.runs.keys()
+    weights = bytearray((backbone / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (backbone / "model.safetensors").write_bytes(bytes(weights))
+    assert not _plan(tmp_path, backbone, data).runs.keys() & before.runs.keys()
+
+
+def test_data_in_another_place_are_the_same(tmp_path: Path, tiny_xlmr: Path, data: Path) -> None:
+    before = _plan(tmp_path, tiny_xlmr, data)
+    moved = data.rename(tmp_path / "moved")
+    assert _plan(tmp_path, tiny_xlmr, moved).runs.keys() == before.runs.keys()
+
+
+def test_what_is_not_here_is_named_before_the_work(
+    tmp_path: Path, tiny_xlmr: Path, data: Path
+) -> None:
+    shutil.rmtree(data / "ccg")
+    plan, folder = _plan(tmp_path, tiny_xlmr, data), StudyFolder(tmp_path / "out")
+    assert list(plan.absent) == ["data of ccg"]
+    with pytest.raises(UserError, match="data of ccg"):
+        run_study(plan, folder, Nothing(folder), print)
+
+
+def test_data_that_change_after_the_plan_are_not_learnt_from(
+    tmp_path: Path, tiny_xlmr: Path, data: Path
+) -> None:
+    plan, folder = _plan(tmp_path, tiny_xlmr, data), StudyFolder(tmp_path / "out")
+    run = next(run for run in plan.runs.values() if run.arm == "squad")
+    folder.write_run(run, "small")
+    _change(data / "squad" / "train-v1.1.json")
+    with pytest.raises(UserError, match=r"data of squad.*changed"):
+        work.work(folder, run.id)
