@@ -123,6 +123,17 @@ def test_an_item_knows_how_long_it_is(tiny: Path) -> None:
             assert row["answer_length"] == min(map(len, answers), default=None)
 
 
+def test_the_checks_are_evaluated_as_any_target_is(tiny: Path) -> None:
+    (found,) = evaluate("qa-checks", compositions=["qa"], langs="en,zh", precision="fp32")
+    assert found.metric == "exact_match"
+    for language in ("en", "zh"):
+        table = pq.read_table(items_path(found.folder / found.languages[language]["file"]))
+        assert len(table) == found.languages[language]["examples"] == 11 * 16
+        assert set(table["numerator"].to_pylist()) <= {0.0, 1.0}
+        mean = 100 * np.mean(table["numerator"].to_numpy())
+        assert mean == pytest.approx(found.scores[language]["exact_match"])
+
+
 def test_files_without_lengths_are_read_and_made_anew(tiny: Path) -> None:
     found = run("tiny-qa", langs="ko")
     path = items_path(found.folder / found.languages["ko"]["file"])

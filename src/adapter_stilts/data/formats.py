@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.data.ccg_formats import auto_rows, pipe_rows
+from adapter_stilts.data.check_formats import check_rows
 from adapter_stilts.data.column_formats import column_rows, parquet_rows
 from adapter_stilts.data.json_values import load_json
 from adapter_stilts.data.places import Place, bad
@@ -199,4 +200,5 @@ _OF_LINES: dict[FileFormat, Callable[[Path, Lines], Iterator[tuple[Place, Row]]]
     "conllu": conllu_rows,
     "lines": line_rows,
     "mentions": mention_rows,
+    "checks": check_rows,
 }

@@ -30,6 +30,7 @@ FORMATS: Mapping[FileFormat, str] = {
     "lines": "a sentence a line",
     "xquad-r": "XQuAD-R's JSON",
     "mentions": "Mewsli-X's mentions: JSON Lines",
+    "checks": "templates of this package",
 }
 """What each format is, for a reader."""
 ON_HUB = "data set on the Hub"

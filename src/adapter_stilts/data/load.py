@@ -126,11 +126,11 @@ def resolve_where(where: str | None) -> str:
 
 
 def origin_of(task: TaskSpec | TargetSpec, where: str | None) -> str:
-    """The same for one task: a user's own is read from where its task file says."""
-    if not task.identity:
-        return resolve_where(where)
-    own = next((source.root for source in task.sources), "")
-    return own or ("hub" if task.sources and not task.sources[0].files else resolve_where(where))
+    """The same for one task: some say themselves where they are read from."""
+    if own := next((source.root for source in task.sources), ""):
+        return own
+    only_hub = task.identity and task.sources and not task.sources[0].files
+    return "hub" if only_hub else resolve_where(where)
 
 
 def check_where(where: str | None) -> None:

@@ -29,7 +29,7 @@ def equal_counts(predictions: Sequence[Any], references: Sequence[Any]) -> Count
 def answer_counts(
     predictions: Sequence[str], golds: Sequence[Sequence[str]], *, metric: str, language: str
 ) -> Counts:
-    """Of the F1 of answers, as the metrics `squad` and `mlqa` have it.
+    """Of the answers' F1, as the metrics `squad` and `mlqa` have it, or of their exact match.
 
     Args:
         language: of the answers; MLQA's metric treats articles by it.
@@ -37,9 +37,11 @@ def answer_counts(
     known = language if language in LANGUAGES else "hi"  # as it is scored: without articles
     found = []
     for text, gold in zip(predictions, golds, strict=True):
-        mlqa = metric == "mlqa"
-        f1 = mlqa_scores(text, gold, language=known)[1] if mlqa else squad_scores(text, gold)[1]
-        found.append((f1, 1.0))
+        if metric == "mlqa":
+            exact, f1 = mlqa_scores(text, gold, language=known)
+        else:
+            exact, f1 = squad_scores(text, gold)
+        found.append((exact if metric == "exact_match" else f1, 1.0))
     return found
 
 

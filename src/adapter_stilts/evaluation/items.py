@@ -37,7 +37,7 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 
-METRICS = ("accuracy", "squad", "mlqa", "seqeval_f1", "bitext_f1")
+METRICS = ("accuracy", "squad", "exact_match", "mlqa", "seqeval_f1", "bitext_f1")
 """Those whose items are counted here."""
 SCHEMA = pa.schema(
     [

@@ -115,7 +115,7 @@ class _Span(Head):
     needs = ("question", "context")
     parts = ("question", "context", "answer")
     optional_parts = ("start", "id")
-    metrics = ("squad", "squad_v2", "mlqa")
+    metrics = ("squad", "exact_match", "squad_v2", "mlqa")
     category = "qa"
     suffix = "json"
 

@@ -28,6 +28,7 @@ FileFormat = Literal[
     "table",
     "parquet",
     "columns",
+    "checks",
 ]
 
 Row = Mapping[str, Any]
@@ -122,9 +123,9 @@ class Source:
 
     `folders` are the names its folder goes by inside a folder of data sets; the user may also
     point at the data set's folder itself. `obtain` says how to get data that is not on the Hub.
-    `root` is the folder of a user's own task file, whose files lie beside it. `spelled` are those
-    of `files` that are named after a language, with `{lang}` where its code stands: they may go by
-    another code of it.
+    `root` is where the files lie, wherever others do: the folder of a user's own task file, or
+    one of this package. `spelled` are those of `files` that are named after a language, with
+    `{lang}` where its code stands: they may go by another code of it.
     """
 
     name: str

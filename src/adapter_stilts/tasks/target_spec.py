@@ -72,7 +72,7 @@ class TargetSpec:
     `submitted` what its labels are called in them, if not `labels`; `near` is the intermediate
     task most like it. `repeated_ids` are as in `TaskSpec`. With `parallel`, test examples of one
     id are translations of each other, in whatever languages. `identity` is
-    that of `TaskSpec`, `own_languages` are the languages of a user's own task, which no benchmark
+    that of `TaskSpec`, `own_languages` are the languages of a task that no benchmark
     lists.
     """
 

@@ -1,0 +1,1 @@
+"""The templates of the checks of question answering, a file a language."""
