@@ -116,13 +116,16 @@ def test_the_next_batch_is_computed_anew(engine: Engine, upper: dict[str, Expres
 
 
 def test_the_layers_are_as_before_when_it_ends(engine: Engine) -> None:
-    layers = list(engine.model.base_model.encoder.layer)
+    encoder = engine.model.base_model.encoder
+    layers = list(encoder.layer)
+    names = [name for name, _ in engine.model.named_parameters()]
     with pytest.raises(RuntimeError), shared_prefix(engine, len(layers)):
-        assert all("forward" in vars(layer) for layer in layers)
+        assert not set(encoder.layer) & set(layers)
         raise RuntimeError
-    assert not any("forward" in vars(layer) for layer in layers)
+    assert list(encoder.layer) == layers
     with shared_prefix(engine, 0):
-        assert not any("forward" in vars(layer) for layer in layers)
+        assert list(encoder.layer) == layers
+    assert [name for name, _ in engine.model.named_parameters()] == names
 
 
 def test_the_whole_trunk_is_shared_between_probes(engine: Engine) -> None:

@@ -116,7 +116,7 @@ def _arm(stop: dict[str, Any], out: Path) -> None:
                 os.kill(os.getpid(), int(stop["signal"]))
             return before(self, *args, **kwargs)
 
-        ModuleTrainer.training_step = step
+        ModuleTrainer.training_step = step  # type: ignore[method-assign]
 
 
 def _fork(request: dict[str, Any], rank: int, port: int) -> int:

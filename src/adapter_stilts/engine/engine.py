@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from adapters.composition import Fuse, Stack
 
-from adapter_stilts.engine.attention import FastAttention
 from adapter_stilts.engine.composition import Expression, canonical, stacked
 from adapter_stilts.engine.methods import Method, MethodOptions
 from adapter_stilts.engine.trunk import Engine, load_engine
@@ -143,12 +142,8 @@ def forward(engine: Engine, batch: dict[str, torch.Tensor]) -> Any:
     Raises:
         NotFiniteError: what comes out are no numbers.
     """
-    batch = {key: value.to(engine.device, non_blocking=True) for key, value in batch.items()}
-    autocast = torch.autocast(
-        engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
-    )
-    with torch.inference_mode(), autocast, FastAttention():
-        output = engine.model(**batch)
+    with engine.running():
+        output = engine.model(**engine.moved(batch))
     check_outputs(output.values(), of=_running(engine))
     return output
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MethodType
 from typing import Any, Literal
 
 import torch
@@ -16,8 +15,6 @@ from adapter_stilts.engine.composition import Expression, module_names
 from adapter_stilts.engine.fusion_forward import (
     Attended,
     Watcher,
-    fuse_bottlenecks,
-    fuse_loras,
     watching,
 )
 from adapter_stilts.engine.fusion_layers import (
@@ -54,7 +51,9 @@ def add_bottleneck_fusion(
         model.add_adapter_fusion(names, config=config, name=name)
     else:
         model.adapters_config.add_fusion(names, config=config, fusion_name=name)
-    for layer in _prepared(model):
+    for layer in model.modules():
+        if not isinstance(layer, BottleneckLayer):
+            continue
         if not set(names) & set(layer.adapters):
             layer.delete_fusion_layer(name)  # which all the modules leave out
         elif not full:
@@ -62,14 +61,6 @@ def add_bottleneck_fusion(
             if one is None or not shared:
                 one = LeanFusion(width, rank or width // 16) if kind == "lean" else UniformFusion()
             layer.adapter_fusion_layer[name] = one.to(_device(layer, names))
-
-
-def _prepared(model: Any) -> list[Any]:
-    """The layers for bottleneck adapters; all run fusions our way, which may pass them by."""
-    found = [layer for layer in model.modules() if isinstance(layer, BottleneckLayer)]
-    for layer in found:
-        layer.compose_fuse = MethodType(fuse_bottlenecks, layer)
-    return found
 
 
 def modules_of(sources: Sequence[Expression]) -> list[str]:
@@ -86,7 +77,6 @@ def add_lora_fusion(
     model: Any, name: str, sources: Sequence[Expression], kind: FusionKind, *, rank: int
 ) -> None:
     """Adds a fusion over LoRAs in every linear layer that has any of them."""
-    _prepared(model)  # a bottleneck adapter may be stacked on the fusion
     names = [name for source in sources for name in module_names(source)]
     for layer in model.modules():
         if not isinstance(layer, LoRALinear):
@@ -96,7 +86,6 @@ def add_lora_fusion(
             continue
         if not hasattr(layer, "fusions"):
             layer.fusions = nn.ModuleDict()
-            layer.compose_fuse = MethodType(fuse_loras, layer)
         ranks = [lora.lora_A.shape[0] for lora in loras]
         layer.fusions[name] = _over_loras(kind, layer.in_features, ranks, rank).to(
             layer.weight.device

@@ -48,7 +48,8 @@ class MaskedWordsHead(PredictionHead):  # type: ignore[misc]
         words = embeddings.num_embeddings if rows is None else len(rows)
         self.bias = torch.nn.Parameter(torch.zeros(words))
         self.register_buffer("rows", rows, persistent=False)
-        self.apply(model._init_weights)
+        torch.nn.init.normal_(self.dense.weight, std=model.config.initializer_range)
+        torch.nn.init.zeros_(self.dense.bias)
         # In a tuple, where torch does not find it: else the embeddings would learn and be saved.
         self._embeddings = (embeddings,)
 

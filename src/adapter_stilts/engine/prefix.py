@@ -5,9 +5,11 @@ No module changes what these layers see, so what leaves them is the same for eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from torch import nn
 
 from adapter_stilts.engine.engine import Engine, layer_of
 
@@ -25,35 +27,25 @@ def layers_below(engine: Engine, modules: Iterable[str]) -> int:
     return lowest
 
 
-class SharedPrefix:
+class SharedPrefix(nn.Module):
     """Keeps what leaves the lower layers at a batch's first pass, for the passes after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self._layers = tuple(layers)
         self._kept: Any = None
 
     def forget(self) -> None:
         """To be called before the first pass of every batch."""
         self._kept = None
 
-    def passing(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """A lower layer: computed at the first pass, left out of the others."""
-
-        def run(hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._kept is not None:
-                return (hidden_states,)
-            return forward(hidden_states, *args, **kwargs)
-
-        return run
-
-    def keeping(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """The highest of the lower layers: its output is kept."""
-
-        def run(*args: Any, **kwargs: Any) -> Any:
-            if self._kept is None:
-                self._kept = forward(*args, **kwargs)
-            return self._kept
-
-        return run
+    def forward(self, hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
+        """What leaves the highest of these layers, computed at the first pass."""
+        if self._kept is None:
+            for layer in self._layers:
+                (hidden_states, *_) = layer(hidden_states, *args, **kwargs)
+            self._kept = (hidden_states,)
+        return self._kept
 
 
 @contextmanager
@@ -63,18 +55,12 @@ def shared_prefix(engine: Engine, layers: int) -> Iterator[SharedPrefix]:
     Every pass between two calls of `forget` must be over the same batch. The outputs are the
     same to the bit as without it.
     """
-    prefix = SharedPrefix()
-    below = list(engine.model.base_model.encoder.layer)[:layers]
-    before = [vars(layer).get("forward") for layer in below]
-    for layer in below:
-        wrap = prefix.keeping if layer is below[-1] else prefix.passing
-        layer.forward = wrap(layer.forward)
+    encoder = engine.model.base_model.encoder
+    whole = encoder.layer
+    prefix = SharedPrefix(whole[:layers])
+    encoder.layer = nn.ModuleList([prefix, *whole[layers:]] if layers else whole)
     try:
         yield prefix
     finally:
-        for layer, forward in zip(below, before, strict=True):
-            if forward is None:
-                del layer.forward
-            else:
-                layer.forward = forward
+        encoder.layer = whole
         prefix.forget()

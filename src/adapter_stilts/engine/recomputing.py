@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from adapters.context import ForwardContext
-from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 
 from adapter_stilts.engine.attention import FastAttention
 from adapter_stilts.engine.engine import Engine
@@ -19,15 +19,14 @@ def recompute_activations(engine: Engine) -> None:
     Gradients stay the same to the bit. In float32 a layer of XLM-R Large keeps a tenth, and a
     step takes half as long again.
     """
-    engine.model._set_gradient_checkpointing(True, _checkpointed)
+    # The method of `adapters` takes no contexts but its own.
+    options = {"use_reentrant": False, "context_fn": _contexts}
+    PreTrainedModel.gradient_checkpointing_enable(engine.model, options)
 
 
-def _checkpointed(layer: Callable[..., Any], *args: Any) -> Any:
-    """A layer's output; what is active around it now is so again when it is computed again."""
-    outer = ForwardContext.get_context()
-    return checkpoint(
-        layer, *args, use_reentrant=False, context_fn=lambda: (nullcontext(), _as_before(outer))
-    )
+def _contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Of a layer, and of the same computed again: what is active around it now is so again."""
+    return nullcontext(), _as_before(ForwardContext.get_context())
 
 
 @contextmanager

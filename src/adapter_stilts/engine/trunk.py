@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +13,9 @@ import adapters
 import torch
 
 from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
+from adapter_stilts.engine.attention import FastAttention
 from adapter_stilts.engine.composition import Expression
-from adapter_stilts.engine.stacked_loras import add_up_stacked_loras
+from adapter_stilts.engine.patches import patch_layers
 from adapter_stilts.engine.word_embeddings import leave_words_on_disk
 from adapter_stilts.quiet import quieten
 
@@ -39,6 +42,18 @@ class Engine:
     def device(self) -> torch.device:
         """Where the trunk lies."""
         return torch.device(self.model.device)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inside it the trunk runs without gradients, in its precision, with fast attention."""
+        half = self.dtype == torch.bfloat16
+        autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+        with torch.inference_mode(), autocast, FastAttention():
+            yield
+
+    def moved(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """A batch where the trunk lies."""
+        return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
     @property
     def layers(self) -> int:
@@ -87,7 +102,7 @@ def load_engine(
     model = _class_of(config.model_type).from_pretrained(
         None, config=config, state_dict=_placed(backbone), dtype=torch.float32
     )
-    add_up_stacked_loras(model)
+    patch_layers(model)
     # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
     model.config.name_or_path = backbone.name
     identity = fingerprint(model.base_model.state_dict())

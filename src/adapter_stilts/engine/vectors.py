@@ -12,7 +12,6 @@ from contextlib import contextmanager
 import torch
 from torch.nn import functional
 
-from adapter_stilts.engine.attention import FastAttention
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.poolings import check_pooling
 from adapter_stilts.engine.weights import check_outputs
@@ -100,12 +99,9 @@ def batch_vectors(
     Raises:
         NotFiniteError: they are no numbers.
     """
-    batch = {key: value.to(engine.device, non_blocking=True) for key, value in batch.items()}
+    batch = engine.moved(batch)
     depth = max(layers)
-    autocast = torch.autocast(
-        engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
-    )
-    with torch.inference_mode(), autocast, FastAttention(), first_layers(engine, depth):
+    with engine.running(), first_layers(engine, depth):
         every = min(layers) < depth
         output = engine.model.base_model(**batch, output_hidden_states=every)
     states = output.hidden_states if every else {depth: output.last_hidden_state}

@@ -133,10 +133,7 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
             pool(seen.hidden, seen.mask), of=f"module '{share.head}'", module=share.head
         )
         return list(vectors.half().cpu().numpy())
-    autocast = torch.autocast(
-        engine.device.type, dtype=torch.bfloat16, enabled=engine.dtype == torch.bfloat16
-    )
-    with torch.inference_mode(), autocast:
+    with engine.running():
         output = engine.model.heads[share.head](
             BaseModelOutput(last_hidden_state=cast(torch.FloatTensor, seen.hidden)),
             attention_mask=seen.mask,

@@ -34,11 +34,9 @@ def trainer_arguments(job: Job, folder: Path, report_to: str) -> TrainingArgumen
         use_cpu=job.engine.device.type == "cpu",
         eval_strategy="steps",
         eval_steps=10**9,  # `EvaluationSchedule` decides
-        save_strategy="steps",
-        save_steps=10**9,
+        save_strategy="no",  # `ModuleTrainer` saves
         logging_steps=10,
         logging_nan_inf_filter=False,
-        load_best_model_at_end=True,
         metric_for_best_model=f"eval_{job.metric}",
         greater_is_better=True,
         disable_tqdm=True,

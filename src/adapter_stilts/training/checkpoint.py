@@ -176,6 +176,20 @@ def save_rng(path: Path) -> None:
     save_file(tensors, path, metadata={"rest": json.dumps(rest, allow_nan=False)})
 
 
+def load_rng_of(checkpoint: Path, process: int, processes: int) -> None:
+    """Restores the random states of a process of a training.
+
+    Raises:
+        UserError: the checkpoint is of another number of processes.
+    """
+    count = len(list(checkpoint.glob("rng-*.safetensors")))
+    if count != processes:
+        raise UserError(
+            f"{checkpoint} was written by {count} processes: resume with as many, not {processes}"
+        )
+    load_rng(checkpoint / f"rng-{process}.safetensors")
+
+
 def load_rng(path: Path) -> None:
     """Restores what `save_rng` wrote."""
     tensors = read_tensors(path)

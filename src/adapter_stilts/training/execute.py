@@ -120,7 +120,7 @@ def _run(
             f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}; "
             f"saved in {work}: add --resume to the same command to go on"
         )
-    trainer.take_mean()
+    trainer.take_kept()
     return trainer.state, schedule.total_seconds
 
 
@@ -143,11 +143,12 @@ def _train(trainer: ModuleTrainer, schedule: EvaluationSchedule, checkpoint: Pat
         return
     check_manifest(checkpoint)
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    trainer.read_checkpoint(checkpoint)
     if schedule.is_over(trainer.args, state):
         # Killed between its last checkpoint and the writing of the module.
-        trainer.take_best(checkpoint, state)
+        trainer.state = state
     else:
-        trainer.train(resume_from_checkpoint=str(checkpoint))
+        trainer.train_from(checkpoint)
 
 
 @contextlib.contextmanager

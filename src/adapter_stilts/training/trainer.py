@@ -1,4 +1,9 @@
-"""`AdapterTrainer` with batches by token budget and checkpoints that resume to the bit."""
+"""transformers' `Trainer` with batches by token budget and checkpoints that resume to the bit.
+
+It is made of what transformers has for the purpose: methods that are meant to be overridden, and
+callbacks. `AdapterTrainer` of `adapters` would add checkpoints that are pickles, weight decay of a
+fusion's value matrix, and the loss of a head that is not called as its adapter.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,29 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from adapters import AdapterTrainer
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from adapter_stilts.engine.attention import FastAttention
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import is_value, value_penalty
-from adapter_stilts.errors import FailureError, NotFiniteError, UserError
+from adapter_stilts.errors import FailureError, NotFiniteError
 from adapter_stilts.features.batch import collate
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
@@ -33,16 +47,19 @@ from adapter_stilts.training.selection import place_of_best
 Scorer = Callable[[], dict[str, float]]
 
 
-class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
+class ModuleTrainer(Trainer):
     """Trains one module and its heads; every batch is of one source, through that one's head.
 
-    What it changes in `AdapterTrainer`: the batches (a `BatchPlan` over the whole training, seen
-    by transformers as one epoch), the evaluation (ours, by the official metrics), the parameter
-    groups, and the checkpoints (safetensors; the head is kept with the best step as well).
+    What it changes in `Trainer`: the batches (a `BatchPlan` over the whole training, seen by
+    transformers as one epoch), the evaluation (ours, by the official metrics), the parameter
+    groups, and the checkpoints (safetensors, with the weights of the best step).
     """
 
     control: Any
+    lr_scheduler: Any
+    model: Any
     optimizer: Any
+    train_dataset: Any
 
     def __init__(
         self,
@@ -69,19 +86,25 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         self._on_scores = on_scores
         self._sources = tuple(sources)
         pad_id = engine.backbone.tokenizer.pad_token_id
+        self._keeper = _Keeper(self)
+        self._run = Path(str(args.output_dir))
+        self._loss: torch.Tensor | float = 0.0
+        self._norm: torch.Tensor | float = 0.0
+        # The gradients are clipped here, where their norm is looked at.
+        self._max_norm, args.max_grad_norm = args.max_grad_norm, 0.0
         super().__init__(
             engine.model,
             args,
             data_collator=lambda rows: {**collate(rows, pad_id), "source": rows[0]["source"]},
             train_dataset=BatchSources(sources),
             eval_dataset=sources[0].features.select(range(0)),
-            callbacks=callbacks,
+            callbacks=[*callbacks, self._keeper],  # it does what the others ask for
         )
-        self.remove_callback(PrinterCallback)  # the progress bar shows what it would print
+        # The progress bar shows what it would print.
+        self.remove_callback(PrinterCallback)  # type: ignore[no-untyped-call]
         # With it, transformers leaves the division by accumulated batches to the model's loss,
         # which the heads of `adapters` do not do.
         self.model_accepts_loss_kwargs = False
-        self.train_adapter_fusion = False  # whose penalty is in `compute_loss`
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches in the plan's order; the plan has dealt them to the processes already."""
@@ -108,6 +131,12 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
             self.optimizer = kind([group for group in groups if group["params"]], **options)
         return self.optimizer
 
+    def training_step(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Forward and backward; the loss is looked at later."""
+        loss = super().training_step(model, *args, **kwargs)
+        self._loss = self._loss + loss
+        return loss
+
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The head's loss, with attention that suits short sequences on a CPU."""
         source = self._sources[inputs.pop("source")]
@@ -117,7 +146,6 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
                 return dual_encoder_loss(model, inputs)
             loss = super().compute_loss(model, inputs, *args, **kwargs)
         loss = source.scaled(loss, inputs["attention_mask"])
-        # The library adds it between two steps, where no checkpoint could hold it.
         penalty = value_penalty(self.engine, self.name)
         return loss if penalty is None else loss + penalty
 
@@ -128,6 +156,11 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Dev scores by the task's metric, named `eval_...` as transformers expects."""
         metrics = self._scored()
+        if self._keep == "best":
+            key = str(self.args.metric_for_best_model)
+            scores = [entry[key] for entry in self.state.log_history if key in entry]
+            if place_of_best(scores) == len(scores) - 1:
+                self.best = self.weights()
         if self._keep == "mean":
             self.recent = [*self.recent, self.weights()][-self._average_last :]
         self.control = self.callback_handler.on_evaluate(
@@ -169,48 +202,53 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
         """Sets the module's and its head's weights to those of a checkpoint's file."""
         files.copy_into(module_parameters(self.engine, self.name), tensors, path)
 
-    def _maybe_log_save_evaluate(
-        self, loss: torch.Tensor, grad_norm: torch.Tensor | float | None, *rest: Any, **named: Any
-    ) -> None:
+    def log(self, logs: dict[str, float], *args: Any) -> None:
+        """Notes the gradients' norm beside the loss."""
+        norm = {"grad_norm": float(self._norm)} if "loss" in logs else {}
+        super().log({**logs, **norm}, *args)
+
+    def clip(self) -> None:
+        """Limits the norm of the gradients of a step."""
+        if self._max_norm:
+            own = module_parameters(self.engine, self.name).values()
+            self._norm = torch.nn.utils.clip_grad_norm_(own, self._max_norm)
+
+    def check_step(self) -> None:
+        """Ends the training where it has diverged, before anything of the step is kept.
+
+        Raises:
+            FailureError: its loss or the norm of its gradients is no number.
+        """
         # Reading the loss makes a GPU wait, so there it is done only where it is read anyway.
-        control = self.control
-        if not loss.is_cuda or control.should_log or control.should_evaluate or control.should_save:
-            stop_if_diverged(
-                self.state.global_step,
-                loss.item(),
-                float(grad_norm or 0.0),
-                lr=self.args.learning_rate,
-                work=Path(self.args.output_dir),
-            )
-        super()._maybe_log_save_evaluate(loss, grad_norm, *rest, **named)
+        asked = self.control
+        on_gpu = isinstance(self._loss, torch.Tensor) and self._loss.is_cuda
+        if on_gpu and not (asked.should_log or asked.should_evaluate or asked.should_save):
+            return
+        stop_if_diverged(
+            self.state.global_step,
+            float(self._loss),
+            float(self._norm),
+            lr=self.args.learning_rate,
+            work=self._run,
+        )
+        self._loss = 0.0
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        super()._determine_best_metric(metrics, trial)
-        key = str(self.args.metric_for_best_model)
-        scores = [entry[key] for entry in self.state.log_history if key in entry]
-        better = place_of_best(scores) == len(scores) - 1
-        if better and self._keep == "best":
-            self.best = self.weights()
-            self.state.best_global_step = self.state.global_step
-        return better
-
-    def _load_best_model(self) -> None:
+    def take_kept(self) -> None:
+        """Sets the weights to those that are kept: the best step's, or the last ones' mean."""
         if self.best is not None:
-            self.restore(self.best, Path(self.args.output_dir) / files.BEST)
-
-    def take_mean(self) -> None:
-        """Sets the weights to the mean of the last evaluations', if that is kept, and scores it."""
+            self.restore(self.best, self._run / files.BEST)
         if self.recent:
-            self.restore(files.mean_of(self.recent), Path(self.args.output_dir))
+            self.restore(files.mean_of(self.recent), self._run)
             self._scored()
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        run = Path(self.args.output_dir)
+    def save_checkpoint(self) -> None:
+        """Writes a checkpoint, which replaces earlier ones; every process has to ask for it."""
+        run = self._run
         target = run / f"checkpoint-{self.state.global_step}"
-        self.state.best_model_checkpoint = str(target)
         kept: Any = self.state.stateful_callbacks  # annotated as a list, but kept by name
-        for callback in self._stateful_callbacks():
-            kept[type(callback).__name__] = callback.state()
+        for callback in [*self.callback_handler.callbacks, self.control]:
+            if isinstance(callback, ExportableState):
+                kept[type(callback).__name__] = callback.state()
         rng = run / f".rng-{self.args.process_index}.safetensors"
         files.save_rng(rng)
         self.accelerator.wait_for_everyone()
@@ -227,36 +265,69 @@ class ModuleTrainer(AdapterTrainer):  # type: ignore[misc]
                 files.write_manifest(folder)
             files.drop_older_checkpoints(run, keep=target)
         self.accelerator.wait_for_everyone()
+        self.control = self.callback_handler.on_save(self.args, self.state, self.control)
 
-    def _stateful_callbacks(self) -> list[Any]:
-        every = [*self.callback_handler.callbacks, self.control]
-        return [callback for callback in every if isinstance(callback, ExportableState)]
+    def read_checkpoint(self, checkpoint: Path) -> None:
+        """Sets the weights to those of a checkpoint, and knows again which were the best."""
+        self.restore(files.read_tensors(checkpoint / files.MODULE), checkpoint / files.MODULE)
+        if (checkpoint / files.BEST).exists():
+            self.best = files.read_tensors(checkpoint / files.BEST)
+        self.recent = files.read_recent(checkpoint)
 
-    def take_best(self, checkpoint: Path, state: TrainerState) -> None:
-        """Ends a run that had nothing left to train: only the best weights are read."""
-        self.state = state
-        self._load_from_checkpoint(str(checkpoint))
-        self._load_best_model()
+    def train_from(self, checkpoint: Path) -> None:
+        """Goes on from a checkpoint that has been read."""
+        self._keeper.checkpoint = checkpoint
+        with TemporaryDirectory() as folder:
+            # What transformers looks for: its own record, and weights, which are set already.
+            copyfile(checkpoint / TRAINER_STATE_NAME, Path(folder) / TRAINER_STATE_NAME)
+            save_file({}, Path(folder) / SAFE_WEIGHTS_NAME)
+            self.train(resume_from_checkpoint=folder)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        self.restore(files.read_tensors(folder / files.MODULE), folder / files.MODULE)
-        if (folder / files.BEST).exists():
-            self.best = files.read_tensors(folder / files.BEST)
-        self.recent = files.read_recent(folder)
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+class _Keeper(TrainerCallback):
+    """Clips, checks and saves for a trainer, at the places that transformers has for callbacks."""
+
+    def __init__(self, trainer: ModuleTrainer) -> None:
+        self.checkpoint: Path | None = None
+        self._trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Goes on with the optimizer as it was."""
+        if self.checkpoint is not None:
+            path = self.checkpoint / files.OPTIMIZER
+            files.load_optimizer(path, self._trainer.optimizer, self._trainer.lr_scheduler)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Goes on, at the first step, with the random numbers that would have come."""
+        checkpoint, self.checkpoint = self.checkpoint, None
         if checkpoint is not None:
-            path = Path(checkpoint) / files.OPTIMIZER
-            files.load_optimizer(path, self.optimizer, self.lr_scheduler)
+            files.load_rng_of(checkpoint, args.process_index, args.world_size)
 
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is None:
-            return
-        states = sorted(Path(checkpoint).glob("rng-*.safetensors"))
-        if len(states) != self.args.world_size:
-            raise UserError(
-                f"{checkpoint} was written by {len(states)} processes: resume with as many, not "
-                f"{self.args.world_size}"
-            )
-        files.load_rng(Path(checkpoint) / f"rng-{self.args.process_index}.safetensors")
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Clips the gradients."""
+        self._trainer.clip()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Saves where that is asked for, in place of transformers, whose checkpoints are pickles.
+
+        Where an evaluation is due, it comes first.
+        """
+        self._trainer.check_step()
+        wanted, control.should_save = control.should_save, False
+        if wanted and not control.should_evaluate:
+            self._trainer.save_checkpoint()
+        return control
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Saves what has been scored."""
+        self._trainer.save_checkpoint()
