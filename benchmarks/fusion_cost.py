@@ -164,7 +164,7 @@ def load(trunk: str, precision: str, layers: int) -> Any:
 
     from adapter_stilts.backbones import Backbone, default_device, find_backbone
     from adapter_stilts.engine.engine import Engine, load_engine
-    from adapter_stilts.engine.stacked_loras import add_up_stacked_loras
+    from adapter_stilts.engine.patches import patch_layers
 
     if trunk == "embedded":
         return load_engine(find_backbone("embedded"), precision=precision, device=default_device())
@@ -181,7 +181,7 @@ def load(trunk: str, precision: str, layers: int) -> Any:
         attention_probs_dropout_prob=0.0,
     )
     model = AutoAdapterModel.from_config(config)
-    add_up_stacked_loras(model)
+    patch_layers(model)
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     model.to(device=default_device(), dtype=dtype)
     model.requires_grad_(False).eval()
