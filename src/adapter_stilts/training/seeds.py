@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.report.spread import Spread
+from adapter_stilts.metrics import Spread
 from adapter_stilts.training.checks import check_numbers
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.names import ALL_SEEDS, seeded, series_name
