@@ -31,7 +31,6 @@ from adapter_stilts import train_target as learn
 from adapter_stilts.backbones import default_device, find_backbone
 from adapter_stilts.engine.engine import forward, load_engine
 from adapter_stilts.metrics import primary
-from adapter_stilts.report.explain import picture
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.training.environment import machine
 from adapter_stilts.zoo.composed import activate, load_composition
@@ -242,7 +241,7 @@ def attention(args: argparse.Namespace, target: str, name: str) -> None:
     )
     drawing = picture_of(args, target, name)
     drawing.parent.mkdir(parents=True, exist_ok=True)
-    drawing.write_text(picture(found), encoding="utf-8")
+    drawing.write_text(found.plot().svg, encoding="utf-8")
     by_language = [found.over_layers(language) for language in found.weights]
     weights = {source: mean(each[source] for each in by_language) for source in found.sources}
     kept.write_text(json.dumps(weights))

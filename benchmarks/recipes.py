@@ -31,7 +31,6 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.environment import machine
-from adapter_stilts.training.spec import TrainingSpec
 
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """Half-decades, as they are usually rounded."""
@@ -279,7 +278,7 @@ def _train(cell: Cell, given: dict[str, Any]) -> Any:
         )
     if cell.task in NINE:
         return train_adapter(cell.task, method=way.method, **given)
-    return train_adapter(TrainingSpec((_last_stage(target),)), method=way.method, **given)
+    return train_adapter(_last_stage(target), method=way.method, **given)
 
 
 def _last_stage(target: str) -> TaskSpec:

@@ -13,25 +13,45 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "Comparison",
+    "ComparisonOptions",
+    "DataOptions",
     "Evaluation",
+    "EvaluationOptions",
+    "Evaluations",
     "Explanation",
     "FailureError",
     "FileData",
     "HubData",
+    "HubSplit",
+    "InputError",
+    "InputFields",
     "InterruptedTrainingError",
+    "MergeOptions",
+    "MergeTerms",
     "Method",
     "MethodOptions",
     "Module",
+    "NoDataError",
     "NotFiniteError",
+    "Picture",
+    "Pulled",
+    "Pushed",
     "Reading",
     "Recipe",
+    "RecipeChanges",
     "Recommendation",
     "RefusedError",
     "Retrieval",
+    "RunOptions",
+    "Series",
     "Source",
+    "SuiteEvaluation",
+    "SuiteOptions",
     "TargetSpec",
     "TaskSpec",
     "Trained",
+    "TrainingOptions",
+    "UnknownKeywordError",
     "UserError",
     "adapter_method",
     "arrow",
@@ -52,6 +72,7 @@ __all__ = [
     "merge",
     "merge_method",
     "metric",
+    "predict",
     "pull",
     "push",
     "recommend",
@@ -70,6 +91,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from adapter_stilts.compositions import MergeTerms as MergeTerms
     from adapter_stilts.compositions import arrow as arrow
     from adapter_stilts.compositions import average as average
     from adapter_stilts.compositions import compose as compose
@@ -81,17 +103,25 @@ if TYPE_CHECKING:
     from adapter_stilts.compositions import task_arithmetic as task_arithmetic
     from adapter_stilts.compositions import ties as ties
     from adapter_stilts.compositions import uniform as uniform
+    from adapter_stilts.display.picture import Picture as Picture
     from adapter_stilts.engine.methods import Method as Method
     from adapter_stilts.engine.methods import MethodOptions as MethodOptions
     from adapter_stilts.errors import FailureError as FailureError
     from adapter_stilts.errors import NotFiniteError as NotFiniteError
     from adapter_stilts.errors import RefusedError as RefusedError
     from adapter_stilts.errors import UserError as UserError
+    from adapter_stilts.evaluation.data import NoDataError as NoDataError
     from adapter_stilts.evaluation.explain import explain as explain
     from adapter_stilts.evaluation.explanation import Explanation as Explanation
+    from adapter_stilts.evaluation.options import ComparisonOptions as ComparisonOptions
+    from adapter_stilts.evaluation.options import EvaluationOptions as EvaluationOptions
+    from adapter_stilts.evaluation.options import SuiteOptions as SuiteOptions
     from adapter_stilts.evaluation.run import evaluate as evaluate
+    from adapter_stilts.evaluation.suite import SuiteEvaluation as SuiteEvaluation
     from adapter_stilts.evaluation.suite import evaluate_suite as evaluate_suite
     from adapter_stilts.evaluation.summary import Evaluation as Evaluation
+    from adapter_stilts.evaluation.summary import Evaluations as Evaluations
+    from adapter_stilts.keywords import UnknownKeywordError as UnknownKeywordError
     from adapter_stilts.merging.registry import merge_method as merge_method
     from adapter_stilts.plugins.load import include as include
     from adapter_stilts.plugins.register import adapter_method as adapter_method
@@ -106,6 +136,7 @@ if TYPE_CHECKING:
     from adapter_stilts.tasks.registry import get_task as get_task
     from adapter_stilts.tasks.spec import FileData as FileData
     from adapter_stilts.tasks.spec import HubData as HubData
+    from adapter_stilts.tasks.spec import HubSplit as HubSplit
     from adapter_stilts.tasks.spec import Reading as Reading
     from adapter_stilts.tasks.spec import Source as Source
     from adapter_stilts.tasks.spec import TaskSpec as TaskSpec
@@ -117,38 +148,69 @@ if TYPE_CHECKING:
     from adapter_stilts.training.fuse import fuse as fuse
     from adapter_stilts.training.language import train_language as train_language
     from adapter_stilts.training.merge import merge as merge
+    from adapter_stilts.training.merge_options import MergeOptions as MergeOptions
     from adapter_stilts.training.multitask import train_multitask as train_multitask
+    from adapter_stilts.training.options import DataOptions as DataOptions
+    from adapter_stilts.training.options import RecipeChanges as RecipeChanges
+    from adapter_stilts.training.options import RunOptions as RunOptions
+    from adapter_stilts.training.options import TrainingOptions as TrainingOptions
     from adapter_stilts.training.recipe import Recipe as Recipe
     from adapter_stilts.training.run import Trained as Trained
     from adapter_stilts.training.run import train_adapter as train_adapter
+    from adapter_stilts.training.seeds import Series as Series
     from adapter_stilts.training.seeds import train_seeds as train_seeds
     from adapter_stilts.training.target import train_target as train_target
+    from adapter_stilts.zoo.hub.pull import Pulled as Pulled
     from adapter_stilts.zoo.hub.pull import pull as pull
+    from adapter_stilts.zoo.hub.push import Pushed as Pushed
     from adapter_stilts.zoo.hub.push import push as push
+    from adapter_stilts.zoo.inputs import InputError as InputError
     from adapter_stilts.zoo.load import load as load
     from adapter_stilts.zoo.module import Module as Module
+    from adapter_stilts.zoo.predict import InputFields as InputFields
+    from adapter_stilts.zoo.predict import predict as predict
 
 _HOMES = {
     "Comparison": "adapter_stilts.study.compare",
+    "ComparisonOptions": "adapter_stilts.evaluation.options",
+    "DataOptions": "adapter_stilts.training.options",
     "Evaluation": "adapter_stilts.evaluation.summary",
+    "EvaluationOptions": "adapter_stilts.evaluation.options",
+    "Evaluations": "adapter_stilts.evaluation.summary",
     "Explanation": "adapter_stilts.evaluation.explanation",
     "FailureError": "adapter_stilts.errors",
     "FileData": "adapter_stilts.tasks.spec",
     "HubData": "adapter_stilts.tasks.spec",
+    "HubSplit": "adapter_stilts.tasks.spec",
+    "InputError": "adapter_stilts.zoo.inputs",
+    "InputFields": "adapter_stilts.zoo.predict",
     "InterruptedTrainingError": "adapter_stilts.training.failures",
+    "MergeOptions": "adapter_stilts.training.merge_options",
+    "MergeTerms": "adapter_stilts.compositions",
     "Method": "adapter_stilts.engine.methods",
     "MethodOptions": "adapter_stilts.engine.methods",
     "Module": "adapter_stilts.zoo.module",
+    "NoDataError": "adapter_stilts.evaluation.data",
     "NotFiniteError": "adapter_stilts.errors",
+    "Picture": "adapter_stilts.display.picture",
+    "Pulled": "adapter_stilts.zoo.hub.pull",
+    "Pushed": "adapter_stilts.zoo.hub.push",
     "Reading": "adapter_stilts.tasks.spec",
     "Recipe": "adapter_stilts.training.recipe",
+    "RecipeChanges": "adapter_stilts.training.options",
     "Recommendation": "adapter_stilts.study.recommendation",
     "RefusedError": "adapter_stilts.errors",
     "Retrieval": "adapter_stilts.tasks.target_spec",
+    "RunOptions": "adapter_stilts.training.options",
+    "Series": "adapter_stilts.training.seeds",
     "Source": "adapter_stilts.tasks.spec",
+    "SuiteEvaluation": "adapter_stilts.evaluation.suite",
+    "SuiteOptions": "adapter_stilts.evaluation.options",
     "TargetSpec": "adapter_stilts.tasks.target_spec",
     "TaskSpec": "adapter_stilts.tasks.spec",
     "Trained": "adapter_stilts.training.run",
+    "TrainingOptions": "adapter_stilts.training.options",
+    "UnknownKeywordError": "adapter_stilts.keywords",
     "UserError": "adapter_stilts.errors",
     "adapter_method": "adapter_stilts.plugins.register",
     "arrow": "adapter_stilts.compositions",
@@ -169,6 +231,7 @@ _HOMES = {
     "merge": "adapter_stilts.training.merge",
     "merge_method": "adapter_stilts.merging.registry",
     "metric": "adapter_stilts.plugins.register",
+    "predict": "adapter_stilts.zoo.predict",
     "pull": "adapter_stilts.zoo.hub.pull",
     "push": "adapter_stilts.zoo.hub.push",
     "recommend": "adapter_stilts.study.recommender",
@@ -205,5 +268,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What is here, imported yet or not."""
-    return sorted({*globals(), *__all__})
+    """The public names, imported yet or not."""
+    return sorted([*__all__, "__version__"])

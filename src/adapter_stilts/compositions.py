@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypedDict, Unpack
 
 from adapter_stilts.engine.composition import (
     OPERATORS,
@@ -18,20 +19,43 @@ from adapter_stilts.engine.composition import (
 )
 from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.errors import UserError
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.merging.registry import get_merge
 from adapter_stilts.merging.terms import Terms, checked
 
-Composition = str | Path | Call
-"""What is accepted where a composition is meant: its text, a module's folder, or an object."""
+Composition = str | os.PathLike[str] | Call
+"""What is accepted where a composition is meant: its text, a module's folder, or an object.
+
+A folder is a path, or what has one, such as what `train_adapter` returns.
+"""
 
 
-def compose(operator: str, *parts: Composition, **options: Any) -> Call:
+class MergeTerms(TypedDict, total=False):
+    """The options of a composition that merges modules.
+
+    Attributes:
+        weights: one number for each module.
+        density: the fraction of the values that `ties` and `dare_ties` keep.
+        lora: whether LoRAs are merged by `products` or by `factors`.
+        rank: the rank of a LoRA merged by products; 0 takes the largest of the sources.
+        seed: the number that decides which values `dare_ties` drops.
+    """
+
+    weights: Sequence[float]
+    density: float
+    lora: str
+    rank: int
+    seed: int
+
+
+@checks_keywords
+def compose(operator: str, *parts: Composition, **options: Unpack[MergeTerms]) -> Call:
     """An operator over modules or compositions.
 
     Args:
         operator: `stack`, `fuse`, `uniform`, `arrow`, or a way of merging, a plug-in's included.
         parts: names, folders, texts or other compositions.
-        options: of a merge: `weights`, `density`, `lora`, `rank`, `seed`.
+        options: see `MergeTerms`; only merges have any.
 
     Raises:
         UserError: no such operator, or parts or options that do not fit it.
@@ -74,8 +98,8 @@ def as_expression(part: Composition) -> Expression:
     """
     if isinstance(part, Call):
         return replace(part)
-    if isinstance(part, Path):
-        return str(part)
+    if isinstance(part, os.PathLike):
+        return os.fspath(part)
     if isinstance(part, str):
         return part if Path(part).is_dir() else parse(part)
     raise UserError(
@@ -95,17 +119,27 @@ def as_text(part: Composition) -> str:
 
 def as_texts(given: Composition | Sequence[Composition]) -> list[str]:
     """One composition, or several, as texts."""
-    several = [given] if isinstance(given, (str, Path, Call)) else list(given)
-    return [as_text(each) for each in several]
+    if isinstance(given, (str, os.PathLike, Call)):
+        return [as_text(given)]
+    if not isinstance(given, Iterable):
+        return [as_text(given)]  # which says what is accepted
+    return [as_text(each) for each in given]
 
 
-def _operator(name: str) -> Callable[..., Call]:
-    def make(*parts: Composition, **options: Any) -> Call:
+class Operator(Protocol):
+    """A function that makes a composition of an operator over its parts."""
+
+    def __call__(self, *parts: Composition, **options: Unpack[MergeTerms]) -> Call:
+        """The composition as an object, which prints as text."""
+
+
+def _operator(name: str) -> Operator:
+    def make(*parts: Composition, **options: Unpack[MergeTerms]) -> Call:
         return compose(name, *parts, **options)
 
     make.__name__ = make.__qualname__ = name.replace("-", "_")
     make.__doc__ = f"{operators()[name].summary}, as a composition; see `compose`."
-    return make
+    return checks_keywords(make)
 
 
 stack = _operator("stack")

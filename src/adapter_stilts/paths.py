@@ -133,8 +133,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, content: str) -> None:
-    """Writes a text that appears whole or not at all, readable by whom the user's umask says.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file that appears whole or not at all, readable by whom the user's umask says.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -142,8 +142,8 @@ def write_whole(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with work.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(content)
+        with work.open("xb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
         work.replace(path)
     except BaseException:
         work.unlink(missing_ok=True)

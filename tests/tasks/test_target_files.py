@@ -15,6 +15,7 @@ import pytest
 
 from adapter_stilts.data import load_examples
 from adapter_stilts.data.folders import find_parts
+from adapter_stilts.data.given import with_files
 from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_target, get_trained
@@ -243,7 +244,7 @@ def test_own_training_file(name: str, file: str, content: str, tmp_path: Path) -
     path = tmp_path / file
     path.write_text(content, encoding="utf-8")
     task = get_target(name).trained_in("en")[-1]
-    found = load_examples(task, "train", file=path)
+    found = load_examples(with_files(task, {"train": path}), "train")
     assert found.origin == str(path) and len(found.examples) == 1
 
 
@@ -252,7 +253,7 @@ def test_own_file_of_another_ending(name: str, tmp_path: Path) -> None:
     path = tmp_path / "own.xlsx"
     path.write_text("x", encoding="utf-8")
     with pytest.raises(UserError, match=rf"{name} reads .*\.jsonl"):
-        load_examples(get_target(name).trained_in("en")[-1], "train", file=path)
+        load_examples(with_files(get_target(name).trained_in("en")[-1], {"train": path}), "train")
 
 
 def test_own_file_must_have_labels(tmp_path: Path) -> None:
@@ -260,7 +261,9 @@ def test_own_file_must_have_labels(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.tsv"
         path.write_bytes(content.encode())
         with pytest.raises(UserError, match=rf"{name}\.tsv, line 1: "):
-            load_examples(get_target(name).trained_in("en")[-1], "train", file=path)
+            load_examples(
+                with_files(get_target(name).trained_in("en")[-1], {"train": path}), "train"
+            )
 
 
 # ---- real data (`make test-data`)
@@ -406,5 +409,5 @@ def test_treebanks() -> None:
 )
 def test_official_files_as_own_training_files(name: str, file: str, count: int) -> None:
     task = get_target(name).trained_in("en")[-1]
-    found = load_examples(task, "train", file=Path(DATA) / file)
+    found = load_examples(with_files(task, {"train": Path(DATA) / file}), "train")
     assert len(found.examples) == count

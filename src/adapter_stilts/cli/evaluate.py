@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from adapter_stilts.cli import evaluation_options as common
+from adapter_stilts.cli.derived_options import flag
 from adapter_stilts.cli.results import Progress, show_evaluations, show_suite
-from adapter_stilts.cli.training_options import DATA, TAGS, TASK, one_task
+from adapter_stilts.cli.training_options import TASK, one_task
 from adapter_stilts.errors import UserError
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.suite import SuiteEvaluation
-    from adapter_stilts.evaluation.summary import Evaluation
+    from adapter_stilts.evaluation.summary import Evaluations
 
+_OF_ONE_TASK: Mapping[str, Any] = {"langs": "all", "dev_file": None, "test_file": None}
 PARTIAL = 3
 """Exit code where something that was asked for could not be evaluated, and the rest was."""
 
@@ -29,7 +32,7 @@ class InterruptedEvaluationError(Exception):
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("evaluate")(evaluate)
+    app.command("evaluate")(common.evaluation_options(evaluate))
 
 
 def evaluate(
@@ -45,38 +48,14 @@ def evaluate(
         'compare; for retrieval, none is the plain backbone. In "stack(lang:*, squad)", every '
         "language has its own module.",
     ),
-    langs: str = common.LANGS,
-    split: str = common.SPLIT,
     suite: str | None = typer.Option(
         None, help="Instead of a task, all of a benchmark's: xtreme or xtreme-r."
     ),
     with_map: Path | None = typer.Option(
         None, help="For --suite: a YAML file with a line 'task: composition' for every task."
     ),
-    data: str | None = DATA,
-    out: Path | None = typer.Option(
-        None, "--out", help="Folder of the predictions [predictions/BACKBONE/COMPOSITION]."
-    ),
-    limit: int | None = common.LIMIT,
-    tags: str | None = TAGS,
-    backbone: str | None = common.BACKBONE,
-    precision: str = common.PRECISION,
-    batch_tokens: int | None = typer.Option(
-        None, help="Padded tokens a batch at most [2048 on a CPU, 32768 on a GPU]."
-    ),
-    layer: int | None = typer.Option(
-        None,
-        help="For retrieval: the layer that sentence vectors come from [chosen on dev data, or "
-        "by a rule where there is none].",
-    ),
-    pooling: str = typer.Option("mean", help="For retrieval: mean, first or max of the tokens."),
-    layer_from: str | None = typer.Option(
-        None, help="For retrieval: a task on whose dev data the layer is chosen, as bucc2018."
-    ),
-    overwrite: bool = typer.Option(
-        False, "--overwrite", help="Compute everything anew, and replace what lies at --out."
-    ),
     as_json: bool = common.JSON,
+    **options: Any,
 ) -> None:
     """Try a module in many languages that it was not trained in.
 
@@ -86,38 +65,23 @@ def evaluate(
     from adapter_stilts.evaluation.run import evaluate as run
     from adapter_stilts.evaluation.suite import evaluate_suite, read_map
 
-    options: dict[str, Any] = {
-        "split": split,
-        "data": data,
-        "out": out,
-        "backbone": backbone,
-        "limit": limit,
-        "tags": tags,
-        "precision": precision,
-        "batch_tokens": batch_tokens,
-        "layer": layer,
-        "pooling": pooling,
-        "layer_from": layer_from,
-        "overwrite": overwrite,
-    }
-    options = {key: value for key, value in options.items() if value is not None}
     task = one_task(task, task_file) if task_file else task
-    _check_asked(task, compositions, langs, suite, with_map)
-    found: list[Evaluation] | SuiteEvaluation
+    _check_asked(task, compositions, options, suite, with_map)
+    found: Evaluations | SuiteEvaluation
     try:
         with Progress(quiet=as_json) as progress:
             options |= {"on_language": progress.language, "on_examples": progress.examples}
             if suite and with_map:
-                mapped = read_map(with_map)
-                found = evaluate_suite(suite, mapped, on_task=progress.task, **options)
+                own = {name: options[name] for name in options if name not in _OF_ONE_TASK}
+                found = evaluate_suite(suite, read_map(with_map), on_task=progress.task, **own)
             else:
-                found = run(str(task), compositions=compositions, langs=langs, **options)
+                found = run(str(task), compositions, **options)
     except KeyboardInterrupt:
         raise InterruptedEvaluationError(
             "interrupted: finished languages are kept, and the same command goes on with the others"
         ) from None
-    if task and langs == "all" and not as_json:
-        _name_others(task, split, data)
+    if task and options["langs"] == "all" and not as_json:
+        _name_others(task, options["split"], options["data"])
     _show(found, as_json=as_json)
 
 
@@ -133,7 +97,11 @@ def _name_others(task: str, split: str, data: str | None) -> None:
 
 
 def _check_asked(
-    task: str | None, compositions: list[str], langs: str, suite: str | None, with_map: Path | None
+    task: str | None,
+    compositions: list[str],
+    options: Mapping[str, Any],
+    suite: str | None,
+    with_map: Path | None,
 ) -> None:
     """Refuses anything but either a task with compositions, or a suite with its map."""
     if suite is None and with_map is None:
@@ -141,22 +109,27 @@ def _check_asked(
             raise UserError(
                 "nothing to evaluate: name a task and give --with, or give --suite and --with-map"
             )
-    elif task or compositions or langs != "all" or suite is None or with_map is None:
+    elif task or compositions or suite is None or with_map is None:
         raise UserError("--suite and --with-map go together, without a task, --with or --langs")
+    elif given := [name for name, usual in _OF_ONE_TASK.items() if options[name] != usual]:
+        raise UserError(
+            f"{flag(given[0])} is for one task: a suite has languages and files of its own"
+        )
 
 
-def _show(found: list[Evaluation] | SuiteEvaluation, *, as_json: bool) -> None:
+def _show(found: Evaluations | SuiteEvaluation, *, as_json: bool) -> None:
     """Prints what came out, and exits with `PARTIAL` where that is not everything."""
     from adapter_stilts.evaluation.seeds import grouped
+    from adapter_stilts.evaluation.summary import Evaluations
 
-    if isinstance(found, list):
+    if isinstance(found, Evaluations):
         content: Any = [each.as_dict() for each in grouped(found)]
         partial = any(each.partial for each in found)
     else:
         content, partial = found.as_dict(), found.partial
     if as_json:
         typer.echo(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
-    elif isinstance(found, list):
+    elif isinstance(found, Evaluations):
         show_evaluations(found)
     else:
         show_suite(found)

@@ -42,6 +42,9 @@ def explain(
     ),
     backbone: str | None = common.BACKBONE,
     precision: str = common.PRECISION,
+    batch_tokens: int | None = typer.Option(
+        None, help="A batch has so many padded tokens at most; by default what suits the device."
+    ),
     as_json: bool = common.JSON,
 ) -> None:
     """See which modules a fusion listens to, in every language and layer.
@@ -63,6 +66,7 @@ def explain(
         limit=limit,
         backbone=backbone,
         precision=precision,
+        batch_tokens=batch_tokens,
         on_language=None if as_json else lambda language: typer.echo(language, err=True),
     )
     if out is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.evaluation_options import BACKBONE
-from adapter_stilts.cli.training_options import DATA, json_line
+from adapter_stilts.cli.derived_options import derived_options, with_options
+from adapter_stilts.cli.training_options import json_line
 from adapter_stilts.errors import UserError
+from adapter_stilts.training.merge_options import MergeOptions, MergeRequest
 
 if TYPE_CHECKING:
     from adapter_stilts.training.run import Trained
@@ -17,72 +17,22 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("merge")(merge)
+    about = (MergeOptions,)
+    added = derived_options(MergeOptions, MergeRequest, about, without=("quiet",))
+    app.command("merge")(with_options(merge, merge, added))
 
 
 def merge(
     sources: list[str] = typer.Argument(..., help="Two or more modules of one kind."),
-    how: str | None = typer.Option(
-        None,
-        "--how",
-        help="average, linear, task-arithmetic, ties, dare-ties or slerp. Default: average; with "
-        "--search, task-arithmetic.",
-    ),
-    weights: str | None = typer.Option(
-        None, "--weights", help="One for each module, such as 0.3,0.7; with --search, the start."
-    ),
-    density: float | None = typer.Option(
-        None, help="Fraction of the values that ties and dare-ties keep [0.5]."
-    ),
-    lora: str = typer.Option("products", help="Merge LoRAs by products or by factors."),
-    rank: int = typer.Option(0, min=0, help="Of a LoRA merged by products [the sources' largest]."),
-    head: str | None = typer.Option(
-        None, "--head", help="The module whose head the merged one gets; by default it has none."
-    ),
-    search: bool = typer.Option(
-        False, "--search", help="Find the weights on a few examples of --target, as LoraHub does."
-    ),
-    target: str | None = typer.Option(
-        None, "--target", help="The target task to search on, such as tydiqa."
-    ),
-    examples: int = typer.Option(64, help="Of its English training data, to search on."),
-    budget: int = typer.Option(60, help="Weights to try at most."),
-    data: str | None = DATA,
-    name: str | None = typer.Option(None, "--name", help="Of the merged module."),
-    backbone: str | None = BACKBONE,
-    precision: str = typer.Option("auto", help="Of the trunk in a search: auto, bf16 or fp32."),
-    seed: int = typer.Option(0, help="Of what is drawn at random."),
-    out: Path | None = typer.Option(
-        None, "--out", help="Folder of the module [zoo/BACKBONE/NAME]."
-    ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace what lies at --out."),
     as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
+    **options: Any,
 ) -> None:
     """Merge modules into one, without training; --search finds the weights."""
     from adapter_stilts.training import merge as merging
 
-    made = merging.merge(
-        sources,
-        how=how,
-        weights=None if weights is None else _numbers(weights),
-        density=density,
-        lora=lora,
-        rank=rank,
-        head=head,
-        search=search,
-        target=target,
-        examples=examples,
-        budget=budget,
-        data=data,
-        name=name,
-        backbone=backbone,
-        precision=precision,
-        seed=seed,
-        out=out,
-        overwrite=overwrite,
-        quiet=as_json,
-    )
-    _show(made, as_json=as_json)
+    weights = options.pop("weights")
+    options["weights"] = None if weights is None else _numbers(weights)
+    _show(merging.merge(sources, **options, quiet=as_json), as_json=as_json)
 
 
 def _show(made: Trained, *, as_json: bool) -> None:

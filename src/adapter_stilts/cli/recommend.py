@@ -21,6 +21,7 @@ def recommend(
     modules: list[str] = typer.Option(
         [],
         "--with-from",
+        "--modules",
         help="Modules to rank, or a folder of some; may be repeated [one a task of the zoo].",
     ),
     method: str = typer.Option("bottleneck", "--method", help="Of the modules of zoo or folder."),
@@ -28,7 +29,7 @@ def recommend(
     source_lang: str = typer.Option("en", help="Language of the target's examples."),
     examples: int = typer.Option(300, "--examples", help="Of the target's training data."),
     by: str = typer.Option(
-        "logme,text,parameters", "--by", help="The rules whose ranks are averaged."
+        "logme,text,parameters", "--by", "--rules", help="The rules whose ranks are averaged."
     ),
     probe: bool = typer.Option(
         False,

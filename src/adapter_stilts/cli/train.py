@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from adapter_stilts.cli.evaluation_options import BACKBONE
 from adapter_stilts.cli.training_options import TAGS, TASK, one_task, training_options
 from adapter_stilts.errors import UserError
-
-if TYPE_CHECKING:
-    from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.training.options import DataOptions, RunOptions
 
 _BACKBONES = "embedded (needs no Hub), xlm-roberta-large, xlm-roberta-base, a Hub id, or a folder."
 
@@ -20,11 +18,9 @@ _BACKBONES = "embedded (needs no Hub), xlm-roberta-large, xlm-roberta-base, a Hu
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("train-adapter")(training_options(train_adapter))
-    app.command("train-multitask")(training_options(train_multitask))
+    app.command("train-multitask")(training_options(train_multitask, DataOptions))
     app.command("train-target")(training_options(train_target))
-    app.command("train-language")(
-        training_options(train_language, without=("data", "skip_bad_rows"))
-    )
+    app.command("train-language")(training_options(train_language, RunOptions))
     app.command("fuse")(training_options(fuse))
 
 
@@ -38,35 +34,16 @@ def train_adapter(
         None,
         "--head",
         help="In place of a task, with --train-file and --dev-file: what your own rows are for, "
-        "classification, choice, span, tagging or embedding.",
+        "classification, regression, choice, span, tagging or embedding.",
     ),
-    train_file: Path | None = typer.Option(None, "--train-file", help="Your rows to learn from."),
-    dev_file: Path | None = typer.Option(None, "--dev-file", help="Your rows to score on."),
-    test_file: Path | None = typer.Option(None, "--test-file", help="Your rows to evaluate on."),
     backbone: str = typer.Option("xlm-roberta-large", "--backbone", help=_BACKBONES),
     **options: Any,
 ) -> Any:
     """Train one module for one task on a frozen backbone."""
     from adapter_stilts.training import run
 
-    files = {"train": train_file, "dev": dev_file, "test": test_file}
-    given = {split: path for split, path in files.items() if path}
-    if head or given:
-        made = _own_rows(task or task_file, head, given)
-        return run.train_adapter(made, backbone=backbone, **options)
-    return run.train_adapter(one_task(task, task_file), backbone=backbone, **options)
-
-
-def _own_rows(task: str | None, head: str | None, files: dict[str, Path]) -> TaskSpec:
-    """The task that a user's own files make up."""
-    if task or not head or not {"train", "dev"} <= files.keys():
-        raise UserError(
-            "your own rows take --head, --train-file and --dev-file together, and no task: "
-            "`adstilts task new` writes a task file for what these cannot say"
-        )
-    from adapter_stilts.own.new import task_of_files
-
-    return task_of_files(head, files).task
+    named = None if head and not (task or task_file) else one_task(task, task_file)
+    return run.train_adapter(named, head=head, backbone=backbone, **options)
 
 
 def train_multitask(
@@ -116,9 +93,6 @@ def train_target(
     ),
     source_lang: str = typer.Option("en", help="Language of the training data."),
     tags: str | None = TAGS,
-    train_file: Path | None = typer.Option(
-        None, help="Your own training rows, in one of the task's formats."
-    ),
     backbone: str | None = typer.Option(
         None, "--backbone", help=f"{_BACKBONES} Default: that of --on, else xlm-roberta-large."
     ),
@@ -133,7 +107,6 @@ def train_target(
         fresh_head=fresh_head,
         source_lang=source_lang,
         tags=tags,
-        train_file=train_file,
         backbone=backbone,
         **options,
     )

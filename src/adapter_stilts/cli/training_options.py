@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from adapter_stilts.cli.derived_options import derived_options, parameter, with_options
 from adapter_stilts.cli.show import scores_line
 from adapter_stilts.errors import UserError
+from adapter_stilts.training.options import DataOptions, RunOptions, Settings, TrainingOptions
+from adapter_stilts.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from adapter_stilts.training.run import Trained
@@ -53,94 +53,29 @@ TAGS = typer.Option(
 )
 
 
-def _options(
-    method: str | None = typer.Option(
-        None,
-        "--method",
-        help="bottleneck (default), double-bottleneck, parallel-bottleneck, lora, lora-all, dora, "
-        "ia3, invertible, double-invertible, or head (no module: a probe).",
-    ),
-    data: str | None = DATA,
-    recipe: str = typer.Option(
-        "default",
-        "--recipe",
-        help="default, top-down, demo, or a YAML file, such as the recipe.yaml beside a module; "
-        "other options win over it.",
-    ),
-    epochs: float | None = typer.Option(
-        None, help="Passes over the training data [3, or more until --min-steps; 25 at most]."
-    ),
-    steps: int | None = typer.Option(
-        None, help="Optimizer steps, in however many passes; in place of --epochs."
-    ),
-    min_steps: int | None = typer.Option(
-        None, help="Fewer optimizer steps only where --epochs or --steps ask for them [300]."
-    ),
-    lr: float | None = typer.Option(None, help="Peak learning rate."),
-    batch_tokens: int | None = typer.Option(None, help="Padded tokens a batch at most."),
-    accumulate: int | None = typer.Option(None, help="Batches per optimizer step."),
-    max_length: int | None = typer.Option(None, help="Tokens a sequence at most."),
-    unfreeze: str | None = typer.Option(
-        None, help="top-down: lower layers start to learn later; none: all from the start."
-    ),
-    leave_out: str | None = typer.Option(
-        None, help="Layers without a module, from 0 at the bottom, such as 0-5 or 0-5,11."
-    ),
-    reduction_factor: int | None = typer.Option(None, help="Hidden size over bottleneck size."),
-    rank: int | None = typer.Option(None, help="Rank of a LoRA."),
-    alpha: int | None = typer.Option(None, help="Alpha of a LoRA: its update counts alpha/rank."),
-    evaluations: int | None = typer.Option(None, help="How often dev is scored."),
-    keep: str | None = typer.Option(
-        None, help="Weights to keep: best (by dev), last, or mean (of the last evaluations)."
-    ),
-    average_last: int | None = typer.Option(None, help="Evaluations that --keep mean averages."),
-    patience: int | None = typer.Option(
-        None, help="Evaluations without a better score before stopping; 0 never stops early."
-    ),
-    precision: str | None = typer.Option(None, help="Of the frozen trunk: auto, bf16 or fp32."),
-    activations: str | None = typer.Option(
-        None, help="kept, or recomputed: less memory, more time, the same result."
-    ),
-    seed: int = typer.Option(0, help="Of initial weights and order of examples."),
-    seeds: str | None = typer.Option(
-        None, help="Several, as 0,1,2: a module for each, NAME, NAME-s1 and NAME-s2."
-    ),
-    limit: int | None = typer.Option(
-        None, help="Train on this many examples (of each task), drawn at random."
-    ),
-    dev_limit: int | None = typer.Option(None, help="Score on this many dev examples (of each)."),
-    out: Path | None = typer.Option(
-        None, "--out", help="Folder of the module [zoo/BACKBONE/NAME]."
-    ),
-    resume: bool = typer.Option(False, "--resume", help="Continue an interrupted run."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace what lies at --out."),
-    skip_bad_rows: bool = typer.Option(
-        False,
-        "--skip-bad-rows",
-        help="Leave out training rows that cannot be used, and say how many.",
-    ),
-    report_to: str = typer.Option("none", help="Tracker, such as tensorboard or wandb."),
-    as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
-) -> None:
-    """Never called: its parameters are read."""
+_SEEDS = typer.Option(
+    None, "--seeds", help="Several, as 0,1,2: a module for each, NAME, NAME-s1 and NAME-s2."
+)
+_JSON = typer.Option(False, "--json", help="Print the record as JSON.")
+_PYTHON_ONLY = ("quiet", "series")
+"""What `--json` and `--seeds` decide."""
 
 
 def training_options(
-    command: Callable[..., Any], *, without: Sequence[str] = ()
+    command: Callable[..., Any], options: type = TrainingOptions, *, without: Sequence[str] = ()
 ) -> Callable[..., None]:
     """A command with its own parameters and the shared ones, which it gets as keywords.
 
     What it returns is printed, by the first process.
-    """
-    own = inspect.signature(command, eval_str=True).parameters
-    hints = get_type_hints(_options)
-    shared = [
-        parameter.replace(annotation=hints[name])
-        for name, parameter in inspect.signature(_options).parameters.items()
-        if name not in without
-    ]
 
-    @functools.wraps(command)
+    Args:
+        options: the `TypedDict` of the options that the function takes.
+        without: those that the command has no use for.
+    """
+    about = (Recipe, RunOptions, DataOptions, TrainingOptions)
+    shared = derived_options(options, Settings, about, without=(*_PYTHON_ONLY, *without))
+    own = [parameter("seeds", _SEEDS, str | None), parameter("as_json", _JSON, bool)]
+
     def run(**given: Any) -> None:
         as_json = given.pop("as_json")
         if given["leave_out"] is not None:
@@ -158,16 +93,15 @@ def training_options(
         made = train_seeds(command, seeds=parse_seeds(seeds), **given, quiet=as_json)
         show_series(made, as_json=as_json)
 
-    kept = [each for each in own.values() if each.kind is not each.VAR_KEYWORD]
-    run.__signature__ = inspect.Signature([*kept, *shared])  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in [*kept, *shared]}
-    return run
+    return with_options(command, run, [*shared, *own])
 
 
 def json_line(trained: Trained) -> str:
     """Where the module lies, and its whole record."""
-    fields = {"path": str(trained.path), **asdict(trained.record)}
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+    content = {"path": str(trained.path), **asdict(trained.record)}
+    if trained.test_scores:
+        content["test_scores"] = trained.test_scores
+    return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 
 def show_series(made: Series, *, as_json: bool) -> None:
@@ -179,8 +113,9 @@ def show_series(made: Series, *, as_json: bool) -> None:
     if as_json:
         modules = [json.loads(json_line(each)) for each in made.trained.values()]
         scores = {metric: each.as_dict() for metric, each in made.scores.items()}
-        fields = {"name": made.name, "seeds": list(made.trained), "scores": scores}
-        typer.echo(json.dumps({**fields, "modules": modules}, ensure_ascii=False, allow_nan=False))
+        content = {"name": made.name, "seeds": list(made.trained), "scores": scores}
+        content["modules"] = modules
+        typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False))
         return
     for each in made.trained.values():
         show(each, as_json=False)
@@ -210,6 +145,8 @@ def show(trained: Trained, *, as_json: bool) -> None:
         f"{record.steps}{_early(record)}; {record.parameters:,} parameters; "
         f"{record.seconds:,.0f} s; peak memory {record.peak_memory_mb:,.0f} MB"
     )
+    if trained.test_scores:
+        typer.echo(f"{trained.path.name}: test {scores_line(trained.test_scores)}")
     if record.heads:
         typer.echo(
             f"one module with {len(record.heads)} heads: {record.parameters:,} parameters; "

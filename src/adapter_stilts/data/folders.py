@@ -99,9 +99,9 @@ def find_parts(task: TaskSpec, split: Split, folder: Path) -> list[FilePart]:
     Raises:
         UserError: the folder is not there, or has not the files of a source.
     """
-    if any(not source.root for source in task.sources):
-        check_folder(folder)
     sources = [source for source in task.sources if source.has(split)]
+    if any(not source.root for source in sources or task.sources):
+        check_folder(folder)
     if not sources:
         raise UserError(f"{task.name} has no {split} data")
     return [
@@ -136,43 +136,6 @@ def _search(
             if part.files and partial is None:
                 partial = part
     return partial
-
-
-def given_part(task: TaskSpec, file: Path) -> FilePart:
-    """A user's own file of training rows, in one of the task's formats by its ending.
-
-    Raises:
-        UserError: the file is not there, or the task has no format for that ending.
-    """
-    if not file.is_file():
-        raise UserError(f"training file '{file}' is not there")
-    layouts = [
-        (source, layout)
-        for source in task.sources
-        for layout in source.files
-        if any(Path(glob).suffix == file.suffix for glob in layout.paths.get("train", ()))
-    ]
-    if not layouts and file.suffix == ".jsonl":
-        # Rows with the Hub's column names, which every task but the tagged and nested ones knows.
-        layouts = [(task.sources[0], FileData("jsonl", {"train": (file.name,)}))]
-    if not layouts:
-        known = {
-            Path(glob).suffix
-            for source in task.sources
-            for layout in source.files
-            for glob in layout.paths.get("train", ())
-        }
-        raise UserError(
-            f"training file '{file}': {task.name} reads {', '.join(sorted(known | {'.jsonl'}))}"
-        )
-    # A file under an official name is read as such, any other in the first form of its ending.
-    official = [
-        (source, layout)
-        for source, layout in layouts
-        if any(file.match(Path(glob).name) for glob in layout.paths["train"])
-    ]
-    source, layout = (official or layouts)[0]
-    return FilePart(source, layout, (file,))
 
 
 def _match(root: Path, layout: FileData, split: Split) -> tuple[Path, ...]:

@@ -16,7 +16,6 @@ from adapter_stilts.data.folders import (
     FilePart,
     check_folder,
     find_parts,
-    given_part,
     samples_folder,
 )
 from adapter_stilts.data.hub import hub_parts
@@ -58,7 +57,6 @@ def load_examples(
     *,
     limit: int | None = None,
     seed: int = 0,
-    file: Path | None = None,
     skip_bad: bool = False,
 ) -> ExampleSet:
     """The examples of a task's split.
@@ -70,7 +68,6 @@ def load_examples(
             None means the environment's `ADSTILTS_DATA`, or else the Hub.
         limit: draw that many examples at random; all of them where there are fewer.
         seed: decides which are drawn, and in which order.
-        file: the user's own rows, in place of the split's.
         skip_bad: leave out rows that cannot be used, and say how many; without, they are refused.
 
     Raises:
@@ -81,8 +78,9 @@ def load_examples(
         raise UserError(f"limit {limit}: at least one example is needed")
     if seed < 0:
         raise UserError(f"seed {seed}: a seed is not negative")
-    origin = str(file) if file else origin_of(task, where)
-    parts = [given_part(task, file)] if file else find_all(task, split, origin)
+    origin = origin_of(task, where)
+    parts = find_all(task, split, origin)
+    origin = next((part.source.given for part in parts if part.source.given), origin)
     read_from = read_from_of(task, split, parts)
     written = cache.ensure_examples(
         examples_key(task, read_from, skip_bad=skip_bad),
@@ -151,11 +149,10 @@ def find_all(task: TaskSpec, split: Split, origin: str) -> Sequence[Part]:
         UserError: the data of a source is not there.
     """
     origin = origin_of(task, origin)
-    if origin == "hub":
+    if origin == "hub" and not any(each.given for each in task.sources if each.has(split)):
         return hub_parts(task, split)
-    return find_parts(
-        task, split, samples_folder() if origin == "sample" else Path(origin).expanduser()
-    )
+    folder = samples_folder() if origin == "sample" else Path(origin).expanduser()
+    return find_parts(task, split, folder)
 
 
 def read_from_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:

@@ -59,6 +59,9 @@ class Call:
     by: str = ""
     terms: Terms | None = None
 
+    def __repr__(self) -> str:
+        return f"<composition {self}>"
+
     def __str__(self) -> str:
         parts = list(map(_written, self.parts))
         if self.terms is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import Backbone
+from adapter_stilts.data.given import LANG
 from adapter_stilts.engine.composition import NONE
 from adapter_stilts.engine.native import read_labels
 from adapter_stilts.errors import UserError
@@ -169,12 +170,16 @@ def backbone_slug(candidate: Candidate, backbone: str) -> str:
 
 
 def folders(
-    candidates: Sequence[Candidate], out: str | Path | None, backbone: str, limit: int | None
+    candidates: Sequence[Candidate],
+    out: str | Path | None,
+    backbone: str,
+    limit: int | None,
+    file: Path | None = None,
 ) -> list[Path]:
     """Where each composition's predictions lie: `predictions/BACKBONE/COMPOSITION`, or in `out`.
 
-    What is limited lies apart from what is complete. `out` is the folder of one composition, of
-    several the folder of their folders.
+    What is limited, or is of a file of the user's own, lies apart from what is complete. `out` is
+    the folder of one composition, of several the folder of their folders.
 
     Raises:
         UserError: two compositions would share a folder.
@@ -182,11 +187,11 @@ def folders(
     if out is None:
         known = [each for each in candidates if each.record is not None] or candidates
         slug = backbone_slug(known[0], backbone)
-        found = [Path("predictions") / slug / _named(each, limit) for each in candidates]
+        found = [Path("predictions") / slug / _named(each, limit, file) for each in candidates]
     elif len(candidates) == 1:
         found = [Path(out)]
     else:
-        found = [Path(out) / _named(each, limit) for each in candidates]
+        found = [Path(out) / _named(each, limit, file) for each in candidates]
     for place, folder in enumerate(found):
         if folder in found[:place]:
             other = candidates[found.index(folder)].expression
@@ -197,6 +202,7 @@ def folders(
     return found
 
 
-def _named(candidate: Candidate, limit: int | None) -> str:
-    name = slug(candidate.expression)
-    return name if limit is None else f"{name}-limit-{limit}"
+def _named(candidate: Candidate, limit: int | None, file: Path | None) -> str:
+    of_file = f"-{slug(file.stem.replace(LANG, ''))}" if file else ""
+    of_limit = "" if limit is None else f"-limit-{limit}"
+    return f"{slug(candidate.expression)}{of_file}{of_limit}"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.engine.composition import EACH_LANGUAGE
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates
-from adapter_stilts.evaluation.data import NoDataError
+from adapter_stilts.evaluation.data import NoDataError, asked_split
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.layer_rules import LayerRule, layer_rule
+from adapter_stilts.evaluation.options import Asked
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.metrics import primary
+from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.languages import find_language
 from adapter_stilts.zoo.seeds import each_seed
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine
 
     Engines = dict[tuple[str, str], Engine]
-Evaluate = Callable[..., list[Evaluation]]
+Evaluate = Callable[[TargetSpec, Sequence[str], Sequence[str], Split, Asked], list[Evaluation]]
 
 
 def evaluate_each(
@@ -32,8 +34,7 @@ def evaluate_each(
     target: TargetSpec,
     compositions: Sequence[str],
     languages: Sequence[str],
-    out: str | Path | None,
-    options: Mapping[str, Any],
+    asked: Asked,
 ) -> list[Evaluation]:
     """Evaluates `stack(lang:*, squad)` in every language with that language's module.
 
@@ -46,27 +47,23 @@ def evaluate_each(
     Raises:
         UserError: as of `evaluate`; or none of the languages has a module.
     """
-    engines: Engines = {}
-    options = {**options, "engines": engines}
-    if target.retrieval is not None and options["layer_rule"] is None:
-        options["layer_rule"] = _rule(target, compositions, languages, options["backbone"])
-    found = []
+    asked = replace(asked, engines={})
+    if target.retrieval is not None and asked.layer_rule is None:
+        rule = _rule(target, compositions, languages, asked.backbone)
+        asked = replace(asked, layer_rule=rule)
+    split = asked_split(target, asked.split)
+    found: list[Evaluation] = []
     for text in compositions:
-        text, place = text.strip(), Path(out) if out else None
+        text, place = text.strip(), Path(asked.out) if asked.out else None
         if place and len(compositions) > 1:
             place = place / slug(text)
         if EACH_LANGUAGE not in text:
-            found += evaluate(
-                target.name, compositions=[text], langs=languages, out=place, **options
-            )
+            found += evaluate(target, [text], languages, split, replace(asked, out=place))
             continue
-        for seed, one in each_seed(text, options["backbone"]).items():
-            if seed is None:
-                found.append(_each(evaluate, target, one, languages, place, options))
-                continue
-            own = place / slug(one) if place else None
-            made = _each(evaluate, target, one, languages, own, options)
-            found.append(dataclasses.replace(made, seeds_of=text, seed=seed))
+        for seed, one in each_seed(text, asked.backbone).items():
+            own = place / slug(one) if place and seed is not None else place
+            made = _each(evaluate, target, one, languages, replace(asked, out=own))
+            found.append(made if seed is None else replace(made, seeds_of=text, seed=seed))
     return found
 
 
@@ -84,30 +81,22 @@ def _rule(
 
 
 def _each(
-    evaluate: Evaluate,
-    target: TargetSpec,
-    text: str,
-    languages: Sequence[str],
-    out: Path | None,
-    options: Mapping[str, Any],
+    evaluate: Evaluate, target: TargetSpec, text: str, languages: Sequence[str], asked: Asked
 ) -> Evaluation:
     entries: dict[str, Mapping[str, Any]] = {}
     missing: dict[str, str] = {}
     folders: dict[str, Path] = {}
+    split, out = asked_split(target, asked.split), asked.out
     for language in languages:
         try:
-            code = _module_language(target, language, options["backbone"])
+            code = _module_language(target, language, asked.backbone)
         except UserError as error:
             missing[language] = str(error)
             continue
+        written = text.replace(EACH_LANGUAGE, f"lang:{code}")
+        own = replace(asked, out=Path(out) / language if out else None)
         try:
-            (one,) = evaluate(
-                target.name,
-                compositions=[text.replace(EACH_LANGUAGE, f"lang:{code}")],
-                langs=[language],
-                out=out / language if out else None,
-                **options,
-            )
+            (one,) = evaluate(target, [written], [language], split, own)
         except NoDataError as error:
             missing[language] = str(error)
             continue
@@ -118,9 +107,9 @@ def _each(
         raise NoDataError(f"composition '{text}': {next(iter(missing.values()))}")
     return Evaluation(
         task=target.name,
-        split=options["split"],
+        split=split,
         composition=text,
-        folder=out or next(iter(folders.values())).parent,
+        folder=Path(out) if out else next(iter(folders.values())).parent,
         folders=folders,
         metric=primary(target.metric),
         languages=entries,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import check_precision, find_backbone
+from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.engine.composition import Call, attending, canonical, fusings, fusions
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.explanation import Explanation
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_target, target_tasks
+from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import resolve
@@ -28,10 +32,11 @@ STRIDE = 128
 """Of windows over long texts, where the fusion's head was not trained on windows."""
 
 
+@checks_keywords
 def explain(
-    composition: str,
+    composition: Composition,
     *,
-    task: str | None = None,
+    task: str | Path | TargetSpec | TaskSpec | None = None,
     langs: str | Sequence[str] = "all",
     split: str = "test",
     data: str | None = None,
@@ -65,7 +70,7 @@ def explain(
     """
     target = get_target(task) if task else None
     check_precision(precision)
-    resolved = resolve(composition, backbone)
+    resolved = resolve(as_text(composition), backbone)
     _check_fuses(resolved)
     target = target or _task_of(resolved)
     chosen = asked_split(target, split)
@@ -81,28 +86,18 @@ def explain(
         found[language] = _gathered(engine, resolved, features, batch_tokens)
         if on_language is not None:
             on_language(language)
-    return _explanation(resolved, target.name, chosen, found, read.missing)
-
-
-def _explanation(
-    resolved: ResolvedComposition,
-    task: str,
-    split: str,
-    found: Mapping[str, Gathered],
-    missing: Mapping[str, str],
-) -> Explanation:
     found_in = attending(resolved.expression)
     kinds = {_kind(resolved, each) for each in found_in}
     return Explanation(
         composition=resolved.name,
-        task=task,
-        split=split,
+        task=target.name,
+        split=chosen,
         kind=", ".join(sorted(kinds)),
         sources=tuple(canonical(part) for each in found_in for part in each.parts),
         weights={language: each.weights for language, each in found.items()},
         entropy={language: each.entropy for language, each in found.items()},
         tokens={language: each.tokens for language, each in found.items()},
-        missing=missing,
+        missing=read.missing,
     )
 
 

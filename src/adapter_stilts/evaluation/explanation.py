@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from adapter_stilts.display.heat_map import heat_map
+from adapter_stilts.display.picture import Picture
+from adapter_stilts.display.result import Result
+
 ByLayer = Mapping[int, Mapping[str, float]]
 """Weight by layer and source."""
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Result):
     """Mean attention weights of a composition's fusion.
 
     Attributes:
@@ -73,6 +77,33 @@ class Explanation:
             for source in self.sources
             if any(source in weights for weights in found)
         }
+
+    def summary(self) -> str:
+        """The composition, the task, and how much its fusion listens to each source."""
+        count = len(self.weights)
+        over = f"{count} language{'s' if count != 1 else ''}"
+        return f"{self.composition} on {self.task}: attention of the {self.kind} fusion, {over}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a language, layer and source, with the weight and the layer's entropy."""
+        names = ("language", "layer", "source", "weight", "entropy")
+        return [dict(zip(names, row, strict=True)) for row in self.rows()]
+
+    def plot(self) -> Picture:
+        """The heat map: one panel a language, and their mean before them."""
+        panels = dict(self.weights)
+        if len(panels) > 1:
+            panels = {f"mean of {len(panels)} languages": self.average, **panels}
+        whole = all(len(sources) == len(self.sources) for sources in self.average.values())
+        absent = "" if whole else "; a dot: no module there"
+        title = f"{self.composition} on {self.task}"
+        legend = (
+            f"Mean attention weight per layer (from 0 at the bottom) and source, {self.kind} "
+            f"fusion, {self.split} texts{absent}."
+        )
+        mark = 1 / len(self.sources)
+        drawn = heat_map(panels, self.sources, self.layers, title=title, legend=legend, mark=mark)
+        return Picture(drawn, title)
 
     def rows(self) -> Iterator[tuple[str, int, str, float, float]]:
         """Language, layer, source, weight and the layer's entropy."""

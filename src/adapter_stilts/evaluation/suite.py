@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, cast
 
 import yaml
 
+from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.data.places import bad, bad_yaml
+from adapter_stilts.display.bars import bars
+from adapter_stilts.display.picture import Picture
+from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.evaluation.candidates import (
     Candidate,
@@ -19,18 +23,20 @@ from adapter_stilts.evaluation.candidates import (
 )
 from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import folder_name
+from adapter_stilts.evaluation.options import EvaluationOptions, SuiteOptions
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.seeds import check_no_seeds
 from adapter_stilts.evaluation.suite_summary import write_summary
 from adapter_stilts.evaluation.suites import SUITES, SuiteScores, aggregate
 from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
 
 
-@dataclass(frozen=True)
-class SuiteEvaluation:
+@dataclass(frozen=True, repr=False)
+class SuiteEvaluation(Result):
     """A suite's scores, and the evaluations they come from, by the task's name in the suite.
 
     `missing` says of every task that was not evaluated why it was not.
@@ -45,6 +51,25 @@ class SuiteEvaluation:
     def partial(self) -> bool:
         """Whether a task or a language of the suite was not evaluated."""
         return bool(self.missing) or any(each.partial for each in self.evaluations.values())
+
+    def summary(self) -> str:
+        """The suite and its overall score, or how many of its tasks were evaluated."""
+        score = self.scores.overall
+        done = f"{len(self.evaluations)} tasks evaluated, {len(self.missing)} missing"
+        return f"{self.scores.suite}: {done if score is None else f'overall {score:.1f}'}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a task and language."""
+        return [record for each in self.evaluations.values() for record in each.records()]
+
+    def plot(self) -> Picture:
+        """The mean score of every task as a bar."""
+        rows = [
+            {"task": name, "score": value}
+            for name, task in self.scores.tasks.items()
+            if (value := task.score if task.score is not None else task.partial_average) is not None
+        ]
+        return bars(rows, label="task", value="score", title=self.summary())
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as JSON can write it."""
@@ -86,24 +111,22 @@ def suite_targets(suite: str) -> dict[str, TargetSpec]:
     }
 
 
-_OF_RETRIEVAL = ("layer", "layer_from")
-
-
-def _suiting(target: TargetSpec, options: dict[str, Any]) -> dict[str, Any]:
+def _suiting(target: TargetSpec, options: SuiteOptions) -> EvaluationOptions:
     """The options that concern a task of the suite."""
-    if target.retrieval is not None:
-        return options
-    return {key: value for key, value in options.items() if key not in _OF_RETRIEVAL}
+    own = cast(EvaluationOptions, dict(options))
+    if target.retrieval is None:
+        own.pop("layer", None)
+        own.pop("layer_from", None)
+    return own
 
 
+@checks_keywords
 def evaluate_suite(
     suite: str,
-    with_map: Mapping[str, str],
+    with_map: Mapping[str, Composition],
     *,
-    out: str | Path | None = None,
-    backbone: str | None = None,
     on_task: Callable[[str, str], None] | None = None,
-    **options: Any,
+    **options: Unpack[SuiteOptions],
 ) -> SuiteEvaluation:
     """Evaluates the tasks of a suite in its languages and aggregates their scores.
 
@@ -113,36 +136,26 @@ def evaluate_suite(
     Args:
         suite: `xtreme` or `xtreme-r`.
         with_map: the composition of every task; a task without one is missing from the scores.
-        out: the folder; default `predictions/BACKBONE/SUITE`.
-        on_task: told which task begins, and with which composition.
-        options: of `evaluate`: `split`, `data`, `limit`, `precision`, `overwrite` and so on.
+        on_task: a function that is called with the name and the composition when a task begins.
+        options: see `SuiteOptions`; `out` is by default `predictions/BACKBONE/SUITE`.
 
     Raises:
         UserError: an unknown suite or task, or as `evaluate`.
     """
     targets = suite_targets(suite)
-    check_no_seeds(list(with_map.values()), "in a suite")
-    chosen = _chosen(suite, targets, with_map)
-    candidates = {name: _find(targets[name], text, backbone) for name, text in chosen.items()}
-    # Before the first task takes its hours.
-    first = next(iter(candidates.values()))
-    place = backbone_slug(first[0], backbone_name(first, backbone))
-    folder = Path(out) if out is not None else Path("predictions") / place / suite
+    texts = {task: as_text(composition) for task, composition in with_map.items()}
+    check_no_seeds(list(texts.values()), "in a suite")
+    chosen = _chosen(suite, targets, texts)
+    folder = _folder(suite, targets, chosen, options)
     evaluations: dict[str, Evaluation] = {}
     missing = {name: "no composition given" for name in targets if name not in chosen}
     for name, text in chosen.items():
         if on_task is not None:
             on_task(name, text)
+        own = _suiting(targets[name], options)
+        own["langs"], own["out"], own["flat"] = suite, folder / name, True
         try:
-            (evaluations[name],) = evaluate(
-                targets[name].name,
-                compositions=[text],
-                langs=suite,
-                out=folder / name,
-                flat=True,
-                backbone=backbone,
-                **_suiting(targets[name], options),
-            )
+            (evaluations[name],) = evaluate(targets[name], text, **own)
         except NoDataError as error:
             missing[name] = str(error)
     if not evaluations:
@@ -152,6 +165,18 @@ def evaluate_suite(
     done = SuiteEvaluation(aggregate(suite, scores, languages), evaluations, missing, folder)
     write_summary(done, {"split": options.get("split", "test"), "limit": options.get("limit")})
     return done
+
+
+def _folder(
+    suite: str, targets: Mapping[str, TargetSpec], chosen: Mapping[str, str], options: SuiteOptions
+) -> Path:
+    """Where the suite's predictions go; finds all modules before the first task takes its hours."""
+    backbone, out = options.get("backbone"), options.get("out")
+    candidates = {name: _find(targets[name], text, backbone) for name, text in chosen.items()}
+    if out is not None:
+        return Path(out)
+    first = next(iter(candidates.values()))
+    return Path("predictions") / backbone_slug(first[0], backbone_name(first, backbone)) / suite
 
 
 def _find(target: TargetSpec, text: str, backbone: str | None) -> list[Candidate]:

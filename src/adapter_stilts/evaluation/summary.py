@@ -8,6 +8,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from adapter_stilts.display.bars import bars
+from adapter_stilts.display.picture import Picture
+from adapter_stilts.display.result import Result
+from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -15,8 +19,8 @@ Scores = Mapping[str, float]
 ENGLISH = "en"
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Result):
     """One composition on one target task.
 
     `metric` is the task's primary one. `languages` has, for every language that was evaluated,
@@ -90,6 +94,28 @@ class Evaluation:
         made = [tuple(each.get(key, "") for key in keys) for each in details if "layer" in each]
         return list(dict.fromkeys(made))
 
+    def summary(self) -> str:
+        """The task, the composition, and the mean score."""
+        mean = self.average.get(self.metric)
+        count = len(self.languages)
+        said = "no labels" if mean is None else f"{self.metric} {mean:.1f}"
+        over = f"{count} language{'s' if count != 1 else ''}"
+        return f"{self.task} {self.split}, {self.composition}: {said} over {over}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a language, with all its scores."""
+        about: dict[str, Any] = {"task": self.task, "split": self.split}
+        about["composition"] = self.composition
+        about |= {"seed": self.seed} if self.seeds_of else {}
+        return [
+            {**about, "language": language, "examples": entry["examples"], **entry["scores"]}
+            for language, entry in self.languages.items()
+        ]
+
+    def plot(self) -> Picture:
+        """The score of every language as a bar."""
+        return Evaluations([self]).plot()
+
     def as_dict(self) -> dict[str, Any]:
         """Everything above as JSON can write it."""
         return {
@@ -116,6 +142,37 @@ class Evaluation:
             return {}
         keys = ("layer", "pooling", "layer_rule")
         return dict(zip(keys, made[0] if len(made) == 1 else (None, None, None), strict=True))
+
+
+class Evaluations(list[Evaluation], Result):
+    """What `evaluate` returns: one `Evaluation` a composition, and all of them side by side."""
+
+    def summary(self) -> str:
+        """The number of compositions and what they were evaluated on."""
+        if len(self) == 1:
+            return self[0].summary()
+        names = ", ".join(each.composition for each in self)
+        on = f" on {self[0].task} {self[0].split}" if self else ""
+        return f"{len(self)} compositions{on}: {names}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a composition and language."""
+        return [record for each in self for record in each.records()]
+
+    def plot(self) -> Picture:
+        """The scores by language, a bar a composition.
+
+        Raises:
+            UserError: no language has labels, so there are no scores.
+        """
+        metric = self[0].metric if self else ""
+        rows = [record for record in self.records() if metric in record]
+        if not rows:
+            raise UserError("there are no scores to draw: none of the languages has labels")
+        series = "composition" if len(self) > 1 else ""
+        return bars(rows, label="language", value=metric, series=series, title=self.summary())
+
+    __repr__ = Result.__repr__
 
 
 def _mean(scores: Mapping[str, Scores]) -> dict[str, float]:

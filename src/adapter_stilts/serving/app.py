@@ -104,11 +104,6 @@ def create_app(
     _add_pages(app)
     _add_handlers(app)
 
-    _add_answers(app, pool, batcher, limits)
-    return app
-
-
-def _add_answers(app: FastAPI, pool: ModulePool, batcher: Batcher, limits: Limits) -> None:
     @app.get("/health", summary="Whether the service is up, and how busy")
     async def health() -> Health:
         name = pool.engine.backbone.name
@@ -134,6 +129,8 @@ def _add_answers(app: FastAPI, pool: ModulePool, batcher: Batcher, limits: Limit
             raise ProblemError(413, many, "inputs")
         answers = await _answered(pool, batcher, given.inputs, request, "inputs.{}.")
         return Answers(answers=answers)
+
+    return app
 
 
 async def _answered(

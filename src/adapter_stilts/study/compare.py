@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+from adapter_stilts.compositions import Composition, as_text
+from adapter_stilts.display.forest import Line, forest
+from adapter_stilts.display.picture import Picture
+from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.options import ComparisonOptions
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.samples import Seeds, Tables, make_sample
 from adapter_stilts.study.statistics.contrast import Contrast, contrast
@@ -19,7 +25,10 @@ from adapter_stilts.study.statistics.draws import Draws
 from adapter_stilts.study.statistics.estimate import Estimate
 from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.tasks.target_spec import TargetSpec
 
+OneTarget = str | Path | TargetSpec | TaskSpec
 ARMS = ("first", "second")
 MARGIN = 1.0
 """Points within which two compositions are called alike."""
@@ -57,6 +66,11 @@ class TargetComparison:
         """In how many it is worse, likewise."""
         return effects_count([each.p_below(0) for each in self.languages.values()], self.alpha)
 
+    @property
+    def count(self) -> str:
+        """How many languages there are, in words."""
+        return f"{len(self.languages)} language{'s' if len(self.languages) != 1 else ''}"
+
     def _significant(self, p: Mapping[str, float]) -> list[str]:
         # Both sides are looked at.
         return [name for name, each in holm(p).items() if each <= self.alpha / 2]
@@ -79,8 +93,8 @@ class TargetComparison:
         }
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
     """First less second, in points, over all targets and on each."""
 
     first: str
@@ -119,6 +133,43 @@ class Comparison:
             said = "not told apart: these data allow either to be better"
         return f"{self.first} and {self.second} are {said} ({found.value:+.1f} points, {span})"
 
+    def summary(self) -> str:
+        """The answer in one sentence."""
+        return self.answer
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a target and language: both scores, and the difference with its interval."""
+        return [
+            {
+                "target": name,
+                "language": language,
+                "first": target.scores[language][0],
+                "second": target.scores[language][1],
+                "difference": each.value,
+                "low": each.low,
+                "high": each.high,
+            }
+            for name, target in self.targets.items()
+            for language, each in target.languages.items()
+        ]
+
+    def plot(self) -> Picture:
+        """A forest plot: the differences by language, and their means."""
+        lines = []
+        for name, target in self.targets.items():
+            lines += [_line(f"{name} {lang}", each) for lang, each in target.languages.items()]
+            lines.append(_line(f"{name}, {target.count}", target.estimate, bold=True))
+        if len(self.targets) > 1:
+            lines.append(_line(f"{len(self.targets)} targets", self.overall, bold=True))
+        title = f"{self.first} - {self.second}"
+        percent = 100 * self.overall.level
+        legend = (
+            f"Difference in points with {percent:.0f} % intervals, {self.split}; filled: zero is "
+            "outside; diamond: mean of languages."
+        )
+        left, right = f"{self.second} better", f"{self.first} better"
+        return Picture(forest(lines, title=title, left=left, right=right, legend=legend), title)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
@@ -136,21 +187,20 @@ class Comparison:
         }
 
 
+def _line(name: str, each: Estimate, *, bold: bool = False) -> Line:
+    return Line(name, each.value, each.low, each.high, bold)
+
+
+@checks_keywords
 def compare(
-    first: str,
-    second: str,
+    first: Composition,
+    second: Composition,
     *,
-    on: str | Sequence[str],
-    langs: str | Sequence[str] = "all",
-    split: str = "test",
-    data: str | None = None,
-    backbone: str | None = None,
-    limit: int | None = None,
-    precision: str = "auto",
+    on: OneTarget | Sequence[OneTarget],
     random_languages: bool = False,
     draws: int = 2000,
     level: float = 0.95,
-    **options: Any,
+    **options: Unpack[ComparisonOptions],
 ) -> Comparison:
     """Says by how much one composition is better than another, with an interval.
 
@@ -161,24 +211,34 @@ def compare(
         first, second: compositions; `tydiqa-on-squad-s*` is all seeds of one, and
             `stack(lang:*, squad)` has every language's own module below.
         on: target tasks, as a list or with commas between.
-        langs, split, data, backbone, limit, precision, options: as of `evaluate`.
         random_languages: the languages stand for others: they are drawn anew, too.
-        draws: of the bootstrap.
-        level: of the interval.
+        draws: the number of draws of the bootstrap.
+        level: the confidence level of the interval.
+        options: see `ComparisonOptions`.
 
     Raises:
         UserError: as of `evaluate`; or no language has labels, or is there for both.
     """
-    names = [part.strip() for part in on.split(",")] if isinstance(on, str) else list(on)
-    names = list(dict.fromkeys(filter(None, names)))
-    _check(names, draws, level)
-    options |= {"backbone": backbone, "precision": precision}
-    sides = [_evaluated(first, second, name, langs, split, data, limit, options) for name in names]
-    targets = [each.target for each in sides]
-    drawn = Draws(targets, draws, random_languages=random_languages)
+    targets = _targets(on)
+    arms = as_text(first), as_text(second)
+    _check(targets, draws, level)
+    sides = [_evaluated(arms, each, options) for each in targets]
+    drawn = Draws([each.target for each in sides], draws, random_languages=random_languages)
     made = contrast(drawn, *ARMS, level=level)
     compared = {each.target.name: each.compared(made, 1 - level) for each in sides}
-    return Comparison(first, second, split, draws, compared, made)
+    return Comparison(*arms, options.get("split", "test"), draws, compared, made)
+
+
+def _targets(on: OneTarget | Sequence[OneTarget]) -> list[TargetSpec]:
+    """The targets that are named, each once."""
+    several: list[OneTarget] = []
+    if isinstance(on, str):
+        several += filter(None, (part.strip() for part in on.split(",")))
+    elif isinstance(on, (Path, TargetSpec, TaskSpec)):
+        several.append(on)
+    else:
+        several += on
+    return list({each.name: each for each in map(get_target, several)}.values())
 
 
 @dataclass(frozen=True)
@@ -208,31 +268,14 @@ class _Evaluated:
         )
 
 
-def _evaluated(
-    first: str,
-    second: str,
-    task: str,
-    langs: str | Sequence[str],
-    split: str,
-    data: str | None,
-    limit: int | None,
-    options: Mapping[str, Any],
-) -> _Evaluated:
-    target = get_target(task)
-    chosen = asked_split(target, split)
-    found = evaluate(
-        task,
-        compositions=[first, second],
-        langs=langs,
-        split=split,
-        data=data,
-        limit=limit,
-        **options,
-    )
-    asked = asked_languages(target, langs, chosen, data)
-    read = read_data(target, asked, chosen, data, limit=limit)
-    sides = _sides(found, first, second)
-    tables = [_tables(side, read, data) for side in sides]
+def _evaluated(arms: tuple[str, str], target: TargetSpec, options: ComparisonOptions) -> _Evaluated:
+    split = asked_split(target, options.get("split", "test"))
+    data, limit = options.get("data"), options.get("limit")
+    found = evaluate(target, list(arms), **options)
+    asked = asked_languages(target, options.get("langs", "all"), split, data)
+    read = read_data(target, asked, split, data, limit=limit)
+    sides = _sides(found, *arms)
+    tables = [_tables(side, target, read, data) for side in sides]
     sample = make_sample(dict(zip(ARMS, tables, strict=True)), parallel=target.parallel)
     why = "no labels, or no scores of single items"
     known = {name: reason for each in found for name, reason in each.missing.items()}
@@ -245,8 +288,8 @@ def _evaluated(
     )
 
 
-def _check(names: Sequence[str], draws: int, level: float) -> None:
-    if not names:
+def _check(targets: Sequence[TargetSpec], draws: int, level: float) -> None:
+    if not targets:
         raise UserError("nothing to compare on: name target tasks, as in --on xnli,tydiqa")
     if draws < 100:
         raise UserError(f"{draws} draws: at least 100 are needed, 2000 are usual")
@@ -279,13 +322,14 @@ def _files(side: Sequence[Evaluation]) -> set[Path]:
     }
 
 
-def _tables(side: Sequence[Evaluation], read: TargetData, where: str | None) -> Tables:
+def _tables(
+    side: Sequence[Evaluation], target: TargetSpec, read: TargetData, where: str | None
+) -> Tables:
     """The items of every seed, by language."""
     from adapter_stilts.evaluation.items import ensure_items, has_items  # torch: not for mistakes
 
     found: Tables = {}
     for evaluation in side:
-        target = get_target(evaluation.task)
         seed = Seeds(0, evaluation.seed or 0)
         for language, entry in evaluation.languages.items():
             if has_items(target, entry) and language in read.languages:

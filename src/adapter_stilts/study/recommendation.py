@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from adapter_stilts.display.bars import bars
+from adapter_stilts.display.picture import Picture
+from adapter_stilts.display.result import Result
+
 Rule = Literal["logme", "text", "parameters"]
 RULES: tuple[Rule, ...] = ("logme", "text", "parameters")
 SURE = 0.95
@@ -37,8 +41,8 @@ class Ranked:
     probe: Mapping[int, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Recommendation:
+@dataclass(frozen=True, repr=False)
+class Recommendation(Result):
     """Modules in the order in which they are worth trying for a target.
 
     Attributes:
@@ -107,6 +111,32 @@ class Recommendation:
             if (told := [each for each in self.modules if rule in each.scores])
         }
         return found if len(set(found.values())) > 1 else {}
+
+    def summary(self) -> str:
+        """The answer in one sentence."""
+        return f"{self.target}: {self.answer}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a module, the best one first."""
+        return [
+            {
+                "module": each.module,
+                "task": each.task,
+                "method": each.method,
+                **{str(rule): score for rule, score in each.scores.items()},
+                "mean rank": each.mean_rank,
+                "first": each.first,
+                "low": each.low,
+                "high": each.high,
+                "seconds": each.seconds,
+            }
+            for each in self.modules
+        ]
+
+    def plot(self) -> Picture:
+        """In what share of the draws each module is first."""
+        title = f"{self.target}: share of {self.draws} draws in which a module is first"
+        return bars(self.records(), label="module", value="first", title=title)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""

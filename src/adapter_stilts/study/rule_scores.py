@@ -23,6 +23,7 @@ from adapter_stilts.study.recommend.ranking import half_samples
 from adapter_stilts.study.recommendation import Rule
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.known_task import task_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ PROBE_STEPS = 30
 class Work:
     """What all rules need, and what they leave: the seconds they took, why they say nothing."""
 
-    target: str
+    target: TargetSpec
     stage: TaskSpec
     read: ExampleSet
     candidates: Sequence[Candidate]

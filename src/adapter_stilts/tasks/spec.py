@@ -124,8 +124,9 @@ class Source:
     `folders` are the names its folder goes by inside a folder of data sets; the user may also
     point at the data set's folder itself. `obtain` says how to get data that is not on the Hub.
     `root` is where the files lie, wherever others do: the folder of a user's own task file, or
-    one of this package. `spelled` are those of `files` that are named after a language, with
-    `{lang}` where its code stands: they may go by another code of it.
+    one of this package; `given` is the path of a single file that the user gave in place of a
+    split. `spelled` are those of `files` that are named after a language, with `{lang}` where its
+    code stands: they may go by another code of it.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Source:
     obtain: str = ""
     root: str = ""
     spelled: tuple[FileData, ...] = ()
+    given: str = ""
 
     def __post_init__(self) -> None:
         if not self.folders:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from adapter_stilts.backbones import Backbone
-from adapter_stilts.data.folders import given_part
 from adapter_stilts.data.load import check_where, find_all, resolve_where
 from adapter_stilts.engine.composition import stacked
 from adapter_stilts.engine.methods import get_method, is_fusion
@@ -57,7 +56,7 @@ def check_tracker(name: str) -> None:
         raise UserError(f"report-to {name}: {' '.join(str(error).split())}") from error
 
 
-def check_data(spec: TrainingSpec, where: str | None) -> None:
+def check_data(spec: TrainingSpec, where: str | None, *, test: bool = False) -> None:
     """Looks for the data of every task, by the names of files alone.
 
     Raises:
@@ -66,13 +65,10 @@ def check_data(spec: TrainingSpec, where: str | None) -> None:
     if spec.text:
         return
     check_where(where)
-    splits: tuple[Split, ...] = ("train", "dev")
+    splits: tuple[Split, ...] = ("train", "dev", "test") if test else ("train", "dev")
     for task in spec.tasks:
         for split in splits:
-            if spec.train_file and split == "train":
-                given_part(task, spec.train_file)
-            else:
-                find_all(task, split, resolve_where(where))
+            find_all(task, split, resolve_where(where))
 
 
 def completed(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Unpack
 
+from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.engine.composition import UNLEARNT, Call, canonical, fused
 from adapter_stilts.engine.fusion_files import LORAS_ALONE, NOT_SHARED
 from adapter_stilts.engine.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.naming import chosen_recipe, warn_of_other_method
+from adapter_stilts.training.options import TrainingOptions
+from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.stages import train_stages
@@ -25,16 +31,17 @@ ALL = "all"
 KINDS = tuple(name.removeprefix("fusion-") for name in METHODS if is_fusion(name))
 
 
+@checks_keywords
 def fuse(
-    sources: Sequence[str] | str,
-    target: str | None,
+    sources: Composition | Sequence[Composition],
+    target: str | Path | TargetSpec | TaskSpec | None,
     *,
     kind: str | None = None,
     fresh_head: bool = False,
     source_lang: str = "en",
     tags: str | Sequence[str] | None = None,
     backbone: str | None = None,
-    **options: Any,
+    **options: Unpack[TrainingOptions],
 ) -> Trained:
     """Learns a fusion of modules on a target's English data (Pfeiffer et al. 2021).
 
@@ -46,61 +53,70 @@ def fuse(
         sources: names, folders or ids of two or more modules of one kind on one backbone, or
             stacks of such; their order does not matter. `all`: every module of an intermediate
             task in the zoo, of the method that `method` names.
-        target: a target task, such as `tydiqa`.
+        target: a target task, such as `tydiqa`, the path of a task file, or a spec.
         kind: `full` (AdapterFusion's own query, key and value matrices), `lean` (low-rank query
             and key, no value), `shared` (lean, one for all layers), `uniform` (the mean; only
             the head is learnt) or `arrow` (LoRAs chosen by each token's input; likewise); by
             default that of the recipe, or `lean`. Of LoRAs, `full` is
             `lean`: they have no full-width fusion.
         fresh_head: begin with a new head even where a source has one of the same kind and labels;
-            else it is that of the first such source, by name.
+            otherwise it is that of the first such source, by name.
         source_lang: the language of the training data.
-        tags: for tagging, a tag set of the user's own in place of the task's.
+        tags: for tagging, a tag set of your own in place of the task's.
         backbone: chooses among modules of one name; and where it lies, if it has moved.
-        options: as for `train_adapter`; `rank` is that of queries and keys.
+        options: see `TrainingOptions`; `rank` is that of queries and keys.
 
     Raises:
         UserError: as of `train_adapter`; unknown modules, one named twice, or of different kinds
             or backbones; a target without training data.
     """
-    method = options.pop("method", None)
-    recipe = options.pop("recipe", "default")
+    recipe, kind = _recipe_and_kind(options.get("recipe", "default"), kind)
+    on = _sources(sources, options.get("method"), backbone)
+    _check_kind(kind, on)
+    stages = _stages(on, target, kind, source_lang, tags, options.get("data"))
+    own: TrainingOptions = {**options, "recipe": recipe, "method": f"fusion-{kind}"}
+    place = place_of(backbone, on.backbone)
+    return train_stages(TrainingSpec((), on, fresh_head, fuses=True), stages, place, own)
+
+
+def _recipe_and_kind(recipe: str | Recipe, kind: str | None) -> tuple[Recipe, str]:
+    """The recipe, and the kind of fusion: as given, or else that of the recipe.
+
+    Raises:
+        UserError: there is no such kind.
+    """
     chosen = chosen_recipe(recipe, {}, usual="fusion")
     warn_of_other_method(recipe, f"fusion-{kind}" if kind in KINDS else None)
     if kind is None:
         kind = chosen.method.removeprefix("fusion-") if is_fusion(chosen.method) else "lean"
     if kind not in KINDS:
         raise unknown("kind of fusion", kind, KINDS)
-    on = _sources(sources, method, backbone)
+    return chosen, kind
+
+
+def _check_kind(kind: str, on: ResolvedComposition) -> None:
+    """Refuses a kind of fusion that the modules' method does not allow."""
     families = {get_method(each).family for each in on.methods.values()}
     if kind == "shared" and "lora" in families:
         raise UserError(NOT_SHARED)
     if kind == "arrow" and families != {"lora"}:
         raise UserError(LORAS_ALONE)
-    stages = _stages(on, target, kind, source_lang, tags, options.get("data"))
-    given = {
-        **{name: value for name, value in options.items() if value is not None},
-        "recipe": chosen,
-        "method": f"fusion-{kind}",
-        "backbone": place_of(backbone, on.backbone),
-    }
-    return train_stages(TrainingSpec((stages[-1],), on, fresh_head, fuses=True), stages, given)
 
 
 def _sources(
-    sources: Sequence[str] | str, method: str | None, backbone: str | None
+    sources: Composition | Sequence[Composition], method: str | None, backbone: str | None
 ) -> ResolvedComposition:
     if sources == ALL:
         kind = get_method(method or DEFAULT_METHOD).name
         return resolve_sources(all_sources(kind, backbone), backbone)
     if method:
         raise UserError("a fusion has no method: it takes that of its modules (see --kind)")
-    return resolve_sources([sources] if isinstance(sources, str) else sources, backbone)
+    return resolve_sources(as_texts(sources), backbone)
 
 
 def _stages(
     on: ResolvedComposition,
-    target: str | None,
+    target: str | Path | TargetSpec | TaskSpec | None,
     kind: str,
     source_lang: str,
     tags: str | Sequence[str] | None,

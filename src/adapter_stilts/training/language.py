@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.errors import UserError
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.spec import Row, TaskSpec
 from adapter_stilts.training.naming import chosen_recipe
-from adapter_stilts.training.recipe import Recipe
-from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.options import RunOptions
+from adapter_stilts.training.run import Trained, train
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.record import LANGUAGE
 
 
+@checks_keywords
 def train_language(
     language: str,
     text: str | Path,
     *,
     backbone: str = DEFAULT_BACKBONE,
-    recipe: str | Recipe = "default",
-    method: str | None = None,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> Trained:
     """Trains a module for a language by masked language modelling, and writes it to disk.
 
@@ -36,20 +36,20 @@ def train_language(
         language: a code of ISO 639, such as `sw`.
         text: a UTF-8 file, or a folder of `.txt` files, with a sentence or a paragraph a line.
         backbone: as for `train_adapter`.
-        recipe: as for `train_adapter`; by default `language`.
-        method: by default `invertible`.
-        options: as for `train_adapter`, without `data`; limits are in lines.
+        options: see `RunOptions`; limits are in lines. By default the recipe is `language`, and the
+            method `invertible`.
 
     Raises:
         UserError: as of `train_adapter`; no such language, or no usable text.
     """
     code = check_language(language)
-    chosen = chosen_recipe(recipe, {"method": method}, usual="language")
+    recipe = options.get("recipe", "default")
+    chosen = chosen_recipe(recipe, {"method": options.get("method")}, usual="language")
     path = Path(text).expanduser()
     if not path.exists():
         raise UserError(f"text file '{path}' is not there")
-    spec = TrainingSpec((_task(code),), text=path)
-    return train_adapter(spec, backbone=backbone, recipe=chosen, **options)
+    own: RunOptions = {**options, "recipe": chosen, "method": None}
+    return train(TrainingSpec((_task(code),), text=path), backbone, own)
 
 
 def _task(code: str) -> TaskSpec:

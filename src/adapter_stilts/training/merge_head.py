@@ -21,7 +21,8 @@ from adapter_stilts.merging.search import least_budget
 from adapter_stilts.merging.terms import Terms
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.run import train_adapter
+from adapter_stilts.training.options import TrainingOptions
+from adapter_stilts.training.run import train
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
 
@@ -144,18 +145,17 @@ def _train(
     assert isinstance(call, Call) and call.terms is not None
     terms = Terms(lora=call.terms.lora, rank=call.terms.rank)
     average = dataclasses.replace(resolved, expression=merged("average", call.parts, terms))
-    trained = train_adapter(
-        TrainingSpec((plan.task,), average, fresh_head=True),
-        method="head",
-        backbone=backbone,
-        data=plan.data,
-        limit=HEAD_EXAMPLES,
-        dev_limit=max(64, HEAD_EXAMPLES // 10),
-        epochs=1.0,
-        evaluations=1,
-        precision=plan.precision,
-        seed=plan.seed,
-        out=folder,
-        quiet=plan.quiet,
-    )
+    options: TrainingOptions = {
+        "method": "head",
+        "data": plan.data,
+        "limit": HEAD_EXAMPLES,
+        "dev_limit": max(64, HEAD_EXAMPLES // 10),
+        "epochs": 1.0,
+        "evaluations": 1,
+        "precision": plan.precision,
+        "seed": plan.seed,
+        "out": folder,
+        "quiet": plan.quiet,
+    }
+    trained = train(TrainingSpec((plan.task,), average, fresh_head=True), backbone, options)
     return ModuleReference(trained.path, trained.record)

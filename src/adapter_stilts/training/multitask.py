@@ -5,31 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.data.load import find_all, resolve_where
 from adapter_stilts.data.text import read_text
 from adapter_stilts.errors import UserError
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
 from adapter_stilts.tasks.spec import Split, TaskSpec
-from adapter_stilts.training.run import Trained, train_adapter
+from adapter_stilts.training.options import DataOptions
+from adapter_stilts.training.run import Trained, train
 from adapter_stilts.training.spec import Mixture, TrainingSpec
 from adapter_stilts.training.text import Text
 
 SPLITS: tuple[Split, ...] = ("train", "dev")
 
 
+@checks_keywords
 def train_multitask(
-    tasks: str | Sequence[str] = "all",
+    tasks: str | Sequence[str | Path | TaskSpec] = "all",
     *,
     temperature: float = 2.0,
     normalise_losses: bool = False,
     mlm_text: str | Path | None = None,
     mlm_share: float = 0.2,
     backbone: str = DEFAULT_BACKBONE,
-    data: str | None = None,
-    **options: Any,
+    **options: Unpack[DataOptions],
 ) -> Trained:
     """Trains one module for several tasks, with a head for each, and writes it to disk.
 
@@ -39,14 +41,15 @@ def train_multitask(
     the best by the mean of the tasks' dev scores; the scores of each are in the record.
 
     Args:
-        tasks: `all` intermediate tasks, or their names, in a list or with commas between.
+        tasks: `all` intermediate tasks, or some: their names, paths of task files or specs, in a
+            list or with commas between. Rows of your own are taken from a task file.
         temperature: T; 1 goes by size, a high one makes all tasks alike.
         normalise_losses: divide every loss by that of a guess (Aghajanyan et al. 2021).
         mlm_text: a folder of text files, one a language and named after it: they are read for
             masked language modelling, in batches between those of the tasks.
         mlm_share: the part of all batches that are of text.
-        backbone, data: as for `train_adapter`.
-        options: as for `train_adapter`; `limit` and `dev_limit` are of each task.
+        backbone: as for `train_adapter`.
+        options: see `DataOptions`; `limit` and `dev_limit` are of each task.
 
     Raises:
         UserError: as of `train_adapter`; an unknown task, the same one twice, a task without
@@ -57,27 +60,32 @@ def train_multitask(
         raise UserError(f"temperature must be above 0, not {temperature:g}")
     if not 0 < mlm_share < 1:
         raise UserError(f"mlm-share must lie between 0 and 1, not {mlm_share:g}")
-    _check_data(specs, data)
+    _check_data(specs, options.get("data"))
     text = None
     if mlm_text is not None:
         text = Text(Path(mlm_text), read_text(Path(mlm_text).expanduser()), mlm_share)
     spec = TrainingSpec(specs, mixture=Mixture(float(temperature), normalise_losses, text))
-    return train_adapter(spec, backbone=backbone, data=data, **options)
+    return train(spec, backbone, options)
 
 
-def parse_tasks(tasks: str | Sequence[str], *, alone: bool = False) -> tuple[TaskSpec, ...]:
+def parse_tasks(
+    tasks: str | Sequence[str | Path | TaskSpec], *, alone: bool = False
+) -> tuple[TaskSpec, ...]:
     """The tasks by name, in alphabetical order whatever the order given.
 
     Raises:
         UserError: an unknown task, the same one twice, or only one where that is not enough.
     """
-    names = tasks.split(",") if isinstance(tasks, str) else list(tasks)
-    names = [name.strip() for name in names if name.strip()]
+    names: list[str | Path | TaskSpec] = []
+    names += tasks.split(",") if isinstance(tasks, str) else tasks
+    names = [each.strip() if isinstance(each, str) else each for each in names]
     if names == ["all"]:
         return tuple(intermediate_tasks().values())
     found: dict[str, TaskSpec] = {}
-    for name in names:
-        task = get_task(name)
+    for each in names:
+        if each == "":  # a comma at the end
+            continue
+        task = get_task(each)
         if task.name in found:
             raise UserError(f"tasks: '{task.name}' is given twice")
         found[task.name] = task

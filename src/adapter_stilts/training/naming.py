@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.backbones import Backbone, find_backbone
+from adapter_stilts.backbones import Backbone
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
 from adapter_stilts.training.recipe import RECIPES, Recipe, get_recipe
@@ -55,23 +55,6 @@ def default_folder(
 ) -> Path:
     """Where a module lies in the zoo: `tydiqa-on-squad`, and of seed 1 `tydiqa-on-squad-s1`."""
     return backbone_folder(backbone) / seeded(folder_name(name, on.text if on else ""), seed)
-
-
-def module_folder(
-    spec: TrainingSpec,
-    *,
-    backbone: str,
-    recipe: str | Recipe = "default",
-    out: str | Path | None = None,
-    method: str | None = None,
-    seed: int = 0,
-    **ignored: Any,
-) -> Path:
-    """Where `train_adapter` writes the module, given the same options."""
-    if out:
-        return Path(out)
-    name = module_name(spec, chosen_recipe(recipe, {"method": method}).method)
-    return default_folder(find_backbone(backbone), name, spec.on, seed)
 
 
 def module_name(spec: TrainingSpec, method: str) -> str:

@@ -35,7 +35,6 @@ def read_parts(
                 data,
                 limit=limit,
                 seed=seed,
-                file=spec.train_file,
                 skip_bad=skip_bad,
             ),
             load_examples(each, "dev", data, limit=dev_limit, seed=seed),

@@ -28,41 +28,52 @@ Activations = Literal["kept", "recomputed"]
 PASSES = 3.0
 """Passes over the training data where neither `epochs` nor `steps` are given."""
 MOST_PASSES = 25.0
-"""So many at most where three make too few steps."""
+"""So many at most where three make too few steps (as the help of `epochs` says)."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides a training besides task, data, backbone and seed.
 
+    The command line prints what stands here as the help of its options.
+
     Attributes:
-        method: kind of module (`modules.methods`).
-        epochs: passes over the training data; may be a fraction. 0 takes three, or as many more
-            (`MOST_PASSES` in all) as make `min_steps`.
+        method: the kind of module: `bottleneck` (the usual one), `double-bottleneck`,
+            `parallel-bottleneck`, `lora`, `lora-all`, `dora`, `ia3`, `invertible`,
+            `double-invertible`, or `head` (no module, a probe).
+        epochs: passes over the training data, which may be a fraction; 0 takes three, or as many
+            more (25 in all) as make `min_steps`.
         steps: optimizer steps, in however many passes; 0 takes as many as `epochs` make.
         min_steps: fewer optimizer steps are made only where `epochs` or `steps` ask for them.
-        lr: peak learning rate; 0 takes the method's own.
-        batch_tokens: padded tokens a batch at most.
-        batch_examples: examples a batch at most (short texts would make too few steps).
-        accumulate: batches per optimizer step.
-        max_length: tokens a sequence at most; 0 takes the task's own.
-        stride: tokens by which windows over long contexts overlap.
-        warmup: fraction of the steps with a rising learning rate; it decays linearly after.
-        weight_decay: AdamW's, on matrices of module and head.
+        lr: the peak learning rate; 0 takes the method's own.
+        batch_tokens: a batch has so many padded tokens at most.
+        batch_examples: a batch has so many examples at most; with short texts there would be too
+            few steps.
+        accumulate: so many batches make one optimizer step.
+        max_length: a sequence has so many tokens at most; 0 takes the task's own number.
+        stride: the tokens by which windows over long contexts overlap.
+        warmup: the fraction of the steps in which the learning rate rises; it falls after that.
+        weight_decay: the weight decay of AdamW, on matrices of module and head.
         max_grad_norm: gradients are clipped to this norm.
-        unfreeze: `top-down` frees the modules' layers from the top one down.
-        unfreeze_fraction: part of the steps after which all layers learn.
-        leave_out: layers without a module, counted from 0 at the bottom.
-        reduction_factor, rank, alpha: shape of the module; 0 takes the method's own.
-        head_dropout: dropout before the head's linear layers.
-        evaluations: how often dev is scored during a training; the last time is at its end.
-        keep: which weights become the module's: `best` by English dev, the `last`, or the `mean` of
-            those at the last `average_last` evaluations.
-        average_last: see `keep`.
-        patience: evaluations without a better score before stopping early; 0 never stops.
-        precision: of the frozen trunk, `fp32`, `bf16` or `auto`.
-        activations: `kept` for the backward pass, or `recomputed`, which takes less memory and more
-            time; the result is the same.
+        unfreeze: with `top-down`, lower layers start to learn later; with `none`, all layers learn
+            from the start.
+        unfreeze_fraction: the fraction of the steps after which all layers learn.
+        leave_out: layers without a module, counted from 0 at the bottom, such as 0-5 or 0-5,11.
+        reduction_factor: the hidden size divided by the size of the bottleneck; 0 takes the
+            method's own.
+        rank: the rank of a LoRA; 0 takes the method's own.
+        alpha: the alpha of a LoRA, whose update counts alpha/rank; 0 takes the method's own.
+        head_dropout: the dropout before the linear layers of the head.
+        evaluations: so many times the dev data is scored during a training; the last time is at
+            its end.
+        keep: which weights become the module's: the `best` by English dev, the `last`, or the
+            `mean` of those at the last evaluations.
+        average_last: so many evaluations are averaged where `keep` is `mean`.
+        patience: evaluations without a better score before the training stops early; 0 never
+            stops it early.
+        precision: the precision of the frozen trunk: `auto`, `bf16` or `fp32`.
+        activations: whether they are `kept` for the backward pass or `recomputed`, which takes
+            less memory and more time; the result is the same.
     """
 
     method: str = DEFAULT_METHOD

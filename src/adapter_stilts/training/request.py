@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone
+from adapter_stilts.data.given import given_files
+from adapter_stilts.tasks.spec import Split
 from adapter_stilts.training.recipe import Recipe, as_json
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.unfinished import unfinished
@@ -37,6 +39,8 @@ class Request:
         Args:
             recipe: the one asked for, completed (`planning.scheduled`).
         """
+        files = given_files(self.spec.tasks[0])
+        splits: tuple[Split, ...] = ("train", "dev")
         own: dict[str, Any] = {
             "backbone": self.backbone.name,
             "data": self.data,
@@ -44,7 +48,7 @@ class Request:
             "limit": self.limit,
             "dev_limit": self.dev_limit,
             "skip_bad_rows": self.skip_bad_rows,
-            "train_file": str(self.spec.train_file) if self.spec.train_file else None,
+            **{f"{each}_file": str(files[each]) if each in files else None for each in splits},
             "on": self.spec.on.text if self.spec.on else None,
             "fresh_head": self.spec.fresh_head,
         }

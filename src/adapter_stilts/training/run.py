@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
+from adapter_stilts.data.given import Files, with_files
+from adapter_stilts.display.bars import bars
+from adapter_stilts.display.picture import Picture
+from adapter_stilts.display.result import Result
+from adapter_stilts.errors import UserError
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_task
-from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.training.checks import (
     check_data,
     check_method,
@@ -24,6 +29,7 @@ from adapter_stilts.training.naming import (
     module_name,
     warn_of_other_method,
 )
+from adapter_stilts.training.options import AnyOptions, Settings, TrainingOptions, changes_in
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.request import Request
 from adapter_stilts.training.spec import TrainingSpec
@@ -32,55 +38,61 @@ from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.record import ModuleRecord
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A trained module on disk."""
+@dataclass(frozen=True, repr=False)
+class Trained(Result):
+    """A trained module on disk.
+
+    `test_scores` are those on the file that was given as `test_file`, in percent.
+    """
 
     path: Path
     record: ModuleRecord
+    test_scores: dict[str, float] = field(default_factory=dict)
+
+    def __fspath__(self) -> str:
+        """The folder of the module: what was trained can be given wherever a module is named."""
+        return str(self.path)
+
+    def summary(self) -> str:
+        """The name of the module, its dev scores, and where it lies."""
+        scores = ", ".join(f"{name} {value:.1f}" for name, value in self.record.scores.items())
+        return f"{self.path.name}: dev {scores or 'without scores'}; {self.path}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """The dev score at every evaluation of the training."""
+        return [dict(each) for each in self.record.learning_curve]
+
+    def plot(self) -> Picture:
+        """The learning curve: the dev score at every evaluation.
+
+        Raises:
+            UserError: the module has no learning curve, as a merge has none.
+        """
+        rows = self.records()
+        if not rows:
+            raise UserError(f"{self.path.name} was not trained, so it has no learning curve")
+        (metric,) = (name for name in rows[0] if name != "step")
+        named = [{**row, "step": f"step {row['step']:,.0f}"} for row in rows]
+        return bars(named, label="step", value=metric, title=f"{self.path.name}: dev {metric}")
 
 
+@checks_keywords
 def train_adapter(
-    task: str | Path | TaskSpec | TrainingSpec,
+    task: str | Path | TaskSpec | None = None,
     *,
+    head: str | None = None,
     backbone: str = DEFAULT_BACKBONE,
-    data: str | None = None,
-    recipe: str | Recipe = "default",
-    seed: int = 0,
-    limit: int | None = None,
-    dev_limit: int | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    skip_bad_rows: bool = False,
-    report_to: str = "none",
-    quiet: bool = False,
-    series: Sequence[int] = (),
-    **changes: Any,
+    **options: Unpack[TrainingOptions],
 ) -> Trained:
     """Trains one module for one task on a frozen backbone and writes it to disk.
 
     Args:
-        task: name of an intermediate task, such as `squad`, the path of a task file, or a spec of
-            one's own (or what `train_target`, `fuse`,
-            `train_multitask` and `train_language` make of theirs).
+        task: the name of an intermediate task, such as `squad`, the path of a task file, or a spec
+            of your own. Without one, `head`, `train_file` and `dev_file` describe the task.
+        head: the kind of head where your own files are the task, such as `classification`.
         backbone: `embedded`, a local folder, or a Hub id.
-        data: `hub`, `sample`, or a folder with official files; None: `ADSTILTS_DATA` or the Hub.
-        recipe: a recipe, its name, or a YAML file.
-        seed: of initial weights and order of the examples.
-        limit, dev_limit: examples to draw at random from the training and dev data.
-        out: folder of the module; by default `ZOO/BACKBONE/TASK[-METHOD]`, and with `-sSEED` at
-            its end for another seed than 0.
-        series: all seeds of a series that this training is one of (`train_seeds`): their folders
-            are looked at before the first one takes its time.
-        resume: continue an interrupted run of the same settings.
-        overwrite: replace a module or an unfinished run that lies at `out`.
-        skip_bad_rows: leave out training rows that cannot be used, such as questions with an
-            answer that is not at its offset, and say how many; without, they are refused.
-        report_to: experiment tracker, as `transformers.TrainingArguments` takes it; what it
-            writes as files goes to a folder `....logs` beside the module.
-        quiet: no progress bar.
-        changes: recipe fields to change, such as `method="lora"` or `epochs=1`.
+        options: see `TrainingOptions`; among them are the fields of `Recipe`, such as
+            `method="lora"` or `epochs=1`.
 
     Returns:
         Where the module lies, and its record with dev scores.
@@ -90,71 +102,88 @@ def train_adapter(
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    spec = task if isinstance(task, TrainingSpec) else TrainingSpec((get_task(task),))
-    chosen = checked_recipe(
-        spec,
-        data=data,
-        recipe=recipe,
-        seed=seed,
-        limit=limit,
-        dev_limit=dev_limit,
-        report_to=report_to,
-        **changes,
-    )
-    warn_of_other_method(recipe, changes.get("method"))
+    return train(TrainingSpec((_task(task, head, files_in(options)),)), backbone, options)
+
+
+def _task(task: str | Path | TaskSpec | None, head: str | None, files: Files) -> TaskSpec:
+    """The task that is named, with its splits from files where some are given."""
+    if task is not None and head is None:
+        return with_files(get_task(task), files)
+    if task is not None or head is None or not (files.get("train") and files.get("dev")):
+        raise UserError(
+            "name a task, or describe your own with --head, --train-file and --dev-file together; "
+            "`adstilts task new` writes a task file for what these cannot say"
+        )
+    from adapter_stilts.own.new import task_of_files
+
+    return task_of_files(head, {split: Path(path) for split, path in files.items() if path}).task
+
+
+def files_in(options: TrainingOptions) -> Files:
+    """The files of the user's own among the options, by split."""
+    names: dict[Split, str | Path | None] = {
+        "train": options.get("train_file"),
+        "dev": options.get("dev_file"),
+        "test": options.get("test_file"),
+    }
+    return {split: path for split, path in names.items() if path}
+
+
+def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
+    """Trains what a spec says, as `train_adapter`, `train_target` and the like make theirs.
+
+    Raises:
+        UserError: as of `train_adapter`.
+    """
+    settings = Settings.of(options)
+    chosen = checked_recipe(spec, options)
+    warn_of_other_method(settings.recipe, options.get("method"))
     name = module_name(spec, chosen.method)
-    if out:
-        check_free(Path(out), resume=resume, overwrite=overwrite)
+    may = {"resume": settings.resume, "overwrite": settings.overwrite}
+    if settings.out:
+        check_free(Path(settings.out), **may)
     found = find_backbone(backbone)
+    folder = settings.out or default_folder(found, name, spec.on, settings.seed)
     asked = Request(
         spec=spec,
         recipe=completed(chosen, spec, found),
         backbone=found,
         name=name,
-        folder=Path(out) if out else default_folder(found, name, spec.on, seed),
-        data=data,
-        seed=seed,
-        limit=limit,
-        dev_limit=dev_limit,
-        skip_bad_rows=skip_bad_rows,
-        resume=resume,
-        overwrite=overwrite,
-        report_to=report_to,
-        quiet=quiet,
+        folder=Path(folder),
+        data=settings.data,
+        seed=settings.seed,
+        limit=settings.limit,
+        dev_limit=settings.dev_limit,
+        skip_bad_rows=settings.skip_bad_rows,
+        report_to=settings.report_to,
+        quiet=settings.quiet,
+        **may,
     )
-    for folder in {asked.folder, *series_folders(asked.folder, seed, series)}:
-        check_free(folder, resume=resume, overwrite=overwrite)
+    for each in {asked.folder, *series_folders(asked.folder, settings.seed, settings.series)}:
+        check_free(each, **may)
     from adapter_stilts.training.execute import execute  # seconds of imports: nothing is wrong
 
-    return Trained(asked.folder, execute(asked))
+    record = execute(asked)
+    if not settings.test_file:
+        return Trained(asked.folder, record)
+    from adapter_stilts.training.testing import test_scores
+
+    return Trained(asked.folder, record, test_scores(asked.folder, spec.tasks[0], settings.data))
 
 
-def checked_recipe(
-    spec: TrainingSpec,
-    *,
-    data: str | None = None,
-    recipe: str | Recipe = "default",
-    seed: int = 0,
-    limit: int | None = None,
-    dev_limit: int | None = None,
-    report_to: str = "none",
-    **changes: Any,
-) -> Recipe:
+def checked_recipe(spec: TrainingSpec, options: AnyOptions) -> Recipe:
     """The recipe of a training, of which all that needs no backbone has been checked.
 
-    Args:
-        training: what is learnt.
-        data, recipe, seed, limit, dev_limit, report_to, changes: as of `train_adapter`.
-
     Raises:
-        UserError: something about them is wrong.
+        UserError: something about the options is wrong.
     """
-    chosen = chosen_recipe(recipe, changes)
-    check_numbers(seed=seed, limit=limit, dev_limit=dev_limit)
-    check_tracker(report_to)
+    settings = Settings.of(options)
+    chosen = chosen_recipe(settings.recipe, changes_in(options))
+    check_numbers(seed=settings.seed, limit=settings.limit, dev_limit=settings.dev_limit)
+    check_tracker(settings.report_to)
     check_method(spec, chosen.method, module_name(spec, chosen.method))
-    check_data(spec, data)
+    check_data(spec, settings.data, test=bool(settings.test_file))
     return chosen
 
 
-__all__ = ["InterruptedTrainingError", "Trained", "checked_recipe", "train_adapter"]
+__all__ = ["InterruptedTrainingError", "Trained", "checked_recipe", "train", "train_adapter"]

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapter_stilts.display.bars import bars
+from adapter_stilts.display.picture import Picture
+from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
-from adapter_stilts.metrics import Spread
+from adapter_stilts.report.spread import Spread
 from adapter_stilts.training.checks import check_numbers
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.names import ALL_SEEDS, seeded, series_name
 
 
-@dataclass(frozen=True)
-class Series:
+@dataclass(frozen=True, repr=False)
+class Series(Result):
     """What several seeds made, by seed."""
 
     trained: Mapping[int, Trained]
@@ -35,6 +38,24 @@ class Series:
             for metric in found[0]
             if all(metric in each for each in found)
         }
+
+    def summary(self) -> str:
+        """The name that stands for all seeds, and the mean of every score."""
+        scores = ", ".join(f"{metric} {each}" for metric, each in self.scores.items())
+        return f"{self.name}: dev {scores} (seeds {', '.join(map(str, self.trained))})"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a seed, with its dev scores."""
+        return [
+            {"seed": seed, "module": each.path.name, **each.record.scores}
+            for seed, each in self.trained.items()
+        ]
+
+    def plot(self) -> Picture:
+        """The dev score of every seed."""
+        metric = next(iter(self.scores))
+        rows = [{**record, "seed": f"seed {record['seed']}"} for record in self.records()]
+        return bars(rows, label="seed", value=metric, title=self.summary())
 
 
 def train_seeds(

@@ -38,16 +38,15 @@ class TrainingSpec:
     There is one task, or with a `mixture` several. `on` is the composition below the new module;
     with `fuses`, the modules that it fuses. The head starts from that composition's (or the first
     of these modules'), where both are of one kind with the same labels, unless `fresh_head`.
-    `start` is a module of an earlier stage, from whose weights this one goes on. `train_file`
-    replaces the task's training data. With `text`, a file or folder, the task is to tell its masked
-    words. `staged` says that it is one of several stages of one training.
+    `start` is a module of an earlier stage, from whose weights this one goes on. With `text`, a
+    file or folder, the task is to predict its masked words. `staged` says that it is one of several
+    stages of one training.
     """
 
     tasks: tuple[TaskSpec, ...]
     on: ResolvedComposition | None = None
     fresh_head: bool = False
     start: Path | None = None
-    train_file: Path | None = None
     fuses: bool = False
     mixture: Mixture | None = None
     text: Path | None = None

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.data.load import find_all, origin_of
 from adapter_stilts.engine.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.errors import UserError
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.language_codes import choose_language
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.training.options import TrainingOptions
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.stages import train_stages
@@ -22,34 +25,33 @@ from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import resolve
 
 
+@checks_keywords
 def train_target(
-    task: str | Path | TargetSpec,
+    task: str | Path | TargetSpec | TaskSpec,
     *,
     on: Composition = NONE,
     fresh_head: bool = False,
     source_lang: str = "en",
-    train_file: str | Path | None = None,
     tags: str | Sequence[str] | None = None,
     backbone: str | None = None,
-    **options: Any,
+    **options: Unpack[TrainingOptions],
 ) -> Trained:
     """Trains a module for a target task on top of a composition, and writes it to disk.
 
     Everything below the new module stays as it is (Phang et al. 2020, with adapters in place of
     copies of the model). A target whose usual training has several stages (XCOPA: Social IQa, then
-    COPA) leaves a module of each earlier stage beside its own, named after it.
+    COPA) leaves a module of each earlier stage beside its own, named after it. Files of your own
+    take the place of the last stage's data.
 
     Args:
-        task: name of a target task, such as `tydiqa`, the path of a task file, or a spec.
+        task: the name of a target task, such as `tydiqa`, the path of a task file, or a spec.
         on: the composition to stack the module on, such as `squad`; `none` is the baseline. In it,
             `lang:*` is the module of `source_lang`.
         fresh_head: begin with a new head even where the one below is of the same kind and labels.
         source_lang: the language of the training data (Turc et al. 2021).
-        train_file: the user's own rows in place of the (last stage's) training data, in one of
-            the task's formats, for example machine-translated data.
+        tags: for tagging, a tag set of your own in place of the task's.
         backbone: by default that of `on`, or XLM-R Large; chooses among modules of one name.
-        tags: for tagging, a tag set of the user's own in place of the task's.
-        options: as for `train_adapter`.
+        options: see `TrainingOptions`.
 
     Raises:
         UserError: as of `train_adapter`; an unknown or incomplete composition; no training data
@@ -61,13 +63,9 @@ def train_target(
     source_lang = source_language(target, source_lang, options.get("data"))
     stages = target.trained_in(source_lang)
     on = as_text(on).replace(EACH_LANGUAGE, f"lang:{source_lang}")
-    default = backbone or DEFAULT_BACKBONE
     below = resolve(on, backbone) if on.strip() != NONE else None
-    options["backbone"] = place_of(backbone, below.backbone) if below else default
-    spec = TrainingSpec(
-        (stages[-1],), below, fresh_head, None, Path(train_file) if train_file else None
-    )
-    return train_stages(spec, stages, options)
+    place = place_of(backbone, below.backbone) if below else backbone or DEFAULT_BACKBONE
+    return train_stages(TrainingSpec((), below, fresh_head), stages, place, options)
 
 
 def source_language(target: TargetSpec, written: str, data: str | None) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import check_precision, find_backbone
-from adapter_stilts.engine.composition import Call
+from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.errors import UserError
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
@@ -18,12 +20,19 @@ if TYPE_CHECKING:
     from adapter_stilts.zoo.module import Module
 
 
+AnyModule = Composition | ResolvedComposition
+"""What stands for a module: its name, folder or id, a composition, or what `find` made of one."""
+
+
 def find(
-    name: str | Path, *, task: str | None = None, backbone: str | None = None
+    name: AnyModule, *, task: str | None = None, backbone: str | None = None
 ) -> ResolvedComposition:
     """The modules that a name, a folder or an expression stands for; see `load`."""
-    found = resolve(name, backbone) if isinstance(name, str) else resolve_folder(name)
-    return found.choosing(task)
+    if isinstance(name, ResolvedComposition):
+        return name.choosing(task)
+    if isinstance(name, os.PathLike):
+        return resolve_folder(Path(name)).choosing(task)
+    return resolve(as_text(name), backbone).choosing(task)
 
 
 def kind_of(record: ModuleRecord) -> HeadKind:
@@ -46,8 +55,9 @@ def kind_of(record: ModuleRecord) -> HeadKind:
     return record.head
 
 
+@checks_keywords
 def load(
-    name: str | Path | Call | ResolvedComposition,
+    name: AnyModule,
     *,
     task: str | None = None,
     backbone: str | None = None,
@@ -68,12 +78,7 @@ def load(
             head for the task.
     """
     check_precision(precision)
-    if isinstance(name, Call):
-        name = str(name)
-    if isinstance(name, ResolvedComposition):
-        resolved = name.choosing(task)
-    else:
-        resolved = find(name, task=task, backbone=backbone)
+    resolved = find(name, task=task, backbone=backbone)
     found = find_backbone(place_of(backbone, resolved.backbone))
     from adapter_stilts.backbones import default_device
     from adapter_stilts.engine.engine import load_engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, cast
+from typing import Any, Unpack, cast, overload
 
 import datasets
 import numpy as np
@@ -21,14 +21,16 @@ from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.inference.pairs import score_pairs
 from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
 from adapter_stilts.inference.vectors import sentence_vectors
+from adapter_stilts.keywords import unknown_keyword
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 from adapter_stilts.zoo.composed import Composed
 from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.load import kind_of
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.predict import InputFields, predict
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Module:
     """A trained module, or a composition of several, on its frozen backbone.
 
@@ -41,6 +43,11 @@ class Module:
     record: ModuleRecord
     name: str
     composed: Composed | None = None
+
+    def __repr__(self) -> str:
+        head = f"{self.record.head} head" if self.record.head != NO_HEAD else "no head"
+        composition = self.record.composition
+        return f"<Module {composition}: {head}, on {self.record.backbone.get('name')}>"
 
     @property
     def task(self) -> TaskSpec:
@@ -67,8 +74,37 @@ class Module:
         """How many options its head chooses among; 0 for heads of other kinds."""
         return head_choices(self.engine, self.name)
 
-    def predict(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> Predictions:
-        """Predictions for examples with or without labels, in their order."""
+    @overload
+    def predict(self, examples: Sequence[Example], *, batch_tokens: int = ...) -> Predictions: ...
+    @overload
+    def predict(
+        self, *, lang: str | None = ..., **fields: Unpack[InputFields]
+    ) -> dict[str, Any]: ...
+    def predict(
+        self,
+        examples: Sequence[Example] | None = None,
+        *,
+        batch_tokens: int = 8192,
+        lang: str | None = None,
+        **fields: Any,
+    ) -> Predictions | dict[str, Any]:
+        """What the module says of one input, or its predictions for examples.
+
+        Args:
+            examples: with or without labels; their predictions are in their order.
+            batch_tokens: a batch has so many padded tokens at most.
+            lang: the language of the input.
+            fields: one input, such as `question` and `context`; see `InputFields`. The answer is a
+                dictionary, as of the function `predict`.
+
+        Raises:
+            UserError: there is nothing to predict, or a field is missing or unknown.
+        """
+        if examples is None:
+            answer: dict[str, Any] = predict(self, lang=lang, **fields)
+            return answer
+        if fields:
+            raise unknown_keyword("predict", next(iter(fields)), ["examples", "batch_tokens"])
         kind = self.kind
         if not examples:
             return Predictions(kind, [])

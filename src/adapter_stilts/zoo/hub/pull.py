@@ -18,22 +18,31 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import is_commit
 from adapter_stilts.hub.client import Repository, download, explain, look, status_of
 from adapter_stilts.hub.guard import RemoteFile, guarded
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder, check_replaceable, pulled_dir
 from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.offer import Offer
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pulled:
     """A module from the Hub on this disk."""
 
     path: Path
     record: ModuleRecord
 
+    def __fspath__(self) -> str:
+        """The folder of the module: what was pulled can be given wherever a module is named."""
+        return str(self.path)
 
+    def __repr__(self) -> str:
+        return f"<Pulled {self.record.name}: {self.path}>"
+
+
+@checks_keywords
 def pull(
-    name: str,
+    module: str,
     *,
     out: str | Path | None = None,
     backbone: str | None = None,
@@ -44,7 +53,7 @@ def pull(
     Its id then names it wherever a module is named; so does the folder `out`, if given.
 
     Args:
-        name: `someone/xlmr-large-squad`, with `@revision` for a branch, a tag or a commit. Also
+        module: `someone/xlmr-large-squad`, with `@revision` for a branch, a tag or a commit. Also
             modules of AdapterHub and LoRAs of `peft`, if they are safetensors.
         out: a folder to copy it to.
         backbone: refuse a module that was made for another one (`name@revision`).
@@ -56,10 +65,10 @@ def pull(
     """
     if out is not None:
         check_replaceable(Path(out))
-    folder = fetch(name)
+    folder = fetch(module)
     record = ModuleRecord.read(folder)
     if backbone:
-        _check_backbone(name, record, backbone)
+        _check_backbone(module, record, backbone)
     if out is None:
         return Pulled(folder, record)
     target = Path(out)

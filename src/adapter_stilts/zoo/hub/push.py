@@ -12,8 +12,10 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 
+from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.errors import UserError
 from adapter_stilts.hub.client import Repository, call, download
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.safety import read_json
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.hub.ids import HubId
@@ -33,8 +35,9 @@ class Pushed:
     url: str
 
 
+@checks_keywords
 def push(
-    module: str | Path,
+    module: Composition,
     to: str,
     *,
     private: bool = False,
@@ -64,7 +67,7 @@ def push(
     wanted = HubId.parse(to)
     if "@" in to:
         raise UserError(f"'{to}': a revision cannot be written; give --branch")
-    folder = find_module(str(module), backbone)
+    folder = find_module(as_text(module), backbone)
     record = shareable(folder, backbone)
     if scores is not None:
         record = dataclasses.replace(record, evaluations=evaluations(folder, Path(scores)))

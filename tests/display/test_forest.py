@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from adapter_stilts.report.forest import Line, forest
+from adapter_stilts.display.forest import Line, forest
 
 SVG = "{http://www.w3.org/2000/svg}"
 LINES = [

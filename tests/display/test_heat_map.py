@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from xml.etree import ElementTree
 
-from adapter_stilts.report.heat_map import colour, heat_map
+from adapter_stilts.display.heat_map import colour, heat_map
 
 SVG = "{http://www.w3.org/2000/svg}"
 

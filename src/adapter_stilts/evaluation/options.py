@@ -1,0 +1,132 @@
+"""The options of `evaluate`, with their types and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from adapter_stilts.evaluation.layer_rules import LayerRule
+from adapter_stilts.evaluation.settings import Settings
+
+if TYPE_CHECKING:
+    from adapter_stilts.evaluation.each_language import Engines
+    from adapter_stilts.evaluation.job import OnLanguage
+    from adapter_stilts.evaluation.labels import Progress
+
+
+class SuiteOptions(TypedDict, total=False):
+    """The options of `evaluate_suite`.
+
+    Attributes:
+        split: `test` or `dev`.
+        data: where the data is: `hub`, `sample` (bundled), or a folder with official files. By
+            default it is the folder that `ADSTILTS_DATA` names, or else the Hub.
+        out: the folder of the predictions; of several compositions, the folder of their folders.
+            By default it is `predictions/BACKBONE/COMPOSITION`.
+        backbone: chooses among modules of one name, and says where the backbone lies if it has
+            moved since the modules were trained.
+        limit: so many examples of every language are drawn at random.
+        tags: for tagging, a tag set of your own in place of the task's, as the modules were
+            trained with.
+        precision: the precision of the frozen trunk: `auto`, `bf16` or `fp32`.
+        batch_tokens: a batch has so many padded tokens at most; by default what suits the device.
+        layer: for retrieval, the layer that sentence vectors come from. By default it is chosen on
+            dev data where the task has it, for each composition, else by a rule, for all
+            compositions the same.
+        pooling: for retrieval, how a sentence's vector is made of its tokens': `mean`, `first` or
+            `max`.
+        layer_from: for retrieval, another task on whose dev data the layer is chosen, such as
+            `bucc2018`.
+        layer_rule: for retrieval, the rule for the layer, `last` or `middle`, where results are
+            compared with those of other calls.
+        overwrite: compute everything anew, and replace what lies in the folder.
+        on_language, on_examples: functions that are called when a language, or some examples, are
+            done.
+        engines: backbones in memory that several calls share.
+    """
+
+    split: str
+    data: str | None
+    out: str | Path | None
+    backbone: str | None
+    limit: int | None
+    tags: str | Sequence[str] | None
+    precision: str
+    batch_tokens: int | None
+    layer: int | None
+    pooling: str
+    layer_from: str | None
+    layer_rule: LayerRule | None
+    overwrite: bool
+    on_language: OnLanguage | None
+    on_examples: Progress | None
+    engines: Engines | None
+
+
+class ComparisonOptions(SuiteOptions, total=False):
+    """The options of `compare` that are those of `evaluate`.
+
+    Attributes:
+        langs: `all` (the languages of the task's suites), the name of a suite, or codes with commas
+            between, such as ko,sw,ha; in Python a list of codes, too. Any language that has files
+            can be named.
+    """
+
+    langs: str | Sequence[str]
+
+
+class EvaluationOptions(ComparisonOptions, total=False):
+    """The options of `evaluate`.
+
+    Attributes:
+        dev_file: rows of your own in place of the task's dev data, with `split` being `dev`. They
+            are of one language, which `langs` names, or have {lang} in the file's name.
+        test_file: rows of your own in place of the task's test data. They are of one language,
+            which `langs` names, or have {lang} in the file's name.
+        flat: whether `out` is the task's own folder within a larger one.
+    """
+
+    dev_file: str | Path | None
+    test_file: str | Path | None
+    flat: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The same with every default."""
+
+    langs: str | Sequence[str] = "all"
+    split: str = "test"
+    data: str | None = None
+    dev_file: str | Path | None = None
+    test_file: str | Path | None = None
+    out: str | Path | None = None
+    backbone: str | None = None
+    limit: int | None = None
+    tags: str | Sequence[str] | None = None
+    precision: str = "auto"
+    batch_tokens: int | None = None
+    layer: int | None = None
+    pooling: str = "mean"
+    layer_from: str | None = None
+    layer_rule: LayerRule | None = None
+    overwrite: bool = False
+    flat: bool = False
+    on_language: OnLanguage | None = None
+    on_examples: Progress | None = None
+    engines: Engines | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """What of it decides predictions."""
+        return Settings(
+            self.precision,
+            self.limit,
+            self.batch_tokens,
+            self.layer,
+            self.pooling,
+            self.layer_from,
+            self.layer_rule,
+        )

@@ -1,0 +1,187 @@
+"""`import adapter_stilts`: public names, keywords, and the same words as on the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+import adapter_stilts as ads
+from adapter_stilts.cli import app
+from adapter_stilts.evaluation.options import Asked, EvaluationOptions
+from adapter_stilts.keywords import keywords
+from adapter_stilts.training.merge_options import MergeOptions, MergeRequest
+from adapter_stilts.training.options import RecipeChanges, Settings, TrainingOptions
+
+FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
+    "train-adapter": (ads.train_adapter,),
+    "train-target": (ads.train_target,),
+    "train-multitask": (ads.train_multitask,),
+    "train-language": (ads.train_language,),
+    "fuse": (ads.fuse,),
+    "merge": (ads.merge,),
+    "evaluate": (ads.evaluate, ads.evaluate_suite),
+    "compare": (ads.compare,),
+    "explain": (ads.explain,),
+    "recommend": (ads.recommend,),
+    "predict": (ads.predict,),
+    "pull": (ads.pull,),
+    "push": (ads.push,),
+}
+"""The function of every command that does what a function does."""
+
+OF_A_SHELL = {
+    "help": "prints the help",
+    "as_json": "--json: the function returns what it prints",
+    "task_file": "--task FILE: `task` takes the path",
+    "seeds": "--seeds: `train_seeds`",
+    "every": "--all: `sources` is then 'all'",
+    "option": "--option, repeated: `options` takes a list",
+    "picture": "--picture: `plot().save(…)` of what `compare` returns",
+}
+"""Options that a function has no keyword for, and what takes their place."""
+
+OF_PYTHON = {
+    "quiet": "--json shows no progress bar",
+    "series": "--seeds makes a series",
+    "on_language": "a function of the caller's",
+    "on_examples": "a function of the caller's",
+    "on_task": "a function of the caller's",
+    "on_step": "a function of the caller's",
+    "engines": "backbones in memory",
+    "flat": "of `evaluate_suite`",
+    "layer_rule": "for what is compared with other calls",
+    "options": "--option, repeated",
+    "premise": "--premise is the second name of --text-a",
+    "hypothesis": "--hypothesis is the second name of --text-b",
+}
+"""Keywords that a command has no option for, and why."""
+
+ALONE = {
+    ("compare", "out"): "the folder of the predictions is the usual one",
+    ("compare", "tags"): "tasks of the user's own have tags of their own",
+    ("compare", "overwrite"): "`evaluate --overwrite` does it",
+    ("explain", "out"): "--out writes what `write_explanation` does",
+}
+"""What one command, or one function, has by itself."""
+
+RENAMED = {"compositions": "with", "module": "with"}
+"""`with` is a word of Python itself."""
+
+
+def options_of(command: str) -> dict[str, set[str]]:
+    """The names of a command's options, by that of its parameter."""
+    found: Any = get_command(app)
+    made = found.get_command(None, command)
+    return {
+        str(each.name): {name.lstrip("-").replace("-", "_") for name in each.opts}
+        for each in made.params
+    }
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_words_are_those_of_python(command: str) -> None:
+    known = {name for function in FUNCTIONS[command] for name in keywords(function)}
+    options = options_of(command)
+    words = {word for names in options.values() for word in names}
+    alone = {word for of, word in ALONE if of == command}
+    for name, names in options.items():
+        assert name in OF_A_SHELL or names & (known | alone | set(RENAMED.values())), names
+    missing = known - words - set(OF_PYTHON) - alone
+    assert {name for name in missing if RENAMED.get(name) not in words} == set()
+
+
+def test_every_public_name_is_listed_and_there() -> None:
+    listed = set(dir(ads))
+    assert set(ads.__all__) <= listed and len(ads.__all__) == len(set(ads.__all__))
+    for name in ads.__all__:
+        assert getattr(ads, name) is not None, name
+    assert {"UserError", "FailureError", "NoDataError", "TaskSpec", "TargetSpec"} <= listed
+
+
+def test_public_names_have_docstrings() -> None:
+    for name in ads.__all__:
+        found = getattr(ads, name)
+        if inspect.isfunction(found) or inspect.isclass(found):
+            assert inspect.getdoc(found), name
+
+
+@pytest.mark.parametrize(
+    "function", [each for found in FUNCTIONS.values() for each in found], ids=lambda f: f.__name__
+)
+def test_an_unknown_keyword_is_refused(function: Callable[..., Any]) -> None:
+    for kind in (TypeError, ads.UserError):
+        with pytest.raises(kind, match=r"has no keyword 'zzz'") as caught:
+            function("x", "y", zzz=1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: ads.train_adapter("squad", lrr=1e-3), "lr"),  # type: ignore[call-arg]
+        (lambda: ads.evaluate("xnli", "mnli", lang="de"), "langs"),  # type: ignore[call-arg]
+        (lambda: ads.merge(["a", "b"], weigths=[1, 2]), "weights"),  # type: ignore[call-arg]
+        (lambda: ads.predict("squad", qestion="?"), "question"),  # type: ignore[call-overload]
+        (lambda: ads.ties("a", "b", densty=0.2), "density"),  # type: ignore[call-arg]
+        (lambda: ads.compare("a", "b", on="xnli", drws=9), "draws"),  # type: ignore[call-arg]
+    ],
+)
+def test_the_nearest_keyword_is_named(call: Callable[[], Any], word: str) -> None:
+    with pytest.raises(TypeError, match=f"did you mean '{word}'"):
+        call()
+
+
+def test_options_have_one_place() -> None:
+    recipe = [each.name for each in dataclasses.fields(ads.Recipe)]
+    assert list(RecipeChanges.__annotations__) == recipe
+    settings = {each.name for each in dataclasses.fields(Settings)}
+    assert set(TrainingOptions.__annotations__) == settings | set(recipe)
+    assert set(EvaluationOptions.__annotations__) == {f.name for f in dataclasses.fields(Asked)}
+    assert set(MergeOptions.__annotations__) == {f.name for f in dataclasses.fields(MergeRequest)}
+
+
+def test_the_signature_lists_every_option() -> None:
+    found = inspect.signature(ads.train_adapter).parameters
+    assert {"lr", "dev_file", "report_to"} <= set(found)
+
+
+def test_defaults_of_the_command_line_are_those_of_python() -> None:
+    command: Any = get_command(app)
+    made = command.get_command(None, "evaluate")
+    usual = {each.name: each.default for each in dataclasses.fields(Asked)}
+    for each in made.params:
+        if each.name in usual:
+            assert each.default == usual[each.name], each.name
+
+
+@pytest.mark.parametrize("given", ["squad", Path("squad"), ads.stack("squad", "tydiqa")])
+def test_one_composition_is_a_text_a_path_or_an_object(given: Any, zoo: Path) -> None:
+    """Everywhere: what is not there is named, so that the argument has been understood."""
+    zoo.mkdir(parents=True, exist_ok=True)
+    calls: list[Callable[[], Any]] = [
+        lambda: ads.load(given),
+        lambda: ads.predict(given, text="x"),
+        lambda: ads.evaluate("xnli", given, data="sample"),
+        lambda: ads.compare(given, "mnli", on="xnli", data="sample"),
+        lambda: ads.train_target("xnli", on=given, data="sample"),
+        lambda: ads.fuse([given, "mnli"], "xnli", data="sample"),
+        lambda: ads.explain(given, task="xnli", data="sample"),
+        lambda: ads.push(given, "someone/x"),
+        lambda: ads.recommend("xnli", modules=given, data="sample"),
+        lambda: ads.evaluate_suite("xtreme", {"xnli": given}, data="sample"),
+    ]
+    for call in calls:
+        with pytest.raises(ads.UserError, match="squad"):
+            call()
+
+
+def test_what_is_no_composition_is_refused() -> None:
+    for wrong in (3, None, object()):
+        with pytest.raises(ads.UserError, match="composition"):
+            ads.evaluate("xnli", wrong, data="sample")  # type: ignore[arg-type]
