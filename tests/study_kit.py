@@ -15,18 +15,24 @@ from adapter_stilts.study.results import RunResult, append_result
 LANGUAGES = {"xnli": ("en", "de", "sw", "zh"), "xquad": ("en", "hi", "ar"), "panx": ("en", "ka")}
 METRICS = {"xnli": "accuracy", "xquad": "f1", "panx": "f1"}
 ARMS: dict[str, tuple[str, tuple[str, ...], float]] = {
-    "single:squad": ("single", ("squad",), 0.62),
-    "single:mnli": ("single", ("mnli",), 0.60),
-    "fusion": ("fusion", ("squad", "mnli"), 0.55),
+    "singles:squad": ("singles", ("squad",), 0.62),
+    "singles:mnli": ("singles", ("mnli",), 0.60),
+    "fusion-full": ("fusion-full", ("squad", "mnli"), 0.55),
     "multitask": ("multitask", ("squad", "mnli"), 0.58),
     "alone": ("alone", (), 0.5),
 }
 STUDY = """
 name: made
+backbone: embedded
+intermediate: [squad, mnli]
+targets: [xnli, xquad, panx]
+arms: [singles, fusion-full, multitask, alone]
+budget: {steps: 300}
+rates: [1.0e-3]
 contrasts:
-- {name: S against F, first: single, second: fusion, primary: true}
-- {name: S against M, first: single, second: multitask, primary: true}
-- {name: alone against F, first: alone, second: fusion}
+- {name: S against F, first: singles, second: fusion-full, primary: true}
+- {name: S against M, first: singles, second: multitask, primary: true}
+- {name: alone against F, first: alone, second: fusion-full}
 """
 
 
@@ -65,7 +71,7 @@ def write_run(
         pq.write_table(pa.table(rows), place)
         if split == "test":
             scores[language] = {METRICS[target]: 100 * float(right.mean())}
-    if arm == "fusion":
+    if arm == "fusion-full":
         _write_attention(folder / "items" / run, target)
     size = len(intermediate) + 1
     record: dict[str, Any] = {

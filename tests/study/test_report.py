@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from adapter_stilts.study.length_buckets import (
     length_buckets,
     thirds,
 )
-from adapter_stilts.study.report_input import read_contrasts, read_study
+from adapter_stilts.study.report_input import read_study
+from adapter_stilts.study.results import read_results
 from adapter_stilts.study.samples import Seeds
 from adapter_stilts.study.statistics.draws import Best
 from adapter_stilts.study.study_data import complete_seeds
@@ -59,11 +61,11 @@ def test_an_interval_is_that_of_twenty_lines_of_numpy(tmp_path: Path) -> None:
 
 
 def test_a_name_of_several_arms_is_the_one_that_english_dev_chooses(tmp_path: Path) -> None:
-    found = finding(write_study(tmp_path), "single", "fusion", 200)
-    assert found.arms == (Best(("single:squad", "single:mnli")), "fusion")
+    found = finding(write_study(tmp_path), "singles", "fusion-full", 200)
+    assert found.arms == (Best(("singles:squad", "singles:mnli")), "fusion-full")
     shares = found.fixed.chosen[str(found.arms[0])]
     assert set(shares) == set(LANGUAGES)
-    assert any(0 < each.get("single:mnli", 0) < 1 for each in shares.values())
+    assert any(0 < each.get("singles:mnli", 0) < 1 for each in shares.values())
     # Both stages' seeds and the items are drawn; languages in the second interval alone.
     assert set(found.fixed.overall.noise) == {"items", "intermediate seeds", "target seeds"}
     assert set(found.drawn.overall.noise) - set(found.fixed.overall.noise) == {"languages"}
@@ -89,14 +91,14 @@ def test_the_answer_is_the_first_thing_said(tmp_path: Path) -> None:
     with (tmp_path / "out" / "matrix.csv").open(encoding="utf-8") as file:
         first = next(csv.DictReader(file))
     data, _ = read_study(tmp_path / "made.yaml")
-    assert float(first["xnli"]) == pytest.approx(data.score("single:squad", "xnli"))
+    assert float(first["xnli"]) == pytest.approx(data.score("singles:squad", "xnli"))
 
 
 def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     records = tmp_path / "made" / "results.jsonl"
     lines = records.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if '"run": "fusion-panx' not in line]
+    kept = [line for line in lines if '"run": "fusion-full-panx' not in line]
     records.write_text("".join([*kept, '{"run": "half\n']), encoding="utf-8")
     broken = "items/multitask-xnli-0-0/xnli/test-de.tsv.items.parquet"
     (tmp_path / "made" / broken).write_bytes(b"PAR1")
@@ -104,19 +106,19 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     said = "\n".join(report.warnings)
     assert "1 of 15" in said and "S against F: without panx" in said
     missing = next(table for table in report.tables if table.name == "missing")
-    assert ("fusion", "panx", "not run yet") in missing.rows
+    assert ("fusion-full", "panx", "not run yet") in missing.rows
     places = [row[0] for row in missing.rows]
     assert f"results.jsonl:{len(kept) + 1}" in places and broken in places
 
 
-@pytest.mark.parametrize(("arm", "letter"), [("multitask", "M"), ("fusion", "F")])
+@pytest.mark.parametrize(("arm", "letter"), [("multitask", "M"), ("fusion-full", "F")])
 def test_unequal_arms_are_marked_in_every_table(tmp_path: Path, arm: str, letter: str) -> None:
     path = write_study(tmp_path, seeds=1, unequal=arm)
     report = make_report(*read_study(path), draws=200)
     assert any(arm in line for line in report.warnings)
     for table in report.tables:
         assert f"{UNEQUAL} steps or rows" in table.note and arm in table.note, table.name
-        if arm != "fusion" and table.name == "attention":
+        if arm != "fusion-full" and table.name == "attention":
             continue
         marked = {str(row[0]) for row in table.rows if UNEQUAL in str(row[0])}
         assert marked and all(arm in each or letter in each for each in marked), table.name
@@ -125,7 +127,7 @@ def test_unequal_arms_are_marked_in_every_table(tmp_path: Path, arm: str, letter
 
 
 def test_a_script_is_a_bucket(tmp_path: Path) -> None:
-    found = finding(write_study(tmp_path), "multitask", "fusion", 200)
+    found = finding(write_study(tmp_path), "multitask", "fusion-full", 200)
     by = found.fixed.languages
     latin = [by["xnli"][lang].value for lang in ("en", "de", "sw")]
     expected = np.mean([np.mean(latin), by["xquad"]["en"].value, by["panx"]["en"].value])
@@ -181,18 +183,18 @@ def test_older_files_have_no_lengths_and_no_such_buckets(tmp_path: Path) -> None
 
 def test_what_a_fusion_listens_to(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    damaged = tmp_path / "made/items/fusion-xnli-0-0/attention.json"
+    damaged = tmp_path / "made/items/fusion-full-xnli-0-0/attention.json"
     damaged.write_text("{", encoding="utf-8")
     data, _ = read_study(path)
     rows = [dict(zip(attention_table(data).columns, r, strict=True)) for r in
             attention_table(data).rows]  # fmt: skip
-    assert {(row["arm"], row["target"]) for row in rows} == {("fusion", t) for t in LANGUAGES}
+    assert {(row["arm"], row["target"]) for row in rows} == {("fusion-full", t) for t in LANGUAGES}
     squad = next(row for row in rows if row["source"] == "squad" and row["target"] == "panx")
     assert squad["weight"] == "0.50" and squad["entropy"] == "0.80"
     assert (squad["lower layers"], squad["upper layers"]) == ("0.19", "0.81")
     heat = attention_rows(data)
     assert len(heat) == 3 * 12 * 2
-    assert [each.place for each in data.damaged] == ["items/fusion-xnli-0-0/attention.json"]
+    assert [each.place for each in data.damaged] == ["items/fusion-full-xnli-0-0/attention.json"]
 
 
 def test_seeds_that_are_not_crossed() -> None:
@@ -219,15 +221,40 @@ def test_mistakes_are_said_in_one_line(
         return call_cli(monkeypatch, capsys, "study", "report", *more)
 
     assert_one_line(report(str(tmp_path / "no.yaml")), 2, "no.yaml")
-    assert_one_line(report(str(path), "--folder", str(tmp_path / "x")), 2, "results.jsonl")
+    assert_one_line(report(str(path), "--out", str(tmp_path / "x")), 2, "results.jsonl", "--out")
     assert_one_line(report(str(path), "--draws", "10"), 2, "--draws")
-    path.write_text("contrasts:\n- {name: a, first: b}\n", encoding="utf-8")
-    assert_one_line(report(str(path)), 2, "contrast 1", "second")
-    path.write_text("contrasts: [", encoding="utf-8")
-    assert_one_line(report(str(path)), 2, "made.yaml")
-    path.write_text("name: made\n", encoding="utf-8")
-    with pytest.raises(UserError, match="contrasts"):
-        read_contrasts(path)
+    whole = path.read_text(encoding="utf-8")
+    for old, new, words in (
+        ("second: multitask,", "", ("made.yaml", "line 11", "second")),
+        ("second: multitask", "second: multitak", ("line 11", "multitak", "multitask")),
+        ("contrasts:", "contrasts: [", ("made.yaml", "YAML")),
+        ("first: alone", "first: singles:qqp", ("line 12", "singles:qqp")),
+    ):
+        path.write_text(whole.replace(old, new), encoding="utf-8")
+        assert_one_line(report(str(path)), 2, *words)
+    path.write_text(whole.partition("contrasts:")[0], encoding="utf-8")
+    assert_one_line(report(str(path)), 2, "contrasts")
+
+
+def test_what_is_missing_is_told_by_the_plan(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=1)
+    records = read_results(tmp_path / "made" / "results.jsonl").runs.values()
+    runs = {each.run: ["target", each.arm, each.target] for each in records}
+    runs |= {f"left{k}": ["rate", "multitask", "xquad"] for k in range(3)}
+    runs["module"] = ["intermediate", "multitask", ""]
+    gone = next(name for name, each in runs.items() if each[1:] == ["alone", "panx"])
+    del runs[gone]
+    place = tmp_path / "made" / "plan.json"
+    place.write_text(json.dumps({"study": "made", "runs": runs}), encoding="utf-8")
+    data, contrasts = read_study(path)
+    said = make_report(data, contrasts, draws=200).warnings
+    missing = "multitask for xquad (3), the module multitask (1)"
+    assert f"Missing: 4 of {len(runs)} runs: {missing}." in said
+    assert any("1 records of runs that are not in the last plan" in line for line in said)
+    assert not data.on("alone", "panx") and data.on("alone", "xnli")
+    place.write_text("[]", encoding="utf-8")
+    with pytest.raises(UserError, match=r"plan\.json"):
+        read_study(path)
 
 
 def test_items_outside_the_folder_are_not_read(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def export(
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     made, folder = read_plan(file, out, data, unequal=unequal)
+    folder.write_plan(made)
     for each in made.runs.values():
         folder.write_run(each, made.study.name)
     typer.echo(export_plan(made, folder, form), nl=False)

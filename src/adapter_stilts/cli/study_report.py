@@ -6,15 +6,14 @@ from pathlib import Path
 
 import typer
 
+from adapter_stilts.cli.study_options import OUT
 from adapter_stilts.errors import UserError
 
 
 def report(
     file: Path = typer.Argument(help="The study's YAML, which declares its contrasts."),
-    folder: Path | None = typer.Option(
-        None, "--folder", help="Where its records lie [the folder of the study's name beside it]."
-    ),
-    out: Path | None = typer.Option(None, "--out", help="Folder of the report [FOLDER/report]."),
+    out: Path | None = OUT,
+    to: Path | None = typer.Option(None, "--to", help="Folder of the report [OUT/report]."),
     draws: int = typer.Option(2000, "--draws", help="Of the bootstrap."),
 ) -> None:
     """Say what a study shows, from its records alone.
@@ -28,8 +27,8 @@ def report(
 
     if draws < 100:
         raise UserError(f"--draws {draws}: at least 100 are needed, 2000 are usual")
-    data, contrasts = read_study(file, folder)
-    place = data.folder / "report" if out is None else out
+    data, contrasts = read_study(file, out)
+    place = data.folder / "report" if to is None else to
     check_replaceable(place)
     from adapter_stilts.report.study.page import PAGE, make_report, write_report
     from adapter_stilts.report.study.tables import shown

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.schema import Line, Shape
 from adapter_stilts.study.compare import MARGIN
+from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.statistics.contrast import Contrast, contrast, over_languages
 from adapter_stilts.study.statistics.decisions import effects_count, equivalence_p
 from adapter_stilts.study.statistics.draws import Arm, Best, Draws
@@ -15,15 +15,6 @@ from adapter_stilts.study.statistics.estimate import Estimate
 from adapter_stilts.study.statistics.regret import Rule, regret
 from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.study.study_data import StudyData
-
-
-class ContrastSpec(Shape):
-    """Two arms of a study; of a name that stands for several, English dev chooses one."""
-
-    name: Line
-    first: Line
-    second: Line
-    primary: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,3 +134,6 @@ def regrets(data: StudyData, singles: Sequence[str], *, draws: int = 500) -> dic
     if len(chosen) > 1:
         rules = {str(Best(chosen)): Best(chosen), **rules}
     return regret(Draws(found, draws), rules, most)
+
+
+__all__ = ["ContrastSpec", "Finding", "find", "regrets"]

@@ -9,19 +9,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
-from adapter_stilts.study.graph import Run
+from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.results import RESULTS, Results, append_result, read_results
+
+PLAN = "plan.json"
+"""Which runs the last `study run` has planned."""
+
+
+class Planned(NamedTuple):
+    """A run of a plan, in the words of its record."""
+
+    stage: str
+    arm: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.arm} for {self.target}" if self.target else f"the module {self.arm}"
 
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """`results.jsonl`, and folders: `runs` (what each is), `modules`, `items`, `logs`, `state`."""
+    """`results.jsonl`, `plan.json`, and folders: `runs` (what each is), `modules`, `items`, `logs`,
+    `state`."""
 
     path: Path
 
@@ -38,6 +53,29 @@ class StudyFolder:
     def results(self) -> Results:
         """The finished runs."""
         return read_results(self.results_file)
+
+    def write_plan(self, plan: Plan) -> None:
+        """Writes down which runs the study has, so that a report knows what is missing."""
+        runs = {run.id: [run.stage, run.arm, run.target] for run in plan.runs.values()}
+        text = json.dumps({"study": plan.study.name, "runs": runs}, ensure_ascii=False)
+        write_whole(self.path / PLAN, text.replace("], ", "],\n ") + "\n")
+
+    def planned(self) -> dict[str, Planned]:
+        """The runs that the study has by its last plan; none where that is not there.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        path = self.path / PLAN
+        if not path.is_file():
+            return {}
+        try:
+            runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+            return {str(name): Planned(*map(str, each)) for name, each in runs.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path}: damaged ({error}): `adstilts study run` writes it again"
+            ) from error
 
     def write_run(self, run: Run, study: str) -> None:
         """Writes down what a run is, for the process that does it."""

@@ -168,7 +168,8 @@ def _detectable(study: StudySpec, part: TargetPart) -> float:
 
 def _seeds(study: StudySpec, part: TargetPart) -> tuple[int, int]:
     """How many seeds of both stages the arms of the primary contrasts have, at least."""
-    asked = {kind for each in study.contrasts if each.primary for kind in (each.first, each.second)}
+    primary = [each for each in study.contrasts if each.primary]
+    asked = {study.kind_of(name) for each in primary for name in (each.first, each.second)}
     arms = [arm for arm in study.arms if arm.arm in asked] or list(study.arms)
 
     def count(arm: ArmPart) -> tuple[int, int]:

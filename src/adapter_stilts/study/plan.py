@@ -47,7 +47,8 @@ def _tiers(study: StudySpec) -> list[list[ArmPart]]:
 
     def asked(*, primary: bool) -> set[ArmKind]:
         contrasts = [each for each in study.contrasts if each.primary == primary]
-        return {kind for each in contrasts for kind in (each.first, each.second)}
+        kinds = (study.kind_of(name) for each in contrasts for name in (each.first, each.second))
+        return {kind for kind in kinds if kind is not None}
 
     first = asked(primary=True)
     second = (asked(primary=False) | {"alone"}) - first
@@ -174,13 +175,8 @@ class _Arm:
 
     @property
     def name(self) -> str:
-        """The arm, with what is below it and the language it learns from where that varies."""
-        study, parts = self.planner.study, [str(self.arm.arm)]
-        if len(study.below) > 1:
-            parts.append(self.below)
-        if len(study.source_langs) > 1:
-            parts.append(f"from {self.language}")
-        return " ".join(parts)
+        """What records call it."""
+        return self.planner.study.arm_name(self.arm, self.below, self.language)
 
     def add(self, *, first: bool) -> list[str]:
         """Adds its runs and those they need: of the first seeds, or of all; the ids of these."""

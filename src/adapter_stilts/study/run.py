@@ -53,6 +53,7 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
         for line, problem in results.damaged.items():
             tell(f"{folder.results_file}, line {line}: damaged, its run is done again ({problem})")
         _check_room(plan, folder)
+        folder.write_plan(plan)
         for run in plan.runs.values():
             folder.write_run(run, plan.study.name)
             folder.failure(run.id).unlink(missing_ok=True)

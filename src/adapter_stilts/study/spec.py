@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -151,12 +152,17 @@ class Seeds(_Part):
         )
 
 
-class ContrastPart(_Part):
-    """A question, declared before the first run: by how much `first` is better than `second`."""
+class ContrastSpec(_Part):
+    """A question, declared before the first run: by how much `first` is better than `second`.
+
+    Both are names of arms, as records have them: `singles` for the one of them that English dev
+    chooses, `singles:squad` for that one; where they vary, with what is below (`alone lang:en`),
+    the language learnt from (`alone from de`) and the method (`alone [lora]`).
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=80)]
-    first: ArmKind
-    second: ArmKind
+    first: Annotated[str, Field(min_length=1, max_length=200)]
+    second: Annotated[str, Field(min_length=1, max_length=200)]
     primary: bool = False
 
 
@@ -183,7 +189,36 @@ class StudySpec(_Part):
     head: Literal["warm", "fresh"] = "warm"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     batch_tokens: Positive | None = None
-    contrasts: list[ContrastPart] = []
+    contrasts: list[ContrastSpec] = []
+
+    @property
+    def arm_names(self) -> dict[str, ArmKind]:
+        """What the arms are called in records, without their tasks and methods."""
+        found: dict[str, ArmKind] = {}
+        for arm, below, language in product(self.arms, self.below, self.source_langs):
+            found[self.arm_name(arm, below, language)] = arm.arm
+        return found
+
+    def arm_name(self, arm: ArmPart, below: str, language: str) -> str:
+        """The arm, with what is below it and the language it learns from where these vary."""
+        parts: list[str] = [arm.arm]
+        if len(self.below) > 1:
+            parts.append(below)
+        if len(self.source_langs) > 1:
+            parts.append(f"from {language}")
+        return " ".join(parts)
+
+    def kind_of(self, name: str) -> ArmKind | None:
+        """The kind of the arm that a contrast names; None where the study has no such arm."""
+        base, _, method = name.partition(" [")
+        if method and method.removesuffix("]") not in self.methods:
+            return None
+        known = self.arm_names
+        if base not in known and base.count(":"):
+            base, _, tasks = base.rpartition(":")
+            if not {each.task for each in self.intermediate} >= set(tasks.split("+")):
+                return None
+        return known.get(base)
 
     def items_of(self, test: Test) -> int | None:
         """How many items of every language are tested; None for all."""
@@ -237,7 +272,7 @@ def _refusal(path: Path, node: Any, error: ValidationError) -> UserError:
         known = _known_keys(loc[:-1])
         return bad(path, place, str(unknown("key", str(loc[-1]), known)))
     if first["type"] == "literal_error" and isinstance(first["input"], str):
-        choices = get_args(ArmKind) if "arm" in loc or "contrasts" in loc else ()
+        choices = get_args(ArmKind) if "arm" in loc else ()
         near = suggest(first["input"], choices)
         hint = f": did you mean '{near[0]}'?" if near else ""
         return bad(path, place, f"'{first['input']}': {first['msg']}{hint}")
@@ -255,7 +290,7 @@ _KINDS: Mapping[str, type[BaseModel]] = {
     "arms": ArmPart,
     "budget": Budget,
     "seeds": Seeds,
-    "contrasts": ContrastPart,
+    "contrasts": ContrastSpec,
 }
 
 
@@ -313,6 +348,7 @@ def _check_names(path: Path, node: Any, spec: StudySpec) -> None:
             place = ["langs", k] if isinstance(spec.langs, list) else ["langs"]
             at(place, check_language, code.strip(), tuple(dict.fromkeys(known)))
     _check_arms(path, node, spec)
+    _check_contrasts(path, node, spec)
     if "multitask" in [each.arm for each in spec.arms] and len(spec.intermediate) < 2:
         raise bad(path, _line(node, ["arms"]), "several tasks at once need two intermediate tasks")
 
@@ -334,6 +370,15 @@ def _check_arms(path: Path, node: Any, spec: StudySpec) -> None:
             raise bad(path, place, f"the best {each.further.best} of {tasks} intermediate tasks")
         if twice := set(each.further.target) & set(spec.seeds.of(each).target):
             raise bad(path, place, f"all singles have the seed {min(twice)} already: name others")
+
+
+def _check_contrasts(path: Path, node: Any, spec: StudySpec) -> None:
+    for k, each in enumerate(spec.contrasts):
+        for side in ("first", "second"):
+            name = getattr(each, side)
+            if spec.kind_of(name) is None:
+                place = _line(node, ["contrasts", k, side])
+                raise bad(path, place, str(unknown("arm of this study", name, spec.arm_names)))
 
 
 def _no_doubles(path: Path, node: Any, key: str, names: list[str]) -> None:

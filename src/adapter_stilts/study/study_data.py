@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.attention import ATTENTION, Attention, mean_attention, read_attention
+from adapter_stilts.study.folder import Planned
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.samples import Seeds, Tables, make_sample
 from adapter_stilts.study.statistics.sample import Floats, Target
@@ -46,18 +48,45 @@ class StudyData:
     """Every run that was evaluated, under the name of its arm; `damaged` is filled as it is read.
 
     An arm of several intermediate tasks, such as `single`, has a name for each: `single:squad`.
+    Where it is known what is `planned`, records of other runs, of an earlier plan, play no part.
     """
 
     name: str
     folder: Path
     results: Sequence[RunResult]
     damaged: list[Damaged] = field(default_factory=list)
+    planned: Mapping[str, Planned] = field(default_factory=dict)
     _read: dict[tuple[str, str, str], dict[str, pa.Table]] = field(default_factory=dict)
+
+    @cached_property
+    def current(self) -> list[RunResult]:
+        """The records of the runs that the study has now."""
+        return [each for each in self.results if not self.planned or each.run in self.planned]
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a reader must know of the records: runs that are missing or outdated, and dev."""
+        said = []
+        done = {each.run for each in self.current}
+        left = Counter(str(each) for name, each in self.planned.items() if name not in done)
+        if left:
+            listed = ", ".join(f"{what} ({count})" for what, count in left.most_common(8))
+            more = f" and {len(left) - 8} more" if len(left) > 8 else ""
+            said.append(f"Missing: {left.total()} of {len(self.planned)} runs: {listed}{more}.")
+        if outdated := len(self.results) - len(self.current):
+            said.append(f"Left out: {outdated} records of runs that are not in the last plan.")
+        whole = dict.fromkeys(each.target for each in self.current if each.dev_whole)
+        if whole:
+            said.append(
+                f"{', '.join(whole)}: rates and arms were chosen by the same dev items, since "
+                "the score is no sum over items that could be halved."
+            )
+        return said
 
     @cached_property
     def arms(self) -> dict[str, list[RunResult]]:
         """The runs of every arm, in the order of the records."""
-        runs = evaluated(self.results)
+        runs = evaluated(self.current)
         methods = {each.method for each in runs}
         several = {
             arm
@@ -77,7 +106,7 @@ class StudyData:
     @cached_property
     def targets(self) -> tuple[str, ...]:
         """All that something was evaluated on."""
-        return tuple(dict.fromkeys(t for each in evaluated(self.results) for t in each.scores))
+        return tuple(dict.fromkeys(t for each in evaluated(self.current) for t in each.scores))
 
     @property
     def unequal(self) -> set[str]:
@@ -124,7 +153,7 @@ class StudyData:
         known = target_tasks().get(target)
         if known is not None:
             return primary(known.metric)
-        runs = [each for each in evaluated(self.results) if each.scores.get(target)]
+        runs = [each for each in evaluated(self.current) if each.scores.get(target)]
         return next(iter(next(iter(runs[0].scores[target].values()))))
 
     def items(self, run: RunResult, target: str, split: str) -> dict[str, pa.Table]:
@@ -229,7 +258,7 @@ class StudyData:
     @cached_property
     def dev_fixed(self) -> bool:
         """Whether English dev has no scores of single items, so that only seeds vary it."""
-        runs = evaluated(self.results)
+        runs = evaluated(self.current)
         return not any(self.items(each, each.target, "dev") for each in runs)
 
 

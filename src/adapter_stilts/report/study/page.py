@@ -83,7 +83,7 @@ def _tables(data: StudyData, findings: Sequence[Finding], lost: dict[str, Estima
 def _warnings(
     data: StudyData, findings: Sequence[Finding], unanswered: Mapping[str, str]
 ) -> list[str]:
-    said = [f"{name}: not answered: {why}." for name, why in unanswered.items()]
+    said = [*data.notes, *(f"{name}: not answered: {why}." for name, why in unanswered.items())]
     cells = [(arm, t) for arm in data.arms for t in data.targets if not data.on(arm, t)]
     if cells:
         total = len(data.arms) * len(data.targets)
