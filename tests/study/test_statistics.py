@@ -161,6 +161,21 @@ def test_the_best_single_is_chosen_in_every_draw() -> None:
     assert fixed.error < 2
 
 
+def test_a_single_of_one_seed_varies_like_the_one_that_has_three() -> None:
+    three = np.clip(0.6 + 0.05 * np.array([-1.0, 0.0, 1.0]), 0, 1)[None, :, None]
+    arms = {"many": three + np.zeros((1, 3, 200)), "one": np.full((1, 1, 200), 0.6)}
+    fixed = {"f": np.full((1, 3, 200), 0.5)}
+    dev = {"many": np.full((1, 1, 50), 0.4), "one": np.full((1, 1, 50), 0.5)}
+    test = {arm: {"en": each} for arm, each in {**arms, **fixed}.items()}
+    target = Target("t", sample(test), sample({arm: {"en": each} for arm, each in dev.items()}))
+    found = contrast(Draws([target], count=4000), Best(("many", "one")), "f").overall
+    # Dev chooses the one with a seed: by how much another one would differ, the other says.
+    assert found.value == pytest.approx(10.0)
+    assert found.noise[STAGES[1]] == pytest.approx(5.0, rel=0.05)
+    best = contrast(Draws([target], count=4000), "many", "f").overall
+    assert best.noise[STAGES[1]] == pytest.approx(5.0 / math.sqrt(3), rel=0.05)
+
+
 def test_one_target_can_be_left_out() -> None:
     first, second = (
         Target(name, sample({"a": {"en": np.full((1, 1, 9), rate)}, "b": {"en": zero}}))

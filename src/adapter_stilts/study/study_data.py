@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adapter_stilts.errors import UserError
@@ -199,6 +200,11 @@ class StudyData:
     def target(self, name: str, arms: Sequence[str], by_dev: Collection[str] = ()) -> Target:
         """A target with these arms; `by_dev` are those that English dev chooses among.
 
+        An arm has the seeds that it was run with, which may be more than another's. English dev
+        chooses by the seeds that all of `by_dev` have, as the study itself did when it gave more
+        of them to the best; and by the items that all have, where these are rows of train that
+        each training has not drawn.
+
         Raises:
             UserError: an arm has no scores of single items there, or of others than the rest.
         """
@@ -207,8 +213,9 @@ class StudyData:
         sample = make_sample(test, parallel=known is not None and known.parallel)
         if not by_dev:
             return Target(name, sample)
-        dev = {arm: self._arm_tables(arm, name, "dev") for arm in by_dev}
-        return Target(name, sample, make_sample(dev, parallel=False))
+        shared = set.intersection(*(set(self.on(arm, name)) for arm in by_dev))
+        dev = {arm: self._arm_tables(arm, name, "dev", shared) for arm in by_dev}
+        return Target(name, sample, make_sample(_same_items(dev), parallel=False))
 
     def attention(self, arm: str, target: str) -> Attention | None:
         """What an arm's fusion listens to on a target, the mean over its runs."""
@@ -229,8 +236,11 @@ class StudyData:
         if damaged not in self.damaged:
             self.damaged.append(damaged)
 
-    def _arm_tables(self, arm: str, target: str, split: str) -> Tables:
+    def _arm_tables(
+        self, arm: str, target: str, split: str, only: Collection[Seeds] = ()
+    ) -> Tables:
         runs = self.on(arm, target)
+        runs = {seeds: run for seeds, run in runs.items() if not only or seeds in only}
         if not runs:
             raise UserError(f"{arm}: not run")
         found = {
@@ -260,6 +270,27 @@ class StudyData:
         """Whether English dev has no scores of single items, so that only seeds vary it."""
         runs = evaluated(self.current)
         return not any(self.items(each, each.target, "dev") for each in runs)
+
+
+def _same_items(arms: Mapping[str, Tables]) -> dict[str, Tables]:
+    """The same with the items that all have, where they have any in common."""
+    tables = [
+        t for languages in arms.values() for each in languages.values() for t in each.values()
+    ]
+    shared = set.intersection(*(set(table["id"].to_pylist()) for table in tables))
+    if not shared:
+        return dict(arms)
+    ids = pa.array(sorted(shared))
+    return {
+        arm: {
+            language: {
+                seeds: table.filter(pc.is_in(table["id"], value_set=ids))
+                for seeds, table in each.items()
+            }
+            for language, each in by_language.items()
+        }
+        for arm, by_language in arms.items()
+    }
 
 
 def complete_seeds(seeds: Sequence[Seeds]) -> list[tuple[Seeds, Seeds]]:

@@ -36,6 +36,11 @@ class Draws:
     module of seed 1 belongs beside the others' of seed 1. The intermediate modules of a seed
     serve all targets, and are drawn for all at once; languages too, by their names.
 
+    Arms may have different numbers of seeds: each has its own drawn anew, and of an arm with one
+    there is nothing to draw, so that what is said holds for that seed. Only where English dev
+    chooses among arms, those with fewer seeds vary from seed to seed as the one with most does:
+    a draw that chooses another arm than the data did would else have less noise than it.
+
     Raises:
         ValueError: no target, or two of one name.
     """
@@ -68,9 +73,32 @@ class Draws:
         if isinstance(arm, str):
             return self._over_seeds("test", arm, place, factors)
         chosen = self.chosen(arm, place, factors)
-        each = [self._over_seeds("test", name, place, factors) for name in arm.of]
+        each = [
+            self._over_seeds("test", name, place, factors)
+            + self._borrowed(name, arm, place, factors)
+            for name in arm.of
+        ]
         stacked = np.stack(np.broadcast_arrays(*each, np.empty((len(chosen), 1)))[:-1])
         return np.asarray(stacked[chosen, np.arange(len(chosen))])
+
+    def _borrowed(self, name: str, arm: Best, place: int, factors: Factors) -> Floats:
+        """How far one seed is from the mean of all, as the arm of most seeds has it: (draws, ..).
+
+        That arm's deviation is of the mean of its seeds, so it is as much larger for one seed.
+        """
+        seeds = {each: self.targets[place].test.seeds(each) for each in arm.of}
+        most = max(arm.of, key=lambda each: seeds[each][0] * seeds[each][1])
+        lacking = [
+            k
+            for k, stage in enumerate(STAGES)
+            if stage in factors and seeds[name][k] == 1 < seeds[most][k]
+        ]
+        if not lacking:
+            return np.zeros((1, 1))
+        without = factors - {STAGES[k] for k in lacking}
+        with_all = self._over_seeds("test", most, place, factors)
+        larger = np.sqrt(np.prod([seeds[most][k] for k in lacking]))
+        return np.asarray(larger * (with_all - self._over_seeds("test", most, place, without)))
 
     def chosen(self, arm: Best, place: int, factors: Factors) -> Ints:
         """Which of its arms is chosen in every draw: (draws or 1,)."""
