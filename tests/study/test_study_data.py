@@ -11,7 +11,7 @@ from adapter_stilts.study.results import RESULTS, read_results
 from adapter_stilts.study.study_data import StudyData
 from study_kit import write_run
 
-BOTH = ("single:squad", "single:mnli")
+BOTH = ("singles:squad", "singles:mnli")
 
 
 def _data(folder: Path) -> StudyData:
@@ -20,8 +20,8 @@ def _data(folder: Path) -> StudyData:
 
 def test_every_arm_has_its_seeds_and_dev_chooses_by_those_of_all(tmp_path: Path) -> None:
     for seed in range(3):
-        write_run(tmp_path, "single:squad", "xnli", 0, seed, 40)
-    write_run(tmp_path, "single:mnli", "xnli", 0, 0, 40)
+        write_run(tmp_path, "singles:squad", "xnli", 0, seed, 40)
+    write_run(tmp_path, "singles:mnli", "xnli", 0, 0, 40)
     target = _data(tmp_path).target("xnli", BOTH, BOTH)
     assert [target.test.seeds(arm) for arm in BOTH] == [(1, 3), (1, 1)]
     assert target.dev is not None
@@ -31,7 +31,7 @@ def test_every_arm_has_its_seeds_and_dev_chooses_by_those_of_all(tmp_path: Path)
 def test_dev_chooses_by_the_items_that_all_have(tmp_path: Path) -> None:
     for arm in BOTH:
         write_run(tmp_path, arm, "xnli", 0, 0, 40)
-    (place,) = tmp_path.glob("items/single-mnli-*/xnli/dev-en*")
+    (place,) = tmp_path.glob("items/singles-mnli-*/xnli/dev-en*")
     pq.write_table(pq.read_table(place).slice(0, 25), place)
     target = _data(tmp_path).target("xnli", BOTH, BOTH)
     assert target.dev is not None
