@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _RATES = {"intermediate": "module", "target": "best", "composition": "as is"}
 """What stands in the place of a rate that is tried."""
+UNEQUAL_MARK = "†"
 
 
 def plan(
@@ -60,7 +61,7 @@ def _show_runs(made: Plan, done: Results) -> None:
     rows = [
         [
             run.id[:8],
-            f"{run.arm} [{run.method}]" if several else run.arm,
+            (f"{run.arm} [{run.method}]" if several else run.arm) + UNEQUAL_MARK * run.unequal,
             _on(run),
             run.target,
             _RATES.get(run.stage) or f"{run.does['lr']:g}",
@@ -71,6 +72,8 @@ def _show_runs(made: Plan, done: Results) -> None:
         for run in made.runs.values()
     ]
     print_table(["run", "arm", "on", "for", "rate", "seeds", "used", "state"], rows)
+    if any(run.unequal for run in made.runs.values()):
+        print_note(f"{UNEQUAL_MARK} steps or rows are not those of the other arms.")
 
 
 def _on(run: Run) -> str:

@@ -16,7 +16,13 @@ from filelock import FileLock, Timeout
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
 from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.results import RESULTS, Results, append_result, read_results
+from adapter_stilts.study.results import (
+    RESULTS,
+    Results,
+    append_result,
+    drop_results,
+    read_results,
+)
 
 PLAN = "plan.json"
 """Which runs the last `study run` has planned."""
@@ -53,6 +59,10 @@ class StudyFolder:
     def results(self) -> Results:
         """The finished runs."""
         return read_results(self.results_file)
+
+    def drop(self, names: set[str]) -> None:
+        """Takes the records of runs out."""
+        drop_results(self.results_file, names)
 
     def write_plan(self, plan: Plan) -> None:
         """Writes down which runs the study has, so that a report knows what is missing."""

@@ -13,6 +13,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapter_stilts.errors import FailureError
+from adapter_stilts.paths import write_whole
 from adapter_stilts.schema import Count, Line
 
 RESULTS = "results.jsonl"
@@ -123,6 +124,29 @@ def append_result(path: Path, record: RunResult) -> None:
             f"cannot write {path} ({error.strerror or error}): free some space; what is written "
             "is kept"
         ) from error
+
+
+def drop_results(path: Path, runs: set[str]) -> None:
+    """Takes the records of runs out of a file; lines that are no records stay.
+
+    Raises:
+        FailureError: the disk is full or the folder cannot be written.
+    """
+    if not runs or not path.is_file():
+        return
+    kept = []
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            for _, line in _lines(path):
+                try:
+                    name = RunResult.model_validate_json(line).run
+                except ValidationError:
+                    name = ""
+                if name not in runs:
+                    kept.append(line.decode("utf-8", "replace") + "\n")
+            write_whole(path, "".join(kept))
+    except OSError as error:
+        raise FailureError(f"cannot write {path} ({error.strerror or error})") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

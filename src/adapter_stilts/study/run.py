@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.study.damage import find_damaged, forget
 from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
@@ -52,12 +53,16 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
         results = folder.results()
         for line, problem in results.damaged.items():
             tell(f"{folder.results_file}, line {line}: damaged, its run is done again ({problem})")
+        damaged = find_damaged(plan, folder)
+        for name, problem in damaged.items():
+            tell(f"damaged, done again: {describe(plan.runs[name])}: {problem}")
+        forget(folder, damaged)
         _check_room(plan, folder)
         folder.write_plan(plan)
         for run in plan.runs.values():
             folder.write_run(run, plan.study.name)
             folder.failure(run.id).unlink(missing_ok=True)
-        done = set(results.runs) & set(plan.runs)
+        done = set(results.runs) & set(plan.runs) - set(damaged)
         with stop_asked() as asked:
             try:
                 return _Doing(plan, folder, engine, tell, asked, Outcome(done)).do()
