@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from adapter_stilts.zoo.record import RECORD, sha256
+from adapter_stilts.hashing import file_sha256
+from adapter_stilts.zoo.record import RECORD
 from fuzz_values import ANY, FIELDS, NOT_JSON, OF_FIELD, RAW
 from fuzz_whole import WHOLE
 
@@ -218,5 +219,5 @@ def rehash(folder: Path) -> None:
         record = json.loads((folder / RECORD).read_text("utf-8"))
         for name in record["files"]:
             if (folder / name).is_file():
-                record["files"][name] = sha256(folder / name)
+                record["files"][name] = file_sha256(folder / name)
         (folder / RECORD).write_text(json.dumps(record), "utf-8")

@@ -133,8 +133,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file that appears whole or not at all, readable by whom the user's umask says.
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary file's path beside `path`, which becomes `path` when the block ends well.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
@@ -142,12 +143,21 @@ def write_whole(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with work.open("xb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        yield work
         work.replace(path)
     except BaseException:
         work.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file that appears whole or not at all, readable by whom the user's umask says.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    with atomic_file(path) as work, work.open("xb") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
 def _made_beside(target: Path, mark: str = "") -> Path:

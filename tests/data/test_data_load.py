@@ -19,6 +19,7 @@ import pytest
 from adapter_stilts.data import cache as cache_module
 from adapter_stilts.data import data_status, folders, load_examples
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hashing import file_sha256
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Row, Split
@@ -436,9 +437,10 @@ def test_second_load_reads_no_source_file(pairs: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(time, "time", lambda: later)
     first = load_examples(get_task("qqp"), "train", str(pairs))
     monkeypatch.setattr(folders, "read_rows", refuse)
-    hashed = cache_module._sha256
     monkeypatch.setattr(
-        cache_module, "_sha256", lambda path: hashed(path) if path.suffix == ".arrow" else refuse()
+        cache_module,
+        "file_sha256",
+        lambda path: file_sha256(path) if path.suffix == ".arrow" else refuse(),
     )
     again = load_examples(get_task("qqp"), "train", str(pairs))
     assert again.fingerprint == first.fingerprint

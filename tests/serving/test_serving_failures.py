@@ -16,9 +16,10 @@ from fastapi.testclient import TestClient
 from safetensors.torch import load_file, save_file
 
 from adapter_stilts.engine.native import WEIGHTS
+from adapter_stilts.hashing import file_sha256
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.pool import ModulePool, stock
-from adapter_stilts.zoo.record import RECORD, sha256
+from adapter_stilts.zoo.record import RECORD
 
 ROWS: dict[str, dict[str, Any]] = {
     "qa-all": {"question": "Who?", "context": "Ann went to Rome."},
@@ -46,7 +47,7 @@ def change(folder: Path, how: Callable[[torch.Tensor], torch.Tensor]) -> None:
     path = folder / WEIGHTS
     save_file({key: how(tensor) for key, tensor in load_file(path).items()}, path)
     record = json.loads((folder / RECORD).read_text("utf-8"))
-    record["files"][WEIGHTS] = sha256(path)
+    record["files"][WEIGHTS] = file_sha256(path)
     (folder / RECORD).write_text(json.dumps(record), "utf-8")
 
 

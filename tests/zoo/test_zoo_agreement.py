@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import file_sha256
 from adapter_stilts.hub.guard import RemoteFile
 from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.hub.adopt import adopt
 from adapter_stilts.zoo.hub.offer import Offer
 from adapter_stilts.zoo.local import load_module
-from adapter_stilts.zoo.record import RECORD, sha256
+from adapter_stilts.zoo.record import RECORD
 from adapter_stilts.zoo.verify import verify
 from made_modules import make_engine, save_made
 
@@ -59,7 +60,7 @@ def rehash(folder: Path) -> None:
     edit(
         folder / RECORD,
         lambda record: record.update(
-            files={name: sha256(folder / name) for name in record["files"]}
+            files={name: file_sha256(folder / name) for name in record["files"]}
         ),
     )
 

@@ -11,7 +11,8 @@ import pytest
 
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.record import FORMAT, RECORD, ModuleRecord, sha256
+from adapter_stilts.hashing import file_sha256
+from adapter_stilts.zoo.record import FORMAT, RECORD, ModuleRecord
 from made_modules import make_record
 
 
@@ -60,7 +61,7 @@ def test_every_file_of_a_saved_module_is_recorded(saved: Path) -> None:
         "peft/adapter_config.json",
         "peft/adapter_model.safetensors",
     } - ({"peft/README.md"} if not (saved / "peft/README.md").exists() else set())
-    assert all(sha256(saved / name) == value for name, value in record.files.items())
+    assert all(file_sha256(saved / name) == value for name, value in record.files.items())
     record.verify(saved)
 
 
@@ -199,7 +200,7 @@ def test_lost_file(module: Path) -> None:
 def test_file_names_stay_in_the_folder(module: Path, name: str) -> None:
     outside = module.parent / "x"
     outside.write_bytes(b"abc")
-    change(module, files={name: sha256(outside)})
+    change(module, files={name: file_sha256(outside)})
     assert f"file name '{name}' leaves the folder" in fails(module)
 
 

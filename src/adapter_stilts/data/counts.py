@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 
-from adapter_stilts.data.cache import digest
 from adapter_stilts.data.folders import FilePart
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.paths import cache_dir, write_whole
 from adapter_stilts.tasks.spec import FileFormat
 
@@ -28,7 +28,7 @@ def count_rows(part: FilePart) -> int:
         for path, stat in zip(part.files, stats, strict=True)
     ]
     layout = part.layout
-    key = digest([layout.format, list(layout.header), list(layout.only), signs])
+    key = json_digest([layout.format, list(layout.header), list(layout.only), signs])
     memory = cache_dir() / "counts" / f"{key}.json"
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(memory.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from adapter_stilts.data.folders import FilePart
 from adapter_stilts.data.hub import HubPart
 from adapter_stilts.data.places import Place, bad
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example
 from adapter_stilts.heads.span import OffsetError
@@ -113,7 +114,7 @@ def _unique(task: TaskSpec, example: Example, seen: set[str]) -> Example:
     stay as they are: it is by them that official code finds predictions.
     """
     if example["id"] in seen and task.repeated_ids:
-        example = {**example, "id": f"{example['id']}-{cache.digest(example)[:12]}"}
+        example = {**example, "id": f"{example['id']}-{json_digest(example)[:12]}"}
     if example["id"] and example["id"] in seen:
         raise ValueError("this id appears a second time")
     seen.add(example["id"])

@@ -15,6 +15,7 @@ from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads.base import Example
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def read_language_text(
         digests = cache.file_digests(files)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    key = cache.digest(["text", digests, _READERS])
+    key = json_digest(["text", digests, _READERS])
     written = cache.ensure_examples(
         f"text-{key[:24]}", "text", lambda counts: _lines(files, counts)
     )
@@ -124,6 +125,6 @@ def _part(
 ) -> ExampleSet:
     if most is not None and most < len(rows):
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
-    fingerprint = cache.digest([content, hashlib.sha256(rows.tobytes()).hexdigest()])[:16]
+    fingerprint = json_digest([content, hashlib.sha256(rows.tobytes()).hexdigest()])[:16]
     part = {"source": "text", "files": [each.name for each in _files(path)], "kept": len(rows)}
     return ExampleSet(lines.select(rows), fingerprint, str(path), (part,))

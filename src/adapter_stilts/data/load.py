@@ -20,6 +20,7 @@ from adapter_stilts.data.folders import (
 )
 from adapter_stilts.data.hub import hub_parts
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -90,14 +91,14 @@ def load_examples(
     _tell_bad(task, written.parts)
     # A label is a number: what it means is content, too.
     meaning = [task.head, list(task.labels), task.choices]
-    fingerprint = cache.digest([written.content, meaning])[:32]
+    fingerprint = json_digest([written.content, meaning])[:32]
     examples = cache.map_examples(written.folder, fingerprint)
     if limit is not None and limit < len(examples):
         import numpy as np
 
         rows = np.random.default_rng(seed).choice(len(examples), size=limit, replace=False).tolist()
-        fingerprint = cache.digest([fingerprint, "rows", rows])[:32]
-        read_from = cache.digest([read_from, "limit", limit, "seed", seed])[:32]
+        fingerprint = json_digest([fingerprint, "rows", rows])[:32]
+        read_from = json_digest([read_from, "limit", limit, "seed", seed])[:32]
         examples = examples.select(rows)
     described = tuple(
         {**part.describe(), **{key: value for key, value in count.items() if key != "first_bad"}}
@@ -169,11 +170,11 @@ def read_from_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
     own = {"identity": task.identity} if task.identity else {}
     spec = [task.name, split, task.head, list(task.labels), task.choices, task.unanswerable]
     # The records of modules name this hash: it is computed as it has been from the first one on.
-    return cache.digest({"version": 1, "task": spec, "parts": identities, **own})[:32]
+    return json_digest({"version": 1, "task": spec, "parts": identities, **own})[:32]
 
 
 def examples_key(task: TaskSpec, read_from: str, *, skip_bad: bool = False) -> str:
     """The key of examples in the cache: what they are read from, and all code that makes them."""
     rules = [task.unlabelled, task.repeated_ids, list(task.tags), skip_bad, _READERS]
     rules.append(code_digest(task.to_example))
-    return cache.digest([read_from, *rules])[:32]
+    return json_digest([read_from, *rules])[:32]

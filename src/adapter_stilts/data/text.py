@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from adapter_stilts.data.places import bad
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import text_digest
 
 
 @dataclass(frozen=True)
@@ -47,5 +47,5 @@ def _read(path: Path) -> TextFile:
     lines = tuple(stripped for line in text.split("\n") if (stripped := line.strip()))
     if not lines:
         raise UserError(f"{path}: the file has no text")
-    content = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    content = text_digest("\n".join(lines))
     return TextFile(path.stem, lines, content)

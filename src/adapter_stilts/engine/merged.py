@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from adapter_stilts.engine.composition import Call, Expression, canonical
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.weights import LARGEST, LARGEST_SCALE, in_range
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.merging.blend import Blend, Factors, blend, blend_factors, blend_products
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.terms import Terms, full_weights
@@ -36,7 +36,7 @@ def with_merges(engine: Engine, expression: Expression) -> Expression:
         return dataclasses.replace(expression, parts=parts)
     written = canonical(expression)
     if written not in engine.names:
-        name = f"merged-{hashlib.sha256(written.encode()).hexdigest()[:12]}"
+        name = f"merged-{text_digest(written, 12)}"
         add_merged(engine, name, dataclasses.replace(expression, parts=parts))
         engine.names[written] = name
     return engine.names[written]

@@ -39,6 +39,16 @@ class Engine:
     fusions: dict[str, tuple[tuple[Expression, ...], Any]] = field(default_factory=dict)
 
     @property
+    def identity(self) -> dict[str, str]:
+        """What a record says of the backbone."""
+        return {
+            "name": self.backbone.name,
+            "revision": self.backbone.revision,
+            "model_type": str(self.model.config.model_type),
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
     def device(self) -> torch.device:
         """Where the trunk lies."""
         return torch.device(self.model.device)

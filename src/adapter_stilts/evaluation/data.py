@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapter_stilts.data.cache import digest
 from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, find_all, load_examples, origin_of
 from adapter_stilts.errors import UserError, suggest, unknown
 from adapter_stilts.evaluation.agreement import Side, check_agreement
 from adapter_stilts.evaluation.sides import data_sets
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.tasks.language_codes import check_language, choose_language
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -219,5 +219,5 @@ def _read_language(
     check_agreement(target, language, where, sides)
     read = [side.data for side in sides]
     count = len(read[0].examples)
-    fingerprint = digest([data.fingerprint for data in read])[:32]
+    fingerprint = json_digest([data.fingerprint for data in read])[:32]
     return LanguageData(read[0], True, fingerprint, count if limit is None else min(limit, count))

@@ -7,10 +7,8 @@ Columns: `id`; `cluster`, what items are drawn by (an article's title or text, e
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,8 +30,10 @@ from adapter_stilts.evaluation.item_counts import (
     pair_counts,
 )
 from adapter_stilts.evaluation.item_lengths import Lengths, item_lengths
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.metrics import primary
+from adapter_stilts.paths import atomic_file
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -116,12 +116,10 @@ def _read(path: Path, about: Mapping[str, Any]) -> pa.Table | None:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        pq.write_table(table, work, compression="zstd")
-        work.replace(path)
+        with atomic_file(path) as work:
+            pq.write_table(table, work, compression="zstd")
     except OSError as error:
-        work.unlink(missing_ok=True)
         raise unwritable(path, error) from error
 
 
@@ -161,8 +159,8 @@ def article_clusters(
 ) -> list[str]:
     """The article of every question by its title where the files name it, else by its text."""
     titles = _titles(target, split, language, where)
-    ids, contexts = examples["id"][:], map(_digest, examples["context"][:])
-    return [titles.get(name) or made for name, made in zip(ids, contexts, strict=True)]
+    named = zip(examples["id"][:], examples["context"][:], strict=True)
+    return [titles.get(name) or text_digest(context, 16) for name, context in named]
 
 
 def _joined(
@@ -206,7 +204,3 @@ def _titles(target: TargetSpec, split: Split, language: str, where: str | None) 
     parts = find_all(target.at(language), split, resolve_where(where))
     rows = (row for part in parts for _, _, row in part.rows())
     return {str(row.get("id")): f"title: {row['title']}" for row in rows if row.get("title")}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

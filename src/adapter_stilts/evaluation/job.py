@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.backbones import default_device, find_backbone, resolve_precision
 from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
-from adapter_stilts.data.cache import digest, file_digests
+from adapter_stilts.data.cache import file_digests
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine, load_engine
@@ -23,6 +23,7 @@ from adapter_stilts.evaluation.layer_rules import layer_rule
 from adapter_stilts.evaluation.settings import Settings
 from adapter_stilts.evaluation.store import Entry, Store
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.metrics import metric_code, primary
 from adapter_stilts.tasks.registry import get_target
@@ -120,7 +121,7 @@ class Job:
         if not folder.is_dir():
             return ""
         files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
-        return digest(file_digests(files))[:16]
+        return json_digest(file_digests(files))[:16]
 
     def finished(self, number: int, language: str) -> Entry | None:
         """The entry of a language that is done, as it would be done now."""

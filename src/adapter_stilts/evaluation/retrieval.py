@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adapter_stilts.data.cache import digest
 from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
@@ -25,6 +24,7 @@ from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.evaluation.search import nearest, rank
 from adapter_stilts.evaluation.sides import has_gold
 from adapter_stilts.evaluation.vector_cache import Vectors
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.bitext_f1 import Pair, above, best_threshold
@@ -197,7 +197,7 @@ def drawn_from(data: ExampleSet, limit: int | None) -> tuple[ExampleSet, npt.NDA
     if limit is None or limit >= count:
         return data, np.arange(count)
     rows = np.sort(np.random.default_rng(0).choice(count, size=limit, replace=False))
-    fingerprint = digest([data.fingerprint, "drawn", limit])[:32]
+    fingerprint = json_digest([data.fingerprint, "drawn", limit])[:32]
     drawn = data.examples.select(rows.tolist())
     return replace(data, examples=drawn, fingerprint=fingerprint), rows
 

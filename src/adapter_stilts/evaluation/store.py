@@ -25,12 +25,12 @@ from adapter_stilts.evaluation.files import (
     written,
 )
 from adapter_stilts.evaluation.result import LanguageResult
+from adapter_stilts.hashing import file_sha256
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.environment import machine, versions
 from adapter_stilts.zoo.choice import same_backbone
-from adapter_stilts.zoo.record import sha256
 
 RECORD = "evaluation.json"
 FORMAT = 1
@@ -146,7 +146,7 @@ class Store:
         if entry is None or entry.get("data") != data or entry.get("settings") != dict(settings):
             return None
         path = self.folder / str(entry.get("file"))
-        return entry if path.is_file() and sha256(path) == entry.get("sha256") else None
+        return entry if path.is_file() and file_sha256(path) == entry.get("sha256") else None
 
     def entry(self, task: str, split: Split, language: str) -> Entry | None:
         """What was recorded of a language, if anything."""
@@ -182,7 +182,7 @@ class Store:
             write_whole(path, written(target, result))
             entry = {
                 "file": name,
-                "sha256": sha256(path),
+                "sha256": file_sha256(path),
                 **about,
                 "labelled": result.labelled,
                 "scores": result.scores,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import logging
@@ -19,13 +18,13 @@ from adapter_stilts.engine import vectors as pooled
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import build_features, features_key
+from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.inference import vectors as running
 from adapter_stilts.inference.vectors import Half, sentence_vectors
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.safety import read_json
 from adapter_stilts.zoo.composed import Composed, activate
-from adapter_stilts.zoo.record import sha256
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class Vectors:
             self.engine.fingerprint,
             json.dumps([str(self.engine.dtype), self.layer, self.pooling], allow_nan=False),
         ]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+        return text_digest("\0".join(parts), 24)
 
 
 def features_of(engine: Engine, data: ExampleSet, max_length: int) -> datasets.Dataset:
@@ -100,7 +99,7 @@ def features_of(engine: Engine, data: ExampleSet, max_length: int) -> datasets.D
 
 def _write_record(folder: Path) -> None:
     """Writes down what the file holds, so that a damaged one is found."""
-    about = {"sha256": sha256(folder / _FILE)}
+    about = {"sha256": file_sha256(folder / _FILE)}
     (folder / _RECORD).write_text(json.dumps(about, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -112,7 +111,7 @@ def _read(folder: Path, shape: tuple[int, int]) -> Half | None:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         fits = (vectors.shape, vectors.dtype) == ((1, *shape), np.dtype(np.float16))
-        if fits and read_json(folder / _RECORD) == {"sha256": sha256(path)}:
+        if fits and read_json(folder / _RECORD) == {"sha256": file_sha256(path)}:
             found: Half = vectors[0]
             return found
     except (ValueError, OSError, EOFError, UserError):

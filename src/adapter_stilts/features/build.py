@@ -16,6 +16,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from adapter_stilts.data.code_digest import package_digest
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Encoding
 from adapter_stilts.paths import atomic_folder, cache_dir
@@ -99,12 +100,12 @@ def features_key(
         fingerprint,
         json.dumps([kind, max_length, stride, tags], allow_nan=False),
     ]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+    return text_digest("\0".join(parts), 24)
 
 
 def encoding_identity(tokenizer: PreTrainedTokenizerFast) -> str:
     """A hash of what turns examples into features: the code of this package, and the tokenizer."""
-    return hashlib.sha256(f"{_CODE} {_tokenizer_digest(tokenizer)}".encode()).hexdigest()
+    return text_digest(f"{_CODE} {_tokenizer_digest(tokenizer)}")
 
 
 _DIGESTS: WeakKeyDictionary[Any, tuple[int, str]] = WeakKeyDictionary()
@@ -135,7 +136,7 @@ def _vocabulary_digest(tokenizer: PreTrainedTokenizerFast) -> str:
         # What the last call cut and padded is kept in the tokenizer, and is no part of it.
         backend.no_truncation()
         backend.no_padding()
-        known = hashlib.sha256(backend.to_str().encode()).hexdigest()
+        known = text_digest(backend.to_str())
         _DIGESTS[tokenizer] = size, known
     return known
 

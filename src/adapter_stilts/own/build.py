@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any, cast
 from adapter_stilts.data.folders import find_parts
 from adapter_stilts.data.places import located
 from adapter_stilts.errors import UserError, shown, suggest
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.model import (
     FROM_DATA,
@@ -369,7 +369,7 @@ def _sorted(seen: Mapping[str, str], lines: Lines) -> tuple[str, ...]:
 def _identity(file: TaskFile, labels: tuple[str, ...], choices: int) -> str:
     content = [file.model_dump(mode="json", exclude=_ABOUT), list(labels), choices]
     written = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return text_digest(written, 16)
 
 
 def _target(

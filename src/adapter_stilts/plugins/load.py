@@ -6,7 +6,6 @@ installing a package is run; a module, a record or a repository never names one.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import sys
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.registered import snapshot, undone_if_it_fails
 
 GROUP = "adapter_stilts.plugins"
@@ -78,7 +78,7 @@ def _load(point: EntryPoint) -> None:
 
 
 def _import(path: Path) -> None:
-    name = f"adstilts_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = f"adstilts_plugin_{text_digest(str(path), 12)}"
     spec = importlib.util.spec_from_file_location(
         name, path, loader=importlib.machinery.SourceFileLoader(name, str(path))
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from typing import Any, cast
 
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.tasks.target_spec import Category, TargetSpec
@@ -31,7 +31,7 @@ def _identity(task: TaskSpec | TargetSpec) -> str:
     labels = [list(task.labels), list(task.tags), task.choices]
     sources = [_written(source) for source in task.sources]
     content = [task.name, task.head, task.metric, labels, sources, code_digest(task.to_example)]
-    return hashlib.sha256(json.dumps(content, allow_nan=False).encode()).hexdigest()[:16]
+    return text_digest(json.dumps(content, allow_nan=False), 16)
 
 
 def _written(source: Source) -> Any:

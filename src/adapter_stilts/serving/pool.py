@@ -269,11 +269,10 @@ def _zoo_backbone(wanted: str | None) -> str:
 def _add_zoo(pool: ModulePool) -> None:
     """Adds all modules that are here for the backbone, by their short names if these differ."""
     engine = pool.engine
-    own = {"name": engine.backbone.name, "fingerprint": engine.fingerprint}
     fitting: list[Found] = []
     for each, record in _records():
         with _left_out(each.name):
-            if same_backbone(record.backbone, own):
+            if same_backbone(record.backbone, engine.identity):
                 fitting.append(each)
     fitting = distinct_modules(fitting)
     short = Counter(each.folder.name for each in fitting)

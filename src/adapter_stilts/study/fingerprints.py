@@ -10,10 +10,11 @@ from typing import Any
 from adapter_stilts.backbones.backbone import Backbone
 from adapter_stilts.backbones.load import find_backbone
 from adapter_stilts.backbones.names import EMBEDDED
-from adapter_stilts.data.cache import digest, file_digests
+from adapter_stilts.data.cache import file_digests
 from adapter_stilts.data.code_digest import code_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec
 
@@ -65,7 +66,7 @@ class Fingerprints:
     def _trained(self, name: str, stages: Iterable[TaskSpec]) -> str:
         def compute() -> str:
             splits: tuple[Split, ...] = ("train", "dev")
-            return digest([self._set(task, split) for task in stages for split in splits])[:16]
+            return json_digest([self._set(task, split) for task in stages for split in splits])[:16]
 
         return self._once(name, compute)
 
@@ -91,12 +92,12 @@ class Fingerprints:
                 problem = error
         if not found:
             raise problem
-        return digest(found)[:16]
+        return json_digest(found)[:16]
 
     def _set(self, task: TaskSpec, split: Split) -> str:
         """Of one set of examples: the bytes that it is read from, and the code that reads them."""
         parts = find_all(task, split, origin_of(task, self.data))
-        return digest([read_from_of(task, split, parts), code_digest(task.to_example)])
+        return json_digest([read_from_of(task, split, parts), code_digest(task.to_example)])
 
 
 def _backbone(name: str) -> str:
@@ -112,7 +113,7 @@ def _backbone(name: str) -> str:
     paths = [folder / each for each in BACKBONE_FILES if (folder / each).is_file()]
     paths += sorted({*folder.glob("*.safetensors"), *folder.glob("*.bin")})
     try:
-        return digest([[path.name for path in paths], file_digests(paths)])[:16]
+        return json_digest([[path.name for path in paths], file_digests(paths)])[:16]
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
@@ -135,7 +136,7 @@ def _weights(backbone: Backbone) -> str:
 
     paths = sorted({*backbone.path.glob("*.safetensors"), *backbone.path.glob("*.bin")})
     paths.append(backbone.path / "config.json")
-    memory = cache_dir() / "digests" / f"{digest(['weights', file_digests(paths)])}.txt"
+    memory = cache_dir() / "digests" / f"{json_digest(['weights', file_digests(paths)])}.txt"
     with suppress(OSError, UnicodeDecodeError):
         if len(known := memory.read_text(encoding="ascii")) == 16:
             return known

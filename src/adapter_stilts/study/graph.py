@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.study.results import Stage
 from adapter_stilts.study.spec import StudySpec
 
@@ -59,7 +59,7 @@ class Run:
         ]
         parts += [self.seed_intermediate, self.seed_target, self.arm]
         text = json.dumps(parts, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return text_digest(text, 16)
 
     @property
     def needs(self) -> tuple[str, ...]:

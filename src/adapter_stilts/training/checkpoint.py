@@ -27,8 +27,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import file_sha256
 from adapter_stilts.safety import first_line, is_plain_path, read_json
-from adapter_stilts.zoo.record import sha256
 
 Tensors = dict[str, torch.Tensor]
 
@@ -46,7 +46,7 @@ def drop_older_checkpoints(folder: Path, keep: Path) -> None:
 
 def write_manifest(folder: Path) -> None:
     """Writes down what the files of a checkpoint hold."""
-    found = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    found = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
 
 
@@ -65,7 +65,7 @@ def check_manifest(folder: Path) -> None:
         path = folder / name
         if not is_plain_path(name) or not path.is_file():
             raise UserError(f"{path} is missing: {BEGIN_ANEW}")
-        if sha256(path) != expected:
+        if file_sha256(path) != expected:
             raise UserError(f"{path} is damaged: its content is not what was saved; {BEGIN_ANEW}")
 
 

@@ -67,12 +67,7 @@ def make_record(
         method=job.recipe.method,
         composition=_composition(job),
         bases=on.bases if on else {},
-        backbone={
-            "name": engine.backbone.name,
-            "revision": engine.backbone.revision,
-            "model_type": str(engine.model.config.model_type),
-            "fingerprint": engine.fingerprint,
-        },
+        backbone=engine.identity,
         recipe={
             **as_json(job.recipe),
             "seed": job.seed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.heads import head_name
 from adapter_stilts.features.build import encoding_identity
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.recipe import Recipe
@@ -61,9 +61,7 @@ class Job:
             "selection": RULES,
             "world": PartialState().num_processes,
         }
-        return hashlib.sha256(
-            json.dumps(decides, sort_keys=True, allow_nan=False).encode()
-        ).hexdigest()[:16]
+        return text_digest(json.dumps(decides, sort_keys=True, allow_nan=False), 16)
 
     @property
     def metric(self) -> str:

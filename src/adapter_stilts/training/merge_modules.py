@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from adapter_stilts.engine.heads import load_head
 from adapter_stilts.engine.merged import add_merged
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.terms import checked, full_weights
@@ -115,7 +115,7 @@ def _record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
     return dataclasses.replace(
         own,
         name=made.name,
-        run=hashlib.sha256(json.dumps(decides, allow_nan=False).encode()).hexdigest()[:16],
+        run=text_digest(json.dumps(decides, allow_nan=False), 16),
         method=next(iter(resolved.methods.values())),
         composition=made.name,
         backbone={**own.backbone, "name": engine.backbone.name},

@@ -14,7 +14,6 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from adapter_stilts.data.cache import digest
 from adapter_stilts.engine.composition import Call
 from adapter_stilts.engine.engine import Engine, activate_block, forward
 from adapter_stilts.engine.merged import Setter
@@ -22,6 +21,7 @@ from adapter_stilts.engine.native import head_labels
 from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
+from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.inference.run import default_batch_tokens
 from adapter_stilts.merging.registry import MERGES
@@ -95,7 +95,10 @@ def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
         known = [row for row, tags in enumerate(examples["tags"]) if set(tags) <= set(labels)]
         if not known:
             raise UserError(f"no example of {task.name} has only tags that the head knows")
-        examples, fingerprint = examples.select(known), digest([fingerprint, "rows", known])[:32]
+        examples, fingerprint = (
+            examples.select(known),
+            json_digest([fingerprint, "rows", known])[:32],
+        )
     features = build_features(
         task.head,
         examples,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import shutil
 from pathlib import Path
 
 from adapter_stilts.engine.foreign import PEFT_WEIGHTS
 from adapter_stilts.engine.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS, check_files
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.zoo.hub.adopt import adopt_foreign, plain_name
 from adapter_stilts.zoo.places import has_record
-from adapter_stilts.zoo.record import sha256
 
 
 def is_foreign(folder: Path) -> bool:
@@ -33,8 +32,8 @@ def adopt_folder(folder: Path) -> Path:
     names = [CONFIG, weights, *(() if peft else (HEAD_CONFIG, HEAD_WEIGHTS))]
     names = [name for name in names if (folder / name).is_file()]
     called = plain_name(folder.resolve().name)
-    identity = " ".join([called, *(f"{name} {sha256(folder / name)}" for name in names)])
-    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    identity = " ".join([called, *(f"{name} {file_sha256(folder / name)}" for name in names)])
+    key = text_digest(identity, 16)
     target = cache_dir() / "adopted" / key / called
     if has_record(target):
         return target

@@ -89,8 +89,7 @@ def _one_line(folder: Path) -> Iterator[None]:
 
 
 def _check_backbone(engine: Engine, record: ModuleRecord, folder: Path) -> None:
-    own = {"name": engine.backbone.name, "fingerprint": engine.fingerprint}
-    if same_backbone(record.backbone, own):
+    if same_backbone(record.backbone, engine.identity):
         return
     made_for, revision = record.backbone.get("name"), record.backbone.get("revision")
     raise UserError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from adapter_stilts.engine.composition import Call, top
 from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import has_weights
 from adapter_stilts.safety import brief, is_plain_path, read_json
 from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line
@@ -125,7 +125,7 @@ class ModuleRecord:
             for name, digest in sorted(self.files.items())
             if name != "README.md" and not name.startswith("peft/")
         ]
-        return hashlib.sha256("\n".join([self.run, *parts]).encode()).hexdigest()[:16]
+        return text_digest("\n".join([self.run, *parts]), 16)
 
     @property
     def stopped_early(self) -> bool:
@@ -193,7 +193,7 @@ class ModuleRecord:
     def write(self, folder: Path) -> ModuleRecord:
         """Hashes the folder's files and writes `module.json`; returns the completed record."""
         files = {
-            path.relative_to(folder).as_posix(): sha256(path)
+            path.relative_to(folder).as_posix(): file_sha256(path)
             for path in sorted(folder.rglob("*"))
             if path.is_file() and path.name != RECORD
         }
@@ -272,17 +272,11 @@ class ModuleRecord:
                 raise UserError(f"{folder / RECORD}: file name '{brief(name)}' leaves the folder")
             if not path.is_file():
                 raise UserError(f"{path} is missing: copy the module again")
-            if sha256(path) != expected:
+            if file_sha256(path) != expected:
                 raise UserError(
                     f"{path} is damaged: its content is not what {RECORD} recorded; "
                     "copy or train the module again"
                 )
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-__all__ = ["FORMAT", "LANGUAGE", "MULTITASK", "NO_HEAD", "RECORD", "ModuleRecord", "sha256"]
+__all__ = ["FORMAT", "LANGUAGE", "MULTITASK", "NO_HEAD", "RECORD", "ModuleRecord"]

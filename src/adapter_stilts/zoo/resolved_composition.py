@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from adapter_stilts.engine.heads import FOLDER, head_name
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.engine.native import choices_in
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.merging.registry import MERGES, built_in_merges
 from adapter_stilts.paths import pulled_dir
@@ -184,7 +184,7 @@ class ResolvedComposition:
     def _hash(self, meaning: Mapping[str, str]) -> str:
         tree = _tree(renamed(self.expression, meaning.__getitem__))
         tree = [tree, self.task] if self.task else tree
-        return hashlib.sha256(json.dumps(tree, allow_nan=False).encode()).hexdigest()[:16]
+        return text_digest(json.dumps(tree, allow_nan=False), 16)
 
     @property
     def bases(self) -> dict[str, dict[str, str]]:

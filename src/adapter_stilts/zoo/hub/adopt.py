@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from adapter_stilts.engine.foreign import Foreign, read_adapter, read_peft, rena
 from adapter_stilts.engine.guard import check_module
 from adapter_stilts.engine.methods import is_invertible
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.hub.ids import is_hub_id
@@ -90,7 +90,7 @@ def _record(found: Foreign, name: str, source: str, identity: str) -> ModuleReco
     unknown = {"origin": "unknown", "fingerprint": "", "examples": 0, "parts": []}
     return ModuleRecord(
         name=name,
-        run=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        run=text_digest(identity, 16),
         task="",
         head=found.head or PLAIN,
         method=found.method,
