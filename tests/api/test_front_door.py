@@ -42,6 +42,9 @@ OF_A_SHELL = {
     "seeds": "--seeds: `train_seeds`",
     "every": "--all: `sources` is then 'all'",
     "option": "--option, repeated: `options` takes a list",
+    "train_file": "of several tasks: refused, with what to do in its place",
+    "dev_file": "of several tasks: likewise",
+    "test_file": "of several tasks: likewise",
     "picture": "--picture: `plot().save(…)` of what `compare` returns",
 }
 """Options that a function has no keyword for, and what takes their place."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+
+from adapter_stilts import heads
+from adapter_stilts.heads.base import Outputs
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -40,5 +46,21 @@ def test_merge_method() -> None:
     run(BLOCKS[2])
 
 
+def test_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the file of its own that the page says it is: found by its name, and pure."""
+    module = ModuleType("adapter_stilts.heads.stars")
+    module.HEAD = run(BLOCKS[3])["HEAD"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(heads, "KINDS", (*heads.KINDS, "stars"))
+    heads.get_head.cache_clear()
+    head = heads.get_head("stars")
+    outputs = [np.array([value]) for value in (-3.0, 2.4, 2.6, 9.0)]
+    values, scores = head.decode(Outputs(outputs, {}, []))
+    assert (values, scores) == ([1.0, 2.0, 3.0, 5.0], None)
+    assert head.line({"score": 3.0}) == "***" and head.metrics == ("correlation",)
+    assert heads.kind_of({"head_type": head.library, "num_labels": 1}) == "regression"
+    heads.get_head.cache_clear()
+
+
 def test_no_block_is_left_out() -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4

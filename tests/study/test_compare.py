@@ -130,7 +130,7 @@ def test_what_cannot_be_compared_is_said(compare: Callable[..., Result], tiny: P
     assert_one_line(compare("qa", "qa", "--on", "tiny-qa"), 2, "same")
     assert_one_line(compare("qa", "squad", "--on", "tiny-qaa"), 2, "tiny-qaa", "tiny-qa")
     assert_one_line(compare("qa", "squad", "--on", ","), 2, "--on")
-    assert_one_line(compare("qa", "squad", "--on", "tiny-qa", "--out", "a.png"), 2, "a.svg")
+    assert_one_line(compare("qa", "squad", "--on", "tiny-qa", "--out", "a.gif"), 2, "a.svg")
     write_data(tiny / "data", "ko", labels=False)
     code, out, err = compare("qa", "squad", "--on", "tiny-qa", "--langs", "ko,sw")
     assert code == 3, err

@@ -61,9 +61,17 @@ def train_multitask(
     ),
     mlm_share: float = typer.Option(0.2, help="Part of all batches that are of that text."),
     backbone: str = typer.Option("xlm-roberta-large", "--backbone", help=_BACKBONES),
+    train_file: Path | None = typer.Option(None, hidden=True),
+    dev_file: Path | None = typer.Option(None, hidden=True),
+    test_file: Path | None = typer.Option(None, hidden=True),
     **options: Any,
 ) -> Any:
     """Train one module for several tasks, with a head for each."""
+    if train_file or dev_file or test_file:
+        raise UserError(
+            "files of rows are of one task: write a task file for them (`adstilts task new`), and "
+            "name it among --tasks, as in --tasks squad,my.yaml"
+        )
     from adapter_stilts.training import multitask
 
     return multitask.train_multitask(
