@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,48 +18,56 @@ PURE = {
 """Packages that are functions of their arguments, and all that they may import from here."""
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    """The modules of this package that are imported when a file is read, or later."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adapter_stilts"):
-            yield from (f"{node.module}.{each.name}" for each in node.names)
-
-
-def _at_the_top(body: list[ast.stmt]) -> Iterator[str]:
-    for node in body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adapter_stilts"):
-            yield from (f"{node.module}.{each.name}" for each in node.names)
-
-
-def _graph() -> dict[str, set[str]]:
-    """Every file by its dotted name, and the files that it imports when it is read."""
-    files = {
-        ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(
-            ".__init__"
-        ): file
-        for file in ROOT.rglob("*.py")
-    }
+def _imported(nodes: Iterable[ast.AST]) -> set[str]:
+    """What is imported from this package: `package.file.name`, without the package's own name."""
     return {
-        name: {
-            module if module in files else module.rpartition(".")[0]
-            for module in _at_the_top(ast.parse(file.read_text("utf-8")).body)
-        }
-        - {name}
-        for name, file in files.items()
+        f"{node.module}.{each.name}".removeprefix("adapter_stilts.")
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("adapter_stilts.")
+        for each in node.names
     }
 
 
-def test_no_circle_of_files() -> None:
-    graph = _graph()
-    left = dict(graph)
+def _read() -> dict[str, ast.Module]:
+    """Every file by its dotted name within the package."""
+    found = {}
+    for file in ROOT.rglob("*.py"):
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = ast.parse(file.read_text("utf-8"))
+    return found
+
+
+def _circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """What is left where whatever needs nothing else is taken away, again and again."""
+    left = {name: needs - {name} for name, needs in graph.items()}
     while ready := [name for name, needs in left.items() if not needs & left.keys()]:
         for name in ready:
             del left[name]
-    assert not left, f"these files import each other: {sorted(left)}"
+    return sorted(left)
+
+
+def test_no_circle_of_files() -> None:
+    files = _read()
+    graph = {
+        name: {each if each in files else each.rpartition(".")[0] for each in _imported(tree.body)}
+        for name, tree in files.items()
+    }
+    assert _circle(graph) == []
+
+
+def test_no_circle_of_packages() -> None:
+    """What is imported when a file is read; the entry points that find everything load later."""
+    graph: dict[str, set[str]] = {}
+    for name, tree in _read().items():
+        if name not in ("__init__", "__main__"):
+            needs = graph.setdefault(name.partition(".")[0], set())
+            needs |= {each.partition(".")[0] for each in _imported(tree.body)}
+    assert _circle(graph) == []
 
 
 @pytest.mark.parametrize("package", PURE)
 def test_pure_packages_stand_alone(package: str) -> None:
-    for file in (ROOT / package).rglob("*.py"):
-        for module in _imported(ast.parse(file.read_text("utf-8"))):
-            assert module.split(".")[1] in PURE[package], f"{file.name} imports {module}"
+    for name, tree in _read().items():
+        if name.partition(".")[0] == package:
+            needs = {each.partition(".")[0] for each in _imported(ast.walk(tree))}
+            assert needs <= PURE[package], name

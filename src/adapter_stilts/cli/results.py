@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.seeds import SeedSummary
     from adapter_stilts.evaluation.suite import SuiteEvaluation
     from adapter_stilts.evaluation.summary import Evaluation
-    from adapter_stilts.report.spread import Spread
+    from adapter_stilts.metrics import Spread
 
     Column = tuple[Evaluation | SeedSummary, str]
 

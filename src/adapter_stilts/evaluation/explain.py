@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,18 +86,28 @@ def explain(
         found[language] = _gathered(engine, resolved, features, batch_tokens)
         if on_language is not None:
             on_language(language)
+    return _explanation(resolved, target.name, chosen, found, read.missing)
+
+
+def _explanation(
+    resolved: ResolvedComposition,
+    task: str,
+    split: str,
+    found: Mapping[str, Gathered],
+    missing: Mapping[str, str],
+) -> Explanation:
     found_in = attending(resolved.expression)
     kinds = {_kind(resolved, each) for each in found_in}
     return Explanation(
         composition=resolved.name,
-        task=target.name,
-        split=chosen,
+        task=task,
+        split=split,
         kind=", ".join(sorted(kinds)),
         sources=tuple(canonical(part) for each in found_in for part in each.parts),
         weights={language: each.weights for language, each in found.items()},
         entropy={language: each.entropy for language, each in found.items()},
         tokens={language: each.tokens for language, each in found.items()},
-        missing=read.missing,
+        missing=missing,
     )
 
 

@@ -80,12 +80,7 @@ def sweep_layers(
     if has_translations(judge):
         length = max_length or engine.backbone.sequence_length(judge.max_length)
         sweep = Sweep(engine, composed, judge, where, length, batch_tokens)
-        asked = [
-            lang for lang in (languages if on is None else on.languages) if sweep.is_there(lang)
-        ]
-        layer, pooling, scores, data = sweep.choose(asked, poolings)
-        why = f"{_SWEPT} {judge.name} in {', '.join(asked)}"
-        choice = LayerChoice(layer, pooling, why, scores, data, asked)
+        choice = _swept(sweep, languages if on is None else on.languages, poolings)
     elif on is not None:
         raise UserError(f"{on.name} has no translations as dev data: choose another task")
     else:
@@ -96,6 +91,14 @@ def sweep_layers(
         text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
         write_whole(folder / RECORD, text + "\n")
     return choice
+
+
+def _swept(sweep: Sweep, languages: Sequence[str], poolings: Sequence[str]) -> LayerChoice:
+    """The best layer on the dev data of those languages that have some."""
+    asked = [language for language in languages if sweep.is_there(language)]
+    layer, pooling, scores, data = sweep.choose(asked, poolings)
+    why = f"{_SWEPT} {sweep.target.name} in {', '.join(asked)}"
+    return LayerChoice(layer, pooling, why, scores, data, asked)
 
 
 def kept_choice(

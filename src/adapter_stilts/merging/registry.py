@@ -98,34 +98,40 @@ def merge_method(
     """
 
     def decorate(function: Function, name: str | None = None) -> Function:
-        place = place_of(function)
-        keywords = inspect.signature(function).parameters
-        density = keywords["density"].default if "density" in keywords else 0.0
-        if "density" in keywords and not (isinstance(density, (int, float)) and 0 < density <= 1):
-            raise UserError(f"{place}: 'density' needs a default above 0 and up to 1")
         method = MergeMethod(
             name or function.__name__.replace("_", "-"),
             summary_of(function) or "a merge method of a plug-in",
             function,
-            place,
+            place_of(function),
             mean=mean,
             weighted=weighted,
             signed=signed,
             averages=averages,
             most=most,
             form=form,
-            density=float(density),
-            chance="seed" in keywords,
+            density=_density(function),
+            chance="seed" in inspect.signature(function).parameters,
         )
         if function.__module__.startswith(f"{methods.__name__}."):
             _BUILT_IN[method.name] = method
         else:
-            add("merge method", method.name, method, place, known=_taken)
+            add("merge method", method.name, method, method.place, known=_taken)
         return function
 
     if callable(named):
         return decorate(named)
     return lambda function: decorate(function, named)
+
+
+def _density(function: Callable[..., Any]) -> float:
+    """The default of a keyword `density`; 0 without one."""
+    keyword = inspect.signature(function).parameters.get("density")
+    if keyword is None:
+        return 0.0
+    usual = keyword.default
+    if not isinstance(usual, (int, float)) or not 0 < usual <= 1:
+        raise UserError(f"{place_of(function)}: 'density' needs a default above 0 and up to 1")
+    return float(usual)
 
 
 def _taken(name: str) -> str:

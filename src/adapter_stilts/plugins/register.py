@@ -130,7 +130,7 @@ def _add_method(method: Method, place: str) -> None:
 
 
 def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
-    from adapter_stilts.plugins.tasks import target_with_identity, with_identity
+    from adapter_stilts.tasks.added import target_with_identity, with_identity
     from adapter_stilts.tasks.registry import built_in
 
     own = with_identity(task) if isinstance(task, TaskSpec) else target_with_identity(task)

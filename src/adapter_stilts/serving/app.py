@@ -104,6 +104,11 @@ def create_app(
     _add_pages(app)
     _add_handlers(app)
 
+    _add_answers(app, pool, batcher, limits)
+    return app
+
+
+def _add_answers(app: FastAPI, pool: ModulePool, batcher: Batcher, limits: Limits) -> None:
     @app.get("/health", summary="Whether the service is up, and how busy")
     async def health() -> Health:
         name = pool.engine.backbone.name
@@ -129,8 +134,6 @@ def create_app(
             raise ProblemError(413, many, "inputs")
         answers = await _answered(pool, batcher, given.inputs, request, "inputs.{}.")
         return Answers(answers=answers)
-
-    return app
 
 
 async def _answered(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from adapter_stilts.data.load import load_examples
 from adapter_stilts.engine.methods import DEFAULT_METHOD
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.study.candidates import find_candidates
+from adapter_stilts.study.candidates import Candidate, find_candidates
 from adapter_stilts.study.recommend.halving import Rung, standing, successive_halving
 from adapter_stilts.study.recommend.ranking import half_samples, mean_ranks, sureness
 from adapter_stilts.study.recommendation import RULES, Ranked, Recommendation, Rule
@@ -31,6 +32,9 @@ from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
+
+if TYPE_CHECKING:
+    from adapter_stilts.engine.engine import Engine
 
 EXAMPLES, DRAWS = 300, 100
 LEAST_EXAMPLES, LEAST_DRAWS = 10, 20
@@ -79,6 +83,39 @@ def recommend(
     Raises:
         UserError: an unknown target, module or rule; no module; no data; numbers too small.
     """
+    _check_asked(rules, examples, draws)
+    check_precision(precision)
+    aim = get_target(target)
+    stage = aim.trained_in(source_lang)[-1]
+    candidates = find_candidates(as_texts(modules), method, backbone)
+    _check_probed(candidates if probe else (), stage)
+    place = place_of(backbone, candidates[0].resolved.backbone)
+    work = Work(
+        target=aim,
+        stage=stage,
+        read=load_examples(stage, "train", data, limit=examples, seed=seed),
+        candidates=candidates,
+        engine=_engine(place, precision),
+        data=data,
+        seed=seed,
+        tell=on_step or (lambda what: None),
+        place=place,
+        source_lang=source_lang,
+        limit=examples,
+    )
+    by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in rules}
+    rungs = _halved(work) if probe and len(candidates) > 1 else []
+    return _ranked(work, by_rule, _drawn(work, by_rule, draws), rungs)
+
+
+def _engine(place: str, precision: str) -> Engine:
+    from adapter_stilts.backbones import default_device
+    from adapter_stilts.engine.engine import load_engine
+
+    return load_engine(find_backbone(place), precision=precision, device=default_device())
+
+
+def _check_asked(rules: Sequence[Rule], examples: int, draws: int) -> None:
     for rule in rules:
         if rule not in RULES:
             raise unknown("rule", rule, RULES)
@@ -90,39 +127,16 @@ def recommend(
     ):
         if value < least:
             raise UserError(f"{value} {name}: at least {least} are needed")
-    check_precision(precision)
-    aim = get_target(target)
-    stage = aim.trained_in(source_lang)[-1]
-    candidates = find_candidates(as_texts(modules), method, backbone)
+
+
+def _check_probed(candidates: Sequence[Candidate], stage: TaskSpec) -> None:
+    """Refuses to train on top of what was trained on the same data."""
     same = [each.name for each in candidates if each.task == stage.name]
-    if probe and same:
+    if same:
         raise UserError(
             f"'{same[0]}' has learnt {stage.name} itself and cannot stand below it: leave it out, "
             "or leave out --probe"
         )
-    place = place_of(backbone, candidates[0].resolved.backbone)
-    read = load_examples(stage, "train", data, limit=examples, seed=seed)
-    from adapter_stilts.backbones import default_device
-    from adapter_stilts.engine.engine import load_engine
-
-    engine = load_engine(find_backbone(place), precision=precision, device=default_device())
-    work = Work(
-        target=aim,
-        stage=stage,
-        read=read,
-        candidates=candidates,
-        engine=engine,
-        data=data,
-        seed=seed,
-        tell=on_step or (lambda what: None),
-        place=place,
-        source_lang=source_lang,
-        limit=examples,
-    )
-    by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in rules}
-    drawn = _drawn(work, by_rule, draws)
-    rungs = _halved(work) if probe and len(candidates) > 1 else []
-    return _ranked(work, by_rule, drawn, rungs)
 
 
 def _drawn(work: Work, by_rule: Mapping[Rule, Scores], draws: int) -> Floats:

@@ -11,9 +11,9 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.plugins.tasks import as_target
 from adapter_stilts.registered import added
 from adapter_stilts.tasks import intermediate, target
+from adapter_stilts.tasks.added import as_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 

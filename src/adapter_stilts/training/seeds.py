@@ -11,7 +11,7 @@ from adapter_stilts.display.bars import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
-from adapter_stilts.report.spread import Spread
+from adapter_stilts.metrics import Spread
 from adapter_stilts.training.checks import check_numbers
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.names import ALL_SEEDS, seeded, series_name

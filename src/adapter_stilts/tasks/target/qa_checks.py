@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapter_stilts.data import checks
 from adapter_stilts.tasks.intermediate.squad import span_example
 from adapter_stilts.tasks.spec import FileData, Source
 from adapter_stilts.tasks.target_spec import TargetSpec, codes
@@ -25,7 +24,7 @@ TASK = TargetSpec(
     sources=(
         Source(
             name="qa-checks",
-            root=str(Path(checks.__file__).parent),
+            root=str(Path(__file__).parents[2] / "data" / "checks"),
             files=(FileData("checks", {"test": ("{lang}.yaml",)}),),
         ),
     ),

@@ -1,1 +1,0 @@
-"""The templates of the checks of question answering, a file a language."""
