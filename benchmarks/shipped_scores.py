@@ -47,7 +47,6 @@ class Plan:
 
 PLANS = (
     Plan("xcopa", "embedded/xcopa"),
-    Plan("pawsx", "embedded/qqp", note="a module of questions, on sentences"),
     Plan("tydiqa", "embedded/tydiqa"),
     Plan("tatoeba", "none", note="no module"),
     Plan("xnli", "embedded/xnli"),
@@ -122,6 +121,7 @@ def measure(work: Path, data: Path, plan: Plan) -> dict[str, Any]:
         "metric": found.metric,
         "note": plan.note,
         "parallel": target.parallel,
+        "vectors": [list(each) for each in found.vectors],
         "languages": scores,
         "others": round(float(np.mean([scores[each]["score"] for each in others])), 2),
         "others_error": mean_error,
