@@ -43,6 +43,7 @@ def connect(address: str | None, device: Device) -> Any:
     """
     # Nothing is reported to anybody, and nothing of Ray's is printed among our lines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
