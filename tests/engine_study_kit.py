@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.plan import Plan, make_plan
+from adapter_stilts.study.graph import Plan
+from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.spec import load_study
 
 TEXT = """\

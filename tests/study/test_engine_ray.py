@@ -21,7 +21,7 @@ from adapter_stilts.study.engines.engine import Needs
 from adapter_stilts.study.engines.ray import RayEngine
 from adapter_stilts.study.engines.ray_cluster import connect
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.plan import Plan
+from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.run import Outcome, run_study
 from engine_kit import Here
 from engine_study_kit import plan_of, quiet, scores, steps_of, wait_for, write_study

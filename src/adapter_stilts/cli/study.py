@@ -15,7 +15,7 @@ from adapter_stilts.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from adapter_stilts.study.folder import StudyFolder
-    from adapter_stilts.study.plan import Plan
+    from adapter_stilts.study.graph import Plan
 
 SOME_FAILED = 1
 
