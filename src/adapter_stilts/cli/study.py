@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from adapter_stilts.cli.show import print_table
 from adapter_stilts.cli.study_options import DATA, FILE, OUT, UNEQUAL, read_plan
 from adapter_stilts.cli.study_plan import plan
 from adapter_stilts.cli.study_report import report
+from adapter_stilts.cli.study_status import status, stop
 from adapter_stilts.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from adapter_stilts.study.folder import StudyFolder
-    from adapter_stilts.study.graph import Plan
+    pass
 
 SOME_FAILED = 1
 
@@ -29,6 +28,8 @@ study = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Adds the group."""
     study.command("plan")(plan)
+    study.command("status")(status)
+    study.command("stop")(stop)
     study.command("report")(report)
     app.add_typer(study, name="study")
 
@@ -114,63 +115,6 @@ def run(
         raise typer.Exit(130)
     if found.failed:
         raise typer.Exit(SOME_FAILED)
-
-
-@study.command("status")
-def status(
-    file: Path = FILE,
-    out: Path | None = OUT,
-    data: str | None = DATA,
-    unequal: bool = UNEQUAL,
-    watch: bool = typer.Option(False, "--watch", help="Show it anew every two seconds."),
-) -> None:
-    """Show what runs where, what failed, and the time left."""
-    import time
-
-    made, folder = read_plan(file, out, data, unequal=unequal)
-    while True:
-        _show_status(made, folder)
-        if not watch or not folder.holder():
-            return
-        time.sleep(2)
-        typer.echo("\x1b[2J\x1b[H", nl=False)  # clear the screen
-
-
-def _show_status(made: Plan, folder: StudyFolder) -> None:
-    from adapter_stilts.study.outlook import look_ahead
-    from adapter_stilts.study.run import describe
-
-    running, holder, outlook = folder.running(), folder.holder(), look_ahead(made, folder)
-    rows = [
-        [describe(made.runs[name]), str(about.get("host", "")), str(about.get("since", ""))]
-        for name, about in running.items()
-        if name in made.runs
-    ]
-    if rows:
-        print_table(["running", "on", "since"], rows)
-    where = f"process {holder['pid']} on {holder['host']}" if holder.get("pid") else "nobody"
-    typer.echo(f"{outlook.done} of {len(made.runs)} runs done, {len(rows)} running; by {where}")
-    if outlook.seconds is not None:
-        typer.echo(f"time left, one run at a time: {outlook.seconds / 3600:.2f} h")
-    for name, log in folder.failed().items():
-        if name in made.runs:
-            typer.echo(f"failed: {describe(made.runs[name])} (log: {log})")
-
-
-@study.command("stop")
-def stop(
-    file: Path = FILE,
-    out: Path | None = OUT,
-    data: str | None = DATA,
-    unequal: bool = UNEQUAL,
-) -> None:
-    """End `study run` after checkpoints; the same command goes on later."""
-    _, folder = read_plan(file, out, data, unequal=unequal)
-    holder = folder.holder()
-    if not holder:
-        raise UserError(f"study {folder.path} is not being run")
-    folder.stop_file.touch()
-    typer.echo(f"process {holder.get('pid')} on {holder.get('host')} is asked to end")
 
 
 @study.command("export")

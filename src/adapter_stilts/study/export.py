@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
@@ -23,12 +24,17 @@ def export_plan(plan: Plan, folder: StudyFolder, form: str) -> str:
 
 
 def _command(run: Run, folder: StudyFolder) -> str:
-    parts = [sys.executable, "-m", "adapter_stilts.study.work", str(folder.path), run.id]
-    return shlex.join(parts)
+    program = [sys.executable, "-P", "-m", "adapter_stilts.study.work"]
+    return shlex.join([*program, str(folder.path.absolute()), run.id])
+
+
+def _here() -> str:
+    """The folder that the study's relative paths are meant from."""
+    return str(Path.cwd())
 
 
 def _commands(runs: list[Run], folder: StudyFolder) -> str:
-    lines = ["#!/bin/sh", "set -e"]
+    lines = ["#!/bin/sh", "set -e", f"cd {shlex.quote(_here())}"]
     for run in runs:
         lines += [f"# {describe(run)}", _command(run, folder)]
     return "\n".join(lines) + "\n"
@@ -37,15 +43,21 @@ def _commands(runs: list[Run], folder: StudyFolder) -> str:
 def _slurm(runs: list[Run], folder: StudyFolder) -> str:
     """A script that submits a job for every run, after those it needs."""
     names = {run.id for run in runs}
-    lines = ["#!/bin/bash", "set -e"]
+    lines = [
+        "#!/bin/bash",
+        "# Options of this script go to sbatch: bash study.sh --partition=gpu --gpus=1",
+        "set -e",
+        f"mkdir -p {shlex.quote(str(folder.path.absolute() / 'logs'))}",
+    ]
     for run in runs:
         after = ":".join(f"$job_{need}" for need in dict.fromkeys(run.needs) if need in names)
-        depends = f'--dependency="afterok:{after}" ' if after else ""
-        lines += [f"# {describe(run)}"]
-        wrapped = shlex.quote(_command(run, folder))
+        log = shlex.quote(str(folder.log(run.id).absolute()))
         lines += [
-            f"job_{run.id}=$(sbatch --parsable --requeue --job-name={run.id[:8]} "
-            f"{depends}--wrap={wrapped})"
+            f"# {describe(run)}",
+            f'job_{run.id}=$(sbatch "$@" --parsable --requeue --open-mode=append \\',
+            f"    --job-name={run.id[:8]} --chdir={shlex.quote(_here())} --output={log} \\",
+            *([f'    --dependency="afterok:{after}" --kill-on-invalid-dep=yes \\'] * bool(after)),
+            f"    --wrap={shlex.quote(_command(run, folder))})",
         ]
     return "\n".join(lines) + "\n"
 
@@ -54,10 +66,13 @@ def _snakemake(runs: list[Run], folder: StudyFolder, done: set[str]) -> str:
     """Rules whose outputs are marks in the study's folder."""
 
     def mark(name: str) -> str:
-        return json.dumps(str(folder.path / "state" / f"{name}.done"), allow_nan=False)
+        return json.dumps(str(folder.path.absolute() / "state" / f"{name}.done"), allow_nan=False)
 
     every = ", ".join(mark(run.id) for run in runs)
-    lines = [f"rule all:\n    input: [{every}]\n"]
+    lines = [
+        f"workdir: {json.dumps(_here(), allow_nan=False)}\n",
+        f"rule all:\n    input: [{every}]\n",
+    ]
     for run in runs:
         needs = ", ".join(mark(each) for each in dict.fromkeys(run.needs) if each not in done)
         command = _command(run, folder).replace("{", "{{").replace("}", "}}")
