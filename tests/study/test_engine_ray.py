@@ -26,6 +26,7 @@ from adapter_stilts.study.run import Outcome, run_study
 from engine_kit import Here
 from engine_study_kit import plan_of, quiet, scores, steps_of, wait_for, write_study
 
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # read when ray is imported
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 STEPS = 60
 CPU = Needs(device="cpu")
@@ -78,6 +79,7 @@ def expected(file: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.whole
+@pytest.mark.timeout(900)
 def test_runs_of_a_killed_machine_go_on_with_equal_scores(
     cluster: Cluster, file: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_machine_that_does_not_see_the_study_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_worker_with_another_version_ends_the_study(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +191,7 @@ def _study(file: Path, out: Path, address: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_driver_leaves_nothing_and_the_same_command_goes_on(
     cluster: Cluster, file: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -206,6 +210,7 @@ def test_a_killed_driver_leaves_nothing_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("how", ["ctrl-c", "stop"])
 def test_runs_that_are_stopped_keep_a_checkpoint(
     how: str, cluster: Cluster, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
