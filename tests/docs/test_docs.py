@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,12 @@ from typer.main import get_command
 import adapter_stilts
 from adapter_stilts.cli import app
 from adapter_stilts.heads import KINDS, get_head
+from docs_kit import BLOCK, commands
 
 ROOT = Path(__file__).parents[2]
 GUIDE = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDE]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-
-
-def commands(page: Path) -> Iterator[list[str]]:
-    """Every `adstilts` command of a page's blocks, in words."""
-    for kind, block in BLOCK.findall(page.read_text("utf-8")):
-        for line in re.sub(r"\\\n\s*", " ", block).splitlines() if not kind else ():
-            for part in re.split(r" ; | \| |^\$ ", line):
-                if part.strip().startswith("adstilts "):
-                    yield shlex.split(part, comments=True)[1:]
 
 
 def parse(words: list[str]) -> None:

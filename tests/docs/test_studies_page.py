@@ -38,8 +38,7 @@ def test_commands_do_what_the_page_says(
     def call(*words: str) -> Result:
         return call_cli(monkeypatch, capsys, *words)
 
-    for words in STUDY:
-        given = words[: words.index(">")] if ">" in words else words
+    for given in STUDY:
         refused = next((word for key, word in REFUSED.items() if key in shlex.join(given)), None)
         if given[1] == "report":
             continue  # two seeds and two arms at least: tests/study/test_study_to_report.py

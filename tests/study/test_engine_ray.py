@@ -84,7 +84,8 @@ def test_runs_of_a_killed_machine_go_on_with_equal_scores(
     cluster: Cluster, file: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     plan, folder = plan_of(file), StudyFolder(tmp_path / "ray")
-    engine, found = RayEngine(folder, address=cluster.address, needs=CPU), []
+    engine = RayEngine(folder, address=cluster.address, needs=CPU)
+    found: list[Outcome] = []
     thread = _in_a_thread(plan, folder, engine, found)
     before = wait_for(lambda: _both_train(folder))
     cluster.lose_one()

@@ -13,10 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
-from adapter_stilts.errors import UserError
-from adapter_stilts.study.engines import slurm, slurm_queue
-from adapter_stilts.study.engines.engine import Needs
+from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.study.engines import slurm
+from adapter_stilts.study.engines.engine import Needs, Place
 from adapter_stilts.study.engines.slurm import SlurmEngine
+from adapter_stilts.study.engines.slurm_job import SlurmJob, ended_file
 from adapter_stilts.study.engines.slurm_queue import SlurmQueue
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.run import Outcome, run_study
@@ -94,7 +95,7 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
 
 def _end(folder: StudyFolder, run: str, code: int, refused: str = "") -> None:
     said = json.dumps({"code": code, "refused": refused})
-    slurm.ended_file(folder.path, run).write_text(said)
+    ended_file(folder.path, run).write_text(said)
 
 
 @pytest.fixture
@@ -200,9 +201,9 @@ def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return programs / "sbatch"
 
 
-def _job(tmp_path: Path, run: str) -> slurm.SlurmJob:
-    place = slurm.Place(str(tmp_path), str(tmp_path), {})
-    return slurm.SlurmJob(place, run, {}, {})
+def _job(tmp_path: Path, run: str) -> SlurmJob:
+    place = Place(str(tmp_path), str(tmp_path), {})
+    return SlurmJob(place, run, {}, {})
 
 
 def test_sbatch_gets_the_options_and_one_array(sbatch: Path, tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_what_sbatch_refuses_is_said(
     then = "echo 'sbatch: error: invalid partition specified: gpu' >&2; exit 1"
     sbatch.write_text(SBATCH.format(folder=tmp_path, then=then))
     made = _queue(tmp_path / "jobs")
-    with pytest.raises(slurm_queue.FailureError, match="invalid partition"):
+    with pytest.raises(FailureError, match="invalid partition"):
         made.submit([_job(tmp_path, "a")])
     monkeypatch.setattr(slurm, "SlurmQueue", lambda *args, **options: made)
     engine = SlurmEngine(StudyFolder(tmp_path))
