@@ -11,7 +11,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """Every `adstilts` command of a page's blocks, in words, without the file that its output goes to."""
+    """Every `adstilts` command of a page's blocks, in words, up to a `>`."""
     for kind, block in BLOCK.findall(page.read_text("utf-8")):
         for line in re.sub(r"\\\n\s*", " ", block).splitlines() if not kind else ():
             for part in re.split(r" ; | \| |^\$ ", line):

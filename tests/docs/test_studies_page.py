@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from test_docs import commands
 
 from cli_kit import Result, assert_one_line, call_cli
+from docs_kit import commands
 from engine_study_kit import write_study
 
 PAGE = Path(__file__).parents[2] / "docs" / "studies.md"
