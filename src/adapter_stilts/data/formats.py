@@ -102,8 +102,33 @@ def _header(path: Path, number: int, names: list[str]) -> list[str]:
     return names
 
 
-def _too_many(path: Path, place: Place, cells: list[str], header: Sequence[str]) -> UserError:
-    return bad(path, place, f"{len(cells)} cells where the header has {len(header)} columns")
+def _other_count(
+    path: Path, place: Place, cells: list[str], header: Sequence[str], reading: Reading
+) -> UserError:
+    """What is wrong where a row has more or fewer cells than the header, and the remedy."""
+    have = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+    columns = f"{len(header)} column{'s' if len(header) > 1 else ''} ({', '.join(header[:8])})"
+    what = f"{have} where the header has {columns}"
+    delimiter = {"\t": "tab"}.get(reading.delimiter, f"'{reading.delimiter or ','}'")
+    found = (each for each in "\"'" if each != reading.quote and _opens_and_closes(cells, each))
+    if quote := next(found, ""):
+        written = f"'{quote}'" if quote == '"' else f'"{quote}"'
+        return bad(
+            path, place, f"{what}: are texts quoted by {quote}? In a task file: quote: {written}"
+        )
+    if len(cells) < len(header):
+        return bad(
+            path, place, f"{what}: write one cell for every column, with a {delimiter} between"
+        )
+    remedy = f"put a text that has a {delimiter} in it between quotes ({reading.quote})"
+    return bad(path, place, f"{what}: {remedy if reading.quote else f'remove a {delimiter}'}")
+
+
+def _opens_and_closes(cells: Sequence[str], quote: str) -> bool:
+    """Whether one cell begins with a quote, and that one or a later one ends with it."""
+    opened = [place for place, cell in enumerate(cells) if cell.strip().startswith(quote)]
+    closed = [place for place, cell in enumerate(cells) if cell.strip().endswith(quote)]
+    return bool(opened and closed) and opened[0] < closed[-1]
 
 
 def _read_csv(path: Path) -> Iterator[tuple[Place, Row]]:
@@ -163,7 +188,7 @@ def _read_table(path: Path, reading: Reading) -> Iterator[tuple[Place, Row]]:
                 header = _numbered(len(cells))
             if cells:
                 if len(cells) != len(header):
-                    raise _too_many(path, here, cells, header)
+                    raise _other_count(path, here, cells, header, reading)
                 yield here, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         what = f"broken CSV in the row that starts here ({error}); is a quote left open?"
@@ -185,7 +210,7 @@ def _read_tsv(path: Path, header: Sequence[str] = ()) -> Iterator[tuple[Place, R
             header = _header(path, number, line.rstrip("\r\n").split("\t"))
         elif line.strip():
             if len(cells) > len(header):
-                raise _too_many(path, number, line.split("\t"), header)
+                raise _other_count(path, number, line.split("\t"), header, Reading("\t", ""))
             cells += [None] * (len(header) - len(cells))
             yield number, dict(zip(header, cells, strict=True))
 
