@@ -3,69 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from adapter_stilts.data.folders import find_parts
-from adapter_stilts.data.places import located
-from adapter_stilts.errors import UserError, shown, suggest
+from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
-from adapter_stilts.own.model import (
-    FROM_DATA,
-    MOST_LABELS,
-    Lines,
-    TaskFile,
-    read_task_file,
+from adapter_stilts.own.labels import labels_and_choices, listed_labels
+from adapter_stilts.own.layout import (
+    FORMATS,
+    LANG,
+    SPLITS,
+    columns_of,
+    form_of,
+    named_splits,
+    paths_of,
+    reading_of,
 )
+from adapter_stilts.own.model import Lines, TaskFile, read_task_file
 from adapter_stilts.own.rows import RowReader
 from adapter_stilts.tasks.language_codes import check_language
 from adapter_stilts.tasks.spec import (
     FileData,
-    FileFormat,
     HubData,
     HubSplit,
-    Reading,
     Source,
     Split,
     TaskSpec,
 )
 from adapter_stilts.tasks.target_spec import Category, TargetSpec
 
-SUFFIXES: Mapping[str, str] = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".conll": "conll",
-    ".bio": "conll",
-    ".iob": "conll",
-    ".bioes": "conll",
-    ".txt": "conll",
-    ".conllu": "conllu",
-    ".json": "squad",
-}
-"""The format that a file's ending says; a .tsv of tagged words has a word a line."""
-_FORMATS: Mapping[str, FileFormat] = {
-    "csv": "table",
-    "tsv": "table",
-    "jsonl": "jsonl",
-    "parquet": "parquet",
-    "conll": "columns",
-    "conllu": "conllu",
-    "squad": "squad",
-}
-_COLUMNS: Mapping[str, Mapping[str, Any]] = {
-    "conll": {"words": 1, "tags": -1},
-    "conllu": {"words": "tokens"},
-    "squad": {"answer": "answers", "id": "id"},
-}
-_SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 _ABOUT = {"title", "licence", "citation"}
-_LANG = "{lang}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +58,7 @@ class OwnTask:
             UserError: the file names no training or dev data.
         """
         for split in ("train", "dev"):
-            if not any(split in names for names in _named_splits(self.file)):
+            if not any(split in names for names in named_splits(self.file)):
                 raise self.lines.bad(
                     ("files" if self.file.files else "hub",),
                     f"{self.file.name} has no {split} data, so nothing can be trained on it: add "
@@ -111,19 +80,19 @@ def load_task_file(path: Path) -> OwnTask:
 def build_task(path: Path, file: TaskFile, lines: Lines) -> OwnTask:
     """The task that a checked task file declares; relative paths begin at the file's folder."""
     _check_name(file, lines)
-    form = _form(file, lines)
-    reading = _reading(file, form)
-    columns = _columns(file, form, lines)
+    form = form_of(file, lines)
+    reading = reading_of(file, form)
+    columns = columns_of(file, form, lines)
     languages, source = _languages(file, lines)
-    paths = _paths(file)
+    paths = paths_of(file)
     reader = RowReader(
-        file.head, columns, _listed(file), unlabelled=False, classes=file.hub is not None
+        file.head, columns, listed_labels(file), unlabelled=False, classes=file.hub is not None
     )
-    layout = FileData(_FORMATS[form], paths, reading=reading)
+    layout = FileData(FORMATS[form], paths, reading=reading)
     hub = _hub(file)
     root = str(path.resolve().parent) if file.files else ""
     first = Source(file.name, () if hub else (layout,), hub, root=root)
-    labels, choices = _from_data(file, lines, first, reader, source)
+    labels, choices = labels_and_choices(file, lines, first, reader, source)
     reader = replace(reader, labels=labels)
     target = _target(file, first, reader, labels, choices, languages, source)
     return OwnTask(path, file, lines, form, target)
@@ -135,78 +104,6 @@ def _check_name(file: TaskFile, lines: Lines) -> None:
     if known := built_in(file.name):
         what = f"the package has a task '{known}' already, so give yours another name"
         raise lines.bad(("name",), what)
-
-
-def _named_splits(file: TaskFile) -> list[dict[str, Any]]:
-    declared = file.files or (file.hub and file.hub.splits)
-    found = declared.model_dump() if declared else {}
-    return [{key: value for key, value in found.items() if value}]
-
-
-def _paths(file: TaskFile) -> dict[Split, tuple[str, ...]]:
-    given = file.files.model_dump() if file.files else {}
-    return {split: tuple(given[split]) for split in _SPLITS if given.get(split)}
-
-
-def _form(file: TaskFile, lines: Lines) -> str:
-    if file.format:
-        return file.format
-    if file.hub:
-        return "parquet"
-    found: dict[str, Split] = {}
-    for split, paths in _paths(file).items():
-        for each in paths:
-            suffix = Path(each).suffix.lower()
-            form = SUFFIXES.get(suffix, "")
-            if form == "tsv" and get_head(file.head).has_tags:
-                form = "conll"
-            if not form or (form == "conll" and not get_head(file.head).has_tags):
-                what = f"'{each}': its ending says no format: add a line 'format: csv' (or tsv, "
-                raise lines.bad(("files", split), f"{what}jsonl, parquet, conll, squad)")
-            found.setdefault(form, split)
-    if not found:
-        raise lines.bad(("files",), "'files' names no file: add 'train: …' and 'dev: …'")
-    if len(found) > 1:
-        split = list(found.values())[1]
-        what = f"files of two formats ({' and '.join(found)}): a task has files of one"
-        raise lines.bad(("files", split), what)
-    return next(iter(found))
-
-
-def _reading(file: TaskFile, form: str) -> Reading | None:
-    if form not in ("csv", "tsv", "conll"):
-        return None
-    usual = {"csv": Reading(",", '"'), "tsv": Reading("\t", "")}.get(form, Reading("", "", False))
-    delimiter = usual.delimiter if file.delimiter is None else file.delimiter
-    quote = usual.quote if file.quote is None else file.quote
-    return Reading(delimiter, quote, file.header and form != "conll")
-
-
-def _columns(file: TaskFile, form: str, lines: Lines) -> dict[str, Any]:
-    usual, parts = _COLUMNS.get(form, {}), get_head(file.head).parts
-    columns: dict[str, Any] = {part: usual.get(part, part) for part in parts} | {
-        part: column for part, column in usual.items() if part == "id"
-    }
-    given = {
-        part: tuple(column) if isinstance(column, list) else column
-        for part, column in file.columns.items()
-    }
-    named = form not in ("csv", "tsv", "conll")
-    for part, column in given.items():
-        numbers = any(
-            isinstance(each, int) for each in (column if isinstance(column, tuple) else (column,))
-        )
-        if numbers and (named or file.hub):
-            raise lines.bad(("columns", part), f"{form} has columns with names: name one")
-    named_parts = [part for part in columns if isinstance(given.get(part), str | None)]
-    if form in ("csv", "tsv") and not file.header and named_parts:
-        what = f"without a header, columns are numbers: write '{named_parts[0]}: 1' for the first"
-        raise lines.bad(("columns",), what)
-    return columns | given
-
-
-def _listed(file: TaskFile) -> tuple[str, ...]:
-    return () if file.labels == FROM_DATA else tuple(file.labels)
 
 
 def _languages(file: TaskFile, lines: Lines) -> tuple[tuple[str, ...], str]:
@@ -225,8 +122,8 @@ def _languages(file: TaskFile, lines: Lines) -> tuple[tuple[str, ...], str]:
     except UserError as error:
         raise lines.bad(("source_language",), str(error)) from error
     languages = tuple(file.languages) or (source,)
-    patterns = [each for paths in _paths(file).values() for each in paths]
-    if len(languages) > 1 and not file.hub and not any(_LANG in each for each in patterns):
+    patterns = [each for paths in paths_of(file).values() for each in paths]
+    if len(languages) > 1 and not file.hub and not any(LANG in each for each in patterns):
         what = "several languages, but no file name has {lang} in it: write 'test: test-{lang}.csv'"
         raise lines.bad(("languages",), what)
     return languages, source
@@ -239,131 +136,10 @@ def _hub(file: TaskFile) -> HubData | None:
     config: dict[str, Any] = {"config": file.hub.config} if file.hub.config else {}
     splits: dict[Split, tuple[HubSplit, ...]] = {
         split: (cast(HubSplit, {"split": names[split], **config}),)
-        for split in _SPLITS
+        for split in SPLITS
         if names[split]
     }
     return HubData(file.hub.id, file.hub.revision, splits)
-
-
-def _from_data(
-    file: TaskFile, lines: Lines, source: Source, reader: RowReader, language: str
-) -> tuple[tuple[str, ...], int]:
-    """Labels and number of choices, as far as the training data says them, which is checked."""
-    listed, kind = _listed(file), get_head(file.head)
-    options = reader.columns.get("options")
-    choices = len(options) if isinstance(options, tuple) else file.choices
-    if kind.chooses and listed and choices not in (0, len(listed)):
-        raise lines.bad(("labels",), f"{len(listed)} labels, but {choices} options")
-    wanted = kind.has_labels or kind.chooses
-    if source.hub:
-        if kind.has_labels and not listed:
-            raise lines.bad(("labels",), "the labels of a data set on the Hub are to be listed")
-        if kind.chooses and not (choices or listed):
-            raise lines.bad(("choices",), "say how many options there are: 'choices: 4'")
-        return listed, choices or len(listed)
-    needs = wanted and not listed and not (kind.chooses and choices)
-    seen: dict[str, str] = {}
-    try:
-        for place, row in _rows(file, source, language):
-            if not seen and kind.chooses and not choices:
-                choices = len(
-                    cast(Any, reader(row) if listed else _unlabelled(reader)(row))["options"]
-                )
-            _first(file, lines, reader, row, place)
-            if not (kind.is_named or kind.chooses):
-                break
-            if not kind.has_labels and not listed:
-                break
-            for name in reader.label_names(row):
-                seen.setdefault(name, place)
-            if len(seen) > MOST_LABELS and not listed:
-                what = f"over {MOST_LABELS} different labels: is it the right column?"
-                raise lines.bad(("columns", "label"), what)
-    except _NoDataError as error:
-        if needs:
-            raise UserError(f"{error}; its labels are read from there: list them") from error
-        return listed, choices or len(listed)
-    if listed and not kind.chooses:
-        _check_used(lines, listed, seen)
-    if kind.has_labels and not listed:
-        return _sorted(seen, lines), choices
-    return listed, choices or len(listed)
-
-
-class _NoDataError(UserError):
-    """The training data is not here."""
-
-
-def _unlabelled(reader: RowReader) -> RowReader:
-    columns = {part: column for part, column in reader.columns.items() if part != "label"}
-    return replace(reader, columns=columns, unlabelled=True)
-
-
-def _rows(file: TaskFile, source: Source, language: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The rows of the training data with their places."""
-    layout = source.files[0]
-    paths: dict[Split, tuple[str, ...]] = {
-        split: tuple(each.replace(_LANG, language) for each in globs)
-        for split, globs in layout.paths.items()
-        if split == "train"
-    }
-    task = cast(
-        TaskSpec, _Named(file.name, (replace(source, files=(replace(layout, paths=paths),)),))
-    )
-    try:
-        (part,) = find_parts(task, "train", Path(source.root))
-    except (UserError, ValueError) as error:
-        raise _NoDataError(str(error) or f"{file.name} has no train data") from error
-    for where, place, row in part.rows():
-        yield located(where, place), row
-
-
-@dataclass(frozen=True)
-class _Named:
-    """As much of a task as finding its files takes."""
-
-    name: str
-    sources: tuple[Source, ...]
-
-
-def _first(
-    file: TaskFile, lines: Lines, reader: RowReader, row: Mapping[str, Any], place: str
-) -> None:
-    """Refuses columns that a row has not: at the line that names them."""
-    names = [name for name in row if name != "lines"]
-    for part, column in reader.columns.items():
-        for each in column if isinstance(column, tuple) else (column,):
-            there = each in row if isinstance(each, str) else abs(each) <= len(names)
-            if not there:
-                near = suggest(str(each), names, limit=1)
-                known = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names)}"
-                key = ("columns", part) if part in file.columns else ("columns",)
-                of = "" if part in file.columns else f" for '{part}'"
-                what = f"no column '{each}'{of} in {place}: {known}"
-                raise lines.bad(key, " ".join(what.split())[:600])
-
-
-def _check_used(lines: Lines, listed: tuple[str, ...], seen: Mapping[str, str]) -> None:
-    """Refuses a list of labels that is not the data's."""
-    if extra := next((name for name in seen if name not in listed), None):
-        what = f"{seen[extra]}: label {shown(extra)} is not among 'labels': add it, or mend the row"
-        raise lines.bad(("labels",), what)
-    for number, name in enumerate(listed):
-        if name not in seen and name != "O":
-            raise lines.bad(
-                ("labels", number),
-                f"no row of the training data has the label '{name}': remove it from 'labels'",
-            )
-
-
-def _sorted(seen: Mapping[str, str], lines: Lines) -> tuple[str, ...]:
-    if len(seen) < 2:
-        what = (
-            f"the training data has one label ({', '.join(seen)})" if seen else "no row has a label"
-        )
-        raise lines.bad(("columns", "label"), f"{what}: two or more are needed to tell apart")
-    numbers = all(name.isascii() and name.isdigit() for name in seen)
-    return tuple(sorted(seen, key=(lambda name: (int(name), name)) if numbers else None))
 
 
 def _identity(file: TaskFile, labels: tuple[str, ...], choices: int) -> str:
@@ -382,7 +158,7 @@ def _target(
     learnt: str,
 ) -> TargetSpec:
     identity, head = _identity(file, labels, choices), get_head(file.head)
-    by_language = any(_LANG in each for each in _paths(file).get("train", ()))
+    by_language = any(LANG in each for each in paths_of(file).get("train", ()))
     title, licence, citation = (
         " ".join(each.split()) for each in (file.title, file.licence, file.citation)
     )
@@ -408,7 +184,7 @@ def _target(
         language=learnt,
         languages=languages,
     )
-    trained = any("train" in names for names in _named_splits(file))
+    trained = any("train" in names for names in named_splits(file))
     sources = tuple(languages) if by_language else (learnt,)
     return TargetSpec(
         **shared,
@@ -434,7 +210,7 @@ def _evaluated(source: Source, languages: tuple[str, ...], learnt: str) -> Sourc
         return source
 
     def kept(texts: Any) -> bool:
-        return any(_LANG in str(each) for each in texts)
+        return any(LANG in str(each) for each in texts)
 
     files = tuple(
         replace(layout, paths={s: each for s, each in layout.paths.items() if kept(each)})
