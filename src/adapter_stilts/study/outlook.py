@@ -15,22 +15,20 @@ from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.run import room_needed
 from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
+from adapter_stilts.study.spread import CORRELATION, Spread, measure_spread
 from adapter_stilts.study.statistics.design import Design, detectable_difference
+from adapter_stilts.study.study_data import StudyData
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 
 SECONDS_A_STEP: Mapping[str, float] = MappingProxyType(
-    {"classification": 3.7, "choice": 3.1, "tagging": 2.2}
+    {"classification": 3.7, "choice": 3.1, "tagging": 2.0}
 )
 """Processor seconds by the kind of head: the mean of the trainings of bottleneck adapters in
 docs/results/records/recipes.jsonl, loading and scoring included; a test compares them. These have
 50 steps each, so that more steps take less time each."""
 SLOWEST = max(SECONDS_A_STEP.values())
 SWEEP = "a rough guess from the sweep in docs/results/recipes.md, without evaluations"
-ITEM_SD, CORRELATION, SEED_SD = 45.0, 0.5, 0.7
-"""Points: of an item's difference between arms, the correlation of parallel items between
-languages, and a difference from seed to seed. Assumed, not measured: those of a study that is done
-are in its report."""
 WHOLE = 1000
 """Items a language where the study does not limit them."""
 
@@ -82,6 +80,7 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
         parts[name] = Share(len(own), done, None if unknown else sum(each))
     known = [part.seconds for part in parts.values() if part.seconds is not None]
     memory, memory_from = _memory(plan, folder)
+    spread = _spread(plan, folder)
     return Outlook(
         done=len(plan.runs) - len(left),
         left=len(left),
@@ -91,8 +90,10 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
         memory_from=memory_from,
         disk=room_needed(plan, folder),
         parts=parts,
-        detectable={each.task: _detectable(plan.study, each) for each in plan.study.targets},
-        spread_from="a spread of items and seeds that is assumed, not measured",
+        detectable={
+            each.task: _detectable(plan.study, each, spread) for each in plan.study.targets
+        },
+        spread_from=_spread_from(spread, plan.study),
     )
 
 
@@ -143,7 +144,29 @@ def _memory(plan: Plan, folder: StudyFolder) -> tuple[int | None, str]:
     return None, ""
 
 
-def _detectable(study: StudySpec, part: TargetPart) -> float:
+def _spread(plan: Plan, folder: StudyFolder) -> Spread:
+    results = [each for each in folder.results().runs.values() if each.run in plan.runs]
+    return measure_spread(StudyData(plan.study.name, folder.path, results))
+
+
+def _spread_from(spread: Spread, study: StudySpec) -> str:
+    """What the detectable differences rest on: what is measured, and what is assumed."""
+    own = [each.task for each in study.targets if each.task in spread.item_sd]
+    others = "that of the shipped modules' scores (docs/results/records/zoo.jsonl)"
+    parts = [f"the spread of items in the runs that are done on {', '.join(own)}"] if own else []
+    if len(own) < len(study.targets):
+        parts.append(f"elsewhere {others}" if own else others)
+    said = "; ".join(parts)
+    if spread.correlation is None:
+        said += f"; a correlation of {CORRELATION} between parallel languages is assumed"
+    if spread.target_sd is None:
+        return said + "; that of seeds is not known yet, and left out"
+    return said + f"; from seed to seed a difference varies by {spread.target_sd:.1f} points"
+
+
+def _detectable(study: StudySpec, part: TargetPart, spread: Spread) -> float:
+    correlation = spread.correlation if spread.correlation is not None else CORRELATION
+    correlation = min(1.0, max(0.0, correlation))
     target = get_target(part.task)
     asked = study.langs if isinstance(study.langs, list) else study.langs.split(",")
     suites = {name: len(codes) for name, codes in target.suites.items()}
@@ -154,13 +177,13 @@ def _detectable(study: StudySpec, part: TargetPart) -> float:
     design = Design(
         items=study.items_of(part) or WHOLE,
         languages=max(1, count),
-        item_sd=ITEM_SD,
-        correlation=CORRELATION if target.parallel else 0.0,
+        item_sd=spread.of(target.name),
+        correlation=correlation if target.parallel else 0.0,
         intermediate_seeds=one,
         target_seeds=two,
         # A stage of one seed has a spread that cannot be seen: what is found holds for that seed.
-        intermediate_sd=SEED_SD if one > 1 else 0.0,
-        target_sd=SEED_SD if two > 1 else 0.0,
+        intermediate_sd=(spread.intermediate_sd or 0.0) if one > 1 else 0.0,
+        target_sd=(spread.target_sd or 0.0) if two > 1 else 0.0,
     )
     found = detectable_difference(design)
     return found if math.isfinite(found) else math.inf

@@ -1,0 +1,62 @@
+"""How much items and seeds vary, and what a plan says of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.outlook import SECONDS_A_STEP, look_ahead
+from adapter_stilts.study.plan import make_plan
+from adapter_stilts.study.report_input import read_study
+from adapter_stilts.study.results import RESULTS
+from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.spread import ITEM_SD, measure_spread, shipped_spread
+from study_kit import write_study
+
+RECORDS = Path(__file__).parents[2] / "docs" / "results" / "records"
+
+
+def test_the_numbers_before_any_run_are_those_of_the_committed_records() -> None:
+    assert shipped_spread(RECORDS / "zoo.jsonl") == dict(ITEM_SD)
+
+
+def test_the_seconds_before_any_run_are_those_of_the_sweep() -> None:
+    lines = (RECORDS / "recipes.jsonl").read_text(encoding="utf-8").splitlines()
+    runs = [each for each in map(json.loads, lines) if each["way"] == "bottleneck"]
+    for head, seconds in SECONDS_A_STEP.items():
+        own = [each["cpu_seconds"] / each["steps"] for each in runs if each["head"] == head]
+        assert seconds == pytest.approx(np.mean(own), abs=0.05), head
+
+
+def test_the_spread_of_made_items_and_seeds_is_found(tmp_path: Path) -> None:
+    data, _ = read_study(write_study(tmp_path, items=400))
+    found = measure_spread(data)
+    # Right with 0.62, 0.6, 0.55, 0.58, 0.5: independent, so that the variances add up.
+    expected = 100 * math.sqrt(2 * np.mean([p * (1 - p) for p in (0.62, 0.6, 0.55, 0.58, 0.5)]))
+    assert set(found.item_sd) == {"xnli", "xquad", "panx"}
+    assert found.item_sd["xnli"] == pytest.approx(expected, rel=0.03)
+    assert found.correlation == pytest.approx(0, abs=0.05)
+    # A rate varies by two points from run to run, and the items of four languages are drawn anew.
+    assert found.target_sd == pytest.approx(math.sqrt(2) * 2, rel=0.25)
+
+
+def test_a_plan_says_what_its_differences_rest_on(tmp_path: Path) -> None:
+    path = write_study(tmp_path, items=400)
+    plan, folder = make_plan(load_study(path)), StudyFolder(tmp_path / "made")
+    empty = look_ahead(plan, StudyFolder(tmp_path / "empty"))
+    assert "zoo.jsonl" in empty.spread_from and "seeds is not known" in empty.spread_from
+    # The records are of this plan.
+    lines = (tmp_path / "made" / RESULTS).read_text(encoding="utf-8").splitlines()
+    for name, old in zip(plan.runs, range(len(lines)), strict=False):
+        run = lines[old].split('"')[3]
+        lines[old] = lines[old].replace(f'"run": "{run}"', f'"run": "{name}"')
+    (tmp_path / "made" / RESULTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = look_ahead(plan, folder)
+    assert "runs that are done" in found.spread_from
+    # The made languages vary each on its own, so that their mean is surer than was assumed.
+    assert 0 < found.detectable["xnli"] < empty.detectable["xnli"]
