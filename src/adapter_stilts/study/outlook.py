@@ -152,7 +152,7 @@ def _spread(plan: Plan, folder: StudyFolder) -> Spread:
 def _spread_from(spread: Spread, study: StudySpec) -> str:
     """What the detectable differences rest on: what is measured, and what is assumed."""
     own = [each.task for each in study.targets if each.task in spread.item_sd]
-    others = "that of the shipped modules' scores (docs/results/records/zoo.jsonl)"
+    others = "the spread of the shipped modules' items (docs/results/records/zoo.jsonl)"
     parts = [f"the spread of items in the runs that are done on {', '.join(own)}"] if own else []
     if len(own) < len(study.targets):
         parts.append(f"elsewhere {others}" if own else others)
@@ -161,7 +161,7 @@ def _spread_from(spread: Spread, study: StudySpec) -> str:
         said += f"; a correlation of {CORRELATION} between parallel languages is assumed"
     if spread.target_sd is None:
         return said + "; that of seeds is not known yet, and left out"
-    return said + f"; from seed to seed a difference varies by {spread.target_sd:.1f} points"
+    return f"{said}; from seed to seed a difference varies by {spread.target_sd:.1f} points"
 
 
 def _detectable(study: StudySpec, part: TargetPart, spread: Spread) -> float:

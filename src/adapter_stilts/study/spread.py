@@ -34,8 +34,8 @@ CORRELATION = 0.5
 LARGEST = max(ITEM_SD.values())
 ARMS = 5
 """So many arms of a target are compared in pairs."""
-FEWEST = 20
-"""Items of a language, at least, and degrees of freedom of seeds a tenth of it."""
+FEWEST, FREE = 20, 4
+"""So many items of a language, and degrees of freedom of seeds, tell a spread."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _seeds(data: StudyData, *, stage: int) -> float | None:
             for values in (each for each in groups.values() if len(each) > 1):
                 squares += float(np.var(values)) * len(values)
                 free += len(values) - 1
-    return math.sqrt(2 * squares / free) if free >= FEWEST // 10 else None
+    return math.sqrt(2 * squares / free) if free >= FREE else None
 
 
 def _other(seeds: Seeds, stage: int) -> int:
