@@ -35,6 +35,7 @@ INPUTS: dict[str, tuple[list[Any], list[Any]]] = {
     "accuracy": LABELS,
     "bitext_f1": PAIRS,
     "correlation": NUMBERS,
+    "exact_match": ANSWERS,
     "f1": LABELS,
     "map_at_20": RANKINGS,
     "mlqa": ANSWERS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from scipy import stats
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.report.study.attention import attention_rows, attention_table
-from adapter_stilts.report.study.page import PAGE, TEX, TEXT, make_report, write_report
-from adapter_stilts.report.study.tables import UNEQUAL, Table, latex, markdown
+from adapter_stilts.report.study.page import PAGE, TEX, TEXT, make_report, tex, write_report
+from adapter_stilts.report.study.tables import UNEQUAL, Table, latex, markdown, shown_p
 from adapter_stilts.study.findings import ContrastSpec, Finding, find
 from adapter_stilts.study.length_buckets import (
     ANSWER,
@@ -85,7 +86,15 @@ def test_the_answer_is_the_first_thing_said(tmp_path: Path) -> None:
     page = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
     body = page[page.index("<main>") :]
     assert body.index(report.answers[0]) < 100
-    for name in ("matrix.pdf", "forest-1.pdf", "cost.svg", TEXT, TEX, "matrix.csv"):
+    for name in (
+        "matrix.pdf",
+        "forest-1.pdf",
+        "cost-seconds.svg",
+        "attention.pdf",
+        TEXT,
+        TEX,
+        "matrix.csv",
+    ):
         assert (tmp_path / "out" / name).stat().st_size > 100, name
     assert (tmp_path / "out" / "matrix.pdf").read_bytes().startswith(b"%PDF")
     with (tmp_path / "out" / "matrix.csv").open(encoding="utf-8") as file:
@@ -210,6 +219,23 @@ def test_texts_are_escaped(tmp_path: Path) -> None:
     table = Table("t", "T", ("a_b", "score"), [("x|y & <b>", 1.25), ("none", None)])
     assert "x\\|y" in markdown(table) and "| none | – |" in markdown(table)
     assert "x|y \\& <b>" in latex(table) and "a\\_b" in latex(table)
+    assert shown_p(0.00049) == "<0.001" and shown_p(0.0005) == "0.001" and shown_p(1) == "1.000"
+
+
+def test_latex_is_balanced_and_escaped(tmp_path: Path) -> None:
+    """What LaTeX would stop at: signs that are commands, groups that are not closed."""
+    written = tex(make_report(*read_study(write_study(tmp_path, unequal="fusion-full")), draws=200))
+    plain = re.sub(r"\\[&%$#_{}\\]", "", written)
+    assert plain.count("{") == plain.count("}")
+    begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", written) for word in ("begin", "end"))
+    assert begun == ended == ["longtable"] * 8
+    body = re.sub(r"^%.*$", "", plain, flags=re.MULTILINE)
+    assert not re.search(r"[%#_~^]", body) and body.count("$") % 2 == 0
+    assert not set("†–±").intersection(written)
+    for block in written.split("\\begin{longtable}{")[1:]:
+        columns = block.index("}")
+        rows = [line for line in block.splitlines() if re.search(r"(?<!\\)&", line)]
+        assert rows and all(len(re.findall(r"(?<!\\)&", row)) == columns - 1 for row in rows)
 
 
 def test_mistakes_are_said_in_one_line(
@@ -255,6 +281,22 @@ def test_what_is_missing_is_told_by_the_plan(tmp_path: Path) -> None:
     place.write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match=r"plan\.json"):
         read_study(path)
+
+
+def test_arms_that_were_never_run_are_missing(tmp_path: Path) -> None:
+    """What the plan has no run for is not missed: no arm learns from Tatoeba."""
+    path = write_study(tmp_path, seeds=1)
+    records = read_results(tmp_path / "made" / "results.jsonl").runs.values()
+    runs = {each.run: ["target", each.arm, each.target] for each in records}
+    runs |= {"a": ["target", "alone-longer", "xnli"], "b": ["composition", "alone", "tatoeba"]}
+    runs["c"] = ["rate", "alone-longer", "panx"]
+    place = tmp_path / "made" / "plan.json"
+    place.write_text(json.dumps({"study": "made", "runs": runs}), encoding="utf-8")
+    report = make_report(*read_study(path), draws=200)
+    (table,) = (each for each in report.tables if each.name == "missing")
+    never = [("alone", "tatoeba"), ("alone-longer", "xnli")]
+    assert table.rows == [(*each, "not run yet") for each in never]
+    assert "Unfinished: 2 of 17 cells of the matrix are missing." in report.warnings
 
 
 def test_items_outside_the_folder_are_not_read(tmp_path: Path) -> None:

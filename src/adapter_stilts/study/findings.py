@@ -72,9 +72,10 @@ class Finding:
             said = f"{first} and {second} cannot be told apart"
             return f"{where.capitalize()}, {said} ({found.value:+.1f} points, {span})."
         better, worse = (first, second)[:: 1 if found.value > 0 else -1]
+        low, high = sorted((abs(found.low), abs(found.high)))
         return (
             f"{where.capitalize()}, {better} is better than {worse} by {abs(found.value):.1f} "
-            f"points ({span} for {first} less {second})."
+            f"points ({100 * found.level:.0f} % interval {low:.1f} to {high:.1f})."
         )
 
 

@@ -38,6 +38,8 @@ class RunResult(BaseModel):
         scores: by target, language and metric, in percent. `rate` and `intermediate` have none.
         items: folder of the per-item files, relative to the study's folder: that of the target
             has `test-<lang>.*.items.parquet`, as `evaluation.items` writes them.
+        seconds: of all that the run did this time, evaluation included.
+        train_seconds: of the training of its module, whichever run did it; None without one.
         unequal: the arm has another budget than the study's, written by hand.
     """
 
@@ -61,6 +63,7 @@ class RunResult(BaseModel):
     scores: dict[str, dict[str, dict[str, float]]] = {}
     items: str = ""
     seconds: float = 0.0
+    train_seconds: float | None = None
     parameters: Count = 0
     disk_bytes: Count = 0
     peak_memory_bytes: Count = 0

@@ -109,6 +109,21 @@ class StudyData:
         """All that something was evaluated on."""
         return tuple(dict.fromkeys(t for each in evaluated(self.current) for t in each.scores))
 
+    @cached_property
+    def absent(self) -> list[tuple[str, str]]:
+        """Arms and targets of which nothing was evaluated yet, though the study plans them."""
+        planned = {(each.arm, each.target) for each in self.planned.values()
+                   if each.stage in SCORED}  # fmt: skip
+        found = [
+            (arm, target)
+            for arm, runs in self.arms.items()
+            for target in self.targets
+            if not self.on(arm, target) and (not planned or (runs[0].arm, target) in planned)
+        ]
+        known = {run.arm for runs in self.arms.values() for run in runs}
+        never = [each for each in planned if each[0] not in known or each[1] not in self.targets]
+        return [*found, *sorted(never)]
+
     @property
     def unequal(self) -> set[str]:
         """Arms with a run whose budget is not that of the others."""

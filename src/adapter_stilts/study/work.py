@@ -332,6 +332,7 @@ class _Work:
             "train_rows": rows if isinstance(rows, int) else 0,
             "lr": float(record.recipe.get("lr", 0.0)),
             "parameters": record.parameters,
+            "train_seconds": record.seconds,
             "disk_bytes": sum(files),
             "peak_memory_bytes": int(record.peak_memory_mb * 1e6),
         }

@@ -48,7 +48,7 @@ def attention_table(data: StudyData) -> Table:
 def attention_rows(data: StudyData) -> list[dict[str, Any]]:
     """Weights by arm, target, layer and source, for the heat map."""
     return [
-        {"fusion": f"{marked(data, arm)}, {target}", "layer": layer, "source": source,
+        {"arm": marked(data, arm), "target": target, "layer": layer, "source": source,
          "weight": weight}
         for arm, target, found in _fusions(data)
         for layer, weights in found.layers.items()

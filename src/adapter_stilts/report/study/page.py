@@ -13,10 +13,12 @@ from adapter_stilts.report.study.attention import attention_table
 from adapter_stilts.report.study.buckets import bucket_table
 from adapter_stilts.report.study.charts import Chart, all_charts
 from adapter_stilts.report.study.tables import (
+    UNEQUAL,
     Table,
     as_csv,
     by_language,
     by_target,
+    contrast_name,
     contrasts,
     cost,
     latex,
@@ -60,7 +62,7 @@ def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 
     chosen = next((members for s in specs if len(members := data.named(s.first)) > 1), ())
     lost = regrets(data, chosen, draws=min(draws, 500))
     tables = _tables(data, findings, lost)
-    answers = [found.answer for found in findings] or ["No contrast can be answered yet."]
+    answers = [_answer(data, found) for found in findings] or ["No contrast can be answered yet."]
     runs = sum(map(len, data.arms.values()))
     about = (
         f"{runs} runs of {len(data.arms)} arms on {len(data.targets)} targets; {draws} draws of "
@@ -70,6 +72,12 @@ def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 
     warnings = list(_warnings(data, findings, unanswered))
     charts = list(all_charts(data, findings, tables))
     return Report(f"Study {data.name}", about, answers, warnings, tables, charts)
+
+
+def _answer(data: StudyData, found: Finding) -> str:
+    """One sentence, which says where the arms had unequal budgets."""
+    unequal = contrast_name(data, found) != found.spec.name
+    return f"{found.answer} {UNEQUAL} Their budgets are not equal." if unequal else found.answer
 
 
 def _tables(data: StudyData, findings: Sequence[Finding], lost: dict[str, Estimate]) -> list[Table]:
@@ -84,10 +92,10 @@ def _warnings(
     data: StudyData, findings: Sequence[Finding], unanswered: Mapping[str, str]
 ) -> list[str]:
     said = [*data.notes, *(f"{name}: not answered: {why}." for name, why in unanswered.items())]
-    cells = [(arm, t) for arm in data.arms for t in data.targets if not data.on(arm, t)]
-    if cells:
-        total = len(data.arms) * len(data.targets)
-        said.append(f"Unfinished: {len(cells)} of {total} cells of the matrix are missing.")
+    if data.absent:
+        there = sum(bool(data.on(arm, t)) for arm in data.arms for t in data.targets)
+        total = there + len(data.absent)
+        said.append(f"Unfinished: {len(data.absent)} of {total} cells of the matrix are missing.")
     for found in findings:
         if found.without:
             said.append(f"{found.spec.name}: without {', '.join(found.without)}.")
@@ -148,6 +156,12 @@ def text(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def tex(report: Report) -> str:
+    """The tables for LaTeX, to be read in with `\\input`."""
+    needs = "% needs \\usepackage{booktabs,longtable} and UTF-8; scripts other than Latin: XeLaTeX"
+    return "\n".join([needs, *map(latex, report.tables)])
+
+
 def write_report(report: Report, folder: Path) -> None:
     """Writes the page, Markdown, LaTeX, a CSV a table, a PDF and an SVG a chart."""
     made = page(report)
@@ -155,7 +169,7 @@ def write_report(report: Report, folder: Path) -> None:
     with atomic_folder(folder) as work:
         (work / PAGE).write_text(made, encoding="utf-8")
         (work / TEXT).write_text(text(report), encoding="utf-8")
-        (work / TEX).write_text("\n".join(map(latex, report.tables)), encoding="utf-8")
+        (work / TEX).write_text(tex(report), encoding="utf-8")
         for table in report.tables:
             (work / f"{table.name}.csv").write_text(as_csv(table), encoding="utf-8")
         for chart in report.charts:

@@ -11,6 +11,7 @@ from typing import Any
 
 from adapter_stilts.report.languages import SOURCE, traits
 from adapter_stilts.study.findings import Finding
+from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.statistics.estimate import Estimate
 from adapter_stilts.study.study_data import StudyData
 
@@ -35,6 +36,11 @@ def shown(cell: Cell) -> str:
     if cell is None:
         return "–"
     return cell if isinstance(cell, str) else f"{cell:.1f}"
+
+
+def shown_p(p: float) -> str:
+    """A p value with three decimals."""
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
 def marked(data: StudyData, arm: str) -> str:
@@ -70,7 +76,7 @@ def matrix(data: StudyData) -> Table:
 
 
 def _estimate(each: Estimate) -> tuple[Cell, ...]:
-    return each.value, each.low, each.high, f"{each.p:.3f}"
+    return each.value, each.low, each.high, shown_p(each.p)
 
 
 def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
@@ -78,7 +84,7 @@ def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for found in findings:
         name = contrast_name(data, found) + (" (primary)" if found.spec.primary else "")
-        same = f"{found.equivalence:.3f}"
+        same = shown_p(found.equivalence)
         rows.append((name, "languages fixed", *_estimate(found.fixed.overall), same))
         rows.append((name, "languages drawn", *_estimate(found.drawn.overall), None))
         for target, each in found.fixed.without.items():
@@ -104,7 +110,7 @@ def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
                     each.value,
                     each.low,
                     each.high,
-                    f"{found.fixed.adjusted[target]:.3f}",
+                    shown_p(found.fixed.adjusted[target]),
                     f"{above} of {of}",
                     f"{below} of {of}",
                 )
@@ -157,7 +163,7 @@ def cost(data: StudyData) -> Table:
                 marked(data, arm),
                 fmean(scores) if scores else None,
                 fmean(each.parameters for each in runs) / 1e6,
-                fmean(each.seconds for each in runs),
+                fmean(_training(each) for each in runs),
                 fmean(each.peak_memory_bytes for each in runs) / 2**20,
                 fmean(each.disk_bytes for each in runs) / 2**20,
                 float(len(runs)),
@@ -167,9 +173,15 @@ def cost(data: StudyData) -> Table:
         "arm", "score", "parameters (M)", "seconds", "peak memory (MiB)", "disk (MiB)", "runs",
     )  # fmt: skip
     machines = sorted({f"{each.machine} {each.device}".strip() for each in data.results} - {""})
-    note = f"Mean a run. Score: mean over {', '.join(common) or 'no common target'}."
+    note = "Mean a run; seconds of training, dev included. Score: mean over "
+    note += f"{', '.join(common) or 'no common target'}."
     note += f" Measured on {'; '.join(machines)}." if machines else ""
     return Table("cost", "Cost and quality", columns, rows, with_marks(data, note))
+
+
+def _training(run: RunResult) -> float:
+    """Seconds of its training; of older records, and of what is not trained, of all of it."""
+    return run.seconds if run.train_seconds is None else run.train_seconds
 
 
 def rules(data: StudyData, found: dict[str, Estimate]) -> Table:
@@ -191,9 +203,7 @@ def _rule_name(data: StudyData, rule: str) -> str:
 
 def missing(data: StudyData) -> Table:
     """What is not there, or damaged."""
-    rows: list[tuple[Cell, ...]] = []
-    for arm in data.arms:
-        rows += [(arm, t, "not run yet") for t in data.targets if not data.on(arm, t)]
+    rows: list[tuple[Cell, ...]] = [(arm, t, "not run yet") for arm, t in data.absent]
     rows += [(each.place, "", f"damaged: {each.why}") for each in data.damaged]
     return Table("missing", "What is missing", ("arm or record", "target", "why"), rows)
 
@@ -219,8 +229,20 @@ def latex(table: Table) -> str:
     style = frame.style.hide(axis="index").format(escape="latex")
     style = style.format_index(escape="latex", axis="columns")
     kinds = "".join("l" if _is_text(table, k) else "r" for k in range(len(table.columns)))
-    text: str = style.to_latex(hrules=True, column_format=kinds, environment="longtable")
-    return f"% {table.title}: {table.note}\n{text}".replace("–", "--").replace(UNEQUAL, "\\dag{}")
+    text: str = style.to_latex(
+        hrules=True,
+        column_format=kinds,
+        environment="longtable",
+        caption=_escaped(f"{table.title}. {table.note}".strip()),
+    )
+    return text.replace("–", "--").replace("±", "$\\pm$").replace(UNEQUAL, "\\dag{}")
+
+
+def _escaped(text: str) -> str:
+    """A text in which LaTeX sees no commands."""
+    signs = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+    plain = {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    return "".join({**plain, **signs}.get(sign, sign) for sign in text)
 
 
 def _is_text(table: Table, place: int) -> bool:
