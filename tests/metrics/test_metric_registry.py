@@ -63,6 +63,7 @@ def test_the_names_are_the_modules() -> None:
         ("correlation", "spearman"),
         ("f1", "f1"),
         ("map_at_20", "map_at_20"),
+        ("exact_match", "exact_match"),
         ("mlqa", "f1"),
         ("seqeval_f1", "f1"),
         ("squad", "f1"),
@@ -96,7 +97,7 @@ class TestEveryMetric:
         predictions, references = INPUTS[name]
         features = new(name).features
         rows = {"predictions": predictions, "references": references}
-        if name in ("squad", "mlqa"):  # know no no_answer_score
+        if name in ("squad", "exact_match", "mlqa"):  # know no no_answer_score
             plain = [{k: v for k, v in p.items() if k != "no_answer_score"} for p in predictions]
             rows["predictions"] = plain
         data = Dataset.from_dict(rows, features=features)
