@@ -18,6 +18,7 @@ from adapter_stilts.cli.study_status import duration
 from adapter_stilts.study.folder import StudyFolder
 from cli_kit import Result, assert_one_line
 from engine_study_kit import plan_of, wait_for, write_study
+from study_kit import write_study as write_made_study
 
 Run = Callable[..., Result]
 
@@ -201,6 +202,26 @@ def test_plan_shows_every_run_and_fits_a_terminal(
 
 def test_a_report_without_records_says_where_they_were_looked_for(run: Run, file: Path) -> None:
     assert_one_line(run("study", "report", str(file)), 2, "results.jsonl")
+
+
+def test_a_report_of_an_unfinished_study_says_what_is_missing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in ("itables", "vl_convert", "jinja2", "pandas"):
+        pytest.importorskip(library, reason="the extra 'report' is not installed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    file = write_made_study(tmp_path, items=20, seeds=1)
+    records = tmp_path / "made" / "results.jsonl"
+    lines = records.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if '"run": "fusion-full-panx' not in line]
+    records.write_text("".join(kept), encoding="utf-8")
+    code, out, err = run("study", "report", file.name, "--to", "report", "--draws", "100")
+    assert code == 0, err
+    assert "panx" in out
+    assert max(map(len, out.splitlines())) <= 80, out
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "not run yet" in page
 
 
 def test_durations_have_two_units_at_most() -> None:
