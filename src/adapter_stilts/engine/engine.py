@@ -126,8 +126,8 @@ def add_head(
 
 def module_parameters(engine: Engine, name: str) -> dict[str, torch.nn.Parameter]:
     """The module's and its head's parameters by their full names in the model."""
-    wanted = set(engine.modules[name])
-    return {n: p for n, p in engine.model.named_parameters() if n in wanted}
+    model = engine.model  # asked by name: a walk over all its parts takes a hundred times longer
+    return {key: model.get_parameter(key) for key in engine.modules[name]}
 
 
 def layer_of(parameter: str) -> int | None:

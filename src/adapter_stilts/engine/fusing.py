@@ -135,7 +135,7 @@ def _claim(engine: Engine, name: str, before: set[str], *, trainable: bool) -> N
 
 def value_penalty(engine: Engine, name: str) -> Tensor | None:
     """How far a full fusion's value matrices are from the identity (Pfeiffer et al. 2021, 3.2)."""
-    values = [p for key, p in module_parameters(engine, name).items() if is_value(key)]
+    values = [engine.model.get_parameter(key) for key in engine.modules[name] if is_value(key)]
     learning = [value for value in values if value.requires_grad]
     if not learning:
         return None

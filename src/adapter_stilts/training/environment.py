@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,8 +19,13 @@ def versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "adapter-stilts": __version__,
-        **{library: version(library) for library in LIBRARIES},
+        **_libraries(),
     }
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {library: version(library) for library in LIBRARIES}
 
 
 def machine() -> str:
