@@ -37,15 +37,17 @@ def tasks(
 
     check_where(data)
     found = find_either(task) if task else None
-    only = found.name if found else ""
-    own = [found] if isinstance(found, TargetSpec) and found.identity else []
-    listed = list(_targets(data, own)) if own else list(_rows(data))
-    listed = [row for row in listed if only in ("", row["name"])]
+    if found is None:
+        listed = [*_intermediate(data), *_targets(data)]
+    elif isinstance(found, TargetSpec):
+        listed = list(_targets(data, [found]))
+    else:
+        listed = list(_intermediate(data, [found]))
     if found:
         listed = [{**listed[0], "files": list(_files(found))}]
     if as_json:
         typer.echo(json.dumps(listed, ensure_ascii=False, indent=1, allow_nan=False))
-    elif only:
+    elif found:
         _show_one(listed[0])
     else:
         columns = ("task", "kind", "head", "metric", "languages", "rows here", "suites")
@@ -87,11 +89,6 @@ def _files(task: TaskSpec | TargetSpec) -> Iterator[dict[str, Any]]:
         }
 
 
-def _rows(data: str | None) -> Iterator[dict[str, Any]]:
-    yield from _intermediate(data)
-    yield from _targets(data)
-
-
 def _languages(row: dict[str, Any]) -> str:
     """Of a target, in how many languages it is here."""
     if row["kind"] == "intermediate":
@@ -114,11 +111,11 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value or "")
 
 
-def _intermediate(data: str | None) -> Iterator[dict[str, Any]]:
+def _intermediate(data: str | None, only: Sequence[TaskSpec] = ()) -> Iterator[dict[str, Any]]:
     from adapter_stilts.data import data_status
     from adapter_stilts.tasks.registry import intermediate_tasks
 
-    for task in intermediate_tasks().values():
+    for task in only or intermediate_tasks().values():
         status = data_status(task, data)
         yield {
             "name": task.name,
@@ -139,11 +136,11 @@ def _intermediate(data: str | None) -> Iterator[dict[str, Any]]:
         }
 
 
-def _targets(data: str | None, own: Sequence[TargetSpec] = ()) -> Iterator[dict[str, Any]]:
+def _targets(data: str | None, only: Sequence[TargetSpec] = ()) -> Iterator[dict[str, Any]]:
     from adapter_stilts.data import target_status
     from adapter_stilts.tasks.registry import target_tasks
 
-    for task in own or target_tasks().values():
+    for task in only or target_tasks().values():
         status = target_status(task, data)
         yield {
             "name": task.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from functools import cache
 
 from adapter_stilts.errors import UserError, suggest
 
@@ -93,6 +94,7 @@ def other_spellings(code: str) -> list[str]:
     return [each for each in dict.fromkeys(others) if each != code]
 
 
+@cache
 def _form(code: str) -> str:
     """What codes of one language have in common: `cmn` is `zh`, `tl` and `fil` are one."""
     from langcodes import standardize_tag
