@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,13 +24,24 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a test process for every core
 
+# A machine that is busy is no fault of what is tested.
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("busy")
+
 WHOLE = {"cli", "docs", "evaluation", "hub", "own", "serving", "training", "zoo"}
 """Folders of tests that train, start other processes, or wait for a Hub: not of the unit tier."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks with `whole` what `make test-unit` leaves out: see WHOLE, and the real backbone."""
+    """Marks with `whole` what `make test-unit` leaves out: see WHOLE, and the real backbone.
+
+    Of a test's cases with the real backbone, all but the first are `slow`: two tiny ones of both
+    architectures have all cases.
+    """
     tests = Path(__file__).parent
+    real_cases: set[str] = set()
     for item in items:
         place = item.path.relative_to(tests)
         given = getattr(item, "callspec", None)
@@ -35,8 +49,43 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         values = given.params.values() if given is not None else ()
         real = real or any(isinstance(value, str) and value == "embedded" for value in values)
         process = any(word in item.name for word in ("process", "killed", "signal"))
+        if given is not None and given.params.get("backbone") == "embedded":
+            name = item.nodeid.partition("[")[0]
+            if name in real_cases:
+                item.add_marker("slow")
+            real_cases.add(name)
         if place.parts[0] in WHOLE or len(place.parts) == 1 or real or process:
             item.add_marker("whole")
+
+
+def pytest_collection_finish() -> None:
+    """Spares every later collection of garbage the walk over what the imports have made."""
+    gc.collect()
+    gc.freeze()
+
+
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Makes a folder by a function, once for all test processes: `make_once("name", function)`."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        place = base / "made-once" / name
+        place.parent.mkdir(exist_ok=True)
+        whole = place.with_name(f"{name}.whole")
+        with FileLock(place.with_name(f"{name}.lock")):
+            if not whole.exists():
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                make(place)
+                whole.touch()
+        return place
+
+    return folder
 
 
 def in_order(tokenizer: Tokenizer, specials: int) -> Tokenizer:
@@ -54,13 +103,17 @@ def in_order(tokenizer: Tokenizer, specials: int) -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
-def tiny_xlmr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_xlmr(make_once: MakeOnce) -> Path:
     """A random XLM-R of three layers, 32 wide, with a small tokenizer of XLM-R's own kind."""
+    return make_once("tiny-xlmr", make_tiny_xlmr)
+
+
+def make_tiny_xlmr(folder: Path) -> None:
+    """Writes it there."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
     from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizerFast
 
-    folder = tmp_path_factory.mktemp("tiny-xlmr")
     samples = files("adapter_stilts") / "data" / "samples"
     texts = [
         (samples / "squad" / "train-v1.1.json").read_text("utf-8"),
@@ -96,7 +149,6 @@ def tiny_xlmr(tmp_path_factory: pytest.TempPathFactory) -> Path:
         initializer_range=0.2,
     )
     XLMRobertaModel(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -106,27 +158,31 @@ def embedded() -> str:
     return "embedded"
 
 
-@pytest.fixture(params=["tiny-xlmr", "embedded"])
+@pytest.fixture(params=["tiny-xlmr", "tiny-bert", "embedded"])
 def backbone(request: pytest.FixtureRequest) -> str:
-    """Each architecture in turn, as a `--backbone` value."""
-    if request.param == "embedded":
-        return str(request.getfixturevalue("embedded"))
-    return str(request.getfixturevalue("tiny_xlmr"))
+    """Each architecture in turn, and the real backbone, as a `--backbone` value.
+
+    Where a test has several cases, one is for the real backbone; `make test-slow` has the others.
+    """
+    return str(request.getfixturevalue(request.param.replace("-", "_")))
 
 
 @pytest.fixture(scope="session")
-def tiny_bert(tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_bert(tiny_xlmr: Path, make_once: MakeOnce) -> Path:
     """A random BERT of the same size and tokenizer: the embedded backbone's architecture."""
+    return make_once("tiny-bert", lambda folder: make_tiny_bert(tiny_xlmr, folder))
+
+
+def make_tiny_bert(tiny_xlmr: Path, folder: Path) -> None:
+    """Writes it there."""
     import torch
     from transformers import BertConfig, BertModel
 
-    folder = tmp_path_factory.mktemp("tiny-bert")
     for path in tiny_xlmr.glob("*token*.json"):
         shutil.copy(path, folder)
     torch.manual_seed(1)
     config = BertConfig.from_pretrained(tiny_xlmr, max_position_embeddings=128, type_vocab_size=2)
     BertModel(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(params=["tiny_xlmr", "tiny_bert"])

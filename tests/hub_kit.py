@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-from writable_hub import Hub
 
 REPO = "someone/xlmr-mnli"
 
@@ -37,23 +33,21 @@ def connect(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path, token: str =
     configure_http_backend()
 
 
-def call_in_process(
-    hub: Hub, environment: dict[str, str], code: str, *names: str
-) -> subprocess.Popen[str]:
-    """Prints what the code comes to (`argv` holds the names) or the complaint, in a process."""
-    code = (
-        "from sys import argv\n"
-        "from adapter_stilts.errors import FailureError, UserError\n"
-        "from adapter_stilts import pull, push\n"
-        "try:\n"
-        f"    print({code})\n"
-        "except (UserError, FailureError) as error:\n"
-        "    print(type(error).__name__, error)\n"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *names],
-        env={**environment, "HF_ENDPOINT": hub.url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def pull_there(url: str, cache: Path, written: Path) -> None:
+    """Pulls `REPO` in a process of its own, and writes where it lies."""
+    from adapter_stilts import pull
+
+    connect(pytest.MonkeyPatch(), url, cache)
+    written.write_text(str(pull(REPO).path), "utf-8")
+
+
+def push_there(url: str, cache: Path, token: str, module: Path, backbone: str, said: Path) -> None:
+    """Pushes a module to `REPO` in a process of its own, and writes the commit or why not."""
+    from adapter_stilts import push
+    from adapter_stilts.errors import FailureError, UserError
+
+    connect(pytest.MonkeyPatch(), url, cache, token)
+    try:
+        said.write_text(push(module, REPO, backbone=backbone).commit, "utf-8")
+    except (UserError, FailureError) as error:
+        said.write_text(f"{type(error).__name__} {error}", "utf-8")

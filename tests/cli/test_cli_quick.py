@@ -169,7 +169,7 @@ def test_an_answer_takes_little_time(
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(2)) < most
+    assert seconds() < most or seconds() < most  # the first reads all from the disk
 
 
 def test_the_trackers_are_those_of_transformers() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
+import importlib
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 
 import pytest
 
-import adapter_stilts
 from adapter_stilts.data.code_digest import code_digest, package_digest
 from adapter_stilts.tasks.registry import get_task
+from process_kit import in_a_process
 
 TASK = """
 import re
@@ -41,6 +40,13 @@ def to_example(row):
 HELPERS = {"helpers/__init__.py": "", "helpers/names.py": "LABELS = ['no', 'yes']\nUNUSED = 1\n"}
 
 
+def write_digest(folder: Path, written: Path) -> None:
+    """Imports `task` from a folder and writes its function's digest."""
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(folder))
+    written.write_text(code_digest(importlib.import_module("task").to_example), "utf-8")
+
+
 def digest_of(folder: Path, task: str = TASK, **helpers: str) -> str:
     """The digest that another process computes of the task's function."""
     written = {**HELPERS, "task.py": task}
@@ -48,18 +54,8 @@ def digest_of(folder: Path, task: str = TASK, **helpers: str) -> str:
     for name, text in written.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    asked = "import task; from adapter_stilts.data.code_digest import code_digest as d; "
-    asked += "print(d(task.to_example))"
-    source = str(Path(adapter_stilts.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", asked],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": source},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
+    assert in_a_process(write_digest, folder, folder / "digest.txt") == 0
+    return (folder / "digest.txt").read_text("utf-8")
 
 
 def test_any_edit_changes_the_digest(tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from adapter_stilts.backbones import find_backbone
 from adapter_stilts.features import build
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import classification
+from process_kit import begin, end
 
 ROWS: dict[str, list[Any]] = {
     "id": [str(n) for n in range(700)],
@@ -130,30 +128,17 @@ def test_damaged_cache_is_made_again(
     assert path.read_bytes() == content
 
 
-SCRIPT = """
-import sys, datasets
-from adapter_stilts.backbones import find_backbone
-from adapter_stilts.features.build import build_features
-rows = {"text_a": [f"Sentence {n}." for n in range(2000)], "text_b": [""] * 2000}
-tokenizer = find_backbone(sys.argv[1]).tokenizer
-found = build_features(
-    "classification", datasets.Dataset.from_dict(rows), "f", tokenizer, max_length=32
-)
-assert len(found) == 2000 and found[1999]["example"] == 1999
-"""
+def build_many(backbone: str) -> None:
+    """Makes the features of two thousand examples, or takes those that another has made."""
+    rows = {"text_a": [f"Sentence {n}." for n in range(2000)], "text_b": [""] * 2000}
+    tokenizer = find_backbone(backbone).tokenizer
+    found = build_features(
+        "classification", datasets.Dataset.from_dict(rows), "f", tokenizer, max_length=32
+    )
+    assert len(found) == 2000 and found[1999]["example"] == 1999
 
 
 def test_two_processes_at_once(tiny_xlmr: Path, features_cache: Path) -> None:
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(tiny_xlmr)],
-            env=dict(os.environ),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    for process in both:
-        _, said = process.communicate(timeout=280)
-        assert process.returncode == 0, said[-2000:]
+    both = [begin(build_many, str(tiny_xlmr)) for _ in range(2)]
+    assert [end(process) for process in both] == [0, 0]
     assert len(folders(features_cache)) == 1  # and no unfinished ones beside it

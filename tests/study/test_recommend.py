@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import save_module
 from cli_kit import assert_one_line, call_cli
 from made_modules import make_engine, make_module, make_record, remove_module
+
+pytestmark = pytest.mark.whole
 
 TASKS = ("anli-plus", "mnli", "squad")
 
@@ -44,16 +47,26 @@ def filled(tiny_xlmr: Path, zoo: Path) -> Path:
     return zoo / "tiny"
 
 
-@pytest.fixture
-def planted(filled: Path, tiny_xlmr: Path) -> Path:
-    """Beside them `planted`, trained on the target's own data."""
+@pytest.fixture(scope="session")
+def learnt(tiny_xlmr: Path, make_once: Callable[..., Path]) -> Path:
+    """A module that was trained on the target's own data, until it knows them."""
     options: dict[str, Any] = {
         "backbone": str(tiny_xlmr),
         "data": "sample",
         "precision": "fp32",
         "quiet": True,
     }
-    train_target("udpos", steps=400, evaluations=1, out=filled / "planted", **options)
+
+    def learn(folder: Path) -> None:
+        train_target("udpos", steps=400, evaluations=1, out=folder / "planted", **options)
+
+    return make_once("learnt", learn) / "planted"
+
+
+@pytest.fixture
+def planted(filled: Path, learnt: Path) -> Path:
+    """Beside them `planted`, which has learnt the target."""
+    shutil.copytree(learnt, filled / "planted")
     return filled
 
 

@@ -22,6 +22,8 @@ from adapter_stilts.study.spec import load_study
 from engine_kit import Here, Nothing
 from process_kit import in_a_process
 
+pytestmark = pytest.mark.whole
+
 TEXT = """\
 name: small
 backbone: {backbone}

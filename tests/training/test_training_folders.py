@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -11,15 +11,14 @@ import pytest
 from adapter_stilts.errors import UserError
 from adapter_stilts.training.folders import discard, only_one, sweep
 from adapter_stilts.training.unfinished import unfinished
+from process_kit import begin, end
 
-HOLD = """
-import sys
-from pathlib import Path
-from adapter_stilts.training.folders import only_one
-with only_one(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+
+def hold(folder: Path, held: Path) -> None:
+    """Trains the module of that folder, as far as others can see, until it is killed."""
+    with only_one(folder):
+        held.touch()
+        time.sleep(600)
 
 
 def test_only_leftovers_of_this_module_are_swept(tmp_path: Path) -> None:
@@ -43,16 +42,17 @@ def test_a_run_is_discarded_at_once_or_not_at_all(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_train_the_same_module(tmp_path: Path) -> None:
     folder = tmp_path / "zoo" / "squad"
-    command = [sys.executable, "-c", HOLD, str(folder)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
-        assert other.stdout and other.stdout.readline() == "held\n"
-        said = f"another process is training the module of {folder}: wait for it"
-        with pytest.raises(UserError, match=said), only_one(folder):
-            raise AssertionError
-        with only_one(folder.with_name("mnli")):
-            pass
-        other.kill()
+    other = begin(hold, folder, held := tmp_path / "held")
+    while not held.exists():
+        assert other.is_alive()
+        time.sleep(0.01)
+    said = f"another process is training the module of {folder}: wait for it"
+    with pytest.raises(UserError, match=said), only_one(folder):
+        raise AssertionError
+    with only_one(folder.with_name("mnli")):
+        pass
+    other.kill()
+    assert end(other) == -signal.SIGKILL
     with only_one(folder):  # a killed process holds nothing
         pass
     assert list(folder.parent.iterdir()) == []

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from training_worker import serve  # type: ignore[import-not-found]
 from transformers import TrainerCallback
 
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.trainer import ModuleTrainer
+from process_kit import begin, end
 
 Train = Callable[..., Trained]
 Weights = dict[str, torch.Tensor]
@@ -105,15 +105,9 @@ class Worker:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        with log.open("w") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("training_worker.py"))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
+        self._requests, theirs = multiprocessing.Pipe()
+        self._process = begin(serve, theirs, log)
+        theirs.close()
 
     def __call__(
         self,
@@ -124,17 +118,14 @@ class Worker:
         **more: Any,
     ) -> list[int]:
         """Exit codes of the processes of one training; `-9` where one was killed."""
-        request = {"settings": settings, "stop": stop or {}, "ranks": ranks, **more}
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        assert answer, self._log.read_text()
-        codes: list[int] = json.loads(answer)
+        self._requests.send({"settings": settings, "stop": stop or {}, "ranks": ranks, **more})
+        try:
+            codes: list[int] = self._requests.recv()
+        except EOFError:
+            raise AssertionError(self._log.read_text()) from None
         return codes
 
     def close(self) -> None:
         """Ends the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(60)
+        self._requests.send(None)
+        assert end(self._process, 60) == 0

@@ -1,9 +1,8 @@
 """Trainings in processes of their own, which a test may kill at a chosen moment.
 
-Importing torch and transformers takes seconds, so one process imports them once and forks a child
-for every training. It reads requests from standard input and answers on standard output, one JSON
-object a line. `python training_worker.py REQUEST` does a single training without forking, which
-is what torchrun starts.
+Importing torch and transformers takes seconds, so one process that has them forks a child for
+every training (`serve`). `python training_worker.py REQUEST` does a single training without
+forking, which is what torchrun starts.
 
 A request has `settings` (of `train_adapter`, or of what it names as `trains`), `ranks` (processes
 that train together) and `stop`:
@@ -25,6 +24,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -148,22 +148,17 @@ def _wait(request: dict[str, Any], children: list[int]) -> list[int]:
     return [codes[child] for child in children]
 
 
-def serve() -> None:
-    """Answers requests until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w")
+def serve(requests: Connection, log: Path) -> None:
+    """Answers requests with exit codes until there are no more of them."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
     os.dup2(2, 1)
-    for line in sys.stdin:
-        request = json.loads(line)
+    while (request := requests.recv()) is not None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = int(free.getsockname()[1])
         children = [_fork(request, rank, port) for rank in range(int(request["ranks"]))]
-        codes = _wait(request, children)
-        answers.write(json.dumps(codes) + "\n")
-        answers.flush()
+        requests.send(_wait(request, children))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        sys.exit(train(json.loads(sys.argv[1])))
-    serve()
+    sys.exit(train(json.loads(sys.argv[1])))

@@ -1,15 +1,13 @@
 """In a process of its own: the logits of compositions, as another process kept them.
 
-`python load_compositions.py FOLDER`: every folder in it is a zoo, with `made.json` (backbone,
-compositions), and for every composition `NUMBER.safetensors` (a batch, and the logits it gave).
-Writes the greatest differences.
+Every folder is a zoo, with `made.json` (backbone, compositions), and for every composition
+`NUMBER.safetensors` (a batch, and the logits it gave).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -35,7 +33,9 @@ def differences(zoo: Path) -> dict[str, float]:
     return found
 
 
-if __name__ == "__main__":
+def compare(zoos: Path, written: Path) -> None:
+    """Writes the greatest differences in each of the zoos."""
     torch.set_num_threads(1)
-    every = [differences(path.parent) for path in sorted(Path(sys.argv[1]).glob("*/made.json"))]
-    sys.stdout.write(json.dumps({key: value for each in every for key, value in each.items()}))
+    every = [differences(path.parent) for path in sorted(zoos.glob("*/made.json"))]
+    found = {key: value for each in every for key, value in each.items()}
+    written.write_text(json.dumps(found), encoding="utf-8")

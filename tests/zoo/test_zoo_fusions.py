@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from load_compositions import compare  # type: ignore[import-not-found]
 from safetensors.torch import save_file
 
 from adapter_stilts.backbones import find_backbone
@@ -25,6 +23,7 @@ from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.sources import all_sources, resolve_sources
 from fusion_kit import fill_zoo, run_of, save_fused
 from made_modules import logits_of, make_engine, save_made, token_batch
+from process_kit import in_a_process
 
 NESTED = "fuse(mnli, stack(sw, squad))"
 COMPOSITIONS = (NESTED, f"stack({NESTED}, qa)", "over", "uniform(mnli, stack(sw, squad))")
@@ -46,21 +45,6 @@ def _keep(backbone: str, method: str, kind: str, zoo: Path) -> None:
     (zoo / "made.json").write_text(json.dumps([backbone, COMPOSITIONS]), encoding="utf-8")
 
 
-def _in_another_process(zoos: Path) -> dict[str, float]:
-    script = Path(__file__).with_name("load_compositions.py")
-    paths = [str(script.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, str(script), str(zoos)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def test_nested_fusions_compute_the_same_in_another_process(
     backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +53,8 @@ def test_nested_fusions_compute_the_same_in_another_process(
         zoo = tmp_path / "zoos" / f"{method}-{kind}"
         monkeypatch.setenv("ADSTILTS_ZOO", str(zoo))
         _keep(backbone, method, kind, zoo)
-    found = _in_another_process(tmp_path / "zoos")
+    assert in_a_process(compare, tmp_path / "zoos", tmp_path / "found.json") == 0
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
     assert len(found) == len(cases) * len(COMPOSITIONS)
     assert max(found.values()) < 1e-5, found
 

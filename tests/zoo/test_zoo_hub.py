@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import shutil
-import threading
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,8 @@ from adapter_stilts.zoo.hub.ids import HubId
 from adapter_stilts.zoo.hub.search import search
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from hub_kit import REPO, call_in_process, connect, files_of
+from hub_kit import REPO, connect, files_of, pull_there, push_there
+from process_kit import begin, end
 from writable_hub import READER, WRITER, Fault, Hub, serving
 
 WEIGHTS = "adapter.safetensors"
@@ -452,27 +455,26 @@ def test_out_is_not_overwritten(hub: Hub, saved: Path, tmp_path: Path) -> None:
 
 def test_two_processes_pull_the_same(hub: Hub, saved: Path, tmp_path: Path) -> None:
     commit = hub.add(REPO, files_of(saved))
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    other = call_in_process(hub, environment, "pull(argv[1]).path", REPO)
-    while not hub.asked and other.poll() is None:
-        threading.Event().wait(0.01)  # its libraries take seconds to import
+    other = begin(pull_there, hub.url, tmp_path / "cache", tmp_path / "path.txt")
+    while not hub.asked and other.is_alive():
+        time.sleep(0.001)
     mine = pull(REPO)
-    out, err = other.communicate(timeout=120)
-    assert other.returncode == 0, err
-    assert Path(out.strip().splitlines()[-1]) == mine.path == HubId.parse(REPO).folder / commit
+    assert end(other) == 0
+    theirs = Path((tmp_path / "path.txt").read_text("utf-8"))
+    assert theirs == mine.path == HubId.parse(REPO).folder / commit
     assert [each for each in mine.path.parent.iterdir() if each.name[0] != "."] == [mine.path]
     mine.record.verify(mine.path)
 
 
 def test_two_processes_push_the_same(hub: Hub, module: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_TOKEN": WRITER}
-    code = "push(argv[1], argv[2], backbone=argv[3]).commit"
     hub.commit_takes = 0.3
-    homes = [{**environment, "HF_HOME": str(tmp_path / name)} for name in "ab"]
-    both = [call_in_process(hub, home, code, str(module), REPO, BACKBONE) for home in homes]
-    said = [(*each.communicate(timeout=120), each.returncode) for each in both]
-    commits = {out.strip() for out, _, code in said if code == 0}
-    assert commits <= hub.repos[REPO].commits.keys() and len(commits) == 2, said
+    both = [
+        begin(push_there, hub.url, tmp_path / f"cache-{n}", WRITER, module, BACKBONE, tmp_path / n)
+        for n in "ab"
+    ]
+    assert [end(process) for process in both] == [0, 0]
+    said = [(tmp_path / n).read_text("utf-8") for n in "ab"]
+    assert set(said) <= hub.repos[REPO].commits.keys() and len(set(said)) == 2, said
     pull(REPO).record.verify(pull(REPO).path)
 
 
@@ -497,9 +499,14 @@ def test_a_process_keeps_to_the_cache_that_the_environment_names(
 ) -> None:
     hub.add(REPO, files_of(saved))
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-    other = call_in_process(hub, environment, "pull(argv[1]).path", REPO)
-    _, err = other.communicate(timeout=120)
-    assert other.returncode == 0, err
+    done = subprocess.run(
+        [sys.executable, "-c", f"from adapter_stilts import pull; pull('{REPO}')"],
+        env={**environment, "HF_ENDPOINT": hub.url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "home" / "hub").is_dir()
 
 
