@@ -123,7 +123,7 @@ def test_a_drip_ends(
     hub.faults.append(Fault(where, times=99, drip=0.1))
     begun = time.monotonic()
     assert "slowly" in line(ask)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60  # it would drip for ever
 
 
 def test_headers_that_drip_end(hub: Hub, ask: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,12 +131,12 @@ def test_headers_that_drip_end(hub: Hub, ask: Call, monkeypatch: pytest.MonkeyPa
     send = "writable_hub.Handler.send_response"
 
     def slow(handler: object, status: int) -> None:
-        threading.Event().wait(3)
+        threading.Event().wait(60)
 
     monkeypatch.setattr(send, slow)
     begun = time.monotonic()
     assert "has not answered" in line(ask)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 50
 
 
 @pytest.mark.parametrize("fault", [{"more": 1000}, {"endless": True}])
