@@ -23,7 +23,9 @@ from hub_kit import connect
 
 
 def task_of(case: dict[str, Any]) -> TaskSpec:
-    """The MNLI task, with its data at another place of the Hub."""
+    """A task file's, or the MNLI task with its data at another place of the Hub."""
+    if "file" in case:
+        return get_task(case["file"])
     task = get_task("mnli")
     splits = (case["split"],)
     hub = HubData(case["id"], case["revision"], {"train": splits, "dev": splits})
@@ -33,8 +35,8 @@ def task_of(case: dict[str, Any]) -> TaskSpec:
 
 def answer(case: dict[str, Any]) -> dict[str, Any]:
     """The examples, or the complaint."""
-    task = task_of(case)
     try:
+        task = task_of(case)
         found = load_examples(task, "train", "hub")
     except (UserError, FailureError) as error:
         return {"error": str(error)}

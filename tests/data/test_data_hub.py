@@ -103,6 +103,43 @@ def test_hub_data_loads_and_is_not_asked_for_again(
     assert asked == []
 
 
+def task_file(folder: Path, name: str, **changes: str) -> dict[str, str]:
+    """A case: a task file of a user's own whose data is on the Hub."""
+    lines = {
+        "name": name,
+        "head": "classification",
+        "hub": f"{{id: tiny/columns, revision: {COMMIT}, splits: {{train: train, dev: train}}}}",
+        "columns": "{text: text, label: label}",
+        "labels": "['no', 'yes']",
+        **changes,
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()), "utf-8")
+    return {"file": str(path)}
+
+
+def test_own_tasks_on_the_hub(hub: tuple[str, list[str]], client: Client, tmp_path: Path) -> None:
+    """By a task file: read by its columns, and refused with the place where one is not there."""
+    hubless = "{id: tiny/nothing, revision: abc, splits: {train: train, dev: train}}"
+    cases = [
+        task_file(tmp_path, "mine"),
+        task_file(tmp_path, "column", columns="{text: sentence, label: label}"),
+        task_file(tmp_path, "label", labels="['no']"),
+        task_file(tmp_path, "unlisted", labels="from the data"),
+        task_file(tmp_path, "nowhere", hub=hubless),
+        task_file(tmp_path, "moving", hub=hubless.replace("abc", "main")),
+    ]
+    mine, column, label, unlisted, nowhere, moving = client(cases, hub[0])
+    assert [(row["text_a"], row["label"]) for row in mine["examples"]] == [("x", 1)]
+    assert "tiny/columns" in column["error"] and "'sentence'" in column["error"]
+    assert "tiny/columns" in label["error"] and "label 1 is none of no" in label["error"]
+    assert "unlisted.yaml, line 5" in unlisted["error"]
+    assert "tiny/nothing" in nowhere["error"]
+    assert "moving.yaml, line 3" in moving["error"] and "revision" in moving["error"]
+    for each in (column, label, unlisted, nowhere, moving):
+        assert "\n" not in each["error"]
+
+
 def test_what_the_hub_refuses(hub: tuple[str, list[str]], client: Client) -> None:
     endpoint, _ = hub
     split = {"split": "train"}

@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import other_languages
 from adapter_stilts.own.build import load_task_file
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Split
@@ -186,3 +187,20 @@ def test_what_is_no_task_file_is_refused(tmp_path: Path, content: str) -> None:
     path.write_text(content, "utf-8")
     with pytest.raises(UserError, match=r"mine\.yaml"):
         load_task_file(path)
+
+
+def test_languages_of_files_that_are_named_by_whole_paths(tmp_path: Path) -> None:
+    """The files of a task file may lie anywhere: their languages are found there, too."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "dev", "test-en", "test-de", "test-ha"):
+        (data / f"{name}.csv").write_text("text,label\nx,no\ny,yes\n", "utf-8")
+    path = tmp_path / "elsewhere" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text(
+        "name: mine\nhead: classification\nlabels: ['no', 'yes']\nlanguages: [en, de]\n"
+        f"files:\n  train: {data}/train.csv\n  dev: {data}/dev.csv\n"
+        f"  test: {data}/test-{{lang}}.csv\n",
+        "utf-8",
+    )
+    assert other_languages(load_task_file(path).target, "test", None) == ["ha"]

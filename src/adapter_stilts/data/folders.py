@@ -145,7 +145,7 @@ def _match(root: Path, layout: FileData, split: Split) -> tuple[Path, ...]:
     matches = [
         # By their names first: XTREME joins treebanks so, whatever their folders are called.
         sorted(
-            (path for path in _glob(root, glob) if path.is_file()),
+            (path for path in glob_files(root, glob) if path.is_file()),
             key=lambda path: (path.name, path),
         )
         for glob in layout.paths[split]
@@ -154,7 +154,7 @@ def _match(root: Path, layout: FileData, split: Split) -> tuple[Path, ...]:
     return tuple(path for match in matches for path in match) if complete else ()
 
 
-def _glob(root: Path, glob: str) -> Iterator[Path]:
+def glob_files(root: Path, glob: str) -> Iterator[Path]:
     """The files of a glob, which in a user's own task file may be a whole path."""
     path = Path(glob).expanduser()
     if not path.is_absolute():

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapter_stilts.data.folders import glob_files
 from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, find_all, load_examples, origin_of
 from adapter_stilts.errors import UserError, suggest, unknown
@@ -93,7 +94,7 @@ def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
                 written = re.escape(glob.split("/")[-1] if "{lang}" in glob.split("/")[-1] else "")
                 pattern = written.replace(re.escape("{lang}"), "([A-Za-z0-9-]+?)", 1)
                 pattern = pattern.replace(re.escape("{lang}"), r"\1").replace(r"\*", ".*")
-                for path in root.glob(re.sub(r"\{\w+\}", "*", glob)) if written else ():
+                for path in glob_files(root, re.sub(r"\{\w+\}", "*", glob)) if written else ():
                     if match := re.fullmatch(pattern, path.name):
                         yield match[1]
 
