@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adapter_stilts import load
-from adapter_stilts.zoo.stream import answers
+from adapter_stilts.zoo.predict import answers_to_lines
 from cli_kit import Result, assert_one_line
 
 Run = Callable[..., Result]
@@ -114,7 +114,7 @@ def test_answers_do_not_wait_for_the_end_of_the_input(
             return self.parts.pop(0)
 
     slow: Any = Slow()
-    found = answers(load("qa-all"), slow, Path("standard input"))
+    found = answers_to_lines(load("qa-all"), slow, Path("standard input"))
     next(found)
     assert len(slow.parts) == 2
     assert len(list(found)) == 2
@@ -139,7 +139,7 @@ def test_memory_does_not_grow_with_the_input(
 
     row = lines({"text_a": "x" * 1000})
     watched: Any = Watched()
-    count = sum(1 for _ in answers(watched, io.BytesIO(row * 3000), Path("a.jsonl")))
+    count = sum(1 for _ in answers_to_lines(watched, io.BytesIO(row * 3000), Path("a.jsonl")))
     assert count == sum(held) == 3000
     assert max(held) < 300
     assert predict([{"text_a": "x"}])

@@ -28,8 +28,7 @@ from adapter_stilts.training.planning import scheduled
 from adapter_stilts.training.recipe import MAX_BYTES, Recipe, get_recipe
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.card_command import command_text
-from adapter_stilts.zoo.recipe_file import RECIPE, write_recipe
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import RECIPE, ModuleRecord, write_recipe
 from fusion_kit import fill_zoo
 
 OTHER: dict[str, tuple[Any, ...]] = {

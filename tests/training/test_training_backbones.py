@@ -17,7 +17,7 @@ from adapter_stilts.backbones import Backbone, find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.zoo.backbone_folder import backbone_folder
+from adapter_stilts.zoo.choice import backbone_folder
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import make_engine
 

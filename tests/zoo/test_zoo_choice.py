@@ -16,10 +16,9 @@ from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.inventory import entries, locate
 from adapter_stilts.zoo.languages import find_language
-from adapter_stilts.zoo.names import folder_name, seeded, without_seed
+from adapter_stilts.zoo.names import each_seed, folder_name, seeded, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.seeds import each_seed
 from adapter_stilts.zoo.sources import all_sources
 from made_modules import make_engine, save_made
 

@@ -17,12 +17,11 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.heads import check_kind, check_labels
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.backbone_folder import name_with_fingerprint
-from adapter_stilts.zoo.choice import check_one_backbone, place_of
+from adapter_stilts.zoo.choice import check_one_backbone, name_with_fingerprint, place_of
+from adapter_stilts.zoo.names import each_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
-from adapter_stilts.zoo.seeds import each_seed
 
 if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine

@@ -20,7 +20,7 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.languages import find_language
-from adapter_stilts.zoo.seeds import each_seed
+from adapter_stilts.zoo.names import each_seed
 
 if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine

@@ -9,7 +9,7 @@ from typing import Any
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import Spread
-from adapter_stilts.zoo.seeds import names_seeds
+from adapter_stilts.zoo.names import names_seeds
 
 MEANS = ("average", "english", "without_english", "gap")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.choice import check_one_backbone
-from adapter_stilts.zoo.foreign_folder import is_foreign
+from adapter_stilts.zoo.hub.adopt import is_foreign
 from adapter_stilts.zoo.places import has_record
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve

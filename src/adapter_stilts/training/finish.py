@@ -26,8 +26,7 @@ from adapter_stilts.training.recipe import as_json
 from adapter_stilts.training.selection import place_of_best
 from adapter_stilts.zoo.known_task import spec_entry
 from adapter_stilts.zoo.local import save_module
-from adapter_stilts.zoo.recipe_file import ASKED
-from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.record import ASKED, MULTITASK, NO_HEAD, ModuleRecord
 
 
 def finish(

@@ -16,7 +16,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.processes import this_process
 from adapter_stilts.training.unfinished import latest_checkpoint, occupied, unfinished
-from adapter_stilts.zoo.backbone_folder import NOTE
+from adapter_stilts.zoo.choice import NOTE
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 Settings = Mapping[str, Any]

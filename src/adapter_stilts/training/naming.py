@@ -12,7 +12,7 @@ from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
 from adapter_stilts.training.recipe import RECIPES, Recipe, get_recipe
 from adapter_stilts.training.spec import TrainingSpec
-from adapter_stilts.zoo.backbone_folder import backbone_folder
+from adapter_stilts.zoo.choice import backbone_folder
 from adapter_stilts.zoo.names import folder_name, seeded
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 

@@ -10,8 +10,7 @@ from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.known_task import is_own
-from adapter_stilts.zoo.recipe_file import RECIPE
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import RECIPE, ModuleRecord
 
 
 def reproduce_text(record: ModuleRecord) -> str:

@@ -13,7 +13,7 @@ from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.paths import atomic_folder, check_replaceable
 from adapter_stilts.zoo.agreement import check_stored
-from adapter_stilts.zoo.hub.shareable import shareable, stage
+from adapter_stilts.zoo.hub.push import shareable, stage
 from adapter_stilts.zoo.record import ModuleRecord
 
 FORMATS = ("adapters", "peft", "module")

@@ -9,7 +9,7 @@ from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
 from adapter_stilts.zoo.choice import choose
-from adapter_stilts.zoo.foreign_folder import adopt_folder, is_foreign
+from adapter_stilts.zoo.hub.adopt import adopt_folder, is_foreign
 from adapter_stilts.zoo.hub.ids import is_hub_id
 from adapter_stilts.zoo.languages import find_language, is_language
 from adapter_stilts.zoo.places import by_name, found_modules, has_record

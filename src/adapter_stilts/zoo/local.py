@@ -23,8 +23,7 @@ from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.agreement import check_lengths, check_stored
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import same_backbone
-from adapter_stilts.zoo.recipe_file import write_recipe
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import ModuleRecord, write_recipe
 
 
 def save_module(engine: Engine, record: ModuleRecord, head: HeadKind, folder: Path) -> ModuleRecord:

@@ -12,8 +12,7 @@ from adapter_stilts.zoo.card_parts import escaped
 from adapter_stilts.zoo.chance import chance_note
 from adapter_stilts.zoo.inventory import Entry
 from adapter_stilts.zoo.places import Found
-from adapter_stilts.zoo.recipe_file import RECIPE
-from adapter_stilts.zoo.record import RECORD, ModuleRecord
+from adapter_stilts.zoo.record import RECIPE, RECORD, ModuleRecord
 from adapter_stilts.zoo.substitute_data import tasks_of
 
 _COLUMNS = (

@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.hub.guard import RemoteFile
 from adapter_stilts.safety import MAX_JSON, is_plain_path
-from adapter_stilts.zoo.recipe_file import RECIPE
-from adapter_stilts.zoo.record import RECORD
+from adapter_stilts.zoo.record import RECIPE, RECORD
+
+if TYPE_CHECKING:
+    from adapter_stilts.hub.guard import RemoteFile
 
 MAX_FILES = 200
 MAX_MEGABYTES = 2048
