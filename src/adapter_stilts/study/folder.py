@@ -135,6 +135,8 @@ class StudyFolder:
             UserError: another process does it; after `patience`, a FailureError.
         """
         with self._only_one(f"run-{name}", f"run {name}", patience):
+            # A process that was killed has left its own.
+            self._steps_file(name).unlink(missing_ok=True)
             try:
                 yield
             finally:
