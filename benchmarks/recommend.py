@@ -69,7 +69,7 @@ def rank(args: argparse.Namespace) -> None:
 
 
 def made(found: Recommendation, scores: Mapping[str, float], sizes: Mapping[str, int]) -> Row:
-    """The record of one target: what was foretold, and what came."""
+    """The record of one target: what was predicted, and what came."""
     order = {
         str(rule): [each.module for each in sorted(told, key=lambda each: -each.scores[rule])]
         for rule in RULES

@@ -1,4 +1,4 @@
-"""The rules that foretell a good source: against direct computations, and planted best sources."""
+"""The rules that predict a good source: against direct computations, and planted best sources."""
 
 from __future__ import annotations
 

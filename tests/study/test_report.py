@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
@@ -19,9 +20,11 @@ from adapter_stilts.report.study.tables import UNEQUAL, Table, latex, markdown, 
 from adapter_stilts.study.findings import ContrastSpec, Finding, find
 from adapter_stilts.study.length_buckets import (
     ANSWER,
+    CHECK,
     INPUT,
     SENTENCE,
     THIRDS,
+    check_buckets,
     length_buckets,
     thirds,
 )
@@ -168,6 +171,36 @@ def test_a_length_is_a_bucket(tmp_path: Path) -> None:
     answers = [each for kind, each in made.items() if kind[0] == ANSWER]
     assert {each.languages for each in answers} == {tuple(sorted(LANGUAGES["xquad"]))}
     assert sum(each.items for each in answers) == 60 * len(LANGUAGES["xquad"])
+
+
+def test_a_templated_check_is_a_bucket(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=1)
+    checks, place = ("place", "negation"), tmp_path / "made"
+    records = place / "results.jsonl"
+    records.write_text(records.read_text(encoding="utf-8").replace('"panx"', '"qa-checks"').replace(
+        '"f1"', '"exact_match"'), encoding="utf-8")  # fmt: skip
+    sides = {}
+    for arm in ("multitask", "alone"):
+        folder = place / "items" / f"{arm}-panx-0-0"
+        (folder / "panx").rename(folder / "qa-checks")
+        for file in sorted((folder / "qa-checks").glob("test-*")):
+            table = pq.read_table(file)
+            ids = [f"{checks[k % 2]}-{k:02}" for k in range(len(table))]
+            both = {"id": pa.array(ids), "cluster": pa.array(ids)}
+            for name, column in both.items():
+                table = table.set_column(table.column_names.index(name), name, column)
+            pq.write_table(table, file)
+            sides[arm, file.name] = table["numerator"].to_numpy()
+    data, _ = read_study(path)
+    made = {each.third: each for each in check_buckets(data, finding(path, "multitask", "alone"))}
+    assert set(made) == set(checks)
+    for number, check in enumerate(checks):
+        files = {name for _, name in sides}
+        differences = [
+            100 * (sides["multitask", name] - sides["alone", name])[number::2] for name in files
+        ]
+        assert made[check].kind == CHECK and made[check].items == 60
+        assert made[check].difference.value == pytest.approx(np.mean(differences))
 
 
 def test_lengths_that_are_alike_stay_together() -> None:

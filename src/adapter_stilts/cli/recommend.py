@@ -42,7 +42,7 @@ def recommend(
     precision: str = common.PRECISION,
     as_json: bool = common.JSON,
 ) -> None:
-    """Foretell on which module a target is learnt best, before any training on them."""
+    """Predict on which module a target is learnt best, before any training on them."""
     from adapter_stilts.report.recommendation import (
         recommendation_columns,
         recommendation_notes,

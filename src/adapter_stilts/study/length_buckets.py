@@ -1,4 +1,4 @@
-"""Contrasts over short, middling and long items apart."""
+"""Contrasts over short, middling and long items apart, and over each templated check."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from adapter_stilts.study.study_data import StudyData
 from adapter_stilts.tasks.registry import target_tasks
 
 INPUT, SENTENCE, ANSWER = "input length", "sentence length", "answer length"
+CHECK = "templated check"
 THIRDS = ("shortest third", "middle third", "longest third")
 KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     INPUT: ("length", lambda target: not _has_tags(target)),
@@ -27,7 +28,7 @@ KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
 
 
 class LengthBucket(NamedTuple):
-    """A third of the items, by language, and the difference over them alone."""
+    """A third of the items by language, or those of a check; the difference over them alone."""
 
     kind: str
     third: str
@@ -71,6 +72,33 @@ def length_buckets(data: StudyData, found: Finding) -> Iterator[LengthBucket]:
             })  # fmt: skip
             if made is not None:
                 yield LengthBucket(kind, third, *made)
+
+
+def check_buckets(data: StudyData, found: Finding) -> Iterator[LengthBucket]:
+    """A contrast over the items of each templated check; nothing where these were not tested."""
+    of: dict[str, dict[str, list[str]]] = {}
+    for target in found.draws.targets:
+        if _has_checks(target.name):
+            ids = data.item_ids(target.name, tuple(target.test.arms))
+            of[target.name] = {
+                language: [each.rpartition("-")[0] for each in listed]
+                for language, listed in ids.items()
+                if language in target.test.clusters
+            }
+    checks = [name for languages in of.values() for each in languages.values() for name in each]
+    for check in dict.fromkeys(checks):
+        made = _over(found, {
+            target: {name: np.array([c == check for c in each]) for name, each in languages.items()}
+            for target, languages in of.items()
+        })  # fmt: skip
+        if made is not None:
+            yield LengthBucket(CHECK, check, *made)
+
+
+def _has_checks(target: str) -> bool:
+    known = target_tasks().get(target)
+    files = [layout for source in known.sources for layout in source.files] if known else []
+    return any(layout.format == "checks" for layout in files)
 
 
 def _over(

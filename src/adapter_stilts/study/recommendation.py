@@ -82,7 +82,7 @@ class Recommendation(Result):
                 f"{best.probe[steps]:.1f} on English dev after {steps} steps; whether it stays "
                 "first in a long training, and in other languages, they do not show"
             )
-        share = f"{best.module} is foretold to be best, in {100 * best.first:.0f} % of draws"
+        share = f"{best.module} is predicted to be best, in {100 * best.first:.0f} % of draws"
         if self.disagreeing:
             said = ", ".join(f"{name} by {rule}" for rule, name in self.disagreeing.items())
             return (

@@ -57,7 +57,7 @@ def recommend(
     precision: str = "auto",
     on_step: OnStep | None = None,
 ) -> Recommendation:
-    """Ranks modules by how well a target is foretold to be learnt on top of them.
+    """Ranks modules by how well a target is predicted to be learnt on top of them.
 
     Rules: `logme`, the evidence for the target's labels in what each module makes of its examples
     (`study.recommend.logme`); `text`, how alike the texts of the target and of the module's task

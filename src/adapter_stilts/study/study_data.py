@@ -197,6 +197,14 @@ class StudyData:
                     self._note(str(path.relative_to(self.folder)), error)
         return found
 
+    def item_ids(self, target: str, arms: Sequence[str]) -> dict[str, list[str]]:
+        """The ids of a target's items, by language, in the order of `target`'s samples."""
+        found: dict[str, list[str]] = {}
+        for run in (run for arm in arms for run in self.on(arm, target).values()):
+            for language, table in self.items(run, target, "test").items():
+                found.setdefault(language, table["id"].to_pylist())
+        return found
+
     def item_lengths(self, target: str, arms: Sequence[str], column: str) -> dict[str, Floats]:
         """How long a target's items are, by language, in the order of `target`'s samples.
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from adapter_stilts.report.languages import SOURCE, traits
 from adapter_stilts.report.study.tables import Cell, Table, contrast_name, with_marks
 from adapter_stilts.study.findings import Finding
-from adapter_stilts.study.length_buckets import length_buckets
+from adapter_stilts.study.length_buckets import check_buckets, length_buckets
 from adapter_stilts.study.statistics.estimate import Estimate
 from adapter_stilts.study.study_data import StudyData
 
@@ -57,5 +57,5 @@ def _of(kind: str, language: str) -> str:
 
 
 def _lengths(data: StudyData, found: Finding) -> Iterator[_Bucket]:
-    for each in length_buckets(data, found):
+    for each in (*length_buckets(data, found), *check_buckets(data, found)):
         yield each.kind, each.third, each.languages, each.items, each.difference

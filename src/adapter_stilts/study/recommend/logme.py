@@ -103,7 +103,7 @@ def centred(values: Floats, groups: Ints) -> Floats:
 
     A head that chooses one of a group (an option of a question, a token of a text) takes the
     softmax over it, which does not notice what all of the group have in common: neither should
-    what foretells it.
+    what predicts it.
 
     >>> centred(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1])).tolist()
     [[-1.0], [1.0], [0.0]]
