@@ -96,7 +96,7 @@ def run(args: argparse.Namespace, target: str, seed: int) -> Row:
 
     from adapter_stilts import train_target
     from adapter_stilts.training.environment import machine
-    from adapter_stilts.training.selection import place_of_best
+    from adapter_stilts.training.schedule import place_of_best
 
     class Weights(TrainerCallback):
         """Keeps what learns, at every evaluation of the last stage."""

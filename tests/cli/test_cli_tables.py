@@ -15,7 +15,7 @@ import pytest
 
 import adapter_stilts
 from adapter_stilts.cli import results
-from adapter_stilts.cli.show import print_table
+from adapter_stilts.cli.results import print_table
 from adapter_stilts.cli.table import folded, layout
 from adapter_stilts.data import counts
 from adapter_stilts.data.counts import count_rows

@@ -11,7 +11,6 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, rankdata
 
 from adapter_stilts.study.recommend.embeddings import parameter_similarity, text_similarity
-from adapter_stilts.study.recommend.halving import standing, successive_halving
 from adapter_stilts.study.recommend.logme import Floats, centred, logme, one_hot
 from adapter_stilts.study.recommend.quality import (
     always,
@@ -23,6 +22,8 @@ from adapter_stilts.study.recommend.ranking import (
     half_samples,
     mean_ranks,
     ranks,
+    standing,
+    successive_halving,
     sureness,
 )
 

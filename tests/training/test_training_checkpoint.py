@@ -20,7 +20,7 @@ from adapter_stilts.training.checkpoint import (
     save_optimizer,
     save_rng,
 )
-from adapter_stilts.training.unfinished import latest_checkpoint
+from adapter_stilts.training.folders import latest_checkpoint
 
 
 def schedule(step: int, *, total: int) -> float:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.training.folders import discard, only_one, sweep
-from adapter_stilts.training.unfinished import unfinished
+from adapter_stilts.training.folders import discard, only_one, sweep, unfinished
 from process_kit import begin, end
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from adapter_stilts.training.batch_sources import BatchSource
-from adapter_stilts.training.batching import PlannedBatch
-from adapter_stilts.training.mixing import (
+from adapter_stilts.training.batching import (
     CAP,
+    PlannedBatch,
     language_shares,
     mixed_batches,
     quotas,

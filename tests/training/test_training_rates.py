@@ -11,7 +11,7 @@ import pytest
 
 from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.errors import UserError
-from adapter_stilts.training.rates import usual_rate
+from adapter_stilts.training.planning import usual_rate
 
 SWEEP = Path(__file__).parents[2] / "docs/results/records/recipes.jsonl"
 WITHIN = 2.0

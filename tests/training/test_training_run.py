@@ -26,7 +26,7 @@ from adapter_stilts.tasks.spec import Row
 from adapter_stilts.training import execute
 from adapter_stilts.training.checkpoint import write_manifest
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.rates import usual_rate
+from adapter_stilts.training.planning import usual_rate
 from adapter_stilts.training.run import InterruptedTrainingError
 from adapter_stilts.training.schedule import EvaluationSchedule
 from adapter_stilts.training.spec import TrainingSpec

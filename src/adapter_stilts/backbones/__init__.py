@@ -1,8 +1,13 @@
 """Frozen encoders: where they come from, their precision, their identity."""
 
-from adapter_stilts.backbones.backbone import Backbone, fingerprint
-from adapter_stilts.backbones.load import find_backbone
-from adapter_stilts.backbones.names import DEFAULT_BACKBONE, EMBEDDED, hub_id
+from adapter_stilts.backbones.backbone import (
+    DEFAULT_BACKBONE,
+    EMBEDDED,
+    Backbone,
+    find_backbone,
+    fingerprint,
+    hub_id,
+)
 from adapter_stilts.backbones.precision import (
     bf16_available,
     check_precision,

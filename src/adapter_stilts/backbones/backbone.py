@@ -138,3 +138,44 @@ def fingerprint(weights: Mapping[str, torch.Tensor]) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().float().contiguous().numpy().data)
     return digest.hexdigest()[:16]
+
+
+EMBEDDED = "embedded"
+DEFAULT_BACKBONE = "xlm-roberta-large"
+
+# Short names whose repositories moved under an organisation.
+HUB_IDS = {
+    "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
+    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
+}
+
+
+def hub_id(name: str) -> str:
+    """The id on the Hub of a backbone given by such an id, or by one of the short names."""
+    repo = name.partition("@")[0]
+    return HUB_IDS.get(repo, repo)
+
+
+def find_backbone(name: str) -> Backbone:
+    """The backbone of that name: `embedded`, a local folder, or a Hub id (`id@revision`).
+
+    Raises:
+        UserError: no such folder or repository, one whose configuration is not accepted, or the
+            Hub cannot be reached.
+    """
+    if name == EMBEDDED:
+        from adapter_stilts.backbones.embedded import embedded_backbone
+
+        return Backbone(name, embedded_backbone(), own=True)
+    local = Path(name).expanduser()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise UserError(f"backbone folder {local} has no config.json")
+        found = Backbone(str(local.absolute()), local)
+        assert found.fields  # checked before any work, wherever the name came from
+        return found
+    if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
+        raise UserError(f"backbone folder {name} is not there")
+    from adapter_stilts.backbones.hub import download_backbone
+
+    return download_backbone(name, [EMBEDDED])

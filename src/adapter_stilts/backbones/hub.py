@@ -8,8 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from adapter_stilts.backbones.backbone import Backbone
-from adapter_stilts.backbones.names import HUB_IDS, hub_id
+from adapter_stilts.backbones.backbone import HUB_IDS, Backbone, hub_id
 from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.backbones.tokenizer import TOKENIZER
 from adapter_stilts.backbones.weights import INDEX, WEIGHTS, shard_names

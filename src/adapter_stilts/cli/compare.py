@@ -10,8 +10,7 @@ import typer
 
 from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
-from adapter_stilts.cli.results import Progress
-from adapter_stilts.cli.show import print_table
+from adapter_stilts.cli.results import Progress, print_table
 from adapter_stilts.evaluation.options import ComparisonOptions
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import typer
 
 from adapter_stilts.cli import evaluation_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
-from adapter_stilts.cli.show import print_note, print_table
+from adapter_stilts.cli.results import print_note, print_table
 from adapter_stilts.cli.training_options import DATA
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from adapter_stilts.cli.show import print_table
+from adapter_stilts.cli.results import print_table
 from adapter_stilts.cli.zoo import JSON, OVERWRITE, zoo
 
 

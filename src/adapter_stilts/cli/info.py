@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.show import print_table
+from adapter_stilts.cli.results import print_table
 from adapter_stilts.cli.training_options import DATA
 
 if TYPE_CHECKING:

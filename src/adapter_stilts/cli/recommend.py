@@ -7,7 +7,7 @@ import json
 import typer
 
 from adapter_stilts.cli import evaluation_options as common
-from adapter_stilts.cli.show import print_note, print_table
+from adapter_stilts.cli.results import print_note, print_table
 from adapter_stilts.cli.training_options import DATA
 
 

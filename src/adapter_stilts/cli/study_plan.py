@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.show import print_note, print_table
+from adapter_stilts.cli.results import print_note, print_table
 from adapter_stilts.cli.study_options import DATA, FILE, JSON, OUT, UNEQUAL, read_plan
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ def report(
     Writes a page that opens offline, Markdown, LaTeX, a CSV a table, and every chart as PDF and
     SVG. Of an unfinished study, it says what is missing.
     """
-    from adapter_stilts.cli.show import print_note, print_table
+    from adapter_stilts.cli.results import print_note, print_table
     from adapter_stilts.paths import check_replaceable
     from adapter_stilts.study.report_input import read_study
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.show import print_note, print_table
+from adapter_stilts.cli.results import print_note, print_table
 from adapter_stilts.cli.study_options import DATA, FILE, JSON, OUT, UNEQUAL, read_plan
 from adapter_stilts.errors import UserError
 

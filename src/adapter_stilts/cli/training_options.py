@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from adapter_stilts.cli.derived_options import derived_options, parameter, with_options
-from adapter_stilts.cli.show import scores_line
+from adapter_stilts.cli.results import scores_line
 from adapter_stilts.errors import UserError
 from adapter_stilts.training.options import DataOptions, RunOptions, Settings, TrainingOptions
 from adapter_stilts.training.recipe import Recipe

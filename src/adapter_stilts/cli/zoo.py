@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from adapter_stilts.cli.show import print_table, scores_line, wrapped
+from adapter_stilts.cli.results import print_table, scores_line, wrapped
 from adapter_stilts.errors import FailureError, UserError
 
 if TYPE_CHECKING:

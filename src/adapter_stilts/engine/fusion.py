@@ -13,15 +13,13 @@ from torch import nn
 
 from adapter_stilts.engine.composition import Expression, module_names
 from adapter_stilts.engine.fusion_forward import (
-    Attended,
-    Watcher,
-    watching,
-)
-from adapter_stilts.engine.fusion_layers import (
     ArrowFusion,
+    Attended,
     LeanFusion,
     LoraFusion,
     UniformFusion,
+    Watcher,
+    watching,
 )
 
 FusionKind = Literal["full", "lean", "uniform", "arrow"]

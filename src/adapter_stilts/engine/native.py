@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,3 +198,51 @@ def read_labels(folder: Path) -> tuple[tuple[str, ...], int]:
         return labels, int(config.get("num_choices") or 0)
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / HEAD_CONFIG}: not the configuration of a head") from error
+
+
+def halve(path: Path) -> None:
+    """Rewrites a safetensors file with its float32 values in float16, which has 11 bits of each.
+
+    bfloat16 would keep 8 bits and a range that no module needs. Whoever loads the file gets
+    float32 again: the libraries copy values into parameters that are there.
+
+    Raises:
+        UserError: a value is beyond float16's range.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    halved = {}
+    for key, tensor in load_file(path).items():
+        single = tensor.dtype == torch.float32
+        halved[key] = tensor.half() if single else tensor
+        if single and not torch.equal(halved[key].isfinite(), tensor.isfinite()):
+            raise UserError(f"{path}: '{key}' has values beyond the range of half precision")
+    save_file(halved, path, metadata={"format": "pt"})
+
+
+def is_halved(paths: Iterable[Path]) -> bool:
+    """Whether any tensor of these files is stored in half precision."""
+    return any("F16" in _types(path) for path in paths)
+
+
+def _types(path: Path) -> set[str]:
+    with safe_open(path, framework="numpy") as file:
+        return {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+
+
+WEIGHTS, CONFIG = "fusion.safetensors", "fusion.json"
+NOT_SHARED = "a fusion of LoRAs cannot be shared, as their layers differ: use --kind lean"
+LORAS_ALONE = "arrow chooses among LoRAs: take uniform, or a learnt fusion, for other modules"
+NATIVE_WEIGHTS, NATIVE_CONFIG = "model_adapter_fusion.safetensors", "adapter_fusion_config.json"
+"""What plain `adapters` reads, in place of `WEIGHTS` where it computes the same."""
+
+
+def fusion_files(folder: Path, *, head: bool) -> tuple[tuple[str, str], ...]:
+    """A fusion's weights and their configuration, and its head's if it has one."""
+    return ((weights_in(folder), CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG))[: 1 + head]
+
+
+def weights_in(folder: Path) -> str:
+    """The name of the file with its weights."""
+    return NATIVE_WEIGHTS if (folder / NATIVE_WEIGHTS).is_file() else WEIGHTS

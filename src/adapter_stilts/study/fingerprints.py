@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.backbones.backbone import Backbone
-from adapter_stilts.backbones.load import find_backbone
-from adapter_stilts.backbones.names import EMBEDDED
+from adapter_stilts.backbones.backbone import EMBEDDED, Backbone, find_backbone
 from adapter_stilts.data.cache import file_digests
 from adapter_stilts.data.code_digest import code_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of

@@ -16,8 +16,14 @@ from adapter_stilts.engine.methods import DEFAULT_METHOD
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.study.candidates import Candidate, find_candidates
-from adapter_stilts.study.recommend.halving import Rung, standing, successive_halving
-from adapter_stilts.study.recommend.ranking import half_samples, mean_ranks, sureness
+from adapter_stilts.study.recommend.ranking import (
+    Rung,
+    half_samples,
+    mean_ranks,
+    standing,
+    successive_halving,
+    sureness,
+)
 from adapter_stilts.study.recommendation import RULES, Ranked, Recommendation, Rule
 from adapter_stilts.study.rule_scores import (
     PROBE_STEPS,

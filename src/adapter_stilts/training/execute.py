@@ -19,24 +19,19 @@ from adapter_stilts.data.load import resolve_where
 from adapter_stilts.engine.engine import load_engine
 from adapter_stilts.engine.recomputing import recompute_activations
 from adapter_stilts.errors import UserError, shown
-from adapter_stilts.training.arguments import trainer_arguments
-from adapter_stilts.training.begin import add_module_of
+from adapter_stilts.training.begin import add_module_of, trainer_arguments
 from adapter_stilts.training.caution import warn_of_schedule
 from adapter_stilts.training.checkpoint import check_manifest
 from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
 from adapter_stilts.training.finish import finish
-from adapter_stilts.training.folders import claim, finished, only_one
-from adapter_stilts.training.interrupt import StopOnSignal
+from adapter_stilts.training.folders import claim, finished, latest_checkpoint, only_one
 from adapter_stilts.training.job import Job, prepare
 from adapter_stilts.training.planning import make_plan, scheduled
-from adapter_stilts.training.progress import Progress, announce
+from adapter_stilts.training.progress import Progress, StepReports, announce
 from adapter_stilts.training.reading import read_parts
 from adapter_stilts.training.request import Request
-from adapter_stilts.training.schedule import EvaluationSchedule
-from adapter_stilts.training.step_reports import StepReports
+from adapter_stilts.training.schedule import EvaluationSchedule, GradualUnfreezing, StopOnSignal
 from adapter_stilts.training.trainer import ModuleTrainer
-from adapter_stilts.training.unfinished import latest_checkpoint
-from adapter_stilts.training.unfreezing import GradualUnfreezing
 from adapter_stilts.zoo.record import ModuleRecord
 
 SAVE_SECONDS = 600.0

@@ -11,8 +11,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from adapter_stilts.errors import FailureError
+from adapter_stilts.training.folders import latest_checkpoint
 from adapter_stilts.training.recipe import Recipe
-from adapter_stilts.training.unfinished import latest_checkpoint
 
 
 class InterruptedTrainingError(Exception):

@@ -23,7 +23,7 @@ from adapter_stilts.training.environment import machine, peak_memory_mb, version
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json
-from adapter_stilts.training.selection import place_of_best
+from adapter_stilts.training.schedule import place_of_best
 from adapter_stilts.zoo.known_task import spec_entry
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import ASKED, MULTITASK, NO_HEAD, ModuleRecord

@@ -8,16 +8,17 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.training.job import Job
-from adapter_stilts.training.processes import this_process
-from adapter_stilts.training.unfinished import latest_checkpoint, occupied, unfinished
+from adapter_stilts.paths import check_replaceable
 from adapter_stilts.zoo.choice import NOTE
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
+
+if TYPE_CHECKING:  # commands that only look whether a folder is free do without torch
+    from adapter_stilts.training.job import Job
 
 Settings = Mapping[str, Any]
 """What was chosen for a training, by the names of options."""
@@ -32,6 +33,8 @@ def only_one(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process does already.
     """
+    from adapter_stilts.training.processes import this_process
+
     if not this_process().is_main_process:
         yield
         return
@@ -78,6 +81,8 @@ def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: 
     Raises:
         UserError: it is of another run.
     """
+    from adapter_stilts.training.processes import this_process
+
     state = this_process()
     if state.is_main_process:
         if overwrite and not resume:
@@ -149,3 +154,45 @@ def sweep(folder: Path) -> None:
     for path in folder.parent.glob(".*"):
         if left_over.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def unfinished(folder: Path) -> Path:
+    """The folder of the checkpoints of a run whose module will lie at `folder`."""
+    return folder.with_name(f"{folder.name}.unfinished")
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The complete checkpoint with the highest step number in a run's folder."""
+    found = [
+        (int(match.group(1)), path)
+        for path in (folder.glob("checkpoint-*") if folder.is_dir() else ())
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+    ]
+    return max(found)[1] if found else None
+
+
+def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuses to replace what was not meant to be replaced.
+
+    Raises:
+        UserError: a module, an unfinished run or something else lies there, or nothing can be
+            written there.
+    """
+    check_replaceable(folder)
+    if overwrite or resume:
+        return
+    if (folder / RECORD).exists():
+        raise occupied(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty: choose another --out")
+    work = unfinished(folder)
+    if latest_checkpoint(work):
+        raise UserError(
+            f"an unfinished run lies at {work}: add --resume to continue it, or --overwrite to "
+            "begin anew"
+        )
+
+
+def occupied(folder: Path, of: str = "") -> UserError:
+    """The error where another module lies."""
+    return UserError(f"a module lies at {folder} already{of}: choose --out or add --overwrite")

@@ -18,7 +18,7 @@ from adapter_stilts.hashing import text_digest
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.recipe import Recipe
-from adapter_stilts.training.selection import RULES
+from adapter_stilts.training.schedule import RULES
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.task_data import TaskData, make_task_data
 from adapter_stilts.training.text import text_sources

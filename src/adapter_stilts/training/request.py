@@ -9,9 +9,9 @@ from typing import Any
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.given import given_files
 from adapter_stilts.tasks.spec import Split
+from adapter_stilts.training.folders import unfinished
 from adapter_stilts.training.recipe import Recipe, as_json
 from adapter_stilts.training.spec import TrainingSpec
-from adapter_stilts.training.unfinished import unfinished
 
 
 @dataclass(frozen=True)

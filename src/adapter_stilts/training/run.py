@@ -23,6 +23,7 @@ from adapter_stilts.training.checks import (
     completed,
 )
 from adapter_stilts.training.failures import InterruptedTrainingError
+from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.naming import (
     chosen_recipe,
     default_folder,
@@ -33,7 +34,6 @@ from adapter_stilts.training.options import AnyOptions, Settings, TrainingOption
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.request import Request
 from adapter_stilts.training.spec import TrainingSpec
-from adapter_stilts.training.unfinished import check_free
 from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.record import ModuleRecord
 

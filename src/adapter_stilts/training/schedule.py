@@ -1,16 +1,19 @@
-"""When a training is scored, saved, and stopped early."""
+"""Callbacks of a training: when it is scored, saved and stopped, and when layers begin to learn."""
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from adapter_stilts.engine.engine import Engine, layer_of, module_parameters
 from adapter_stilts.training.processes import any_process
-from adapter_stilts.training.selection import is_worn_out
 
 
 class EvaluationSchedule(TrainerCallback, ExportableState):
@@ -101,3 +104,112 @@ class EvaluationSchedule(TrainerCallback, ExportableState):
                 self._on_stop(state)
             control.should_training_stop = True
         return control
+
+
+class StopOnSignal(TrainerCallback):
+    """Catches SIGINT and SIGTERM while it is entered; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.caught = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopOnSignal:
+        # Python lets only the main thread set handlers.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._catch)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self.caught:
+            raise KeyboardInterrupt
+        self.caught = True
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Asks for a checkpoint and the end of the training."""
+        self.caught = any_process(self.caught)
+        if self.caught:
+            control.should_save = True
+            control.should_training_stop = True
+        return control
+
+
+def lowest_trained_layer(step: int, *, layers: int, unfreeze_steps: int) -> int:
+    """The lowest layer whose module learns at `step` (0-based); layers are freed at an even pace.
+
+    At step 0 only the top layer's module learns; from `unfreeze_steps` on all do (Liu et al.
+    2023, "FUN with Fisher", section 3). Below that layer no gradient is computed, which makes
+    the early steps cheaper as well.
+    """
+    if step >= unfreeze_steps:
+        return 0
+    freed = 1 + step * layers // unfreeze_steps
+    return max(0, layers - freed)
+
+
+class GradualUnfreezing(TrainerCallback):
+    """Turns gradients of the modules' layers on from the top layer down.
+
+    The state follows from the step number alone, so a resumed run needs nothing saved.
+    """
+
+    def __init__(self, engine: Engine, name: str, unfreeze_steps: int) -> None:
+        self._layers = engine.layers
+        self._steps = unfreeze_steps
+        self._by_layer = [
+            (layer, parameter)
+            for key, parameter in module_parameters(engine, name).items()
+            if (layer := layer_of(key)) is not None
+        ]
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Sets which parameters take part in the coming step."""
+        lowest = lowest_trained_layer(
+            state.global_step, layers=self._layers, unfreeze_steps=self._steps
+        )
+        for layer, parameter in self._by_layer:
+            parameter.requires_grad_(layer >= lowest)
+
+
+RULES = 2
+"""Raised when the same scores come to stop a training elsewhere or to keep another step."""
+
+
+def place_of_best(scores: Sequence[float]) -> int:
+    """The evaluation to keep: the first with the highest score.
+
+    Where no score has risen above the first one, it is the last that equals it: on a plateau, as
+    that of the majority class, what was trained longest is the better guess.
+    """
+    best = max(scores)
+    if best > scores[0]:
+        return scores.index(best)
+    return max(place for place, score in enumerate(scores) if score == best)
+
+
+def is_worn_out(scores: Sequence[float], *, patience: int, step: int, steps: int) -> bool:
+    """Whether to stop: `patience` evaluations in a row brought no better score (0: never).
+
+    Never before half of the steps, nor before any score has risen: many trainings begin on a
+    plateau, and the learning rate is at its highest in the first half.
+
+    >>> is_worn_out([50.0, 60.0, 60.0, 55.0], patience=2, step=40, steps=80)
+    True
+    >>> is_worn_out([50.0, 50.0, 50.0, 50.0], patience=2, step=40, steps=80)
+    False
+    """
+    if not patience or 2 * step < steps or not scores or max(scores) <= scores[0]:
+        return False
+    return len(scores) - 1 - scores.index(max(scores)) >= patience

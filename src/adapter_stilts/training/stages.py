@@ -9,11 +9,11 @@ from pathlib import Path
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.data.given import with_files
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.naming import chosen_recipe, default_folder, module_name
 from adapter_stilts.training.options import Settings, TrainingOptions
 from adapter_stilts.training.run import Trained, checked_recipe, files_in, train
 from adapter_stilts.training.spec import TrainingSpec
-from adapter_stilts.training.unfinished import check_free
 from adapter_stilts.zoo.names import series_folders
 
 

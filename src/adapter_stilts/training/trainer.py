@@ -42,7 +42,7 @@ from adapter_stilts.training.batching import BatchPlan
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.failures import stop_if_diverged
 from adapter_stilts.training.recipe import Keep
-from adapter_stilts.training.selection import place_of_best
+from adapter_stilts.training.schedule import place_of_best
 
 Scorer = Callable[[], dict[str, float]]
 

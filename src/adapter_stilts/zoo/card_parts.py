@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED
-from adapter_stilts.engine.storage import is_halved
+from adapter_stilts.engine.native import is_halved
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.zoo.record import ModuleRecord

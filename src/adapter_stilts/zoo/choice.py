@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from adapter_stilts.backbones import EMBEDDED, Backbone, hub_id
-from adapter_stilts.backbones.names import HUB_IDS
+from adapter_stilts.backbones.backbone import HUB_IDS
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.zoo.places import Found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_stilts.engine.methods import is_fusion
-from adapter_stilts.engine.storage import is_halved
+from adapter_stilts.engine.native import is_halved
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.card_parts import escaped

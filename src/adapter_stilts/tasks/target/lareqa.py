@@ -13,8 +13,7 @@ from dataclasses import replace
 from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.heads.span import check_offset
 from adapter_stilts.tasks.intermediate import squad
-from adapter_stilts.tasks.rows import text, texts
-from adapter_stilts.tasks.sentences import sentence_at
+from adapter_stilts.tasks.rows import sentence_at, text, texts
 from adapter_stilts.tasks.spec import FileData, Row, Source
 from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec, codes
 
