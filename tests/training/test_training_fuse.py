@@ -18,7 +18,8 @@ from training_kit import SHORT, Spy, spoil_fourth_loss  # type: ignore[import-no
 
 from adapter_stilts import fuse, load, train_target
 from adapter_stilts.engine.engine import module_parameters
-from adapter_stilts.engine.native import HEAD_WEIGHTS, NATIVE_WEIGHTS, PICKLES, weights_in
+from adapter_stilts.engine.fusion_files import NATIVE_WEIGHTS, weights_in
+from adapter_stilts.engine.native import HEAD_WEIGHTS, PICKLES
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.training import execute
 from adapter_stilts.training.begin import add_module_of

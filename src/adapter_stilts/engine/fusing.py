@@ -28,17 +28,15 @@ from adapter_stilts.engine.fusion import (
     add_lora_fusion,
     modules_of,
 )
-from adapter_stilts.engine.native import (
+from adapter_stilts.engine.fusion_files import (
     CONFIG,
-    HEAD_WEIGHTS,
     LORAS_ALONE,
     NOT_SHARED,
     WEIGHTS,
-    check_files,
-    check_head_whole,
     fusion_files,
     weights_in,
 )
+from adapter_stilts.engine.native import HEAD_WEIGHTS, check_files, check_head_whole
 from adapter_stilts.engine.weights import read_weights
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN

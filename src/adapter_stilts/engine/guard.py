@@ -12,6 +12,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from adapter_stilts.engine.fusion_files import fusion_files
 from adapter_stilts.engine.guard_configs import (
     PLACES,
     check_adapter,
@@ -27,7 +28,6 @@ from adapter_stilts.engine.native import (
     HEAD_WEIGHTS,
     WEIGHTS,
     check_files,
-    fusion_files,
 )
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import brief

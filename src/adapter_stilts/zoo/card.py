@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from adapter_stilts.backbones import hub_id
+from adapter_stilts.engine.fusion_files import NATIVE_WEIGHTS
 from adapter_stilts.engine.methods import get_method, is_fusion
-from adapter_stilts.engine.native import NATIVE_WEIGHTS
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.card_command import reproduce_text

@@ -18,7 +18,7 @@ from huggingface_hub.hf_api import ModelInfo
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.engine.storage import halve
+from adapter_stilts.engine.native import halve
 from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError
 from adapter_stilts.hub.client import Repository, call, download
