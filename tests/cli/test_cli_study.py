@@ -48,6 +48,7 @@ def _status(run: Run, file: Path) -> dict[str, Any]:
     return dict(json.loads(out))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_study_is_watched_stopped_and_gone_on_with(
     run: Run, file: Path, folder: StudyFolder, monkeypatch: pytest.MonkeyPatch

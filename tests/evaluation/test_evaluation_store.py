@@ -174,7 +174,7 @@ def test_prediction_files_are_named_as_xtreme_expects(tmp_path: Path) -> None:
     endings = {name: suffix(target) for name, target in target_tasks().items()}
     assert endings == {
         **dict.fromkeys(("xnli", "pawsx", "udpos", "panx", "bucc2018", "tatoeba"), "tsv"),
-        **dict.fromkeys(("xquad", "mlqa", "tydiqa", "mewslix", "lareqa"), "json"),
+        **dict.fromkeys(("xquad", "mlqa", "tydiqa", "mewslix", "lareqa", "qa-checks"), "json"),
         "xcopa": "jsonl",
     }
     folders = {files.folder_name(target) for target in target_tasks().values()}

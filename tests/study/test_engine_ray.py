@@ -78,7 +78,7 @@ def expected(file: Path, tmp_path: Path) -> dict[str, Any]:
     return scores(folder)
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_runs_of_a_killed_machine_go_on_with_equal_scores(
     cluster: Cluster, file: Path, expected: dict[str, Any], tmp_path: Path

@@ -28,7 +28,7 @@ pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
 CPU = Needs(device="cpu")
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_run_goes_on_in_a_new_job_when_its_time_is_over(
     tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -101,7 +101,9 @@ def test_a_study_that_is_killed_ends_as_if_it_had_not_been(plan: Plan, tmp_path:
     for name, each in whole.results().runs.items():
         assert each.stage != "target" or set(each.scores[each.target]) == {"en", "de"}, name
         if each.stage == "target":
-            assert len(list((cut.path / each.items).rglob("*.items.parquet"))) == 2
+            kept = sorted(p.name for p in (cut.path / each.items).rglob("*.items.parquet"))
+            tests = ["test-de.tsv.items.parquet", "test-en.tsv.items.parquet"]
+            assert kept == ["dev-en.select.items.parquet", *tests]
     _damage(cut)
     engine = Here(cut)
     run_study(plan, cut, engine, _quiet)

@@ -29,7 +29,6 @@ from adapter_stilts.training.job import Job
 from adapter_stilts.training.planning import usual_rate
 from adapter_stilts.training.run import InterruptedTrainingError
 from adapter_stilts.training.schedule import EvaluationSchedule
-from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -67,7 +66,7 @@ def test_an_edited_task_is_learnt_anew(train: Train, tmp_path: Path) -> None:
         found = task.to_example(row)
         return found and {**found, "text_b": "", "label": 2}
 
-    spec = TrainingSpec((dataclasses.replace(task, to_example=edited),))
+    spec = dataclasses.replace(task, to_example=edited)
     before = train()
     assert train(resume=True).record.created == before.record.created
     with pytest.raises(UserError, match="a module lies at"):

@@ -67,7 +67,8 @@ class StudyFolder:
     def write_plan(self, plan: Plan) -> None:
         """Writes down which runs the study has, so that a report knows what is missing."""
         runs = {run.id: [run.stage, run.arm, run.target] for run in plan.runs.values()}
-        text = json.dumps({"study": plan.study.name, "runs": runs}, ensure_ascii=False)
+        about = {"study": plan.study.name, "runs": runs}
+        text = json.dumps(about, ensure_ascii=False, allow_nan=False)
         write_whole(self.path / PLAN, text.replace("], ", "],\n ") + "\n")
 
     def planned(self) -> dict[str, Planned]:
