@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -71,3 +73,23 @@ def test_pure_packages_stand_alone(package: str) -> None:
         if name.partition(".")[0] == package:
             needs = {each.partition(".")[0] for each in _imported(ast.walk(tree))}
             assert needs <= PURE[package], name
+
+
+def test_no_name_of_a_file_is_given_twice() -> None:
+    """An import or a constant that hides another of its name goes unseen until it is used."""
+    twice = []
+    for name, tree in _read().items():
+        given: list[str] = []
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                given += [each.asname or each.name for each in node.names]
+            elif isinstance(node, ast.Assign):
+                found = [each for target in node.targets for each in ast.walk(target)]
+                given += [each.id for each in found if _is_set(each)]
+        twice += [f"{name}.{each}" for each, times in Counter(given).items() if times > 1]
+    assert twice == []
+
+
+def _is_set(node: ast.AST) -> TypeGuard[ast.Name]:
+    """Whether it is a name that is given a value."""
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
