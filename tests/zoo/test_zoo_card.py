@@ -15,8 +15,8 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.heads import KINDS
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
-from adapter_stilts.zoo.card import write_card
-from adapter_stilts.zoo.card_parts import licence_metadata, licence_text
+from adapter_stilts.zoo.card import licence_meaning, write_card
+from adapter_stilts.zoo.card_data import licence_metadata
 from made_modules import TASKS, make_record
 
 HUB_BACKBONE = {
@@ -122,8 +122,7 @@ def test_licences_have_names_on_the_hub(task: str) -> None:
     found = licence_metadata(licence)
     assert found["license"] == "other" or found["license"].count("-") < 4
     assert re.fullmatch(r"[a-z0-9.-]+", found.get("license_name", "x"))
-    text = licence_text(licence)
-    assert licence in text
+    text = licence_meaning(licence)
     assert ("commercial use" in text) == ("NC" in licence or "non-commercial" in licence)
 
 

@@ -2,203 +2,142 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
-import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from adapter_stilts.backbones import hub_id
+from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.engine.fusion_files import NATIVE_WEIGHTS
-from adapter_stilts.engine.methods import get_method, is_fusion
-from adapter_stilts.heads import PLAIN
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.zoo.card_command import reproduce_text
-from adapter_stilts.zoo.card_parts import (
-    base_metadata,
-    escaped,
-    evaluation_results,
-    languages,
-    languages_text,
-    licence_metadata,
-    licence_text,
-    pipeline,
-    size_text,
-    source_text,
-    steps_text,
-    tags,
-)
-from adapter_stilts.zoo.card_usage import choice, other_ways, peft_text, plain_text
-from adapter_stilts.zoo.chance import chance_text
-from adapter_stilts.zoo.language_card import language_metadata, language_text
-from adapter_stilts.zoo.merged_card import merged_text
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.engine.methods import get_method, is_fusion, is_invertible
+from adapter_stilts.engine.native import is_halved
+from adapter_stilts.heads import PLAIN, get_head
+from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.zoo.card_command import command_text
+from adapter_stilts.zoo.card_data import card_data
+from adapter_stilts.zoo.chance import at_chance
+from adapter_stilts.zoo.record import NO_HEAD, RECIPE, ModuleRecord
 from adapter_stilts.zoo.substitute_data import licence_of, tasks_of
+
+_MEANINGS = (
+    ("NC", "It allows no commercial use: treat the weights as not for commercial use."),
+    ("non-commercial", "Treat the weights as not for commercial use."),
+    ("LDC", "It is for members and licensees only; the weights hold no text of it."),
+    ("SA", "It asks that what is built on the data is shared under the same terms: so share the "
+     "weights."),
+    ("terms", "Read them before you share the weights."),
+    ("unknown", "Ask those who made it before you share the weights."),
+    ("", "It asks for credit at most: name the data where you use the weights."),
+)  # fmt: skip
+"""What a licence of data means for weights, by a part of its name; the first that is in it."""
+
+_MARKUP = str.maketrans({"<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "'", "\n": " ", "\r": " "})
 
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = "") -> None:
-    """Writes README.md with the Hub's metadata block; `repo` is where it will lie on the Hub."""
+    """Writes README.md: the Hub's metadata, and the text of a template.
+
+    What stands in a record is only ever a value in the template, never a part of it.
+
+    Args:
+        peft: whether the folder has the module in peft's format, too.
+        repo: where the module will lie on the Hub.
+
+    Raises:
+        jinja2.UndefinedError, LookupError, TypeError, ValueError, AttributeError: the record
+            lacks what the card tells.
+    """
     record = escaped(record)
-    if record.language:
-        fields = {**_library(record, peft=peft), **language_metadata(record)}
-        text = language_text(record, folder, other_ways(record, peft=peft, native=False))
-    elif record.merged:
-        fields = {**_library(record, peft=peft), **licence_metadata(licence_of(record))}
-        text = merged_text(record, plain_text(record) + (peft_text(record) if peft else ""))
-    else:
-        native = (folder / NATIVE_WEIGHTS).is_file()
-        fields = _metadata(record, peft=peft)
-        text = _text(record, folder, peft=peft, native=native)
-    header = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
-    text = f"---\n{header}---\n\n{text}"
-    if repo:
-        text = text.replace('PATH_OF_THIS_FOLDER/peft"', f'{repo}", subfolder="peft"')
-        text = text.replace("PATH_OF_THIS_FOLDER", repo)
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    kind = "language" if record.language else "merged" if record.merged else "module"
+    values = {**_values(record, folder), "repo": repo, "peft": peft}
+    text = _TEMPLATES.get_template(f"{kind}.md.jinja").render(values)
+    text = re.sub(r"\n{3,}", "\n\n", text)  # where a part is left out
+    header = card_data(record, peft=peft).to_yaml()
+    (folder / "README.md").write_text(f"---\n{header}\n---\n\n{text}", encoding="utf-8")
 
 
-def _of_one_task(record: ModuleRecord) -> list[ModuleRecord]:
-    """The record, or if it is of several tasks, the part of each."""
-    return [record.at(task) for task in record.heads] or [record]
-
-
-def _library(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
-    """What the Hub reads of any module."""
-    model = hub_id(record.backbone["name"])
-    single = {} if record.heads else {"pipeline_tag": pipeline(record.head)}
+def _values(record: ModuleRecord, folder: Path) -> dict[str, Any]:
+    """What the templates show beside the record itself."""
+    weights = [path for path in folder.rglob("*.safetensors") if path.is_file()]
+    name, method = record.backbone["name"], record.method
+    licence = licence_of(record)
     return {
-        "language": languages(record),
-        "library_name": "adapters",
-        **base_metadata(model),
-        "tags": [*tags(record, peft=peft), *(["merge"] if record.merged else [])],
-        **single,
+        "record": record,
+        "tasks": [] if record.language or record.merged else tasks_of(record),
+        "summary": get_method(method).summary,
+        "invertible": is_invertible(method),
+        "fusion": method.removeprefix("fusion-") if is_fusion(method) else "",
+        "native": (folder / NATIVE_WEIGHTS).is_file(),
+        # The libraries know no embedded backbone: adapter-stilts makes a folder of it.
+        "backbone": hub_id(name) if name != EMBEDDED else "FOLDER_OF_THE_EMBEDDED_BACKBONE",
+        "revision": record.backbone.get("revision") if name != EMBEDDED else "",
+        # Of several heads peft's format has none: it is the module for the plain trunk.
+        "head": get_head(record.head if record.has_head else PLAIN),
+        "plain": PLAIN,
+        "no_head": NO_HEAD,
+        "chance": at_chance(record),
+        "curve": _curve(record),
+        "recipe_file": RECIPE,
+        "command": command_text(record),
+        "megabytes": sum(path.stat().st_size for path in weights) / 1e6,
+        "halved": is_halved(weights),
+        "licence": licence,
+        "meaning": licence_meaning(licence),
+        "merges": MERGES,
     }
 
 
-def _metadata(record: ModuleRecord, *, peft: bool) -> dict[str, Any]:
-    hub_ids = list(dict.fromkeys(name for task in tasks_of(record) for name in _hub_ids(task)))
-    results = [_result(each) for each in _of_one_task(record)]
-    results += evaluation_results(record)
-    return {
-        **_library(record, peft=peft),
-        **licence_metadata(licence_of(record)),
-        **({"datasets": hub_ids} if hub_ids else {}),
-        "model-index": [{"name": record.name, "results": results}],
-    }
-
-
-def _hub_ids(task: TaskSpec) -> list[str]:
-    return [source.hub.id for source in task.sources if source.hub]
-
-
-def _result(record: ModuleRecord) -> dict[str, Any]:
-    """The score of one task, as the Hub has it."""
-    (task,) = tasks_of(record)
-    metric, value = next(iter(record.scores.items()))
-    return {
-        "task": {"type": pipeline(record.head)},
-        "dataset": {"name": task.title, "type": next(iter(_hub_ids(task)), task.name)},
-        "metrics": [{"type": metric, "value": round(value, 2)}],
-    }
-
-
-def _text(record: ModuleRecord, folder: Path, *, peft: bool, native: bool) -> str:
-    tasks = tasks_of(record)
-    scores = "\n".join(f"| {key} | {value:.2f} |" for key, value in record.scores.items())
-    train, dev = record.data["train"], record.data["dev"]
-    shown = {key: value for key, value in record.recipe.items() if value not in ((), [], None)}
-    recipe = "\n".join(f"| {key} | {value} |" for key, value in shown.items())
-    return f"""# {record.name}
-
-A {record.method} module ({get_method(record.method).summary}) trained on {_titles(tasks)} over the
-frozen backbone `{record.backbone["name"]}` with adapter-stilts. {record.parameters:,} parameters,
-{_head_text(record)}; the backbone is unchanged.
-{_bases_text(record)}
-## Use
-
-```python
-from adapter_stilts import load
-
-module = load("PATH_OF_THIS_FOLDER"{choice(record)})
-```
-
-{other_ways(record, peft=peft, native=native)}
-## Scores on {dev["examples"]:,} dev examples (source: {source_text(dev)})
-
-| metric | value |
-|---|---|
-{scores}
-{_full_precision_text(record)}{chance_text(record)}
-{languages_text(record)}## Training
-
-{train["examples"]:,} examples (source: {source_text(train)}), {steps_text(record)}, the best one
-({record.best_step:,}) kept; {record.seconds:,.0f} seconds on {record.machine}; peak memory
-{record.peak_memory_mb:,.0f} MB.
-{_curve_text(record)}
-| setting | value |
-|---|---|
-{recipe}
-
-{reproduce_text(record)}## Size
-
-{record.parameters:,} trained parameters{size_text(folder)}; the backbone is not among them.
-
-## Licence
-
-{licence_text(licence_of(record))}
-
-{_citations(tasks)}
-"""
-
-
-def _curve_text(record: ModuleRecord) -> str:
+def _curve(record: ModuleRecord) -> list[str]:
     """How the dev score rose; a training that still rose at its end could have gone on."""
-    if len(record.learning_curve) < 2:
-        return ""
-    points = [
+    return [
         f"{value:.1f} at step {point['step']:,.0f}"
         for point in record.learning_curve
         for name, value in point.items()
         if name != "step" and "step" in point
     ]
-    return f"\nOn dev: {', '.join(points)}.\n"
 
 
-def _full_precision_text(record: ModuleRecord) -> str:
-    """What storing it in half precision changed."""
-    if not record.full_precision:
-        return ""
-    before = ", ".join(f"{key} {value:.2f}" for key, value in record.full_precision.items())
-    return f"\nThe weights are stored in half precision; before: {before}.\n"
+def licence_meaning(licence: str) -> str:
+    """What the licence of the data means for the weights."""
+    return next(text for mark, text in _MEANINGS if mark in licence)
 
 
-def _titles(tasks: list[TaskSpec]) -> str:
-    return "; ".join(task.title for task in tasks)
+def _source(part: dict[str, Any]) -> str:
+    """Where examples come from; a folder of this machine says nothing to others."""
+    origin = str(part.get("origin", "unknown"))
+    if origin in ("hub", "sample", "unknown"):
+        return origin
+    names = [str(each["name"]) for each in part.get("parts", ()) if "name" in each]
+    return f"official files of {', '.join(names)}" if names else "official files"
 
 
-def _citations(tasks: list[TaskSpec]) -> str:
-    return "\n\n".join(dict.fromkeys(task.citation for task in tasks))
+def _paragraph(text: object) -> str:
+    """A text that begins a line, where some characters begin a heading, a list or a rule."""
+    return re.sub(r"^\s*(?=[-#=+*~_])", r"\\", str(text))
 
 
-def _bases_text(record: ModuleRecord) -> str:
-    """What it stands on: without these modules it is of no use."""
-    if not record.bases:
-        return ""
-    named = ", ".join(f"`{name}` (run {base['run']})" for name, base in record.bases.items())
-    if is_fusion(record.method):
-        kind = record.method.removeprefix("fusion-")
-        return (
-            f"\nIt is a {kind} fusion, `{record.composition}`: it weighs what its sources add, and "
-            f"needs {named} beside it.\n"
-        )
-    return f"\nIt works as the top of `{record.composition}` and needs {named} beside it.\n"
+def escaped(record: ModuleRecord) -> ModuleRecord:
+    """The record with no text in it that Markdown, or the HTML in it, would take for its own."""
+    fields = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+    return dataclasses.replace(record, **{key: _plain(value) for key, value in fields.items()})
 
 
-def _head_text(record: ModuleRecord) -> str:
-    if record.heads:
-        return f"with a head for each of {len(record.heads)} tasks ({', '.join(record.heads)})"
-    if record.head != PLAIN:
-        return "head included"
-    return (
-        "no head: a text's vector is the mean of the last layer's hidden states over all its\n"
-        "tokens, special ones included"
-    )
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.translate(_MARKUP)
+    if isinstance(value, dict):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+# Not `ModelCard.from_template`: a name that its template lacks passes in silence there.
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("card_templates")),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters.update(source=_source, paragraph=_paragraph, number="{:,.0f}".format)

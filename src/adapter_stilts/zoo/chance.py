@@ -52,15 +52,3 @@ def chance_note(record: ModuleRecord) -> str:
     if not found:
         return ""
     return f" ({len(found)}/{len(record.heads)} chance)" if record.heads else " (chance)"
-
-
-def chance_text(record: ModuleRecord) -> str:
-    """The same as a sentence for the card."""
-    found = at_chance(record)
-    if not found:
-        return ""
-    which = f" on {', '.join(found)}" if record.heads else ""
-    return (
-        f"\n**No better than a guess{which}:** the score is within two standard errors of what the "
-        "most\nfrequent answer reaches. Do not expect right answers from it.\n"
-    )

@@ -7,8 +7,8 @@ from pathlib import Path
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.engine.native import is_halved
 from adapter_stilts.errors import UserError
+from adapter_stilts.zoo.card import escaped
 from adapter_stilts.zoo.card_command import command_text
-from adapter_stilts.zoo.card_parts import escaped
 from adapter_stilts.zoo.chance import chance_note
 from adapter_stilts.zoo.inventory import Entry
 from adapter_stilts.zoo.places import Found

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, StrictUndefined
+
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.report.study.attention import attention_table
@@ -116,9 +118,9 @@ def page(report: Report) -> str:
     Raises:
         UserError: what draws it is not installed.
     """
-    jinja2, vl_convert, javascript = _libraries()
+    vl_convert, javascript = _libraries()
     path = Path(__file__).with_name("page.html.jinja")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(path.read_text(encoding="utf-8"))
     bundle = Path(javascript.__file__).parent / "html" / "dt_bundle.js"
     text: str = template.render(
@@ -137,16 +139,15 @@ def page(report: Report) -> str:
     return text
 
 
-def _libraries() -> tuple[Any, Any, Any]:
+def _libraries() -> tuple[Any, Any]:
     try:
-        import jinja2
         import vl_convert
         from itables import javascript
     except ImportError as error:
         raise UserError(
             f"the page needs {error.name}: pip install 'adapter-stilts[report]'"
         ) from error
-    return jinja2, vl_convert, javascript
+    return vl_convert, javascript
 
 
 def text(report: Report) -> str:
@@ -165,7 +166,7 @@ def tex(report: Report) -> str:
 def write_report(report: Report, folder: Path) -> None:
     """Writes the page, Markdown, LaTeX, a CSV a table, a PDF and an SVG a chart."""
     made = page(report)
-    _, vl_convert, _ = _libraries()
+    vl_convert, _ = _libraries()
     with atomic_folder(folder) as work:
         (work / PAGE).write_text(made, encoding="utf-8")
         (work / TEXT).write_text(text(report), encoding="utf-8")

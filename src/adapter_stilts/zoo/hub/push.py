@@ -15,6 +15,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
+from jinja2 import UndefinedError
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.compositions import Composition, as_text
@@ -228,7 +229,7 @@ def stage(
     try:
         write_recipe(record, work)
         write_card(record, work, peft=(work / "peft").is_dir(), repo=repo)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (UndefinedError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{folder / RECORD}: what a card tells is not there as it should be "
             f"({first_line(error)}): share the module from where it comes from"
