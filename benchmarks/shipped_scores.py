@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from steps import apart, commit
+from steps import commit, side_by_side
 
 from adapter_stilts import evaluate
 from adapter_stilts.engine.composition import NONE
@@ -64,18 +64,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=[plan.target for plan in PLANS])
+    parser.add_argument("--jobs", type=int, default=1, help="evaluations at a time")
     parser.add_argument("--work", type=Path, default=Path("runs/shipped_scores"))
     parser.add_argument("--records", type=Path, default=RECORDS)
     args = parser.parse_args()
-    for plan in PLANS:
-        if args.only and plan.target not in args.only:
-            continue
-        row = apart(measure, args.work, args.data, plan)
+    chosen = [plan for plan in PLANS if not args.only or plan.target in args.only]
+    calls = [(args.work, args.data, plan) for plan in chosen]
+    for row in side_by_side(args.jobs, measure, calls):
         if row not in read(args.records):
             args.records.parent.mkdir(parents=True, exist_ok=True)
             with args.records.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-        print(f"{plan.target}: {row['others']} ± {row['others_error']}", flush=True)
+        print(f"{row['target']}: {row['others']} ± {row['others_error']}", flush=True)
 
 
 def read(records: Path) -> list[dict[str, Any]]:

@@ -30,12 +30,19 @@ def _environments(
     """What runs that are all done at the same time have in their environments."""
     together, found = threading.Barrier(runs, timeout=60), []
 
-    def note(folder: Any, run: str, place: Any, environment: dict[str, str], stops: Any) -> int:
-        found.append(environment)
-        together.wait()
-        return 0
+    class Noting:
+        def __init__(self, place: Place, environment: dict[str, str]) -> None:
+            self._environment = environment
 
-    monkeypatch.setattr(local, "do_run", note)
+        def do(self, folder: Any, run: str, environment: dict[str, str], stops: Any) -> int:
+            found.append({**self._environment, **environment})
+            together.wait()
+            return 0
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(local, "Nursery", Noting)
     engine = LocalEngine(folder, processes=runs, **options)
     futures = [engine.submit(f"r{k}") for k in range(runs)]
     assert [each.result(60) for each in futures] == [0] * runs

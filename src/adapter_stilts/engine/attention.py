@@ -10,6 +10,7 @@ pass, or of computing them again where that is cheap.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -142,6 +143,11 @@ class FastAttention(TorchFunctionMode):
             if self._is_padding:
                 return matrix_attention(query, key, value, mask)
         return func(*args, **kwargs)
+
+
+def fast_attention(device: torch.device) -> AbstractContextManager[Any]:
+    """`FastAttention` where it changes anything: to look at every function takes time, too."""
+    return FastAttention() if device.type == "cpu" else nullcontext()
 
 
 def _tensors(

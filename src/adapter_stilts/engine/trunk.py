@@ -13,7 +13,7 @@ import adapters
 import torch
 
 from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
-from adapter_stilts.engine.attention import FastAttention
+from adapter_stilts.engine.attention import fast_attention
 from adapter_stilts.engine.composition import Expression
 from adapter_stilts.engine.patches import patch_layers
 from adapter_stilts.engine.word_embeddings import leave_words_on_disk
@@ -58,7 +58,7 @@ class Engine:
         """Inside it the trunk runs without gradients, in its precision, with fast attention."""
         half = self.dtype == torch.bfloat16
         autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
-        with torch.inference_mode(), autocast, FastAttention():
+        with torch.inference_mode(), autocast, fast_attention(self.device):
             yield
 
     def moved(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

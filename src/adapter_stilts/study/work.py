@@ -1,4 +1,4 @@
-"""One run of a study, in a process of its own: `python -m adapter_stilts.study.work FOLDER RUN`."""
+"""One run of a study: `python -m adapter_stilts.study.work FOLDER RUN`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from adapter_stilts import __version__
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.plugins.load import load_plugins
 from adapter_stilts.study.dev import dev_halves, keep_selecting
-from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED, LIFELINE
+from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED
 from adapter_stilts.study.fingerprints import Fingerprints
 from adapter_stilts.study.folder import StudyFolder, append_result
 from adapter_stilts.study.graph import Run
@@ -381,14 +381,6 @@ def _commit() -> str:
     return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone, however that ended."""
-    with suppress(OSError):
-        while os.read(0, 1):
-            pass
-    os._exit(1)
-
-
 def _check_device() -> None:
     if os.environ.get(DEVICE) == "cuda":
         import torch
@@ -397,26 +389,26 @@ def _check_device() -> None:
             raise UserError(f"device cuda: {socket.gethostname()} has no GPU that torch can use")
 
 
-def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
-    if os.environ.get(LIFELINE):
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Ray's workers block the signal, and a shell in the background ignores it: processes inherit
-    # either.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def finish(folder: StudyFolder, name: str) -> int:
+    """Does a run; its exit code: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
     try:
+        # Ray's workers block the signal, and a shell in the background ignores it: processes
+        # inherit either.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         load_plugins()
         _check_device()
-        work(StudyFolder(Path(sys.argv[1])), sys.argv[2])
+        work(folder, name)
+        return 0
     except (UserError, FailureError) as error:
         sys.stderr.write(f"adstilts: {error}\n")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except BaseException as error:
         if getattr(error, "exit_code", None) == 130 or isinstance(error, KeyboardInterrupt):
-            sys.exit(INTERRUPTED)
-        raise
+            return INTERRUPTED
+        traceback.print_exc()
+        return 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(finish(StudyFolder(Path(sys.argv[1])), sys.argv[2]))

@@ -30,7 +30,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from adapter_stilts.engine.attention import FastAttention
+from adapter_stilts.engine.attention import fast_attention
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import is_value, value_penalty
 from adapter_stilts.errors import FailureError, NotFiniteError
@@ -141,7 +141,7 @@ class ModuleTrainer(Trainer):
         """The head's loss, with attention that suits short sequences on a CPU."""
         source = self._sources[inputs.pop("source")]
         self.engine.model.active_head = source.head or None
-        with FastAttention():
+        with fast_attention(self.engine.device):
             if "query_ids" in inputs:
                 return dual_encoder_loss(model, inputs)
             loss = super().compute_loss(model, inputs, *args, **kwargs)

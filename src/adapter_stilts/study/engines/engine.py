@@ -13,8 +13,6 @@ from adapter_stilts.plugins.load import VARIABLE, included
 from adapter_stilts.study.folder import StudyFolder
 
 Device = Literal["auto", "cpu", "cuda"]
-LIFELINE = "ADSTILTS_STUDY_LIFELINE"
-"""Where it is set, standard input ends with the process that started this one."""
 DEVICE = "ADSTILTS_STUDY_DEVICE"
 """Where it is "cuda", a run is never done on the CPU."""
 INTERRUPTED = 130
@@ -29,8 +27,8 @@ class Engine(Protocol):
     def submit(self, run: str) -> Future[int]:
         """Begins a run by its id.
 
-        The future has the exit code of `study.work`, or raises a `UserError` where no run of the
-        study can be done there, such as on a worker with another version of this package.
+        The future has the exit code of `study.work.finish`, or raises a `UserError` where no run
+        of the study can be done there, such as on a worker with another version of this package.
         """
 
     def stop(self) -> None:

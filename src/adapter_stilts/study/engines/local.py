@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.engines.engine import (
@@ -18,7 +19,7 @@ from adapter_stilts.study.engines.engine import (
     threads_of_a_run,
     visible_gpus,
 )
-from adapter_stilts.study.engines.process import do_run
+from adapter_stilts.study.engines.process import Nursery
 from adapter_stilts.study.folder import StudyFolder
 
 
@@ -45,16 +46,19 @@ class LocalEngine:
             UserError: the device is "cuda", and there is no GPU.
         """
         self.capacity = processes
-        self._folder, self._place = folder, Place.of(folder)
+        self._folder, place = folder, Place.of(folder)
         self._pool = ThreadPoolExecutor(processes)
         self._stops = 0
         self._gpus = _Gpus([] if device == "cpu" else visible_gpus())
         if device == "cuda" and not self._gpus.names:
             raise UserError("device cuda: no GPU is here that torch can use")
         threads = threads_of_a_run(cpus or max(1, available_cpus() // processes))
-        self._environment = {**self._place.environment, DEVICE: device}
+        environment = {**place.environment, DEVICE: device}
         # What the user has set holds, unless it is said for the runs.
-        self._environment |= {k: v for k, v in threads.items() if cpus or k not in os.environ}
+        environment |= {k: v for k, v in threads.items() if cpus or k not in os.environ}
+        self._nurseries: SimpleQueue[Nursery] = SimpleQueue()
+        for _ in range(processes):
+            self._nurseries.put(Nursery(place, environment))
 
     def submit(self, run: str) -> Future[int]:
         """See `Engine`."""
@@ -67,11 +71,17 @@ class LocalEngine:
     def close(self) -> None:
         """See `Engine`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        while not self._nurseries.empty():
+            self._nurseries.get().close()
 
     def _do(self, run: str) -> int:
-        with self._gpus.least_used() as gpu:
-            environment = {**self._environment, "CUDA_VISIBLE_DEVICES": gpu}
-            return do_run(self._folder, run, self._place, environment, lambda: self._stops)
+        nursery = self._nurseries.get()
+        try:
+            with self._gpus.least_used() as gpu:
+                environment = {"CUDA_VISIBLE_DEVICES": gpu}
+                return nursery.do(self._folder, run, environment, lambda: self._stops)
+        finally:
+            self._nurseries.put(nursery)
 
 
 class _Gpus:

@@ -1,16 +1,22 @@
-"""One run in a process of its own, which every engine starts and watches in the same way."""
+"""Runs in processes of their own, which every engine starts and watches in the same way."""
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
 
-from adapter_stilts.study.engines.engine import INTERRUPTED, LIFELINE, Place
+from adapter_stilts.study.engines.engine import INTERRUPTED, Place
 from adapter_stilts.study.folder import StudyFolder
 
 POLL = 0.2
@@ -23,51 +29,121 @@ def do_run(
     environment: Mapping[str, str],
     stops: Callable[[], int],
 ) -> int:
-    """Does a run; its exit code.
+    """Does one run; see `Nursery.do`."""
+    nursery = Nursery(place, environment)
+    try:
+        return nursery.do(folder, run, {}, stops)
+    finally:
+        nursery.close()
 
-    The process ends when this one does, however that ends.
 
-    Args:
-        folder: of the study.
-        run: by its id.
-        place: where it finds what its study names.
-        environment: variables that the process has besides this one's.
-        stops: how often the run was asked to end. The first time it writes a checkpoint before;
-            the second time it ends at once.
+class Nursery:
+    """Does runs one after the other, each in a process of its own.
+
+    It and its run end when this process does, however that ends. It begins with its first run.
     """
-    if stops():
-        return INTERRUPTED
-    log = folder.log(run)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    # `-P`: a file such as random.py where the user stands is not imported instead of the library.
-    command = [sys.executable, "-P", "-m", "adapter_stilts.study.work", place.study, run]
-    with log.open("ab") as printed:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        printed.write(f"begun on {socket.gethostname()} at {now}\n".encode())
-        printed.flush()
-        process = subprocess.Popen(
-            command,
+
+    def __init__(self, place: Place, environment: Mapping[str, str]) -> None:
+        """Begins nothing yet.
+
+        Args:
+            place: where runs find what their study names.
+            environment: variables that it has besides this process's.
+        """
+        self._place, self._environment = place, environment
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said: IO[bytes] | None = None
+
+    def do(
+        self,
+        folder: StudyFolder,
+        run: str,
+        environment: Mapping[str, str],
+        stops: Callable[[], int],
+    ) -> int:
+        """Does a run; its exit code, which is negative where a signal has ended it.
+
+        Args:
+            folder: of the study.
+            run: by its id.
+            environment: variables of this run alone, which PyTorch reads when it first looks for
+                a GPU.
+            stops: how often the run was asked to end. The first time it writes a checkpoint
+                before; the second time it ends at once.
+        """
+        if stops():
+            return INTERRUPTED
+        log = folder.log(run)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as printed:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            printed.write(f"begun on {socket.gethostname()} at {now}\n".encode())
+        asked = {"run": run, "log": str(log.absolute()), "environment": dict(environment)}
+        process = self._begun()
+        assert process.stdin
+        with suppress(BrokenPipeError):  # it has ended, which is seen next
+            process.stdin.write(f"{json.dumps(asked)}\n".encode())
+            process.stdin.flush()
+        code = self._watched(process, stops)
+        return self._lost(process, log) if code is None else code
+
+    def close(self) -> None:
+        """Ends it, with its run if there is one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin and process.stdout and self._said
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+        self._said.close()
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with it)
+        # `-P`: a file such as random.py where the user stands is not imported instead of the
+        # library.
+        module = "adapter_stilts.study.engines.nursery"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, self._place.study],
             stdin=subprocess.PIPE,
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            cwd=place.directory,
-            env={**os.environ, **environment, LIFELINE: "1"},
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            cwd=self._place.directory,
+            env={**os.environ, **self._environment},
             # Ctrl-C in the terminal reaches the study's process, which tells its own.
             start_new_session=True,
         )
-    try:
-        return _watch(process, stops)
-    finally:
-        if process.stdin:
-            process.stdin.close()
+        return self._process
 
-
-def _watch(process: subprocess.Popen[bytes], stops: Callable[[], int]) -> int:
-    told = 0
-    while True:
-        try:
-            return process.wait(POLL)
-        except subprocess.TimeoutExpired:
-            if told < stops():
-                process.send_signal(signal.SIGINT)
+    def _watched(self, process: subprocess.Popen[bytes], stops: Callable[[], int]) -> int | None:
+        """What the run ended with; None where the nursery has ended before it said so."""
+        assert process.stdout
+        run, told = 0, 0
+        while True:
+            if not run or told >= stops():
+                if not select.select([process.stdout], [], [], POLL)[0]:
+                    continue
+                line = process.stdout.readline()
+                if not line:
+                    return None
+                if run:
+                    return int(line)
+                run = int(line)
+            else:
+                with suppress(ProcessLookupError):
+                    os.kill(run, signal.SIGINT)
                 told += 1
+
+    def _lost(self, process: subprocess.Popen[bytes], log: Path) -> int:
+        """Ends what is left of a nursery that has ended, and says in the log what it has said."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
+        assert self._said
+        self._said.seek(0)
+        with log.open("ab") as printed:
+            printed.write(self._said.read())
+        return code or 1
