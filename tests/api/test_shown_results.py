@@ -56,23 +56,11 @@ def test_a_picture_is_written_in_the_format_of_its_name(tmp_path: Path) -> None:
     with pytest.raises(ads.UserError, match="folder"):
         (tmp_path / "b.svg").mkdir()
         picture.save(tmp_path / "b.svg")
-    pytest.importorskip("vl_convert")
     assert picture.save(tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert picture.save(tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_without_the_library_that_draws_there_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
-    with pytest.raises(ads.UserError, match=r"pip install 'adapter-stilts\[report\]'"):
-        Picture("<svg/>").save(tmp_path / "a.png")
-    with pytest.raises(ads.UserError, match=r"pip install 'adapter-stilts\[report\]'"):
-        Picture.from_vega_lite({})
-
-
 def test_evaluations_side_by_side(tiny: Path) -> None:
-    pytest.importorskip("vl_convert")
     found = ads.evaluate("tiny-nli", ["nli", "nli-lora"], data=str(tiny / "data"))
     assert isinstance(found, list) and len(found) == 2
     frame = found.to_dataframe()

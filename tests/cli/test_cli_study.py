@@ -208,7 +208,7 @@ def test_a_report_without_records_says_where_they_were_looked_for(run: Run, file
 def test_a_report_of_an_unfinished_study_says_what_is_missing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for library in ("itables", "vl_convert", "pandas"):
+    for library in ("itables", "pandas"):
         pytest.importorskip(library, reason="the extra 'report' is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")

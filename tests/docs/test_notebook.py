@@ -43,7 +43,6 @@ def test_it_is_a_notebook_without_outputs() -> None:
 def test_every_cell_runs(
     zoo: Path, tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("vl_convert")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("ADSTILTS_DATA", raising=False)

@@ -166,8 +166,10 @@ def test_files(fused: Path) -> None:
         weight = found.weights[row["language"]][int(row["layer"])][row["source"]]
         assert float(row["weight"]) == pytest.approx(weight, abs=1e-6)
     picture = ElementTree.parse(fused / "out" / "explanation.svg").getroot()
-    told = [each.text for each in picture.iter("{http://www.w3.org/2000/svg}title")]
-    assert len(told) == 6 and f"en, layer 0, qa-all: {1:.3f}" in told
+    cells = [each for each in picture.iter() if each.get("aria-roledescription") == "rect mark"]
+    labels = [str(each.get("aria-label")) for each in cells]
+    assert len(labels) == 6
+    assert any("layer: 0; source: qa-all" in each and each.endswith("1.000") for each in labels)
 
 
 def test_arrow_is_explained_without_training(fused: Path) -> None:

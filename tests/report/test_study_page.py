@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 @pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 844)])
 def test_the_page_opens_offline(tmp_path: Path, width: int, height: int) -> None:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    pytest.importorskip("vl_convert", reason="the extra `report` is not installed")
+    pytest.importorskip("itables", reason="the extra `report` is not installed")
     names = ("chromium", "chromium-browser", "google-chrome")
     where = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if where is None:

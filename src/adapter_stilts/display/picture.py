@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from adapter_stilts.errors import UserError
@@ -13,6 +14,8 @@ from adapter_stilts.paths import check_writable, write_whole
 SUFFIXES = (".svg", ".png", ".pdf")
 """The formats that `Picture.save` writes; each is chosen by the file's ending."""
 PNG_SCALE = 2.0
+WIDTH = 420
+"""Pixels from the left to the right end of a chart's axis."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,21 +26,29 @@ class Picture:
     title: str = ""
 
     @classmethod
-    def from_vega_lite(cls, spec: Mapping[str, Any]) -> Picture:
-        """Draws a Vega-Lite specification.
+    def from_vega_lite(cls, spec: Mapping[str, Any], *, legend: str = "") -> Picture:
+        """Draws a Vega-Lite specification, with its description as the title.
 
-        Raises:
-            UserError: the library that draws it is not installed.
+        Args:
+            spec: such as `display.charts` makes it.
+            legend: what stands below the title in small type.
         """
-        drawn = _vl_convert().vegalite_to_svg(dict(spec))
-        return cls(drawn, str(spec.get("description", "")))
+        import vl_convert  # large: only where something is drawn
+
+        title = str(spec.get("description", ""))
+        head = {"text": title, "anchor": "start", "fontSize": 13, "offset": 12}
+        if legend:
+            head |= {"subtitle": wrap(legend, 90), "subtitleFontSize": 11, "subtitleColor": "#555"}
+        framed = {"background": "white", "title": head, **spec}
+        if framed.get("width") == "container":
+            framed["width"] = WIDTH
+        return cls(vl_convert.vegalite_to_svg(framed), title)
 
     def save(self, path: str | Path) -> Path:
         """Writes the picture; the ending of the name decides the format.
 
         Raises:
-            UserError: the ending names no format, the file cannot be written, or the library that
-                makes PNG and PDF is not installed.
+            UserError: the ending names no format, or the file cannot be written.
         """
         path = check_picture(path)
         write_whole(path, self._as_bytes(path.suffix.lower()))
@@ -46,13 +57,11 @@ class Picture:
     def _as_bytes(self, suffix: str) -> bytes:
         if suffix == ".svg":
             return self.svg.encode("utf-8")
-        library = _vl_convert()
-        made = (
-            library.svg_to_png(self.svg, scale=PNG_SCALE)
-            if suffix == ".png"
-            else library.svg_to_pdf(self.svg)
-        )
-        return bytes(made)
+        import vl_convert
+
+        if suffix == ".png":
+            return bytes(vl_convert.svg_to_png(self.svg, scale=PNG_SCALE))
+        return bytes(vl_convert.svg_to_pdf(self.svg))
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -75,13 +84,3 @@ def check_picture(path: str | Path) -> Path:
         raise UserError(f"picture '{path}' is a folder: choose another name")
     check_writable(path.parent)
     return path
-
-
-def _vl_convert() -> Any:
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise UserError(
-            "drawing this picture needs vl-convert-python: pip install 'adapter-stilts[report]'"
-        ) from error
-    return vl_convert

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from adapter_stilts.display.heat_map import heat_map
+from adapter_stilts.display.charts import attention_map
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 
@@ -102,8 +102,16 @@ class Explanation(Result):
             f"fusion, {self.split} texts{absent}."
         )
         mark = 1 / len(self.sources)
-        drawn = heat_map(panels, self.sources, self.layers, title=title, legend=legend, mark=mark)
-        return Picture(drawn, title)
+        rows = [
+            {"texts": name, "layer": layer, "source": source, "weight": weights.get(source)}
+            for name, found in panels.items()
+            for layer, weights in sorted(found.items())
+            for source in self.sources
+        ]
+        texts = {"field": "texts", "type": "nominal", "sort": list(panels)}
+        facets = {"facet": {**texts, "header": {"title": None}}, "columns": min(3, len(panels))}
+        drawn = attention_map(rows, title=title, mark=mark, **facets)
+        return Picture.from_vega_lite(drawn, legend=legend)
 
     def rows(self) -> Iterator[tuple[str, int, str, float, float]]:
         """Language, layer, source, weight and the layer's entropy."""

@@ -11,7 +11,7 @@ import yaml
 
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.data.places import bad, bad_yaml
-from adapter_stilts.display.bars import bars
+from adapter_stilts.display.charts import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError, unknown
@@ -69,7 +69,7 @@ class SuiteEvaluation(Result):
             for name, task in self.scores.tasks.items()
             if (value := task.score if task.score is not None else task.partial_average) is not None
         ]
-        return bars(rows, label="task", value="score", title=self.summary())
+        return Picture.from_vega_lite(bars(rows, label="task", value="score", title=self.summary()))
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as JSON can write it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from adapter_stilts.display.bars import bars
+from adapter_stilts.display.charts import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
@@ -170,7 +170,8 @@ class Evaluations(list[Evaluation], Result):
         if not rows:
             raise UserError("there are no scores to draw: none of the languages has labels")
         series = "composition" if len(self) > 1 else ""
-        return bars(rows, label="language", value=metric, series=series, title=self.summary())
+        drawn = bars(rows, label="language", value=metric, series=series, title=self.summary())
+        return Picture.from_vega_lite(drawn)
 
     __repr__ = Result.__repr__
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.display.forest import Line, forest
+from adapter_stilts.display.charts import forest
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
@@ -155,20 +155,18 @@ class Comparison(Result):
 
     def plot(self) -> Picture:
         """A forest plot: the differences by language, and their means."""
-        lines = []
+        rows = []
         for name, target in self.targets.items():
-            lines += [_line(f"{name} {lang}", each) for lang, each in target.languages.items()]
-            lines.append(_line(f"{name}, {target.count}", target.estimate, bold=True))
+            rows += [_row(f"{name} {lang}", each) for lang, each in target.languages.items()]
+            rows.append(_row(f"{name}, {target.count}", target.estimate, mean=True))
         if len(self.targets) > 1:
-            lines.append(_line(f"{len(self.targets)} targets", self.overall, bold=True))
+            rows.append(_row(f"{len(self.targets)} targets", self.overall, mean=True))
         title = f"{self.first} - {self.second}"
         percent = 100 * self.overall.level
-        legend = (
-            f"Difference in points with {percent:.0f} % intervals, {self.split}; filled: zero is "
-            "outside; diamond: mean of languages."
-        )
-        left, right = f"{self.second} better", f"{self.first} better"
-        return Picture(forest(lines, title=title, left=left, right=right, legend=legend), title)
+        legend = f"Difference in points with {percent:.0f} % intervals, {self.split}; bold: means."
+        arms = {"first": self.first, "second": self.second}
+        drawn = forest(rows, **arms, title=title, numbers=True)
+        return Picture.from_vega_lite(drawn, legend=legend)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -187,8 +185,10 @@ class Comparison(Result):
         }
 
 
-def _line(name: str, each: Estimate, *, bold: bool = False) -> Line:
-    return Line(name, each.value, each.low, each.high, bold)
+def _row(name: str, each: Estimate, *, mean: bool = False) -> dict[str, Any]:
+    """A row of the forest plot."""
+    bounds = {"difference": each.value, "low": each.low, "high": each.high}
+    return {"name": name, **bounds, "mean": mean}
 
 
 @checks_keywords

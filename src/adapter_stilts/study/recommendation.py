@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from adapter_stilts.display.bars import bars
+from adapter_stilts.display.charts import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 
@@ -136,7 +136,8 @@ class Recommendation(Result):
     def plot(self) -> Picture:
         """In what share of the draws each module is first."""
         title = f"{self.target}: share of {self.draws} draws in which a module is first"
-        return bars(self.records(), label="module", value="first", title=title)
+        drawn = bars(self.records(), label="module", value="first", title=title)
+        return Picture.from_vega_lite(drawn)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.data.given import Files, with_files
-from adapter_stilts.display.bars import bars
+from adapter_stilts.display.charts import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
@@ -73,7 +73,8 @@ class Trained(Result):
             raise UserError(f"{self.path.name} was not trained, so it has no learning curve")
         (metric,) = (name for name in rows[0] if name != "step")
         named = [{**row, "step": f"step {row['step']:,.0f}"} for row in rows]
-        return bars(named, label="step", value=metric, title=f"{self.path.name}: dev {metric}")
+        drawn = bars(named, label="step", value=metric, title=f"{self.path.name}: dev {metric}")
+        return Picture.from_vega_lite(drawn)
 
 
 @checks_keywords

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.display.bars import bars
+from adapter_stilts.display.charts import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
@@ -55,7 +55,7 @@ class Series(Result):
         """The dev score of every seed."""
         metric = next(iter(self.scores))
         rows = [{**record, "seed": f"seed {record['seed']}"} for record in self.records()]
-        return bars(rows, label="seed", value=metric, title=self.summary())
+        return Picture.from_vega_lite(bars(rows, label="seed", value=metric, title=self.summary()))
 
 
 def train_seeds(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import vl_convert
 from jinja2 import Environment, StrictUndefined
 
 from adapter_stilts.errors import UserError
@@ -118,7 +119,7 @@ def page(report: Report) -> str:
     Raises:
         UserError: what draws it is not installed.
     """
-    vl_convert, javascript = _libraries()
+    javascript = _itables()
     path = Path(__file__).with_name("page.html.jinja")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     template = environment.from_string(path.read_text(encoding="utf-8"))
@@ -131,7 +132,7 @@ def page(report: Report) -> str:
         tables=report.tables,
         charts=report.charts,
         shown=shown,
-        charts_library=vl_convert.javascript_bundle().replace("</script", "<\\/script"),
+        charts_library=_vega(),
         tables_library=javascript.generate_init_offline_itables_html(bundle),
         tables_global=javascript._itables_underscore_version(),
         tables_event=javascript._itables_ready_event(),
@@ -139,15 +140,21 @@ def page(report: Report) -> str:
     return text
 
 
-def _libraries() -> tuple[Any, Any]:
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script."""
+    library: Any = vl_convert  # its types ask for an argument that it can do without
+    bundle: str = library.javascript_bundle().replace("</script", "<\\/script")
+    return bundle
+
+
+def _itables() -> Any:
     try:
-        import vl_convert
         from itables import javascript
     except ImportError as error:
         raise UserError(
             f"the page needs {error.name}: pip install 'adapter-stilts[report]'"
         ) from error
-    return vl_convert, javascript
+    return javascript
 
 
 def text(report: Report) -> str:
@@ -166,7 +173,6 @@ def tex(report: Report) -> str:
 def write_report(report: Report, folder: Path) -> None:
     """Writes the page, Markdown, LaTeX, a CSV a table, a PDF and an SVG a chart."""
     made = page(report)
-    vl_convert, _ = _libraries()
     with atomic_folder(folder) as work:
         (work / PAGE).write_text(made, encoding="utf-8")
         (work / TEXT).write_text(text(report), encoding="utf-8")

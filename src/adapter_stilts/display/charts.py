@@ -1,0 +1,162 @@
+"""Charts as Vega-Lite specifications: for notebooks, picture files and the pages of reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+Spec = dict[str, Any]
+Rows = Sequence[dict[str, Any]]
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+"""Colours that the colour-blind tell apart (Okabe and Ito 2008)."""
+BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], COLOURS[-1]
+
+
+def chart(title: str, rows: Rows, **parts: Any) -> Spec:
+    """The frame of every chart; `parts` are what Vega-Lite needs beside it.
+
+    Args:
+        title: what the chart shows, also for those who do not see it.
+        rows: its data.
+    """
+    about: Spec = {"$schema": SCHEMA, "description": title, "data": {"values": list(rows)}}
+    config = {"font": "Helvetica, Arial, sans-serif", "axis": {"labelLimit": 260}}
+    return {**about, "width": "container", "config": config, **parts}
+
+
+def bars(rows: Rows, *, label: str, value: str, series: str = "", title: str) -> Spec:
+    """One horizontal bar a row, one colour for each of several compositions.
+
+    Args:
+        rows: the records to draw.
+        label: the column that names a bar; the rows' order is kept.
+        value: the column with its length.
+        series: the column that tells several bars of one label apart by colour and place.
+        title: what the chart shows.
+    """
+    # Under names of our own: Vega-Lite takes a point in a column's name for a path.
+    drawn = [
+        {"label": row[label], "value": row[value], "series": row.get(series, "")} for row in rows
+    ]
+    encoding: Spec = {
+        "y": {"field": "label", "type": "nominal", "sort": None, "title": None},
+        "x": {"field": "value", "type": "quantitative", "title": value},
+    }
+    if series:
+        named = list(dict.fromkeys(row["series"] for row in drawn))
+        scale = {"domain": named, "range": [COLOURS[n % len(COLOURS)] for n in range(len(named))]}
+        legend = {"orient": "bottom", "columns": 1, "labelLimit": 400}
+        encoding["yOffset"] = {"field": "series", "sort": named}
+        encoding["color"] = {"field": "series", "title": None, "scale": scale, "legend": legend}
+    mark = {"type": "bar", **({} if series else {"color": BLUE})}
+    height = {"step": 12 if series else 16}
+    return chart(title, drawn, encoding=encoding, mark=mark, height=height)
+
+
+def forest(rows: Rows, *, first: str, second: str, title: str, numbers: bool = False) -> Spec:
+    """Differences with their intervals around zero.
+
+    Colour and shape say whether an interval lies above zero, below it, or on both sides.
+
+    Args:
+        rows: each with `name`, `difference`, `low` and `high`; and `mean`, if it is the mean of
+            other rows.
+        first, second: what is compared: a difference is the first less the second.
+        title: what the chart shows.
+        numbers: write each difference with its interval beside it; a page that fits the chart to
+            its width has no room for them.
+    """
+    effects = [f"{first} better", f"{second} better", "no clear difference"]
+    drawn = [
+        {**row, "effect": effects[0 if row["low"] > 0 else 1 if row["high"] < 0 else 2]}
+        for row in rows
+    ]
+    low, high = _domain(rows)
+    cut = any(row["low"] < low or row["high"] > high for row in rows)
+    axis = f"points: {first} less {second}" + ("; some intervals go on" if cut else "")
+    effect = {"field": "effect", "type": "nominal", "title": None,
+              "scale": {"domain": effects, "range": [BLUE, ORANGE, GREY]},
+              "legend": {"orient": "bottom", "labelLimit": 400, "columns": 1}}  # fmt: skip
+    shapes = ["triangle-right", "triangle-left", "circle"]
+    shape = {**effect, "scale": {"domain": effects, "range": shapes}}
+    means = [row["name"] for row in rows if row.get("mean")]
+    bold = {"condition": {"test": {"field": "value", "oneOf": means}, "value": "bold"},
+            "value": "normal"}  # fmt: skip
+    y = {"field": "name", "type": "nominal", "sort": None, "title": None,
+         "axis": {"labelFontWeight": bold}}  # fmt: skip
+    x = {"type": "quantitative", "title": axis,
+         "scale": {"domain": [low, high], "nice": False}}  # fmt: skip
+    told = [{"field": key, "format": "+.2f"} for key in ("difference", "low", "high")]
+    layers = [
+        {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
+        {"mark": {"type": "rule", "strokeWidth": 2, "clip": True}, "encoding": {
+            "y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}, "color": effect}},
+        {"mark": {"type": "point", "filled": True, "size": 80, "opacity": 1}, "encoding": {
+            "y": y, "x": {**x, "field": "difference"}, "color": effect, "shape": shape,
+            "tooltip": [{"field": "name"}, *told]}},
+    ]  # fmt: skip
+    if numbers:
+        said = [f"{r['difference']:+.1f} ({r['low']:+.1f} to {r['high']:+.1f})" for r in rows]
+        drawn = [{**row, "said": text} for row, text in zip(drawn, said, strict=True)]
+        layers.append(
+            {"mark": {"type": "text", "align": "left", "dx": 8}, "encoding": {
+                "y": y, "x": {"value": "width"}, "text": {"field": "said"}}}
+        )  # fmt: skip
+    return chart(title, drawn, layer=layers, height=18 * len(rows))
+
+
+def _domain(rows: Rows) -> tuple[float, float]:
+    """What the axis shows: zero, all differences, and nearly all intervals, whole."""
+    bounds = sorted(max(abs(row["low"]), abs(row["high"])) for row in rows)
+    points = max((abs(row["difference"]) for row in rows), default=0.0)
+    reach = max(bounds[int(0.85 * (len(bounds) - 1))] if bounds else 0.0, points)
+    low = max(min(row["low"] for row in rows), -reach) if rows else 0.0
+    high = min(max(row["high"] for row in rows), reach) if rows else 0.0
+    room = 0.04 * (max(high, 0.0) - min(low, 0.0)) or 1.0
+    return min(low, 0.0) - room, max(high, 0.0) + room
+
+
+def attention_map(rows: Rows, *, title: str, mark: float | None = None, **facets: Any) -> Spec:
+    """Heat maps of attention weights on one scale from 0: layers across, sources down.
+
+    Args:
+        rows: each with `layer`, `source` and `weight`; a weight of None is drawn as a dot.
+        title: what the chart shows.
+        mark: a weight that the scale names: that of sources that are listened to all alike.
+        facets: by what there are several maps, as Vega-Lite says it.
+    """
+    greatest = max((row["weight"] for row in rows if row["weight"] is not None), default=1.0)
+    top = max(ceil(greatest * 20) / 20, 0.05)
+    legend: Spec = {"orient": "bottom", "gradientLength": 200, "format": ".2f"}
+    if mark is not None and 0.12 < mark / top < 0.88:
+        alike = f"datum.value == {mark!r} ? '{mark:.2f}: all alike' : datum.label"
+        legend |= {"values": [0, mark, top], "labelExpr": alike}
+    colour = {"field": "weight", "type": "quantitative", "title": "attention weight",
+              "scale": {"scheme": "blues", "domain": [0, top]}, "legend": legend}  # fmt: skip
+    told = [{"field": name} for name in (*_fields(facets), "layer", "source")]
+    told.append({"field": "weight", "format": ".3f"})
+    panel = {
+        "encoding": {
+            "x": {"field": "layer", "type": "ordinal",
+                  "axis": {"labelAngle": 0, "labelOverlap": True}},
+            "y": {"field": "source", "type": "nominal", "sort": None, "title": None},
+        },
+        "layer": [
+            {"mark": "rect", "transform": [{"filter": "isValid(datum.weight)"}],
+             "encoding": {"color": colour, "tooltip": told}},
+            {"mark": {"type": "point", "filled": True, "size": 6, "color": "#bbb"},
+             "transform": [{"filter": "!isValid(datum.weight)"}]},
+        ],
+        "height": {"step": 14},
+        "width": {"step": 15},
+    }  # fmt: skip
+    made = chart(title, rows, spec=panel, **facets)
+    del made["width"]  # its maps have theirs
+    return made
+
+
+def _fields(facets: Spec) -> list[str]:
+    facet = facets["facet"]
+    return [facet["field"]] if "field" in facet else [each["field"] for each in facet.values()]
