@@ -141,7 +141,7 @@ def _random(args: argparse.Namespace, count: int) -> Any:
 def _trained(args: argparse.Namespace, count: int) -> tuple[Any, int]:
     """One trunk with modules from disk, and the bytes of their weights; all asked in one batch."""
     from adapter_stilts.serving.pool import ModulePool, offers_of
-    from adapter_stilts.zoo.together import predict_together
+    from adapter_stilts.zoo.together import finish, prepare, run
 
     engine = _engine(args)
     folders = sorted(path.parent for top in args.modules for path in top.rglob("module.json"))
@@ -158,7 +158,9 @@ def _trained(args: argparse.Namespace, count: int) -> tuple[Any, int]:
         asked.append((pool.module(offer.name), given))
     if not asked:
         _ask(engine)
-    assert len(predict_together(asked)) == len(asked)
+    prepared = prepare(asked)
+    run([(each, number) for each in prepared for number in range(len(each.sizes))])
+    assert len(finish(prepared)) == len(asked)
     # LoRAs lie there in the formats of two libraries: one of them is loaded.
     weights = [path for folder in folders for path in folder.glob("*.safetensors")]
     return pool, sum(path.stat().st_size for path in weights)

@@ -11,7 +11,7 @@ import torch
 
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import Engine, add_module, load_engine, module_parameters
-from adapter_stilts.engine.methods import MethodOptions, get_method
+from adapter_stilts.engine.methods import BUILT_IN_METHODS, MethodOptions, get_method
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import ModuleRecord
@@ -31,6 +31,8 @@ LABELS: Mapping[HeadKind, tuple[str, ...]] = {
     "embedding": (),
     "regression": (),
 }
+MODULE_METHODS = [name for name, method in BUILT_IN_METHODS.items() if method.config]
+"""Those that train a module by itself, not a fusion of others."""
 
 
 def make_engine(backbone: str, precision: str = "fp32") -> Engine:

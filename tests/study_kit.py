@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from adapter_stilts.study.results import RunResult, append_result
 
@@ -34,6 +37,16 @@ contrasts:
 - {name: S against M, first: singles, second: multitask, primary: true}
 - {name: alone against F, first: alone, second: fusion-full}
 """
+
+
+def benchmark(name: str) -> Any:
+    """A file of `benchmarks`, which is not in every copy of the source."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    if not folder.is_dir():
+        pytest.skip("no benchmarks here", allow_module_level=True)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    return importlib.import_module(name)
 
 
 def write_study(folder: Path, *, items: int = 60, seeds: int = 3, **changed: Any) -> Path:

@@ -45,11 +45,6 @@ def unknown_keyword(function: str, name: str, known: Iterable[str]) -> UnknownKe
     return UnknownKeywordError(f"{function}() has no keyword '{name}': {hint}")
 
 
-def keywords(function: Callable[..., Any]) -> list[str]:
-    """The names of all parameters of a public function, its options included."""
-    return list(_with_options(function).parameters)
-
-
 def _with_options(function: Callable[..., Any]) -> inspect.Signature:
     """The signature with every option as a keyword of its own; `...` stands for its default."""
     found = inspect.signature(function)

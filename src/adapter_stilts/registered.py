@@ -69,11 +69,6 @@ def _is_typed(place: str) -> bool:
     return place.startswith("<") or "ipykernel" in place
 
 
-def count() -> int:
-    """How many things have been added."""
-    return sum(map(len, _ADDED.values()))
-
-
 @contextmanager
 def undone_if_it_fails() -> Iterator[None]:
     """Takes back what was added inside the block if the block raises."""

@@ -14,7 +14,6 @@ from typer.main import get_command
 import adapter_stilts as ads
 from adapter_stilts.cli import app
 from adapter_stilts.evaluation.options import Asked, EvaluationOptions
-from adapter_stilts.keywords import keywords
 from adapter_stilts.training.merge_options import MergeOptions, MergeRequest
 from adapter_stilts.training.options import RecipeChanges, Settings, TrainingOptions
 
@@ -89,7 +88,9 @@ def options_of(command: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("command", FUNCTIONS)
 def test_words_are_those_of_python(command: str) -> None:
-    known = {name for function in FUNCTIONS[command] for name in keywords(function)}
+    known = {
+        name for function in FUNCTIONS[command] for name in inspect.signature(function).parameters
+    }
     options = options_of(command)
     words = {word for names in options.values() for word in names}
     alone = {word for of, word in ALONE if of == command}

@@ -17,10 +17,11 @@ from adapter_stilts.engine.engine import (
     load_engine,
     module_parameters,
 )
-from adapter_stilts.engine.methods import MODULE_METHODS, MethodOptions, get_method
+from adapter_stilts.engine.methods import MethodOptions, get_method
 from adapter_stilts.errors import UserError
 from made_modules import (
     LABELS,
+    MODULE_METHODS,
     make_engine,
     make_module,
     token_batch,

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import Engine, forward
-from adapter_stilts.engine.methods import MODULE_METHODS
 from adapter_stilts.engine.native import head_labels, load_native, save_native
 from adapter_stilts.engine.peft_format import has_peft_format, save_peft
 from adapter_stilts.errors import UserError
@@ -25,6 +24,7 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.spec import HeadKind
 from made_modules import (
     LABELS,
+    MODULE_METHODS,
     logits_of,
     make_module,
     remove_module,

@@ -18,8 +18,8 @@ from adapter_stilts.training.merge_search import mean_loss
 from adapter_stilts.zoo.composed import load_composition, load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.resolve import resolve_folder
-from adapter_stilts.zoo.together import predict_together
 from made_modules import make_engine, save_made, token_batch
+from together_kit import predict_together
 
 TEXTS: dict[str, dict[str, Any]] = {
     "classification": {"text_a": "one", "text_b": "two"},

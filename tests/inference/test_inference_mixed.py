@@ -19,8 +19,8 @@ from adapter_stilts.engine.mixed import can_mix
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.together import predict_together
 from evaluation_kit import fill_zoo
+from together_kit import predict_together
 
 TEXT = "Ann went to Rome in May. Bob stayed at home and read a book about sailing. "
 INPUTS: Mapping[str, Mapping[str, Any]] = {

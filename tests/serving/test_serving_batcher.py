@@ -10,6 +10,7 @@ import pytest
 from adapter_stilts.serving.batcher import Batcher, Order, TooLargeError
 from adapter_stilts.serving.pool import ModulePool
 from adapter_stilts.zoo import together
+from together_kit import predict_together
 
 ROW = {"question": "Who?", "context": "Ann went to Rome."}
 LONG = {"question": "Who?", "context": "Ann went to Rome. " * 300}
@@ -68,7 +69,7 @@ def test_others_are_served_between_slices(pool: ModulePool, batches: list[list[s
     assert sum(each.count("big") for each in batches) == len(big.prepared[0].sizes) > 10
     # The answer is that of the whole text.
     module = pool.module("squad")
-    whole = together.predict_together([(module, big.inputs[0][1])])
+    whole = predict_together([(module, big.inputs[0][1])])
     assert big.answers.result()[0]["start"] == whole[0]["start"]
     assert big.answers.result()[0]["score"] == pytest.approx(whole[0]["score"], abs=1e-3)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from statistics import fmean
 
 import numpy as np
@@ -12,12 +11,6 @@ from scipy.stats import multivariate_normal, rankdata
 
 from adapter_stilts.study.recommend.embeddings import parameter_similarity, text_similarity
 from adapter_stilts.study.recommend.logme import Floats, centred, logme, one_hot
-from adapter_stilts.study.recommend.quality import (
-    always,
-    ndcg_at,
-    quality,
-    quality_of_chance,
-)
 from adapter_stilts.study.recommend.ranking import (
     half_samples,
     mean_ranks,
@@ -154,41 +147,3 @@ def test_halving_spends_little_on_the_worst() -> None:
     rungs = successive_halving("abcde", score, least=10)
     assert standing(rungs)[0] == "c"
     assert len(successive_halving(["a"], score, least=5)) == 1
-
-
-MATRIX = {
-    "xnli": {"mnli": 70.0, "squad": 60.0, "ccg": 50.0, "qqp": 55.0},
-    "tydiqa": {"mnli": 40.0, "squad": 65.0, "ccg": 20.0, "qqp": 30.0},
-}
-
-
-def test_quality_against_lots() -> None:
-    best = {target: sorted(row, key=lambda n: -row[n]) for target, row in MATRIX.items()}
-    found = quality(MATRIX, best)
-    assert (found.regret_at_1, found.regret_at_3) == (0, 0)
-    assert found.ndcg_at_3 == pytest.approx(100)
-    every = [
-        quality(MATRIX, {"xnli": order, "tydiqa": order})
-        for order in permutations(["mnli", "squad", "ccg", "qqp"])
-    ]
-    chance = quality_of_chance(MATRIX)
-    for name in ("regret_at_1", "regret_at_3", "ndcg_at_3"):
-        mean = fmean(getattr(each, name) for each in every)
-        assert getattr(chance, name) == pytest.approx(mean)
-    sizes = {"mnli": 3, "squad": 2, "ccg": 9, "qqp": 5}
-    order = always("squad", list(sizes), sizes)
-    assert order == ["squad", "ccg", "qqp", "mnli"]
-    found = quality(MATRIX, dict.fromkeys(MATRIX, order))
-    assert found.regret_at_1 == pytest.approx(100 * 10 / 70 / 2)
-    assert always("gone", list(sizes), sizes)[0] == "ccg"
-
-
-def test_ndcg_by_hand() -> None:
-    scores = {"a": 100.0, "b": 50.0, "c": 0.0}
-    half = 2**0.5 - 1
-    found = half / 1 + 1 / np.log2(3)
-    assert ndcg_at(scores, ["b", "a", "c"], 2) == pytest.approx(
-        100 * found / (1 + half / np.log2(3))
-    )
-    with pytest.raises(ValueError, match="ranking"):
-        ndcg_at(scores, ["a"], 1)

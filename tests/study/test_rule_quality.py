@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adapter_stilts.study.recommendation import Ranked, Recommendation
 from adapter_stilts.study.results import RunResult, Stage
-from adapter_stilts.study.rule_quality import matrix_of, rate_rules, sizes_of
+from study_kit import benchmark
+
+RULES = benchmark("rule_quality")
+matrix_of, rate_rules, sizes_of = RULES.matrix_of, RULES.rate_rules, RULES.sizes_of
 
 
 def _run(stage: Stage, arm: str, *intermediate: str, **more: Any) -> RunResult:
@@ -77,13 +83,9 @@ def test_rules_against_what_they_have_to_beat() -> None:
     assert rate_rules(matrix, {"logme": {}}, {}) == {}
 
 
-def test_the_page_comes_of_records_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder = Path(__file__).parents[2] / "benchmarks"
-    if not folder.is_dir():
-        pytest.skip("no benchmarks here")
-    monkeypatch.syspath_prepend(folder)
-    benchmark = __import__("recommend")
-    assert "Nothing is measured" in benchmark.page(benchmark.read(tmp_path / "none"))
+def test_the_page_comes_of_records_alone(tmp_path: Path) -> None:
+    made = benchmark("recommend")
+    assert "Nothing is measured" in made.page(made.read(tmp_path / "none"))
     names = ("squad", "mnli", "ccg")
     for target, row in matrix_of(RUNS).items():
         ranked = tuple(
@@ -92,10 +94,57 @@ def test_the_page_comes_of_records_alone(monkeypatch: pytest.MonkeyPatch, tmp_pa
         )
         found = Recommendation(target, "tiny", 300, 20, ranked, None, {}, {"logme": 6.0})
         with (tmp_path / "records").open("a") as file:
-            file.write(json.dumps(benchmark.made(found, row, sizes_of(RUNS))) + "\n")
-    page = benchmark.page(benchmark.read(tmp_path / "records"))
+            file.write(json.dumps(made.made(found, row, sizes_of(RUNS))) + "\n")
+    page = made.page(made.read(tmp_path / "records"))
     assert "2 targets on backbone tiny; 6 seconds a target" in page and "are few" in page
     lost = f"{100 * 30 / 80 / 2:.1f}"
     for rule in ("logme", "mean rank", "always squad"):
         assert f"| {rule} | {lost} | 0.0 |" in page
     assert "| xnli | mnli 80.0 | squad 50.0 | 90 % | 37.5 |" in page
+
+
+MATRIX = {
+    "xnli": {"mnli": 70.0, "squad": 60.0, "ccg": 50.0, "qqp": 55.0},
+    "tydiqa": {"mnli": 40.0, "squad": 65.0, "ccg": 20.0, "qqp": 30.0},
+}
+
+
+def test_quality_against_lots() -> None:
+    best = {target: sorted(row, key=lambda n: -row[n]) for target, row in MATRIX.items()}
+    found = RULES.quality(MATRIX, best)
+    assert (found.regret_at_1, found.regret_at_3) == (0, 0)
+    assert found.ndcg_at_3 == pytest.approx(100)
+    every = [
+        RULES.quality(MATRIX, {"xnli": order, "tydiqa": order})
+        for order in permutations(["mnli", "squad", "ccg", "qqp"])
+    ]
+    chance = RULES.quality_of_chance(MATRIX)
+    for name in ("regret_at_1", "regret_at_3", "ndcg_at_3"):
+        mean = fmean(getattr(each, name) for each in every)
+        assert getattr(chance, name) == pytest.approx(mean)
+    sizes = {"mnli": 3, "squad": 2, "ccg": 9, "qqp": 5}
+    order = RULES.always("squad", list(sizes), sizes)
+    assert order == ["squad", "ccg", "qqp", "mnli"]
+    found = RULES.quality(MATRIX, dict.fromkeys(MATRIX, order))
+    assert found.regret_at_1 == pytest.approx(100 * 10 / 70 / 2)
+    assert RULES.always("gone", list(sizes), sizes)[0] == "ccg"
+
+
+def test_ndcg_by_hand() -> None:
+    scores = {"a": 100.0, "b": 50.0, "c": 0.0}
+    half = 2**0.5 - 1
+    found = half / 1 + 1 / np.log2(3)
+    assert RULES.ndcg_at(scores, ["b", "a", "c"], 2) == pytest.approx(
+        100 * found / (1 + half / np.log2(3))
+    )
+    with pytest.raises(ValueError, match="ranking"):
+        RULES.ndcg_at(scores, ["a"], 1)
+
+
+def test_regret_of_a_ranking_is_a_share_of_the_best() -> None:
+    scores = {"a": 50.0, "b": 80.0, "c": 76.0}
+    assert RULES.regret_at(scores, ["a", "c", "b"], 1) == pytest.approx(37.5)
+    assert RULES.regret_at(scores, ["a", "c", "b"], 2) == pytest.approx(5)
+    assert RULES.regret_at(scores, ["a", "c", "b"], 3) == 0
+    with pytest.raises(ValueError, match="d"):
+        RULES.regret_at(scores, ["d"], 1)

@@ -14,7 +14,7 @@ from adapter_stilts.study.statistics.design import Design, detectable_difference
 from adapter_stilts.study.statistics.distributions import chi2_above, t_cdf, t_quantile
 from adapter_stilts.study.statistics.draws import LANGUAGES, STAGES, Best, Draws
 from adapter_stilts.study.statistics.estimate import ITEMS, Estimate
-from adapter_stilts.study.statistics.regret import Rule, regret, regret_at
+from adapter_stilts.study.statistics.regret import Rule, regret
 from adapter_stilts.study.statistics.sample import Floats, Sample, Target
 
 
@@ -207,15 +207,6 @@ def test_regret_of_rules() -> None:
     assert found["given"].error == pytest.approx(50 * math.sqrt((0.09 + 0.25) / 2000), rel=0.2)
     with pytest.raises(ValueError, match="y"):
         regret(Draws(targets), {"half": {"x": "a"}}, ["a", "b"])
-
-
-def test_regret_of_a_ranking_is_a_share_of_the_best() -> None:
-    scores = {"a": 50.0, "b": 80.0, "c": 76.0}
-    assert regret_at(scores, ["a", "c", "b"], 1) == pytest.approx(37.5)
-    assert regret_at(scores, ["a", "c", "b"], 2) == pytest.approx(5)
-    assert regret_at(scores, ["a", "c", "b"], 3) == 0
-    with pytest.raises(ValueError, match="d"):
-        regret_at(scores, ["d"], 1)
 
 
 def test_holm_goes_on_until_a_test_fails() -> None:

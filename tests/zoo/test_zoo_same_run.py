@@ -18,8 +18,8 @@ from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.load import find
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
-from adapter_stilts.zoo.together import predict_together
 from made_modules import make_engine, save_made
+from together_kit import predict_together
 
 QA = {"question": "Who went?", "context": "Ann went to Rome, and Bob stayed at home."}
 CHOICE = {"prompt": "The cat", "options": ["sat.", "ate.", "swam.", "left."]}

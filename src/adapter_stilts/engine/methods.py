@@ -212,8 +212,6 @@ class _Methods(Mapping[str, Method]):
 
 
 METHODS: Mapping[str, Method] = _Methods()
-MODULE_METHODS = tuple(method.name for method in _METHODS if method.config)
-"""Those that train a module by itself, not a fusion of others."""
 DEFAULT_METHOD = "bottleneck"
 LANGUAGE_METHOD = "invertible"
 """The usual one of a language's module."""

@@ -52,11 +52,6 @@ def _table() -> dict[str, tuple[str, float]]:
     }
 
 
-def listed() -> tuple[str, ...]:
-    """The codes of the languages whose family and size are known."""
-    return tuple(_table())
-
-
 def traits(language: str) -> Traits:
     """Those of a language; of a pair such as en-de, of the first; of others, what is known.
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 
-from adapter_stilts.metrics import primary
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.samples import Seeds
 from adapter_stilts.study.statistics.sample import Floats
@@ -140,18 +137,3 @@ def _seeds(data: StudyData, *, stage: int) -> float | None:
 
 def _other(seeds: Seeds, stage: int) -> int:
     return seeds.target if stage == 0 else seeds.intermediate
-
-
-def shipped_spread(record: Path) -> dict[str, float]:
-    """By the kind of head, the spread of an item's score: that of what is right or wrong.
-
-    Args:
-        record: docs/results/records/zoo.jsonl, with scores of modules by target and language.
-    """
-    found: dict[str, list[float]] = defaultdict(list)
-    for line in record.read_text(encoding="utf-8").splitlines():
-        for name, languages in json.loads(line)["evaluations"].items():
-            target = get_target(name)
-            scores = [each[primary(target.metric)] for each in languages.values()]
-            found[target.head] += [score * (100 - score) for score in scores]
-    return {head: round(math.sqrt(fmean(each)), 1) for head, each in found.items()}

@@ -13,19 +13,8 @@ from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.record import RECIPE, ModuleRecord
 
 
-def reproduce_text(record: ModuleRecord) -> str:
-    """The one command that makes it again, where there is one."""
-    command = command_text(record)
-    if not command:
-        return ""
-    return (
-        f"## Make it again\n\nIn this folder, where `{RECIPE}` has all settings of the training:"
-        f"\n\n```\n{command}\n```\n\n"
-    )
-
-
 def command_text(record: ModuleRecord, recipe: str = RECIPE) -> str:
-    """That command, or an empty text.
+    """The one command that makes a module again; an empty text where there is none.
 
     Args:
         recipe: where the module's recipe lies.

@@ -39,27 +39,6 @@ class Prepared:
     outputs: list[Any]
 
 
-def predict_together(
-    inputs: Sequence[Input], *, batch_tokens: int | None = None
-) -> list[dict[str, Any]]:
-    """What each module says of its input, in the inputs' order.
-
-    Inputs of one module share a batch, and those of different modules do too, unless one of
-    their modules acts outside the trunk's layers (`modules.mixed.can_mix`).
-
-    Args:
-        inputs: modules of one engine, loaded with `load_resolved`, and what each is to work on,
-            by the field names of what their heads need.
-        batch_tokens: padded tokens a batch at most; None: what suits the device.
-    """
-    prepared = prepare(inputs)
-    run(
-        [(each, number) for each in prepared for number in range(len(each.sizes))],
-        batch_tokens=batch_tokens,
-    )
-    return finish(prepared)
-
-
 def exceeds(inputs: Sequence[Input], most: int) -> bool:
     """Whether the texts have more tokens than that; no more of them is read than is needed."""
     if not inputs:
@@ -107,7 +86,14 @@ def prepare(inputs: Sequence[Input]) -> list[Prepared]:
 
 
 def run(pieces: Sequence[tuple[Prepared, int]], *, batch_tokens: int | None = None) -> None:
-    """Runs windows, each given by its input and its number there, and keeps the outputs there."""
+    """Runs windows, each given by its input and its number there, and keeps the outputs there.
+
+    Windows of different modules share a batch, too, unless one of these acts outside the trunk's
+    layers (`engine.mixed.can_mix`).
+
+    Args:
+        batch_tokens: padded tokens a batch at most; None: what suits the device.
+    """
     if not pieces:
         return
     engine = pieces[0][0].module.engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,11 +101,6 @@ def _places(row: Floats) -> Ints:
     """1 for the lowest mean rank, and so on; of equal ones the better place."""
     places: Ints = (row[None, :] < row[:, None]).sum(1) + 1
     return places
-
-
-def in_order(names: Sequence[str], values: Mapping[str, float]) -> list[str]:
-    """Names by rising values, equal ones by name."""
-    return sorted(names, key=lambda name: (values[name], name))
 
 
 @dataclass(frozen=True)
