@@ -76,15 +76,18 @@ class _Cursor:
         self.at = 0
 
     def take(self, size: int, what: str) -> memoryview:
+        """The next `size` bytes; `what` they are is said where the data ends before."""
         if size < 0 or size > len(self.data) - self.at:
             raise FormatError(f"it ends, or is wrong, at byte {self.at} where {what} should be")
         self.at += size
         return self.data[self.at - size : self.at]
 
     def unpack(self, layout: str, what: str) -> tuple[Any, ...]:
+        """The next values, little-endian, as `struct` names their kinds."""
         return struct.unpack(f"<{layout}", self.take(struct.calcsize(f"<{layout}"), what))
 
     def array(self, dtype: str, count: int, what: str) -> NDArray[Any]:
+        """The next `count` values of a NumPy kind, as a view of the data."""
         size = np.dtype(dtype).itemsize * count
         return np.frombuffer(self.take(size, what), dtype=dtype)
 

@@ -79,6 +79,7 @@ class _Recorder(dict[str, Any]):
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
+        """The column's value, or the default; it counts as one that may be missing."""
         self._optional[name] = None
         return super().get(name, default)
 

@@ -77,6 +77,7 @@ class _Choice(Head):
     suffix = "jsonl"
 
     def check(self, task: TaskLike, example: Example) -> None:
+        """Refuses a wrong number of options, a label outside them, and empty texts."""
         count = len(example["options"])
         if count != task.choices:
             raise ValueError(f"{count} options where {task.name} has {task.choices}")
@@ -110,6 +111,7 @@ class _Choice(Head):
         return features
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        """Two linear layers that give every option one logit, as in the backbone's own class."""
         model.add_multiple_choice_head(name, num_choices=choices, layers=2)
 
     def read(self, rows: Rows) -> Features:
@@ -121,18 +123,22 @@ class _Choice(Head):
         return {"prompt": [row["prompt"] for row in rows], "options": options}
 
     def say(self, predicted: Prediction) -> dict[str, Any]:
+        """The number of the likeliest option, its text, and the probability of each."""
         chosen = predicted.value
         option = predicted.row["options"][chosen]
         return {"choice": chosen, "option": option, "probabilities": predicted.scores}
 
     def line(self, answer: Mapping[str, Any]) -> str:
+        """The option with its number, from 1, and its probability."""
         chance = answer["probabilities"][answer["choice"]]
         return f"{answer['option']} (option {answer['choice'] + 1}, {chance:.2f})"
 
     def written(self, target: TargetLike, values: Sequence[Any], examples: Any) -> list[str]:
+        """A JSON object with the option's number, from 0, a line."""
         return [json.dumps({"label": value}, allow_nan=False) for value in values]
 
     def example(self, row: Any) -> ChoiceExample:
+        """The label may be an option's number, or one of the task's labels."""
         options = row.options()
         labels = row.labels or tuple(str(number) for number in range(len(options)))
         label = row.label(labels)

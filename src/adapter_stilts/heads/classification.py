@@ -91,30 +91,37 @@ class _Classification(Pairs):
     metrics = ("accuracy", "f1")
 
     def check(self, task: TaskLike, example: Example) -> None:
+        """Refuses a label outside the task's, and two empty texts."""
         check_label(task, example["label"], len(task.labels))
         super().check(task, example)
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        """Two linear layers with one logit a label."""
         model.add_classification_head(
             name, num_labels=len(labels), layers=2, id2label=dict(enumerate(labels))
         )
 
     def owns(self, config: Mapping[str, Any]) -> bool:
+        """Whether it has several labels: a head of the same kind with one is a regression."""
         return super().owns(config) and config.get("num_labels") != 1  # one is a regression
 
     def say(self, predicted: Prediction) -> dict[str, Any]:
+        """The probability of every label, the likeliest first."""
         assert predicted.scores is not None
         pairs = zip(predicted.labels, predicted.scores, strict=True)
         return {"labels": dict(sorted(pairs, key=lambda pair: -pair[1]))}
 
     def line(self, answer: Mapping[str, Any]) -> str:
+        """Every label with its probability."""
         return ", ".join(f"{name} {share:.2f}" for name, share in answer["labels"].items())
 
     def written(self, target: TargetLike, values: Sequence[Any], examples: Any) -> list[str]:
+        """The label's name a line, as the benchmark spells it."""
         names = target.submitted or target.labels
         return [names[value] for value in values]
 
     def example(self, row: Any) -> Example:
+        """The texts, and the number of the label among the task's."""
         return {**self.texts(row), "label": row.label(row.labels)}
 
 

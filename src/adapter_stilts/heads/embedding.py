@@ -61,6 +61,7 @@ class _Embedding(Head):
     category = "retrieval"
 
     def check(self, task: TaskLike, example: Example) -> None:
+        """Refuses an example without a text; of those to learn from, one without both sides."""
         if not (example["query"] or example["text"] or example["gold"]):
             raise ValueError("neither a query nor a text")
         # The sides of an evaluation come one by one; what is learnt from has both.
@@ -103,6 +104,7 @@ class _Embedding(Head):
         """There is none: sentence vectors come from the trunk."""
 
     def read(self, rows: Rows) -> Features:
+        """Texts with their contexts; an input has no query."""
         return {
             "query": [""] * len(rows),
             "text": [row["text"] for row in rows],
@@ -114,12 +116,15 @@ class _Embedding(Head):
         return outputs.rows, None
 
     def say(self, predicted: Prediction) -> dict[str, Any]:
+        """The vector as a list of numbers."""
         return {"vector": [float(number) for number in predicted.value]}
 
     def line(self, answer: Mapping[str, Any]) -> str:
+        """The vector's numbers with four decimals each."""
         return " ".join(f"{number:.4f}" for number in answer["vector"])
 
     def example(self, row: Any) -> EmbeddingExample:
+        """A query and the text that answers it, with the text's context."""
         context = row.text("context") if "context" in row.columns else ""
         query, text = row.text("query"), row.text("text")
         return {"id": row.id(), "query": query, "text": text, "context": context, "gold": []}

@@ -22,39 +22,49 @@ class _Regression(Pairs):
     metrics = ("correlation",)
 
     def is_labelled(self, example: Example) -> bool:
+        """Whether it has a score; zero is one."""
         return example["score"] is not None
 
     def check(self, task: TaskLike, example: Example) -> None:
+        """Refuses an example without a score to learn from, and two empty texts."""
         super().check(task, example)
         if example["score"] is None and not task.unlabelled:
             raise ValueError("there is no score to learn from")
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        """Two linear layers with one output, learnt with the squared error."""
         # One label: the loss is the squared error then.
         model.add_classification_head(name, num_labels=1, layers=2)
 
     def owns(self, config: Mapping[str, Any]) -> bool:
+        """Whether it has one output: a head of the same kind with several is a classification."""
         return super().owns(config) and config.get("num_labels") == 1
 
     def library_options(self, labels: int) -> str:
+        """One label, whatever their number is: that makes it a regression."""
         return ", num_labels=1"
 
     def decode(self, outputs: Outputs) -> Decoded:
+        """The output itself, one number an example; there are no probabilities."""
         return [float(output[0]) for output in outputs.rows], None
 
     def say(self, predicted: Prediction) -> dict[str, Any]:
+        """The score that was predicted, on the scale of the training data."""
         return {"score": predicted.value}
 
     def line(self, answer: Mapping[str, Any]) -> str:
+        """The score with three decimals."""
         return f"{answer['score']:.3f}"
 
     def written(self, target: TargetLike, values: Sequence[Any], examples: Any) -> list[str]:
+        """The score with six decimals a line."""
         return [f"{value:.6f}" for value in values]
 
     def loss_classes(self, labels: int, choices: int) -> None:
         """A guess has no number of answers to choose among: the loss stays as it is."""
 
     def example(self, row: Any) -> Example:
+        """The texts, and the score as a number; a `ValueError` where it is none."""
         score = _number(row.given("score"), is_needed=not row.reader.unlabelled)
         return {**self.texts(row), "score": score}
 

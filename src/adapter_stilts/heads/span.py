@@ -120,6 +120,7 @@ class _Span(Head):
     suffix = "json"
 
     def check(self, task: TaskLike, example: Example) -> None:
+        """Refuses empty texts, answers without a start, and a needed answer that is not there."""
         named = example["id"] or task.identity  # a user's own rows are numbered
         if not named or not example["question"] or not example["context"]:
             raise ValueError("the id, the question or the context is empty")
@@ -183,6 +184,7 @@ class _Span(Head):
         return features
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        """One linear layer that gives every token a logit as the start and one as the end."""
         model.add_qa_head(name, num_labels=2, layers=1)
 
     def split(self, output: Any, columns: Columns) -> list[Any]:
@@ -196,6 +198,7 @@ class _Span(Head):
         return [SpanLogits(s[:n], e[:n]) for s, e, n in zip(start, end, sizes, strict=True)]
 
     def decode(self, outputs: Outputs) -> Decoded:
+        """The best spans of each example, over all of its windows."""
         from adapter_stilts.heads.answers import decode
 
         return list(decode(outputs.rows, outputs.windows, len(outputs.examples))), None
@@ -203,6 +206,7 @@ class _Span(Head):
     def scored(
         self, task: TaskLike, values: Sequence[Any], examples: Any
     ) -> tuple[list[Any], list[Any]]:
+        """Texts and right answers as `evaluate`'s SQuAD metrics take them, by the example's id."""
         from adapter_stilts.heads.answers import predicted_text
 
         found, gold = [], []
@@ -217,6 +221,7 @@ class _Span(Head):
         return found, gold
 
     def say(self, predicted: Prediction) -> dict[str, Any]:
+        """The best answer, where it starts in characters (-1: no answer), and its score."""
         from adapter_stilts.heads.answers import answer_text
 
         value, threshold = predicted.value, predicted.threshold
@@ -227,9 +232,11 @@ class _Span(Head):
         return {"answer": answer_text(context, best), "start": begin, "score": best.score}
 
     def line(self, answer: Mapping[str, Any]) -> str:
+        """The answer, or that there is none."""
         return str(answer["answer"]) or "(no answer in the context)"
 
     def written(self, target: TargetLike, values: Sequence[Any], examples: Any) -> list[str]:
+        """A member `id: answer` a question; an empty text where there is no answer."""
         from adapter_stilts.heads.answers import predicted_text
 
         rows = examples.select_columns(["id", "context"])
@@ -239,6 +246,7 @@ class _Span(Head):
         ]
 
     def example(self, row: Any) -> SpanExample:
+        """Starts that the row lacks are found by the answer's text in the context."""
         context = row.text("context")
         answers = row.answers()
         starts = row.starts(context, answers)

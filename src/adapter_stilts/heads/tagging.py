@@ -118,6 +118,7 @@ class _Tagging(Head):
     category = "structured"
 
     def check(self, task: TaskLike, example: Example) -> None:
+        """Refuses another number of tags than of words, empty ones, and tags outside the task's."""
         words, tags = example["words"], example["tags"]
         if words and not tags and not task.unlabelled:
             raise WordError(0, f"{shown(words[0])} has no tag, so nothing can be learnt from it")
@@ -168,6 +169,7 @@ class _Tagging(Head):
         return features
 
     def add(self, model: Any, name: str, labels: Sequence[str], choices: int) -> None:
+        """One linear layer with one logit a tag for every piece."""
         model.add_tagging_head(
             name, num_labels=len(labels), layers=1, id2label=dict(enumerate(labels))
         )
@@ -178,19 +180,24 @@ class _Tagging(Head):
         return [tags[starts] for tags, starts in zip(best, columns["word_starts"], strict=True)]
 
     def decode(self, outputs: Outputs) -> Decoded:
+        """The tag of every word, put together from an example's windows."""
         counts = [len(words) for words in outputs.examples["words"]]
         return list(decode(outputs.rows, outputs.windows, outputs.tags, counts)), None
 
     def say(self, predicted: Prediction) -> dict[str, Any]:
+        """Every word with its tag."""
         return {"tags": list(zip(predicted.row["words"], predicted.value, strict=True))}
 
     def line(self, answer: Mapping[str, Any]) -> str:
+        """Words with their tags, as `word|tag`."""
         return " ".join(f"{word}|{tag}" for word, tag in answer["tags"])
 
     def written(self, target: TargetLike, values: Sequence[Any], examples: Any) -> list[str]:
+        """A tag a line, and an empty line after each sentence."""
         return [line for tags in values for line in (*tags, "")]
 
     def example(self, row: Any) -> TaggingExample:
+        """Words and their tags, as a list or separated by white space."""
         words = row.words("words")
         return {"id": row.id(), "words": words, "tags": row.tags()}
 

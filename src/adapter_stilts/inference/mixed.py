@@ -47,6 +47,7 @@ class _Row(NamedTuple):
 
     @property
     def longest(self) -> int:
+        """The tokens of its longest sequence."""
         return max(map(len, self.sequences))
 
 
