@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from annotated_types import Ge
 
 from adapter_stilts.keywords import descriptions
 
@@ -20,7 +21,8 @@ def derived_options(
     """The options of a function as parameters of a command.
 
     Args:
-        options: the `TypedDict` of the function's options.
+        options: the `TypedDict` of the function's options, or a dataclass of them. A type such as
+            `Annotated[int, Ge(1)]` bounds what is accepted.
         defaults: the dataclass with their defaults; what it lacks is None.
         about: the classes whose docstrings describe them.
         without: those that the command has no use for.
@@ -31,25 +33,39 @@ def derived_options(
         if name not in without:
             text = texts[name]  # which may begin with a value, as it is typed
             help_ = (text[0].upper() + text[1:]).replace("`", "")
-            option = typer.Option(usual.get(name), flag(name), help=help_)
+            option = typer.Option(usual.get(name), flag(name), help=help_, **_bounds(kind))
             yield parameter(name, option, _on_a_command_line(kind))
 
 
 def _hints(options: type) -> dict[str, Any]:
     """The types of a `TypedDict`; those that are imported for type checkers alone are any."""
     unknown = dict.fromkeys(("OnLanguage", "Progress", "Engines"), Any)
-    return get_type_hints(options, localns=unknown)
+    return get_type_hints(options, localns=unknown, include_extras=True)
+
+
+def _bounds(kind: Any) -> dict[str, Any]:
+    """The least and the greatest value that a type has."""
+    bounds = (bound for each in _members(kind) for bound in getattr(each, "__metadata__", ()))
+    return dict(("min", each.ge) if isinstance(each, Ge) else ("max", each.le) for each in bounds)
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """The types of which a value may be."""
+    return (kind,) if get_origin(kind) is Annotated else get_args(kind) or (kind,)
 
 
 def _on_a_command_line(kind: Any) -> Any:
-    """How a value of a Python type is typed: a path, a number or a switch, and else a text."""
-    members = [each for each in get_args(kind) if each is not type(None)] or [kind]
-    optional = type(None) in get_args(kind)
+    """How a value of a Python type is typed: a path, a number, a switch, texts, or else a text."""
+    types = [getattr(each, "__origin__", each) for each in _members(kind)]
+    members = [each for each in types if each is not type(None)]
+    optional = type(None) in types
     if set(members) <= {str, Path} and Path in members:
         return Path | None if optional else Path
     for known in (bool, int, float):
         if known in members:
             return known | None if optional else known
+    if str not in members and Sequence[str] in members:
+        return list[str] | None if optional else list[str]
     return str | None if optional else str
 
 

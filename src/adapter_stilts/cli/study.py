@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
 
+from adapter_stilts.cli.derived_options import derived_options, with_options
 from adapter_stilts.cli.study_options import DATA, FILE, OUT, UNEQUAL, read_plan
 from adapter_stilts.cli.study_plan import plan
 from adapter_stilts.cli.study_report import report
 from adapter_stilts.cli.study_status import status, stop
 from adapter_stilts.errors import UserError, unknown
-
-if TYPE_CHECKING:
-    pass
+from adapter_stilts.study.engines.choose import EngineOptions
 
 SOME_FAILED = 1
 
@@ -28,6 +27,8 @@ study = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Adds the group."""
     study.command("plan")(plan)
+    engines = derived_options(EngineOptions, EngineOptions, [EngineOptions])
+    study.command("run")(with_options(run, run, engines))
     study.command("status")(status)
     study.command("stop")(stop)
     study.command("report")(report)
@@ -51,35 +52,12 @@ def new(file: Path = typer.Argument(help="Where to write it, such as study.yaml.
     typer.echo(f"{file}: edit it, then `adstilts study plan {file}`")
 
 
-@study.command("run")
 def run(
     file: Path = FILE,
     out: Path | None = OUT,
     data: str | None = DATA,
-    engine: str = typer.Option(
-        "local", "--engine", help="local: processes on this machine; ray; slurm."
-    ),
-    address: str | None = typer.Option(
-        None, "--address", help="Of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT [one here]."
-    ),
-    max_parallel: int | None = typer.Option(
-        None, "--max-parallel", min=1, help="Runs at a time at most [local: 1]."
-    ),
-    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
-    cpus: int | None = typer.Option(None, "--cpus", min=1, help="Cores of a run."),
-    gpus: float | None = typer.Option(
-        None, "--gpus", min=0, help="GPUs of a run on Ray or Slurm; on Ray 0.25 puts 4 on one."
-    ),
-    memory: float | None = typer.Option(
-        None, "--memory", min=0.1, help="GB of memory of a run on Ray or Slurm."
-    ),
-    hours: float | None = typer.Option(
-        None, "--hours", min=0.1, help="Slurm: of a job; a longer run goes on in another [4]."
-    ),
-    slurm: list[str] | None = typer.Option(
-        None, "--slurm", metavar="NAME=VALUE", help="Of sbatch, such as partition=gpu; repeat it."
-    ),
     unequal: bool = UNEQUAL,
+    **options: Any,
 ) -> None:
     """Do all runs that are not done; the same command goes on after an interruption.
 
@@ -88,23 +66,13 @@ def run(
 
     Exit code 1: some runs failed, and their logs are named.
     """
-    from adapter_stilts.study.engines.choose import EngineOptions, make_engine
+    from adapter_stilts.study.engines.choose import make_engine
     from adapter_stilts.study.run import run_study
 
-    options = EngineOptions(
-        engine=engine,
-        address=address,
-        max_parallel=max_parallel,
-        device=device,
-        cpus=cpus,
-        gpus=gpus,
-        memory=memory,
-        hours=hours,
-        slurm=tuple(slurm) if slurm else None,
-    )
-    options.check()
+    chosen = EngineOptions(**options)
+    chosen.check()
     made, folder = read_plan(file, out, data, unequal=unequal)
-    working = make_engine(folder, options, typer.echo)
+    working = make_engine(folder, chosen, typer.echo)
     found = run_study(made, folder, working, typer.echo)
     typer.echo(
         f"{len(found.done)} of {len(made.runs)} runs done, {len(found.failed)} failed, "

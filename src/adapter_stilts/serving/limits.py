@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from annotated_types import Ge, Le
 
-from adapter_stilts.serving.hosts import Hosts
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from adapter_stilts.serving.hosts import Hosts
+
+Count = Annotated[int, Ge(1)]
 DRAINED = 256
 """Bodies up to so many times the limit are read to their end, and forgotten: a client that is
 still sending when the connection is closed would not see the refusal."""
@@ -20,28 +26,56 @@ class Limits:
     """What one request, and all of them together, may ask for.
 
     Attributes:
-        max_bytes: of a request's body.
-        max_items: inputs in one request.
-        max_tokens: of the texts of a request.
-        max_windows: pieces that its texts are cut into, each as long as a module reads at once.
-        max_waiting: inputs that wait for their turn, of all requests.
-        concurrency: requests at work at the same time.
-        max_modules: modules and compositions in memory.
-        max_connections: open at the same time; more push out those that have asked nothing.
+        max_bytes: bytes that a request's body may have.
+        max_items: inputs that a request may have.
+        max_tokens: tokens that the texts of a request may have.
+        max_windows: windows that the texts of a request may be cut into, each as long as a module
+            reads at once.
+        max_waiting: inputs that may wait for their turn, of all requests.
+        concurrency: requests that are worked on at the same time.
+        max_modules: modules and compositions that are in memory at the same time.
+        max_connections: connections that are open at the same time; more push out those that have
+            asked nothing.
         header_seconds: how long a client may take to send the head of a request.
         body_seconds: how long it may take to send a body, or to read an answer.
     """
 
-    max_bytes: int = 1 << 18
-    max_items: int = 64
-    max_tokens: int = 1 << 14
-    max_windows: int = 256
-    max_waiting: int = 512
-    concurrency: int = 256
-    max_modules: int = 32
-    max_connections: int = 768
+    max_bytes: Count = 1 << 18
+    max_items: Count = 64
+    max_tokens: Count = 1 << 14
+    max_windows: Count = 256
+    max_waiting: Count = 512
+    concurrency: Count = 256
+    max_modules: Count = 32
+    max_connections: Annotated[int, Ge(2)] = 768
     header_seconds: float = 10.0
     body_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class ServiceOptions(Limits):
+    """What the service offers, where it can be asked, and how much it takes on.
+
+    Attributes:
+        zoo: offer all modules that are here for the backbone as well.
+        backbone: which backbone; by default that of the modules.
+        precision: the precision of the backbone: `auto`, `bf16` or `fp32`.
+        host: the address to listen at; by default only this machine can ask.
+        allow_host: a name that the service may be called by, beside localhost and addresses, such
+            as that of a proxy; *.NAME stands for all names below it; it may be repeated.
+        port: the port to listen at; 0 takes a free one.
+        gather: the milliseconds that a request waits for others to share its batch.
+        grace: the seconds that the service may take to finish when it is stopped.
+    """
+
+    zoo: bool = False
+    backbone: str | None = None
+    precision: str = "auto"
+    host: str = "127.0.0.1"
+    allow_host: Sequence[str] = ()
+    port: Annotated[int, Ge(0), Le(65535)] = 8000
+    gather: Annotated[float, Ge(0), Le(1000)] = 5
+    grace: Annotated[int, Ge(0)] = 30
 
 
 class Guard:

@@ -15,8 +15,8 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.connections import protocol
 from adapter_stilts.serving.hosts import Hosts
-from adapter_stilts.serving.limits import Limits
-from adapter_stilts.serving.pool import ModulePool
+from adapter_stilts.serving.limits import Limits, ServiceOptions
+from adapter_stilts.serving.pool import ModulePool, stock
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -95,3 +95,38 @@ def server(
         **options,
     )
     return Server(config, on_ready)
+
+
+def run(
+    modules: Sequence[str],
+    options: ServiceOptions,
+    on_ready: Callable[[str, Sequence[str]], None],
+) -> None:
+    """Offers modules until the service is told to stop.
+
+    Args:
+        modules: names and compositions; none of them: all that are here for the backbone.
+        on_ready: is given the address and the names of the modules, when requests are taken.
+
+    Raises:
+        UserError: as `bound` and `stock`.
+    """
+    host = options.host
+    with bound(host, options.port) as listening:
+        pool = stock(
+            modules,
+            backbone=options.backbone,
+            zoo=options.zoo or not modules,
+            most=options.max_modules,
+            precision=options.precision,
+        )
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{listening.getsockname()[1]}"
+        server(
+            pool,
+            options,
+            hosts=[host, *options.allow_host],
+            gather=options.gather / 1000,
+            grace=options.grace,
+            on_ready=lambda: on_ready(url, list(pool.offers)),
+        ).run(sockets=[listening])

@@ -2,17 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from adapter_stilts.display.charts import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
+from adapter_stilts.engine.methods import DEFAULT_METHOD
 
 Rule = Literal["logme", "text", "parameters"]
 RULES: tuple[Rule, ...] = ("logme", "text", "parameters")
 SURE = 0.95
+OnStep = Callable[[str], None]
+
+
+class RecommendOptions(TypedDict, total=False):
+    """The options of `recommend`.
+
+    Attributes:
+        method: the method of the modules that are taken from the zoo or from a folder.
+        backbone: chooses among modules of one name, and says where the backbone lies if it has
+            moved.
+        data: where the target's data and that of the modules' tasks lie: `hub`, `sample` (bundled),
+            or a folder with official files. By default it is the folder that `ADSTILTS_DATA` names,
+            or else the Hub.
+        source_lang: the language of the target's examples.
+        examples: so many examples of the target's training data are drawn at random.
+        rules: the rules that are asked.
+        probe: train shortly on every module, longer on the better half, and so on: the dev scores
+            of these trainings decide the order.
+        draws: so often half of the examples are drawn, to see how sure the ranking is.
+        seed: the number that decides what is drawn.
+        precision: the precision of the frozen trunk: `auto`, `bf16` or `fp32`.
+        on_step: a function that is told what is being done.
+    """
+
+    method: str
+    backbone: str | None
+    data: str | None
+    source_lang: str
+    examples: int
+    rules: Sequence[Rule]
+    probe: bool
+    draws: int
+    seed: int
+    precision: str
+    on_step: OnStep | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The same with every default."""
+
+    method: str = DEFAULT_METHOD
+    backbone: str | None = None
+    data: str | None = None
+    source_lang: str = "en"
+    examples: int = 300
+    rules: Sequence[Rule] = RULES
+    probe: bool = False
+    draws: int = 100
+    seed: int = 0
+    precision: str = "auto"
+    on_step: OnStep | None = None
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.engine.methods import DEFAULT_METHOD
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.study.candidates import Candidate, find_candidates
@@ -24,12 +23,18 @@ from adapter_stilts.study.recommend.ranking import (
     successive_halving,
     sureness,
 )
-from adapter_stilts.study.recommendation import RULES, Ranked, Recommendation, Rule
+from adapter_stilts.study.recommendation import (
+    RULES,
+    Asked,
+    Ranked,
+    Recommendation,
+    RecommendOptions,
+    Rule,
+)
 from adapter_stilts.study.rule_scores import (
     PROBE_STEPS,
     RULE_SCORES,
     Floats,
-    OnStep,
     Scores,
     Work,
     trained_shortly,
@@ -42,7 +47,6 @@ from adapter_stilts.zoo.choice import place_of
 if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine
 
-EXAMPLES, DRAWS = 300, 100
 LEAST_EXAMPLES, LEAST_DRAWS = 10, 20
 
 
@@ -51,17 +55,7 @@ def recommend(
     target: str | Path | TargetSpec | TaskSpec,
     *,
     modules: Composition | Sequence[Composition] = (),
-    method: str = DEFAULT_METHOD,
-    backbone: str | None = None,
-    data: str | None = None,
-    source_lang: str = "en",
-    examples: int = EXAMPLES,
-    rules: Sequence[Rule] = RULES,
-    probe: bool = False,
-    draws: int = DRAWS,
-    seed: int = 0,
-    precision: str = "auto",
-    on_step: OnStep | None = None,
+    **options: Unpack[RecommendOptions],
 ) -> Recommendation:
     """Ranks modules by how well a target is predicted to be learnt on top of them.
 
@@ -73,45 +67,23 @@ def recommend(
     Args:
         target: a target task with training data, such as `tydiqa`.
         modules: names, compositions or folders of modules; none: one a task of the zoo.
-        method: of those from the zoo or a folder.
-        backbone: chooses among modules of one name; and where the backbone lies, if it has moved.
-        data: where the target's data and that of the modules' tasks lie.
-        source_lang: the language of the target's examples.
-        examples: of the target's training data, drawn at random.
-        rules: which of them are asked.
-        probe: train shortly on all modules, longer on the better half, and so on: their dev scores
-            decide the order.
-        draws: of halves of the examples.
-        seed: of what is drawn.
-        precision: of the frozen trunk.
-        on_step: told what is being done.
+        options: see `RecommendOptions`.
 
     Raises:
         UserError: an unknown target, module or rule; no module; no data; numbers too small.
     """
-    _check_asked(rules, examples, draws)
-    check_precision(precision)
+    asked = Asked(**options)
+    _check_asked(asked)
     aim = get_target(target)
-    stage = aim.trained_in(source_lang)[-1]
-    candidates = find_candidates(as_texts(modules), method, backbone)
-    _check_probed(candidates if probe else (), stage)
-    place = place_of(backbone, candidates[0].resolved.backbone)
-    work = Work(
-        target=aim,
-        stage=stage,
-        read=load_examples(stage, "train", data, limit=examples, seed=seed),
-        candidates=candidates,
-        engine=_engine(place, precision),
-        data=data,
-        seed=seed,
-        tell=on_step or (lambda what: None),
-        place=place,
-        source_lang=source_lang,
-        limit=examples,
-    )
-    by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in rules}
-    rungs = _halved(work) if probe and len(candidates) > 1 else []
-    return _ranked(work, by_rule, _drawn(work, by_rule, draws), rungs)
+    stage = aim.trained_in(asked.source_lang)[-1]
+    candidates = find_candidates(as_texts(modules), asked.method, asked.backbone)
+    _check_probed(candidates if asked.probe else (), stage)
+    place = place_of(asked.backbone, candidates[0].resolved.backbone)
+    read = load_examples(stage, "train", asked.data, limit=asked.examples, seed=asked.seed)
+    work = Work(asked, aim, stage, read, candidates, place, _engine(place, asked.precision))
+    by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in asked.rules}
+    rungs = _halved(work) if asked.probe and len(candidates) > 1 else []
+    return _ranked(work, by_rule, _drawn(work, by_rule), rungs)
 
 
 def _engine(place: str, precision: str) -> Engine:
@@ -121,18 +93,16 @@ def _engine(place: str, precision: str) -> Engine:
     return load_engine(find_backbone(place), precision=precision, device=default_device())
 
 
-def _check_asked(rules: Sequence[Rule], examples: int, draws: int) -> None:
-    for rule in rules:
+def _check_asked(asked: Asked) -> None:
+    for rule in asked.rules:
         if rule not in RULES:
             raise unknown("rule", rule, RULES)
-    if not rules:
+    if not asked.rules:
         raise UserError(f"no rule to rank by: choose from {', '.join(RULES)}")
-    for name, value, least in (
-        ("examples", examples, LEAST_EXAMPLES),
-        ("draws", draws, LEAST_DRAWS),
-    ):
-        if value < least:
+    for name, least in (("examples", LEAST_EXAMPLES), ("draws", LEAST_DRAWS)):
+        if (value := getattr(asked, name)) < least:
             raise UserError(f"{value} {name}: at least {least} are needed")
+    check_precision(asked.precision)
 
 
 def _check_probed(candidates: Sequence[Candidate], stage: TaskSpec) -> None:
@@ -145,12 +115,13 @@ def _check_probed(candidates: Sequence[Candidate], stage: TaskSpec) -> None:
         )
 
 
-def _drawn(work: Work, by_rule: Mapping[Rule, Scores], draws: int) -> Floats:
+def _drawn(work: Work, by_rule: Mapping[Rule, Scores]) -> Floats:
     """The mean ranks of all candidates in every draw: (draws, candidates)."""
+    draws = work.asked.draws
     work.tell(f"{draws} draws")
     count = len(work.read.examples)
     found = []
-    for number, rows in enumerate(half_samples(count, draws, seed=work.seed)):
+    for number, rows in enumerate(half_samples(count, draws, seed=work.asked.seed)):
         chosen = np.zeros(count, dtype=bool)
         chosen[rows] = True
         found.append(mean_ranks([scores(chosen, number) for scores in by_rule.values()]))

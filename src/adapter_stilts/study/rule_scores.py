@@ -20,7 +20,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.study.candidates import Candidate
 from adapter_stilts.study.recommend.embeddings import parameter_similarity, text_similarity
 from adapter_stilts.study.recommend.ranking import half_samples
-from adapter_stilts.study.recommendation import Rule
+from adapter_stilts.study.recommendation import Asked, Rule
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine
 
 Floats = npt.NDArray[np.float64]
-OnStep = Callable[[str], None]
 PROBE_STEPS = 30
 """Of the training whose parameters are compared, and of the first round of `--probe`."""
 
@@ -39,21 +38,22 @@ PROBE_STEPS = 30
 class Work:
     """What all rules need, and what they leave: the seconds they took, why they say nothing."""
 
+    asked: Asked
     target: TargetSpec
     stage: TaskSpec
     read: ExampleSet
     candidates: Sequence[Candidate]
-    engine: Engine
-    data: str | None
-    seed: int
-    tell: OnStep
     place: str
-    source_lang: str
-    limit: int
+    engine: Engine
     plain: float | None = None
     silent: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     own: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def tell(self, what: str) -> None:
+        """Says what is being done to who wants to know."""
+        if self.asked.on_step is not None:
+            self.asked.on_step(what)
 
     @contextmanager
     def timed(self, rule: str, module: str = "") -> Iterator[None]:
@@ -84,7 +84,7 @@ def _logme(work: Work) -> Scores:
     from adapter_stilts.zoo.composed import load_resolved
 
     rows = labelled_rows(
-        work.stage.head, feature_columns(work.engine, work.stage, work.read), seed=work.seed
+        work.stage.head, feature_columns(work.engine, work.stage, work.read), seed=work.asked.seed
     )
     every = np.ones(len(work.read.examples), dtype=bool)
     if rows is None or not rows.sequences:
@@ -122,6 +122,7 @@ def _text(work: Work) -> Scores:
     with work.timed("text"):
         own = text_vectors(work.engine, work.stage, work.read, batch_tokens=work.batch_tokens)
     found: dict[str, Floats] = {}
+    asked = work.asked
     for each in work.candidates:
         if each.task in found or f"text of {each.task}" in work.silent:
             continue
@@ -129,7 +130,9 @@ def _text(work: Work) -> Scores:
         with work.timed("text", each.name):
             try:
                 source = _as_learnt(each)
-                read = load_examples(source, "train", work.data, limit=work.limit, seed=work.seed)
+                read = load_examples(
+                    source, "train", asked.data, limit=asked.examples, seed=asked.seed
+                )
             except UserError as error:
                 work.silent[f"text of {each.task}"] = str(error)
                 continue
@@ -143,7 +146,7 @@ def _text(work: Work) -> Scores:
             if chosen is not None:
                 mine = own[chosen]
                 theirs = {
-                    name: vectors[next(half_samples(len(vectors), 1, seed=work.seed + number))]
+                    name: vectors[next(half_samples(len(vectors), 1, seed=asked.seed + number))]
                     for name, vectors in found.items()
                 }
             alike = {name: text_similarity(mine, each) for name, each in theirs.items()}
@@ -215,13 +218,13 @@ def trained_shortly(
             backbone=work.place,
             method=method,
             steps=steps,
-            source_lang=work.source_lang,
-            data=work.data,
-            limit=work.limit,
-            dev_limit=work.limit,
+            source_lang=work.asked.source_lang,
+            data=work.asked.data,
+            limit=work.asked.examples,
+            dev_limit=work.asked.examples,
             evaluations=1,
             keep="last",
-            seed=work.seed,
+            seed=work.asked.seed,
             out=folder / "probe",
             quiet=True,
         )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, Annotated, cast
+
+from annotated_types import Ge
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.study.engines.engine import Device, Engine, Needs
-from adapter_stilts.study.folder import StudyFolder
+
+if TYPE_CHECKING:
+    from adapter_stilts.study.engines.engine import Device, Engine, Needs
+    from adapter_stilts.study.folder import StudyFolder
 
 ENGINES = ("local", "ray", "slurm")
 DEVICES = ("auto", "cpu", "cuda")
@@ -24,18 +28,31 @@ _ONLY = {
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """As `adstilts study run` has them; None is the engine's own choice."""
+    """Where and how the runs of a study are done; None is the engine's own choice.
+
+    Attributes:
+        engine: `local`: processes on this machine; `ray`; `slurm`.
+        address: the address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT. Without it, one
+            is started here.
+        max_parallel: so many runs are done at a time at most; on this machine one, if you do not
+            say.
+        device: `auto`, `cpu` or `cuda`.
+        cpus: the cores that a run gets.
+        gpus: the GPUs that a run gets on Ray or Slurm; on Ray 0.25 puts four runs on one.
+        memory: the GB of memory that a run gets on Ray or Slurm.
+        hours: the hours of a Slurm job [4]; a longer run goes on in another job.
+        slurm: an option of `sbatch` as NAME=VALUE, such as partition=gpu; it may be repeated.
+    """
 
     engine: str = "local"
     address: str | None = None
-    max_parallel: int | None = None
+    max_parallel: Annotated[int, Ge(1)] | None = None
     device: str = "auto"
-    cpus: int | None = None
-    gpus: float | None = None
-    memory: float | None = None
-    hours: float | None = None
-    slurm: tuple[str, ...] | None = None
-    """Options of `sbatch`, as NAME=VALUE."""
+    cpus: Annotated[int, Ge(1)] | None = None
+    gpus: Annotated[float, Ge(0)] | None = None
+    memory: Annotated[float, Ge(0.1)] | None = None
+    hours: Annotated[float, Ge(0.1)] | None = None
+    slurm: Sequence[str] | None = None
 
     def check(self) -> None:
         """Checks what can be known before anything is started.
@@ -81,7 +98,9 @@ class EngineOptions:
     @property
     def needs(self) -> Needs:
         """What one run is given."""
-        return Needs(self.cpus, self.gpus, self.memory, cast(Device, self.device))
+        from adapter_stilts.study.engines.engine import Needs
+
+        return Needs(self.cpus, self.gpus, self.memory, cast("Device", self.device))
 
 
 def make_engine(folder: StudyFolder, options: EngineOptions, tell: Callable[[str], None]) -> Engine:
