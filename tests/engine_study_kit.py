@@ -10,7 +10,7 @@ from typing import Any
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.spec_file import load_study
 
 TEXT = """\
 name: engines

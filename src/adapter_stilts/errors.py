@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -66,3 +67,19 @@ def shown(value: Any, limit: int = 60) -> str:
         return repr(f"{value[:limit]}…")
     written = repr(value)
     return written if len(written) <= limit else f"{written[: limit - 1]}…"
+
+
+Place = int | str
+"""A line number, or words: "question '5733…'". Empty for a file as a whole."""
+
+
+def located(where: Path | str, place: Place) -> str:
+    """The file (or Hub data set) and the place in it, as an error message begins."""
+    if place == "":
+        return str(where)
+    return f"{where}, line {place}" if isinstance(place, int) else f"{where}, {place}"
+
+
+def bad(where: Path | str, place: Place, what: str) -> UserError:
+    """The error for something wrong at that place: always one line."""
+    return UserError(f"{located(where, place)}: {' '.join(what.split())}")

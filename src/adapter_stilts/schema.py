@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -50,8 +50,10 @@ def check_shape(kind: type[T], value: Any, place: object) -> T:
         checked: T = _adapter(declared).validate_json(json.dumps(value, allow_nan=False))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = _path(value, first["loc"], missing=first["type"] == "missing")
-        raise UserError(f"{place}: '{brief(field)}': {brief(first['msg'])}") from error
+        field = place_in(value, first["loc"], missing=first["type"] == "missing")
+        raise UserError(
+            f"{place}: '{brief('.'.join(map(str, field)))}': {brief(first['msg'])}"
+        ) from error
     return checked
 
 
@@ -60,18 +62,18 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _path(value: Any, parts: tuple[int | str, ...], *, missing: bool) -> str:
+def place_in(value: Any, parts: Iterable[int | str], *, missing: bool) -> list[int | str]:
     """Where in the value that is, without pydantic's names of the kinds it tried."""
-    found: list[str] = []
+    found: list[int | str] = []
     for part in parts:
         there = isinstance(value, dict) and part in value
         there = there or (isinstance(value, list) and isinstance(part, int))
         if there or missing:
-            found.append(str(part))
+            found.append(part)
         if not there:
             break
         value = value[part]
-    return ".".join(found)
+    return found
 
 
 def is_line(text: str) -> bool:

@@ -14,7 +14,7 @@ from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.run import run_study
-from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.spec_file import load_study
 from engine_kit import Nothing
 from made_modules import make_engine, save_made
 from study_kit import write_run

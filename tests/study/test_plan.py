@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.keywords import descriptions
 from adapter_stilts.study.export import FORMATS, export_plan
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.outlook import look_ahead
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.spec import _Part
+from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.template import TEMPLATE
 from cli_kit import call_cli
 
@@ -170,6 +172,8 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
         ("name: small", "name: [", ("line", "YAML")),
         ("- xnli", "- {task: xnli, split: tset}", ("line 5", "tset")),
         ("arms: [alone", "arms: [{arm: alone, steps: 9}", ("line 7", "--unequal")),
+        ("name: small", "name: small\nname: large", ("line 2", "name", "line 1")),
+        ("name: small", "seeds: {target: [1], targt: [2]}", ("line 1", "targt", "target")),
     ],
 )
 def test_mistakes_are_named_with_their_line(
@@ -198,3 +202,19 @@ def test_exports_have_every_run(tmp_path: Path, form: str) -> None:
     plan = _plan(tmp_path)
     text = export_plan(plan, StudyFolder(tmp_path / "out"), form)
     assert all(name in text for name in plan.runs)
+
+
+def _parts() -> list[type[_Part]]:
+    """The models of all parts of a study's file."""
+    found = [_Part]
+    for each in found:
+        found += each.__subclasses__()
+    return found[1:]
+
+
+@pytest.mark.parametrize("part", _parts())
+def test_every_key_of_a_study_is_described(part: type[_Part]) -> None:
+    own = [name for name in part.__annotations__ if name in part.model_fields]
+    assert own == list(descriptions(part))
+    page = Path(__file__).parents[2] / "docs" / "studies.md"
+    assert f"::: adapter_stilts.study.spec.{part.__name__}\n" in page.read_text("utf-8")

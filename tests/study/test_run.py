@@ -18,7 +18,7 @@ from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.run import Outcome, run_study
-from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.spec_file import load_study
 from engine_kit import Here, Nothing
 from process_kit import in_a_process
 

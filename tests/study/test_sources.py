@@ -14,7 +14,7 @@ from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.run import describe, run_study
-from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.record import ModuleRecord
 from engine_kit import Here

@@ -14,7 +14,7 @@ from adapter_stilts.study.outlook import SECONDS_A_STEP, look_ahead
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.report_input import read_study
 from adapter_stilts.study.results import RESULTS
-from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.spread import ITEM_SD, measure_spread
 from study_kit import benchmark, write_study
 

@@ -11,7 +11,7 @@ from adapter_stilts.study import work
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.report_input import read_study
-from adapter_stilts.study.spec import load_study
+from adapter_stilts.study.spec_file import load_study
 
 TEXT = """\
 name: small

@@ -25,8 +25,9 @@ from adapter_stilts.training.finish import make_record
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.language import train_language
 from adapter_stilts.training.planning import scheduled
-from adapter_stilts.training.recipe import MAX_BYTES, Recipe, get_recipe
+from adapter_stilts.training.recipe import Recipe, get_recipe
 from adapter_stilts.training.run import Trained
+from adapter_stilts.yaml_files import MAX_BYTES
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECIPE, ModuleRecord, write_recipe
 from fusion_kit import fill_zoo

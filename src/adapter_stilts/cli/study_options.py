@@ -28,7 +28,7 @@ def read_plan(
     """The plan of a study's file, and its folder."""
     from adapter_stilts.study.folder import StudyFolder
     from adapter_stilts.study.plan import make_plan
-    from adapter_stilts.study.spec import load_study
+    from adapter_stilts.study.spec_file import load_study
 
     spec = load_study(file, unequal=unequal)
     return make_plan(spec, data), StudyFolder(out or Path("studies-out") / spec.name)

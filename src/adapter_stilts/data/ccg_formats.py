@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from adapter_stilts.data.places import bad
-from adapter_stilts.errors import shown
+from adapter_stilts.errors import bad, shown
 from adapter_stilts.tasks.spec import Row
 
 # (<T category head daughters>, (<L category tag tag word predicate-argument-category>), and )

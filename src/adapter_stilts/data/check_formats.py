@@ -14,9 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from adapter_stilts.data.places import Place, bad, bad_yaml
+from adapter_stilts.errors import Place, bad
 from adapter_stilts.schema import Shape, check_shape
 from adapter_stilts.tasks.spec import Row
+from adapter_stilts.yaml_files import bad_yaml
 
 ITEMS = 16
 """Of every check. Two of a list can be ordered in more ways."""

@@ -8,8 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.data.places import Place, bad
-from adapter_stilts.errors import UserError, shown
+from adapter_stilts.errors import Place, UserError, bad, shown
 from adapter_stilts.tasks.spec import Reading, Row
 
 Lines = Iterable[tuple[int, str]]

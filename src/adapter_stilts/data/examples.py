@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from adapter_stilts.data import cache
 from adapter_stilts.data.folders import FilePart
 from adapter_stilts.data.hub import HubPart
-from adapter_stilts.data.places import Place, bad
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import Place, UserError, bad
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.data.formats import read_rows
-from adapter_stilts.data.places import Place
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import Place, UserError
 from adapter_stilts.tasks.language_codes import other_spellings
 from adapter_stilts.tasks.spec import FileData, Row, Source, Split, TaskSpec
 

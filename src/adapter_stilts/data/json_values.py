@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.data.places import Place, bad
+from adapter_stilts.errors import Place, bad
 
 _KINDS = {list: "a list", dict: "an object", str: "a text", int: "a whole number"}
 

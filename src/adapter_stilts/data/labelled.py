@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from adapter_stilts.data.examples import convert_row
 from adapter_stilts.data.load import ExampleSet, find_all, resolve_where
-from adapter_stilts.data.places import bad
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, bad
 from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.spec import HeadKind, Split, TaskSpec
 

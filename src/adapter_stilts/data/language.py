@@ -13,8 +13,7 @@ import numpy.typing as npt
 from adapter_stilts.data import cache
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.data.places import bad
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, bad
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads.base import Example
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.data.json_values import load_json, member
-from adapter_stilts.data.places import bad
+from adapter_stilts.errors import bad
 from adapter_stilts.tasks.spec import Row
 
 Lines = Iterable[tuple[int, str]]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from adapter_stilts.data.places import bad
-from adapter_stilts.errors import shown
+from adapter_stilts.errors import bad, shown
 from adapter_stilts.tasks.spec import Row
 
 Lines = Iterable[tuple[int, str]]

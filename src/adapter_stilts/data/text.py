@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapter_stilts.data.places import bad
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, bad
 from adapter_stilts.hashing import text_digest
 
 

@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 
 from adapter_stilts.data.examples import convert_row
 from adapter_stilts.data.load import ExampleSet, find_all, resolve_where
-from adapter_stilts.data.places import bad
-from adapter_stilts.errors import UserError, shown
+from adapter_stilts.errors import UserError, bad, shown
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack, cast
 
-import yaml
-
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.data.places import bad, bad_yaml
 from adapter_stilts.display.charts import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
@@ -33,6 +30,7 @@ from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.yaml_files import read_yaml
 
 
 @dataclass(frozen=True, repr=False)
@@ -206,7 +204,7 @@ def _chosen(
     return {name: given[name] for name in targets if name in given}
 
 
-_LINES = "lines such as 'tydiqa: stack(squad, tydiqa)'"
+_LINE = "tydiqa: stack(squad, tydiqa)"
 
 
 def read_map(path: Path) -> dict[str, str]:
@@ -216,30 +214,20 @@ def read_map(path: Path) -> dict[str, str]:
         UserError: the file is not there or malformed, a task is unknown or stands there twice;
             names the line.
     """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        raise UserError(f"{path} is not there: write a YAML file with {_LINES}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: cannot be read (not UTF-8 text)") from error
-    except yaml.YAMLError as error:
-        raise bad_yaml(path, error) from error
-    if not isinstance(root, yaml.MappingNode):
-        raise bad(path, 1, f"expected {_LINES}")
+    if not path.is_file():
+        raise UserError(f"{path} is not there: write a YAML file with lines such as '{_LINE}'")
+    given, lines = read_yaml(path, _LINE, plain=True)
     found: dict[str, str] = {}
-    for key, value in root.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode) or not isinstance(value, yaml.ScalarNode):
-            raise bad(path, line, "expected a task and a composition, with a colon between")
+    for task, composition in given.items():
+        if not isinstance(composition, str):
+            raise lines.bad([task], "expected a task and a composition, with a colon between")
         try:
-            name = get_target(key.value).name
+            name = get_target(task).name
         except UserError as error:
-            raise bad(path, line, str(error)) from error
+            raise lines.bad([task], error) from error
         if name in found:
-            raise bad(path, line, f"task '{key.value}' stands there a second time")
-        if not value.value.strip():
-            raise bad(path, line, f"no composition for task '{key.value}'")
-        found[name] = value.value
+            raise lines.bad([task], f"task '{task}' stands there a second time")
+        if not composition.strip():
+            raise lines.bad([task], f"no composition for task '{task}'")
+        found[name] = composition
     return found

@@ -21,7 +21,7 @@ from adapter_stilts.own.layout import (
     paths_of,
     reading_of,
 )
-from adapter_stilts.own.model import Lines, TaskFile, read_task_file
+from adapter_stilts.own.model import TaskFile, read_task_file
 from adapter_stilts.own.rows import RowReader
 from adapter_stilts.tasks.language_codes import check_language
 from adapter_stilts.tasks.spec import (
@@ -33,6 +33,7 @@ from adapter_stilts.tasks.spec import (
     TaskSpec,
 )
 from adapter_stilts.tasks.target_spec import Category, TargetSpec
+from adapter_stilts.yaml_files import Lines
 
 _ABOUT = {"title", "licence", "citation"}
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from adapter_stilts.data.folders import find_parts
-from adapter_stilts.data.places import located
-from adapter_stilts.errors import UserError, shown, suggest
+from adapter_stilts.errors import UserError, located, shown, suggest
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.layout import LANG
-from adapter_stilts.own.model import FROM_DATA, MOST_LABELS, Lines, TaskFile
+from adapter_stilts.own.model import FROM_DATA, MOST_LABELS, TaskFile
 from adapter_stilts.own.rows import RowReader
 from adapter_stilts.tasks.spec import Source, Split, TaskSpec
+from adapter_stilts.yaml_files import Lines
 
 
 def listed_labels(file: TaskFile) -> tuple[str, ...]:

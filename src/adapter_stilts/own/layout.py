@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.heads import get_head
-from adapter_stilts.own.model import Lines, TaskFile
+from adapter_stilts.own.model import TaskFile
 from adapter_stilts.tasks.spec import FileFormat, Reading, Split
+from adapter_stilts.yaml_files import Lines
 
 SUFFIXES: Mapping[str, str] = {
     ".csv": "csv",

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from adapter_stilts.data.places import bad, bad_yaml
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metrics_of
 from adapter_stilts.own.rows import Column
+from adapter_stilts.yaml_files import Lines, parse_yaml, read_yaml, validate
 
 FROM_DATA = "from the data"
 MOST_LABELS = 1000
@@ -94,6 +92,9 @@ class TaskFile(BaseModel):
     citation: str = ""
 
 
+_EXAMPLE = "head: tagging"
+
+
 def read_task_file(path: Path) -> tuple[TaskFile, Lines]:
     """The content of a task file, and the lines of its keys.
 
@@ -103,116 +104,24 @@ def read_task_file(path: Path) -> tuple[TaskFile, Lines]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         raise UserError(f"task file '{path}' {what}: `adstilts task new` writes one from your data")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8: save the file as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    return parse_task(path, text)
-
-
-class Lines:
-    """The line of every key of a YAML text."""
-
-    def __init__(self, path: Path, node: yaml.Node | None) -> None:
-        self._path = path
-        self._root = node
-        if node is not None:
-            self._check_keys(node)
-
-    def of(self, keys: Iterable[str | int]) -> int:
-        """The line of the key that this path of keys leads to, or how far it leads."""
-        node, line = self._root, 1
-        for key in keys:
-            if isinstance(node, yaml.MappingNode):
-                found = next((pair for pair in node.value if pair[0].value == str(key)), None)
-                if found is None:
-                    break
-                line, node = found[0].start_mark.line + 1, found[1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
-                node = node.value[key]
-                line = node.start_mark.line + 1
-            else:
-                break
-        return line
-
-    def bad(self, keys: Iterable[str | int], what: str) -> UserError:
-        """The error for what is wrong at that key."""
-        return bad(self._path, self.of(keys), what)
-
-    def _check_keys(self, node: yaml.Node) -> None:
-        seen: dict[str, int] = {}
-        children = node.value if isinstance(node, yaml.CollectionNode) else ()
-        for child in children:
-            if isinstance(child, tuple):
-                key, line = str(child[0].value), child[0].start_mark.line + 1
-                if key in seen:
-                    what = f"the key '{key}' stands on line {seen[key]}, too: remove one"
-                    raise bad(self._path, line, what)
-                seen[key] = line
-                child = child[1]
-            self._check_keys(child)
+    return _checked(*read_yaml(path, _EXAMPLE))
 
 
 def parse_task(path: Path, text: str) -> tuple[TaskFile, Lines]:
     """The same of a text that is called `path` in complaints."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = Lines(path, node)
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise bad_yaml(path, error) from error
-    except (RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not valid YAML ({error})") from error
-    if value is None:
-        raise UserError(f"{path}: the file is empty")
-    if not isinstance(value, dict):
-        raise bad(path, 1, "a task file has lines of 'key: value', such as 'head: tagging'")
-    try:
-        found = TaskFile.model_validate(value)
-    except ValidationError as error:
-        raise _complaint(error, lines) from error
+    return _checked(*parse_yaml(text, _EXAMPLE, path))
+
+
+def _checked(value: Any, lines: Lines) -> tuple[TaskFile, Lines]:
+    found = validate(TaskFile, value, lines)
     _check(found, lines)
     return found, lines
-
-
-def _complaint(error: ValidationError, lines: Lines) -> UserError:
-    first = error.errors(include_url=False)[0]
-    place = tuple(key for key in first["loc"] if not _is_branch(key))
-    key = str(place[-1]) if place else ""
-    if first["type"] == "extra_forbidden":
-        model: Any = {"files": Files, "hub": Hub, "splits": HubSplits}.get(
-            str(place[-2]) if len(place) > 1 else "", TaskFile
-        )
-        return lines.bad(place, _unknown("key", key, model.model_fields))
-    if first["type"] == "missing":
-        return lines.bad(place[:-1], f"the key '{'.'.join(map(str, place))}' is missing")
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
-        expected = re.findall(r"'([^']+)'", first["msg"])
-        return lines.bad(place, _unknown(key, first["input"], expected))
-    what = first["msg"].removeprefix("Value error, ")
-    return lines.bad(place, f"'{'.'.join(map(str, place))}': {what}")
-
-
-def _is_branch(key: str | int) -> bool:
-    """Whether pydantic names a kind that it tried, and no key."""
-    return isinstance(key, str) and (
-        key in ("str", "int", "list[str]") or key.startswith(("list[", "literal[", "function-"))
-    )
-
-
-def _unknown(kind: str, given: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = suggest(given, names, limit=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(names)}"
-    return f"no {kind} '{given}': {hint}"
 
 
 def _check(task: TaskFile, lines: Lines) -> None:
     """What the shape alone does not say."""
     if task.head not in KINDS:
-        raise lines.bad(("head",), _unknown("head", task.head, KINDS))
+        raise lines.bad(("head",), unknown("head", task.head, KINDS))
     if not re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", task.name):
         raise lines.bad(
             ("name",), f"'{task.name}' is no name: small letters, digits and - are, as in my-task"
@@ -223,8 +132,8 @@ def _check(task: TaskFile, lines: Lines) -> None:
         raise lines.bad((), "either 'files' or 'hub' says where the data is")
     metrics = (*get_head(task.head).metrics, *metrics_of(task.head))
     if task.metric and task.metric not in metrics:
-        what = _unknown(f"metric of a {task.head} head", task.metric, metrics)
-        raise lines.bad(("metric",), what)
+        wrong = unknown(f"metric of a {task.head} head", task.metric, metrics)
+        raise lines.bad(("metric",), wrong)
     if isinstance(task.labels, list) and len(set(task.labels)) < len(task.labels):
         twice = next(each for each in task.labels if task.labels.count(each) > 1)
         raise lines.bad(("labels",), f"the label '{twice}' stands there twice")
@@ -245,7 +154,7 @@ def _check_columns(task: TaskFile, lines: Lines) -> None:
     for name, column in task.columns.items():
         if name not in known:
             raise lines.bad(
-                ("columns", name), _unknown(f"part of a {task.head} example", name, known)
+                ("columns", name), unknown(f"part of a {task.head} example", name, known)
             )
         if isinstance(column, list) and (name != "options" or len(column) < 2):
             raise lines.bad(("columns", name), f"'{name}' is one column: its name or its number")

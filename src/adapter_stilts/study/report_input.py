@@ -7,7 +7,8 @@ from pathlib import Path
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.results import RESULTS
-from adapter_stilts.study.spec import ContrastSpec, load_study
+from adapter_stilts.study.spec import ContrastSpec
+from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.study_data import Damaged, StudyData
 
 

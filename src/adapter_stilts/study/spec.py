@@ -1,26 +1,11 @@
-"""What a study's YAML file says, checked before anything is run."""
+"""The keys of a study's YAML file, and what their values mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-
-from adapter_stilts.data.places import bad, bad_yaml
-from adapter_stilts.engine.methods import get_method, is_fusion
-from adapter_stilts.errors import UserError, suggest, unknown
-from adapter_stilts.tasks.registry import get_target, get_task
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 ArmKind = Literal[
     "alone",
@@ -49,28 +34,46 @@ Rate = Annotated[float, Field(gt=0, lt=10)]
 Module = Annotated[str, Field(min_length=1, max_length=4096)]
 TRAIN = "train"
 """As a module: it is trained by the study."""
-MAX_BYTES = 256 * 1024
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    short: ClassVar[str] = ""
+    """The key that a text alone stands for."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return {cls.short: value} if cls.short and isinstance(value, str) else value
 
 
 class Test(_Part):
-    """A target task and the split that it is tested on; `items` of every language, or all."""
+    """A target task and the split that it is tested on. A task's name alone is one, too.
 
+    Attributes:
+        task: the target task, such as `xnli`.
+        split: the part of its data that is scored, `test` or `dev`.
+        items: so many items of every language are tested, or `all`; by default `test_items` of the
+            study.
+    """
+
+    short: ClassVar[str] = "task"
     task: str
     split: Literal["test", "dev"] = "test"
     items: Positive | Literal["all"] | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"task": value} if isinstance(value, str) else value
-
 
 class TargetPart(Test):
-    """A target: what is trained, and what it is tested on; `train_rows` are those of every arm."""
+    """A target: a task that is trained and tested.
+
+    Attributes:
+        also: other tests of what is trained, such as the test sets of another task.
+        train_rows: every arm learns this target from so many rows; by default `train_rows` of the
+            budget.
+        choose_on: the English rows that choose rates and arms: `dev`, or, where dev is what is
+            tested, `train`: rows of train that the training has not drawn.
+        layer: for retrieval, the layer that sentence vectors come from.
+    """
 
     also: list[Test] = []
     train_rows: Positive | None = None
@@ -79,48 +82,66 @@ class TargetPart(Test):
 
 
 class SourcePart(_Part):
-    """An intermediate task; `module` is where its module comes from, if not as `sources` says.
+    """An intermediate task. A task's name alone is one, too.
 
-    It is `train`, or what finds a module: a folder, or a name such as `embedded/squad`.
+    Attributes:
+        task: the intermediate task, such as `squad`.
+        module: where its module comes from, if not as `sources` says: `train`, or what finds a
+            module, such as a folder or a name like `embedded/squad`.
     """
 
+    short: ClassVar[str] = "task"
     task: str
     module: Module | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"task": value} if isinstance(value, str) else value
-
 
 class ArmSeeds(_Part):
-    """Seeds of one arm, where they are not those of the study; of both stages, crossed."""
+    """Seeds of one arm, where they are not those of the study.
+
+    Attributes:
+        intermediate: the seeds of the intermediate modules.
+        target: the seeds of the target's trainings, each on top of each of those modules.
+    """
 
     intermediate: SeedList | None = None
     target: SeedList | None = None
 
 
 class Further(_Part):
-    """More seeds of the target for a few of `singles`: those that English dev ranks first."""
+    """More seeds of the target for a few of `singles`.
+
+    Attributes:
+        best: so many of the singles get them: those that English dev ranks first.
+        target: the seeds.
+    """
 
     best: Positive
     target: SeedList
 
 
 class ArmPart(_Part):
-    """One option that is compared; a budget of its own needs `--unequal`."""
+    """One option that is compared. The name of an arm alone is one, too.
 
+    Attributes:
+        arm: `alone` (no intermediate module), `alone-longer` (the same with the steps and rows of
+            both stages), `singles` (on each intermediate module), `as-is` (each intermediate module
+            itself), `fusion-full` and `fusion-lean` (a fusion of all), `multitask` (one module for
+            all intermediate tasks), `merged` (weights are searched), `uniform` (the mean of all)
+            or `arrow` (LoRAs are chosen by each token).
+        steps: a number of steps of its own; it needs `--unequal`.
+        train_rows: a number of rows of its own; it needs `--unequal`.
+        seeds: seeds of its own.
+        further: of `singles`, more seeds for the best of them.
+        module: of `multitask`, what finds its module; `train` trains one.
+    """
+
+    short: ClassVar[str] = "arm"
     arm: ArmKind
     steps: Positive | None = None
     train_rows: Positive | None = None
     seeds: ArmSeeds | None = None
     further: Further | None = None
     module: Module | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"arm": value} if isinstance(value, str) else value
 
     @property
     def unequal(self) -> bool:
@@ -129,7 +150,15 @@ class ArmPart(_Part):
 
 
 class Budget(_Part):
-    """What every arm has, and what every intermediate module has."""
+    """What every arm has, and what every intermediate module has.
+
+    Attributes:
+        steps: the optimizer steps of a target's training.
+        train_rows: the rows of the target that every arm learns from; by default all.
+        intermediate_steps: the steps of an intermediate module's training.
+        intermediate_rows: the rows that an intermediate module learns from; by default all.
+        intermediate_lr: the learning rate of the intermediate modules; by default the recipe's.
+    """
 
     steps: Positive
     train_rows: Positive | None = None
@@ -139,7 +168,12 @@ class Budget(_Part):
 
 
 class Seeds(_Part):
-    """Of both stages; they are crossed. An arm can have its own."""
+    """The seeds of both stages: every target's training is done on every module below.
+
+    Attributes:
+        intermediate: the seeds of the intermediate modules.
+        target: the seeds of the target's trainings.
+    """
 
     intermediate: SeedList = [0]
     target: SeedList = [0]
@@ -153,11 +187,17 @@ class Seeds(_Part):
 
 
 class ContrastSpec(_Part):
-    """A question, declared before the first run: by how much `first` is better than `second`.
+    """A question, declared before the first run: by how much is one arm better than another?
 
-    Both are names of arms, as records have them: `singles` for the one of them that English dev
-    chooses, `singles:squad` for that one; where they vary, with what is below (`alone lang:en`),
-    the language learnt from (`alone from de`) and the method (`alone [lora]`).
+    `first` and `second` are names of arms, as records have them: `singles` for the one of them that
+    English dev chooses, `singles:squad` for that one; where they vary, with what is below
+    (`alone lang:en`), the language learnt from (`alone from de`) and the method (`alone [lora]`).
+
+    Attributes:
+        name: what the question is called in the report.
+        first: the arm that is perhaps better.
+        second: the arm that it is compared with.
+        primary: whether its runs are done first, and its result is corrected for several questions.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=80)]
@@ -167,7 +207,33 @@ class ContrastSpec(_Part):
 
 
 class StudySpec(_Part):
-    """A grid of runs. The commented file that `adstilts study new` writes explains every key."""
+    """A study: a grid of runs, and the questions that it answers.
+
+    Attributes:
+        name: what the study is called: letters, digits, `-` and `_`.
+        backbone: `embedded`, a local folder, or a Hub id such as `xlm-roberta-large`.
+        data: `hub`, `sample`, or a folder with official files. By default it is the folder that
+            `ADSTILTS_DATA` names, or else the Hub.
+        sources: `train` trains the intermediate modules, `zoo` takes them from the zoo.
+        zoo: the folder of the zoo, if it is none of those that all commands look in.
+        intermediate: the English tasks that each train one module, once for all arms.
+        targets: the tasks that arms are compared on, in the order in which they are done.
+        arms: the options that are compared.
+        methods: how modules are put into the backbone, such as `bottleneck` or `lora`.
+        langs: `all`, the languages of `xtreme` or `xtreme-r`, or codes.
+        source_langs: the languages to learn the target in; each is an arm of its own.
+        below: the language modules at the bottom, `none`, `lang:en` or `lang:*` (that of the
+            language learnt from); each is an arm of its own.
+        budget: what every arm has.
+        rates: the learning rates among which every arm chooses its own, on English dev.
+        seeds: the seeds of all arms that have none of their own.
+        dev_items: so many items of English dev are used.
+        test_items: so many items of every language are tested, drawn at random; by default all.
+        head: `warm` starts from the head of the module below where it fits, `fresh` does not.
+        precision: the precision of the frozen trunk: `auto`, `bf16` or `fp32`.
+        batch_tokens: a batch has so many padded tokens at most; by default as the recipe says.
+        contrasts: what is asked, before anything is run.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,80}$")]
     backbone: str
@@ -229,172 +295,3 @@ class StudySpec(_Part):
         """What finds a module; None where the zoo has it by the task's name, or `train`."""
         from_zoo = self.sources == "zoo" or (self.sources is None and self.zoo is not None)
         return part.module or (None if from_zoo else TRAIN)
-
-
-def load_study(path: Path, *, unequal: bool = False) -> StudySpec:
-    """Reads a study file.
-
-    Raises:
-        UserError: it is no YAML, or has an unknown key, task, language or method, named with its
-            line and what is near; or arms of unequal budgets, unless `unequal`.
-    """
-    if not path.is_file():
-        raise UserError(f"study {path} is not there: `adstilts study new {path}` writes one")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"study {path}: larger than {MAX_BYTES:,} bytes, so no study")
-    try:
-        text = path.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise UserError(f"study {path}: aliases (`*name`) are not accepted")
-        node, fields = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise bad_yaml(path, error) from None
-    except (RecursionError, ValueError):
-        raise UserError(f"study {path}: not UTF-8 text, or nested too deeply") from None
-    if not isinstance(fields, dict):
-        raise bad(path, "", "expected lines such as `backbone: embedded`")
-    try:
-        spec = StudySpec.model_validate(fields)
-    except ValidationError as error:
-        raise _refusal(path, node, error) from None
-    _check_names(path, node, spec)
-    _check_budgets(path, node, spec, unequal)
-    return spec
-
-
-def _refusal(path: Path, node: Any, error: ValidationError) -> UserError:
-    found = error.errors(include_url=False)
-    # A key that is mistyped is missing too: what is written is named.
-    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
-    loc = [part for part in first["loc"] if part not in ("str", "list[str]")]
-    place = _line(node, loc)
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(loc[:-1])
-        return bad(path, place, str(unknown("key", str(loc[-1]), known)))
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
-        choices = get_args(ArmKind) if "arm" in loc else ()
-        near = suggest(first["input"], choices)
-        hint = f": did you mean '{near[0]}'?" if near else ""
-        return bad(path, place, f"'{first['input']}': {first['msg']}{hint}")
-    note = ""
-    if first["type"] == "float_type" and isinstance(first["input"], str):
-        note = " (YAML reads 1e-3 as text: write 1.0e-3)"
-    return bad(path, place, f"'{'.'.join(map(str, loc))}': {first['msg']}{note}")
-
-
-_KINDS: Mapping[str, type[BaseModel]] = {
-    "intermediate": SourcePart,
-    "targets": TargetPart,
-    "also": Test,
-    "further": Further,
-    "arms": ArmPart,
-    "budget": Budget,
-    "seeds": Seeds,
-    "contrasts": ContrastSpec,
-}
-
-
-def _known_keys(loc: list[Any]) -> list[str]:
-    kind: type[BaseModel] = StudySpec
-    for part in loc:
-        kind = ArmSeeds if part == "seeds" and kind is ArmPart else _KINDS.get(str(part), kind)
-    return list(kind.model_fields)
-
-
-def _line(node: Any, loc: list[Any]) -> int:
-    """The line of the value there, or of the nearest that is written."""
-    line = node.start_mark.line + 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    line, node = key.start_mark.line + 1, value
-                    break
-            else:
-                break
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return int(line)
-
-
-def _check_names(path: Path, node: Any, spec: StudySpec) -> None:
-    def at(loc: list[Any], check: Any, *args: Any) -> Any:
-        try:
-            return check(*args)
-        except UserError as error:
-            raise bad(path, _line(node, loc), str(error)) from None
-
-    for k, source in enumerate(spec.intermediate):
-        at(["intermediate", k], get_task, source.task)
-    _no_doubles(path, node, "intermediate", [each.task for each in spec.intermediate])
-    _no_doubles(path, node, "targets", [each.task for each in spec.targets])
-    for k, method in enumerate(spec.methods):
-        if is_fusion(at(["methods", k], get_method, method).name):
-            raise bad(path, _line(node, ["methods", k]), f"'{method}' is a fusion: name it in arms")
-    from adapter_stilts.tasks.language_codes import check_language
-
-    known: list[str] = []
-    for k, target in enumerate(spec.targets):
-        for j, test in enumerate([target, *target.also]):
-            place = ["targets", k] if j == 0 else ["targets", k, "also", j - 1]
-            found = at(place, get_target, test.task)
-            known += [*found.languages, *found.others]
-    written = spec.langs.split(",") if isinstance(spec.langs, str) else spec.langs
-    for k, code in enumerate(written):
-        if code.strip() not in ("all", "xtreme", "xtreme-r"):
-            place = ["langs", k] if isinstance(spec.langs, list) else ["langs"]
-            at(place, check_language, code.strip(), tuple(dict.fromkeys(known)))
-    _check_arms(path, node, spec)
-    _check_contrasts(path, node, spec)
-    if "multitask" in [each.arm for each in spec.arms] and len(spec.intermediate) < 2:
-        raise bad(path, _line(node, ["arms"]), "several tasks at once need two intermediate tasks")
-
-
-def _check_arms(path: Path, node: Any, spec: StudySpec) -> None:
-    if spec.zoo is not None and spec.sources == TRAIN:
-        raise bad(path, _line(node, ["zoo"]), "a zoo, but 'sources: train': leave one of them out")
-    for k, each in enumerate(spec.arms):
-        if each.module is not None and each.arm != "multitask":
-            wrong = f"'{each.arm}' has no module of its own: name it in 'intermediate', as a task's"
-            raise bad(path, _line(node, ["arms", k, "module"]), wrong)
-        if each.further is None:
-            continue
-        place = _line(node, ["arms", k, "further"])
-        if each.arm != "singles":
-            raise bad(path, place, "'further' is for the arm 'singles': give others their 'seeds'")
-        if each.further.best > len(spec.intermediate):
-            tasks = len(spec.intermediate)
-            raise bad(path, place, f"the best {each.further.best} of {tasks} intermediate tasks")
-        if twice := set(each.further.target) & set(spec.seeds.of(each).target):
-            raise bad(path, place, f"all singles have the seed {min(twice)} already: name others")
-
-
-def _check_contrasts(path: Path, node: Any, spec: StudySpec) -> None:
-    for k, each in enumerate(spec.contrasts):
-        for side in ("first", "second"):
-            name = getattr(each, side)
-            if spec.kind_of(name) is None:
-                place = _line(node, ["contrasts", k, side])
-                raise bad(path, place, str(unknown("arm of this study", name, spec.arm_names)))
-
-
-def _no_doubles(path: Path, node: Any, key: str, names: list[str]) -> None:
-    for k, name in enumerate(names):
-        if name in names[:k]:
-            raise bad(path, _line(node, [key, k]), f"'{name}' is given twice")
-
-
-def _check_budgets(path: Path, node: Any, spec: StudySpec, unequal: bool) -> None:
-    for k, each in enumerate(spec.arms):
-        if each.unequal and not unequal:
-            raise bad(
-                path,
-                _line(node, ["arms", k]),
-                f"'{each.arm}' has a budget of its own, so arms would not be comparable: leave it "
-                "out, or say --unequal, and every table marks it",
-            )
-        if each.arm in [other.arm for other in spec.arms[:k]]:
-            raise bad(path, _line(node, ["arms", k]), f"'{each.arm}' is given twice")

@@ -10,9 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_type_hints
 
-import yaml
-
-from adapter_stilts.data.places import bad_yaml
 from adapter_stilts.engine.methods import (
     DEFAULT_METHOD,
     LANGUAGE_METHOD,
@@ -20,6 +17,7 @@ from adapter_stilts.engine.methods import (
     get_method,
 )
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.yaml_files import read_yaml
 
 Unfreeze = Literal["top-down", "none"]
 Keep = Literal["best", "last", "mean"]
@@ -186,11 +184,6 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 )
 
 
-MAX_BYTES, MAX_BRACKETS = 16 * 1024, 100
-"""A recipe file may come from anybody; that of a module has less than 1 KB, and no brackets but
-those of a list of layers. PyYAML takes minutes over a file of open ones."""
-
-
 def get_recipe(name: str, usual: str = "default") -> Recipe:
     """A named recipe, or one read from a YAML file of recipe fields (`base` names a start).
 
@@ -210,23 +203,7 @@ def get_recipe(name: str, usual: str = "default") -> Recipe:
         raise unknown("recipe", name, RECIPES)
     if not path.is_file():
         raise UserError(f"recipe file {name} is not there")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"recipe {name}: larger than {MAX_BYTES:,} bytes, so no recipe")
-    try:
-        text = path.read_text(encoding="utf-8")
-        if text.count("[") + text.count("{") > MAX_BRACKETS:
-            raise UserError(f"recipe {name}: more than {MAX_BRACKETS} brackets, so no recipe")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise UserError(f"recipe {name}: aliases (`*name`) are not accepted")
-        fields = yaml.safe_load(text)
-    except (RecursionError, ValueError) as error:
-        if isinstance(error, UnicodeDecodeError):
-            raise UserError(f"recipe {name}: not valid YAML (not UTF-8 text)") from None
-        raise UserError(f"recipe {name}: nested too deeply, or a number too long") from None
-    except yaml.YAMLError as error:
-        raise bad_yaml(f"recipe {name}", error) from None
-    if not isinstance(fields, dict):
-        raise UserError(f"recipe {name}: expected lines such as `epochs: 3`")
+    fields, _ = read_yaml(path, "epochs: 3", where=f"recipe {name}")
     base = RECIPES.get(str(fields.pop("base", usual)))
     if base is None:
         raise UserError(f"recipe {name}: base must be one of {', '.join(RECIPES)}")
