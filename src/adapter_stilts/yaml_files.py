@@ -80,7 +80,7 @@ def read_yaml(
             raise UserError(f"{where}: larger than {MAX_BYTES:,} bytes, which no such file is")
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8 text: save the file as UTF-8") from error
+        raise UserError(f"{where}: cannot be read (not UTF-8 text): save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"{where}: cannot be read ({error.strerror})") from error
     return parse_yaml(text, example, where, plain=plain)
@@ -103,7 +103,7 @@ def parse_yaml(
     except (RecursionError, ValueError):
         raise UserError(f"{where}: nested too deeply, or a number too long") from None
     if value is None:
-        raise UserError(f"{where}: the file is empty: write lines such as '{example}'")
+        raise bad(where, 1, f"the file is empty: expected lines such as '{example}'")
     if not isinstance(value, dict):
         raise bad(where, 1, f"expected lines such as '{example}'")
     return value, lines

@@ -18,8 +18,8 @@ from adapter_stilts.cli import results
 from adapter_stilts.cli.results import print_table
 from adapter_stilts.cli.table import folded, layout
 from adapter_stilts.data import counts
-from adapter_stilts.data.counts import count_rows
 from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
+from adapter_stilts.data.status import count_rows
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.suite import SuiteEvaluation
 from adapter_stilts.evaluation.suites import SUITES, aggregate

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter_stilts.data.ccg_formats import parse_auto
 from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.data.formats import read_rows
+from adapter_stilts.data.tagging_formats import parse_auto
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import FileFormat
 

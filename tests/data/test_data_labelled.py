@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.tasks.registry import get_target
 from evaluation_kit import TARGETS
 

@@ -10,7 +10,7 @@ import pytest
 
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.evaluation.chunks import Piece, chunked, pieces
+from adapter_stilts.evaluation.labels import Piece, chunked, pieces
 from adapter_stilts.features.build import build_features
 from adapter_stilts.tasks.registry import get_target
 from evaluation_kit import LANGUAGES, ROWS

@@ -10,8 +10,7 @@ import pytest
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation import suites
-from adapter_stilts.evaluation.suite import evaluate_suite, read_map, suite_targets
-from adapter_stilts.evaluation.suite_summary import summary_rows
+from adapter_stilts.evaluation.suite import evaluate_suite, read_map, suite_targets, summary_rows
 from adapter_stilts.evaluation.suites import SUITES
 from adapter_stilts.tasks.registry import target_tasks
 

@@ -13,10 +13,9 @@ import pytest
 
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.layer_rules import default_layer, layer_rule
-from adapter_stilts.evaluation.layers import LayerChoice, sweep_layers
+from adapter_stilts.evaluation.layers import LayerChoice, Sweep, sweep_layers
+from adapter_stilts.evaluation.options import default_layer, layer_rule
 from adapter_stilts.evaluation.retrieval import evaluate_retrieval
-from adapter_stilts.evaluation.sweep import Sweep
 from adapter_stilts.tasks.registry import get_target
 from made_modules import make_engine, make_record, remove_module
 from retrieval_kit import NONE, composed, sentence, write_bucc, write_tatoeba

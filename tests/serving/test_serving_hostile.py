@@ -17,7 +17,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapter_stilts.serving.app import create_app
-from adapter_stilts.serving.hosts import Hosts
+from adapter_stilts.serving.limits import Hosts
 from adapter_stilts.serving.pool import ModulePool, stock
 from serving_kit import running
 

@@ -14,8 +14,14 @@ import pytest
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import read_data
 from adapter_stilts.evaluation.files import items_path
-from adapter_stilts.evaluation.item_counts import answer_counts, chunk_counts, pair_counts
-from adapter_stilts.evaluation.items import SCHEMA, ensure_items, has_items
+from adapter_stilts.evaluation.items import (
+    SCHEMA,
+    answer_counts,
+    chunk_counts,
+    ensure_items,
+    has_items,
+    pair_counts,
+)
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import get_metric

@@ -173,7 +173,7 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
         ("- xnli", "- {task: xnli, split: tset}", ("line 5", "tset")),
         ("arms: [alone", "arms: [{arm: alone, steps: 9}", ("line 7", "--unequal")),
         ("name: small", "name: small\nname: large", ("line 2", "name", "line 1")),
-        ("name: small", "seeds: {target: [1], targt: [2]}", ("line 1", "targt", "target")),
+        ("{intermediate: [0", "{intermediat: [0", ("line 10", "intermediat", "intermediate")),
     ],
 )
 def test_mistakes_are_named_with_their_line(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec

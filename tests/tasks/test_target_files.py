@@ -16,8 +16,8 @@ import pytest
 from adapter_stilts.data import load_examples
 from adapter_stilts.data.folders import find_parts
 from adapter_stilts.data.given import with_files
-from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.tasks.registry import get_target, get_trained
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target import tatoeba, udpos

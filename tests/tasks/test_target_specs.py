@@ -12,8 +12,8 @@ import pytest
 
 from adapter_stilts.data import load_examples
 from adapter_stilts.data.folders import find_parts, samples_folder
-from adapter_stilts.data.labelled import has_labels
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.metrics import metric_names
 from adapter_stilts.tasks.registry import get_target, get_trained, intermediate_tasks, target_tasks
 from adapter_stilts.tasks.spec import Source, Split, TaskSpec

@@ -72,7 +72,7 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
         get_recipe("defalt")
     path = tmp_path / "latin.yml"
     path.write_bytes("method: l\xf6ra".encode("latin-1"))
-    with pytest.raises(UserError, match="not valid YAML"):
+    with pytest.raises(UserError, match="not UTF-8"):
         get_recipe(str(path))
 
 

@@ -4,14 +4,12 @@ from adapter_stilts.backbones.backbone import (
     DEFAULT_BACKBONE,
     EMBEDDED,
     Backbone,
-    find_backbone,
-    fingerprint,
-    hub_id,
-)
-from adapter_stilts.backbones.precision import (
     bf16_available,
     check_precision,
     default_device,
+    find_backbone,
+    fingerprint,
+    hub_id,
     resolve_precision,
 )
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from adapter_stilts.backbones.configuration import build_config, longest_text, read_fields
 from adapter_stilts.backbones.tokenizer import build_own_tokenizer, build_tokenizer, read_options
 from adapter_stilts.backbones.weights import Stored, read_weights, stored_words
-from adapter_stilts.errors import RefusedError, UserError
+from adapter_stilts.errors import RefusedError, UserError, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -179,3 +179,52 @@ def find_backbone(name: str) -> Backbone:
     from adapter_stilts.backbones.hub import download_backbone
 
     return download_backbone(name, [EMBEDDED])
+
+
+Precision = Literal["fp32", "bf16", "auto"]
+
+
+def check_precision(precision: str) -> None:
+    """Refuses another word than these; torch is not needed to know them.
+
+    Raises:
+        UserError: another word was given.
+    """
+    if precision not in get_args(Precision):
+        raise unknown("precision", precision, get_args(Precision))
+
+
+def bf16_available(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware.
+
+    A CPU counts when it has AVX512-BF16 or AMX; without them bfloat16 is emulated and slower
+    than float32.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype of the frozen weights for `fp32`, `bf16` or `auto` (bf16 where it is fast).
+
+    Raises:
+        UserError: another word was given.
+    """
+    import torch
+
+    check_precision(precision)
+    if precision == "auto":
+        return torch.bfloat16 if bf16_available(device) else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def default_device() -> torch.device:
+    """The first CUDA device of this process if there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

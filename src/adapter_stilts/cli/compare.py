@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli import evaluation_options as common
+from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
 from adapter_stilts.cli.results import Progress, print_table
 from adapter_stilts.evaluation.options import ComparisonOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli import evaluation_options as common
+from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.derived_options import flag
 from adapter_stilts.cli.results import Progress, show_evaluations, show_suite
 from adapter_stilts.cli.training_options import TASK, one_task

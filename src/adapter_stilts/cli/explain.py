@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from adapter_stilts.cli import evaluation_options as common
+from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
 from adapter_stilts.cli.results import print_note, print_table
 from adapter_stilts.cli.training_options import DATA

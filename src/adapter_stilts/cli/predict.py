@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from adapter_stilts.cli.derived_options import derived_options, with_options
-from adapter_stilts.cli.evaluation_options import BACKBONE
+from adapter_stilts.cli.training_options import BACKBONE
 from adapter_stilts.heads import get_head
 from adapter_stilts.safety import printable
 from adapter_stilts.zoo.predict import InputFields

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from adapter_stilts.cli import evaluation_options as common
+from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.derived_options import derived_options, with_options
 from adapter_stilts.cli.results import print_note, print_table
 from adapter_stilts.study.recommendation import Asked, RecommendOptions

@@ -156,7 +156,7 @@ def _vectors_rows(columns: Sequence[Evaluation | SeedSummary]) -> Iterator[tuple
 
 def show_suite(found: SuiteEvaluation) -> None:
     """A row a task, then the categories and the overall score; what is missing is named."""
-    from adapter_stilts.evaluation.suite_summary import COLUMNS, summary_notes, summary_rows
+    from adapter_stilts.evaluation.suite import COLUMNS, summary_notes, summary_rows
 
     scores = found.scores
     print_table((scores.suite, *COLUMNS), list(summary_rows(found)))

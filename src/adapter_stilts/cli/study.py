@@ -10,7 +10,6 @@ import typer
 from adapter_stilts.cli.derived_options import derived_options, with_options
 from adapter_stilts.cli.study_options import DATA, FILE, OUT, UNEQUAL, read_plan
 from adapter_stilts.cli.study_plan import plan
-from adapter_stilts.cli.study_report import report
 from adapter_stilts.cli.study_status import status, stop
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.study.engines.choose import EngineOptions
@@ -103,3 +102,39 @@ def export(
     for each in made.runs.values():
         folder.write_run(each, made.study.name)
     typer.echo(export_plan(made, folder, form), nl=False)
+
+
+def report(
+    file: Path = typer.Argument(help="The study's YAML, which declares its contrasts."),
+    out: Path | None = OUT,
+    to: Path | None = typer.Option(None, "--to", help="Folder of the report [OUT/report]."),
+    draws: int = typer.Option(2000, "--draws", help="Of the bootstrap."),
+) -> None:
+    """Say what a study shows, from its records alone.
+
+    Writes a page that opens offline, Markdown, LaTeX, a CSV a table, and every chart as PDF and
+    SVG. Of an unfinished study, it says what is missing.
+    """
+    from adapter_stilts.cli.results import print_note, print_table
+    from adapter_stilts.paths import check_replaceable
+    from adapter_stilts.study.report_input import read_study
+
+    if draws < 100:
+        raise UserError(f"--draws {draws}: at least 100 are needed, 2000 are usual")
+    data, contrasts = read_study(file, out)
+    place = data.folder / "report" if to is None else to
+    check_replaceable(place)
+    from adapter_stilts.report.study.page import PAGE, make_report, write_report
+    from adapter_stilts.report.study.tables import shown
+
+    made = make_report(data, contrasts, draws=draws)
+    write_report(made, place)
+    for line in (*made.answers, *made.warnings):
+        print_note(line)
+    for table in made.tables:
+        if table.name in ("matrix", "contrasts", "targets"):
+            typer.echo(f"\n{table.title}")
+            print_table(table.columns, [[shown(cell) for cell in row] for row in table.rows])
+            if table.note:
+                print_note(table.note)
+    typer.echo(f"\nreport: {place / PAGE}")

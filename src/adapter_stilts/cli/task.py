@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from adapter_stilts.cli.evaluation_options import BACKBONE
+from adapter_stilts.cli.training_options import BACKBONE
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.safety import printable
 
@@ -65,8 +65,7 @@ def check(
 ) -> None:
     """Show the first examples as the model will see them: pieces, offsets, and what is cut."""
     from adapter_stilts.backbones import find_backbone
-    from adapter_stilts.own.build import load_task_file
-    from adapter_stilts.own.check import show_examples
+    from adapter_stilts.own.build import load_task_file, show_examples
 
     own = load_task_file(file)
     spec = own.task

@@ -7,8 +7,7 @@ from typing import Any
 
 import typer
 
-from adapter_stilts.cli.evaluation_options import BACKBONE
-from adapter_stilts.cli.training_options import TAGS, TASK, one_task, training_options
+from adapter_stilts.cli.training_options import BACKBONE, TAGS, TASK, one_task, training_options
 from adapter_stilts.errors import UserError
 from adapter_stilts.training.options import DataOptions, RunOptions
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import Place, UserError, bad, shown
+from adapter_stilts.schema import load_json, member
 from adapter_stilts.tasks.spec import Reading, Row
 
 Lines = Iterable[tuple[int, str]]
@@ -96,3 +97,29 @@ def parquet_rows(path: Path) -> Iterator[tuple[Place, Row]]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         what = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not a Parquet file that can be read ({what})") from error
+
+
+def line_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
+    """A sentence a line, in `text`, and the number of the line: line i translates line i."""
+    for number, line in lines:
+        text = line.strip()
+        if not text:
+            raise bad(path, number, "an empty line where a sentence was expected")
+        yield number, {"text": text, "line": number}
+
+
+def mention_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
+    """The mentions of Mewsli-X: a line is an article, a row one of its mentions in it."""
+    for number, line in lines:
+        if not line.strip():
+            continue
+        article = load_json(path, number, line, "one article of Mewsli-X a line")
+        context = _member(path, number, article, "context", dict)
+        mentions = _member(path, number, article, "mentions", list)
+        for mention in mentions:
+            _member(path, number, mention, "mention_span", dict)
+            yield number, {"context": context, "mention": mention}
+
+
+def _member(path: Path, number: int, value: Any, name: str, kind: type) -> Any:
+    return member(path, number, value, name, kind, "Mewsli-X's JSON")

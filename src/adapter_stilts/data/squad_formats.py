@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.data.json_values import load_json, member
 from adapter_stilts.errors import Place, bad, shown
 from adapter_stilts.heads.span import check_offset
+from adapter_stilts.schema import load_json, member
 from adapter_stilts.tasks.spec import Row
 
 Lines = Iterable[tuple[int, str]]

@@ -9,15 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapter_stilts.data.examples import convert_row
 from adapter_stilts.data.folders import glob_files
-from adapter_stilts.data.labelled import has_labels
-from adapter_stilts.data.load import ExampleSet, find_all, load_examples, origin_of
-from adapter_stilts.errors import UserError, suggest, unknown
+from adapter_stilts.data.load import ExampleSet, find_all, load_examples, origin_of, resolve_where
+from adapter_stilts.errors import UserError, bad, suggest, unknown
 from adapter_stilts.evaluation.agreement import Side, check_agreement
 from adapter_stilts.evaluation.sides import data_sets
 from adapter_stilts.hashing import json_digest
+from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.language_codes import check_language, choose_language
-from adapter_stilts.tasks.spec import Split, TaskSpec
+from adapter_stilts.tasks.spec import HeadKind, Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
 logger = logging.getLogger(__name__)
@@ -222,3 +223,36 @@ def _read_language(
     count = len(read[0].examples)
     fingerprint = json_digest([data.fingerprint for data in read])[:32]
     return LanguageData(read[0], True, fingerprint, count if limit is None else min(limit, count))
+
+
+def has_labels(task: TaskSpec, split: Split, where: str | None, data: ExampleSet) -> bool:
+    """Whether the examples have what they are scored by.
+
+    Args:
+        data: what `load_examples` read of that split from there.
+
+    Raises:
+        UserError: only some have; names the file and the first one without.
+    """
+    found = set(_labelled(task.head, data))
+    if len(found) == 2:
+        raise _partly_labelled(task, split, where)
+    return found == {True}
+
+
+def _labelled(head: HeadKind, data: ExampleSet) -> Iterator[bool]:
+    kind = get_head(head)
+    column = kind.gold
+    for batch in data.examples.select_columns([column]).iter(1000):
+        for value in batch[column]:
+            yield kind.is_labelled({column: value})
+
+
+def _partly_labelled(task: TaskSpec, split: Split, where: str | None) -> UserError:
+    for part in find_all(task, split, resolve_where(where)):
+        for source, place, row in part.rows():
+            example = convert_row(task, row, part)
+            if example is not None and not get_head(task.head).is_labelled(example):
+                what = "has no label, while other examples of the set have one"
+                return bad(source, place, what)
+    return UserError(f"{task.name}: some examples of the set have labels, others none")

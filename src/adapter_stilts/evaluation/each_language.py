@@ -13,8 +13,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates
 from adapter_stilts.evaluation.data import NoDataError, asked_split
 from adapter_stilts.evaluation.files import slug
-from adapter_stilts.evaluation.layer_rules import LayerRule, layer_rule
-from adapter_stilts.evaluation.options import Asked
+from adapter_stilts.evaluation.options import Asked, LayerRule, layer_rule
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import Split

@@ -9,30 +9,30 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adapter_stilts.data.load import find_all, load_examples, resolve_where
+from adapter_stilts.data.load import ExampleSet, find_all, load_examples, resolve_where
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.bitext import gold_pairs
 from adapter_stilts.evaluation.data import LanguageData
 from adapter_stilts.evaluation.files import items_path, unwritable
-from adapter_stilts.evaluation.item_counts import (
-    Counts,
-    answer_counts,
-    chunk_counts,
-    equal_counts,
-    pair_counts,
-)
-from adapter_stilts.evaluation.item_lengths import Lengths, item_lengths
+from adapter_stilts.evaluation.search import Floats, distinct, mine
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Head
 from adapter_stilts.metrics import primary
+from adapter_stilts.metrics.bitext_f1 import Pair
+from adapter_stilts.metrics.mlqa import LANGUAGES, mlqa_scores
+from adapter_stilts.metrics.seqeval_f1 import chunks
+from adapter_stilts.metrics.squad import squad_scores
 from adapter_stilts.paths import atomic_file
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -204,3 +204,108 @@ def _titles(target: TargetSpec, split: Split, language: str, where: str | None) 
     parts = find_all(target.at(language), split, resolve_where(where))
     rows = (row for part in parts for _, _, row in part.rows())
     return {str(row.get("id")): f"title: {row['title']}" for row in rows if row.get("title")}
+
+
+Lengths = list[tuple[int, int | None]]
+"""Of every item its input's length, and its answer's where the answer is a text."""
+
+
+def item_lengths(head: Head, examples: Mapping[str, Sequence[Any]]) -> Lengths:
+    """The lengths of examples, given as columns.
+
+    An input's length is the number of its words where words are tagged, else of the characters
+    (code points) of all texts that the head reads. An answer's is that of the shortest right one,
+    in characters; None where there is none, or the head answers with no text of the input.
+    """
+    kinds = {name: head.columns[name] for name in head.inputs}
+    inputs = [examples[name][:] for name in kinds]
+    lengths = [
+        sum(map(_words if head.has_tags else _characters, values))
+        for values in zip(*inputs, strict=True)
+    ]
+    if "answers" not in head.columns:
+        return [(length, None) for length in lengths]
+    answers = [min(map(len, each), default=None) for each in examples["answers"][:]]
+    return list(zip(lengths, answers, strict=True))
+
+
+def _characters(value: str | Sequence[str]) -> int:
+    return len(value) if isinstance(value, str) else sum(map(len, value))
+
+
+def _words(value: Sequence[str]) -> int:
+    return len(value)
+
+
+Counts = list[tuple[float, float]]
+
+
+def equal_counts(predictions: Sequence[Any], references: Sequence[Any]) -> Counts:
+    """Of accuracy: labels, options, places."""
+    return [(float(p == r), 1.0) for p, r in zip(predictions, references, strict=True)]
+
+
+def answer_counts(
+    predictions: Sequence[str], golds: Sequence[Sequence[str]], *, metric: str, language: str
+) -> Counts:
+    """Of the answers' F1, as the metrics `squad` and `mlqa` have it, or of their exact match.
+
+    Args:
+        language: of the answers; MLQA's metric treats articles by it.
+    """
+    known = language if language in LANGUAGES else "hi"  # as it is scored: without articles
+    found = []
+    for text, gold in zip(predictions, golds, strict=True):
+        if metric == "mlqa":
+            exact, f1 = mlqa_scores(text, gold, language=known)
+        else:
+            exact, f1 = squad_scores(text, gold)
+        found.append((exact if metric == "exact_match" else f1, 1.0))
+    return found
+
+
+def chunk_counts(predictions: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]) -> Counts:
+    """Of seqeval's F1: a chunk counts where it begins."""
+    # There is a place between two sentences; see `chunks`.
+    starts = [0, *accumulate(len(sentence) + 1 for sentence in gold)][:-1]
+    found, right = chunks(predictions), chunks(gold)
+    true = Counter(bisect_right(starts, first) - 1 for _, first, _ in found & right)
+    wrong = Counter(bisect_right(starts, first) - 1 for _, first, _ in found ^ right)
+    return [(2.0 * true[k], 2.0 * true[k] + wrong[k]) for k in range(len(gold))]
+
+
+def pair_counts(
+    predictions: Sequence[Pair], gold: Sequence[Pair], sources: Sequence[str]
+) -> Counts:
+    """Of the F1 of mined pairs: a pair counts at its first sentence."""
+    found, right = set(predictions), set(gold)
+    true = Counter(source for source, _ in found & right)
+    wrong = Counter(source for source, _ in found ^ right)
+    return [(2.0 * true[name], 2.0 * true[name] + wrong[name]) for name in sources]
+
+
+def mined_pairs(
+    sources: ExampleSet, targets: ExampleSet, source: Floats, target: Floats
+) -> dict[Pair, float]:
+    """The margin score of each mined pair of a query's and a candidate's id, best first.
+
+    As XTREME does for BUCC: sentences that stand more than once are mined once, and left out of
+    the pairs, since their id would be ambiguous.
+
+    Args:
+        source, target: vectors of the queries and of the candidates, (examples, D).
+    """
+    x, y = distinct(sources.examples["query"][:]), distinct(targets.examples["text"][:])
+    found = mine(source[x.rows], target[y.rows])
+    kept = x.once[found.source] & y.once[found.target]
+    rows = x.rows[found.source[kept]], y.rows[found.target[kept]]
+    ids = (data.examples["id"][:] for data in (sources, targets))
+    names = [[column[row] for row in place] for column, place in zip(ids, rows, strict=True)]
+    return dict(zip(zip(*names, strict=True), found.scores[kept].tolist(), strict=True))
+
+
+def gold_pairs(gold: ExampleSet, among: ExampleSet) -> set[Pair]:
+    """The listed pairs of those queries that are `among` the examples."""
+    known = set(among.examples["id"][:])
+    rows = zip(gold.examples["id"][:], gold.examples["gold"][:], strict=True)
+    return {(name, right) for name, listed in rows if name in known for right in listed}

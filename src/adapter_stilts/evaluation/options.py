@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-from adapter_stilts.evaluation.layer_rules import LayerRule
-from adapter_stilts.evaluation.settings import Settings
+from adapter_stilts.backbones import EMBEDDED, check_precision
+from adapter_stilts.engine.poolings import check_pooling
+from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN
+from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.zoo.record import ModuleRecord
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.each_language import Engines
@@ -130,3 +135,64 @@ class Asked:
             self.layer_from,
             self.layer_rule,
         )
+
+
+LayerRule = Literal["last", "middle"]
+RULES: Mapping[LayerRule, str] = MappingProxyType(
+    {"last": "the last layer, as trained for", "middle": "XTREME's middle layer, 14 of 24"}
+)
+"""The rules in words."""
+
+
+def layer_rule(records: Iterable[ModuleRecord | None], backbone: str) -> LayerRule:
+    """The rule for compositions that are compared, where nothing was swept: one for all of them.
+
+    Retrieval depends more on the layer than on most modules, so compositions are compared at
+    one. It is the last one where all were trained for their sentence vectors: dual encoders, or
+    the embedded backbone without modules. Else it is the middle one: XTREME takes layer 14 of
+    XLM-R Large's 24 (Hu et al. 2020; `specific_layer` 13, counted from 0, in
+    scripts/run_tatoeba.sh), scaled to the backbone's number of layers.
+
+    Args:
+        records: of the modules whose heads are used; None for the plain backbone.
+        backbone: its name.
+    """
+    trained = (
+        backbone == EMBEDDED if record is None else record.head == PLAIN for record in records
+    )
+    return "last" if all(trained) else "middle"
+
+
+def default_layer(layers: int, rule: LayerRule) -> int:
+    """The layer that a rule takes of a backbone with so many."""
+    return layers if rule == "last" else round(layers * 14 / 24)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides predictions, beside composition and data."""
+
+    precision: str = "auto"
+    limit: int | None = None
+    batch_tokens: int | None = None
+    layer: int | None = None
+    pooling: str = "mean"
+    layer_from: str | None = None
+    layer_rule: LayerRule | None = None
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuses what cannot be, before anything heavy is imported.
+
+    Raises:
+        UserError: names it.
+    """
+    check_precision(settings.precision)
+    for name, value in (("batch-tokens", settings.batch_tokens), ("limit", settings.limit)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} {value}: must be above 0")
+    if settings.layer is not None and settings.layer < 0:
+        raise UserError(f"no layer {settings.layer}: 0 is the output of the embeddings")
+    check_pooling(settings.pooling)
+    if settings.layer_from is not None:
+        get_target(settings.layer_from)

@@ -14,8 +14,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates, folders
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.each_language import evaluate_each
-from adapter_stilts.evaluation.options import Asked, EvaluationOptions
-from adapter_stilts.evaluation.settings import check_settings
+from adapter_stilts.evaluation.options import Asked, EvaluationOptions, check_settings
 from adapter_stilts.evaluation.summary import Evaluation, Evaluations
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import check_writable

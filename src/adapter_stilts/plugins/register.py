@@ -130,8 +130,7 @@ def _add_method(method: Method, place: str) -> None:
 
 
 def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
-    from adapter_stilts.tasks.added import target_with_identity, with_identity
-    from adapter_stilts.tasks.registry import built_in
+    from adapter_stilts.tasks.registry import built_in, target_with_identity, with_identity
 
     own = with_identity(task) if isinstance(task, TaskSpec) else target_with_identity(task)
     add("task", task.name, own, place, known=built_in)

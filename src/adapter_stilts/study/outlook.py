@@ -16,7 +16,7 @@ from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.run import room_needed
 from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
 from adapter_stilts.study.spread import CORRELATION, Spread, measure_spread
-from adapter_stilts.study.statistics.design import Design, detectable_difference
+from adapter_stilts.study.statistics.decisions import Design, detectable_difference
 from adapter_stilts.study.study_data import StudyData
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord

@@ -208,7 +208,7 @@ def trained_shortly(
     """A short training of the target on a composition: where it lies, and its dev score."""
     from adapter_stilts.training.target import train_target
 
-    caution = logging.getLogger("adapter_stilts.training.caution")
+    caution = logging.getLogger("adapter_stilts.training.begin")
     before = caution.level
     caution.setLevel(logging.ERROR)  # that the steps are few is meant
     try:

@@ -20,9 +20,8 @@ from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.schedule import RULES
 from adapter_stilts.training.spec import TrainingSpec
-from adapter_stilts.training.task_data import TaskData, make_task_data
+from adapter_stilts.training.task_data import TaskData, make_task_data, make_text_data
 from adapter_stilts.training.text import text_sources
-from adapter_stilts.training.text_data import make_text_data
 
 Data = Sequence[tuple[ExampleSet, ExampleSet]]
 """Training and dev data of every task of a training."""

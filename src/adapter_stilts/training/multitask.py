@@ -9,7 +9,6 @@ from typing import Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.data.load import find_all, resolve_where
-from adapter_stilts.data.text import read_text
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
@@ -17,7 +16,7 @@ from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.training.options import DataOptions
 from adapter_stilts.training.run import Trained, train
 from adapter_stilts.training.spec import Mixture, TrainingSpec
-from adapter_stilts.training.text import Text
+from adapter_stilts.training.text import Text, read_text
 
 SPLITS: tuple[Split, ...] = ("train", "dev")
 

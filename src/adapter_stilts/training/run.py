@@ -9,6 +9,7 @@ from typing import Any, Unpack
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.data.given import Files, with_files
 from adapter_stilts.display.charts import bars
+from adapter_stilts.data.load import load_examples
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
@@ -22,9 +23,10 @@ from adapter_stilts.training.checks import (
     check_tracker,
     completed,
 )
+from adapter_stilts.training.execute import Request
 from adapter_stilts.training.failures import InterruptedTrainingError
-from adapter_stilts.training.folders import check_free
-from adapter_stilts.training.naming import (
+from adapter_stilts.training.folders import (
+    check_free,
     chosen_recipe,
     default_folder,
     module_name,
@@ -32,8 +34,8 @@ from adapter_stilts.training.naming import (
 )
 from adapter_stilts.training.options import AnyOptions, Settings, TrainingOptions, changes_in
 from adapter_stilts.training.recipe import Recipe
-from adapter_stilts.training.request import Request
 from adapter_stilts.training.spec import TrainingSpec
+from adapter_stilts.zoo.load import load
 from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -167,7 +169,6 @@ def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
     record = execute(asked)
     if not settings.test_file:
         return Trained(asked.folder, record)
-    from adapter_stilts.training.testing import test_scores
 
     return Trained(asked.folder, record, test_scores(asked.folder, spec.tasks[0], settings.data))
 
@@ -188,3 +189,13 @@ def checked_recipe(spec: TrainingSpec, options: AnyOptions) -> Recipe:
 
 
 __all__ = ["InterruptedTrainingError", "Trained", "checked_recipe", "train", "train_adapter"]
+
+
+def test_scores(folder: Path, task: TaskSpec, data: str | None) -> dict[str, float]:
+    """The official scores of a module on the test split of its task, in percent.
+
+    Raises:
+        UserError: the rows cannot be used, or have no labels; names file and line.
+    """
+    examples = load_examples(task, "test", data).examples
+    return load(folder).score(examples.to_list())

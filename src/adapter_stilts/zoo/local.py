@@ -13,8 +13,14 @@ from adapter_stilts.engine.fusion_files import fusion_files
 from adapter_stilts.engine.guard import check_widths
 from adapter_stilts.engine.heads import load_heads, save_heads
 from adapter_stilts.engine.methods import get_method, is_fusion
-from adapter_stilts.engine.native import FILES, check_files, load_native, save_native
-from adapter_stilts.engine.peft_format import has_peft_format, save_peft
+from adapter_stilts.engine.native import (
+    FILES,
+    check_files,
+    has_peft_format,
+    load_native,
+    save_native,
+    save_peft,
+)
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.paths import atomic_folder

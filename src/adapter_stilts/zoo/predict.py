@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, Unpack, cast, overload
 
 from adapter_stilts.data.formats import BOM
-from adapter_stilts.data.json_values import load_json
 from adapter_stilts.errors import UserError, bad, located, shown
 from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.schema import load_json
 from adapter_stilts.tasks.languages import check_language, cut_words
 from adapter_stilts.tasks.registry import get_target, is_task_file
 from adapter_stilts.tasks.spec import HeadKind
