@@ -245,7 +245,7 @@ def ours(
 ) -> dict[str, list[str]]:
     """As `adstilts evaluate` does it: the first composition's predictions by language."""
     from adapter_stilts.evaluation.labels import evaluate_labels
-    from adapter_stilts.inference.run import default_batch_tokens
+    from adapter_stilts.inference.predictions import default_batch_tokens
 
     found = {}
     for language, number, result in evaluate_labels(
@@ -268,11 +268,11 @@ def plain_loop(
     """One language after the other, 32 windows at a time as they come, padded to the maximum."""
     import torch
 
-    from adapter_stilts.evaluation.heads import fitted_head
+    from adapter_stilts.evaluation.candidates import fitted_head
     from adapter_stilts.evaluation.labels import Stream
     from adapter_stilts.features.batch import collate
     from adapter_stilts.features.build import encoder
-    from adapter_stilts.inference.run import Batch, split_output
+    from adapter_stilts.inference.predictions import Batch, split_output
     from adapter_stilts.zoo.composed import activate
 
     module = composed(engine, names[0], target.head)

@@ -119,8 +119,8 @@ def measure(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, A
     """Milliseconds of every candidate in every round, and the parameters it adds."""
     import torch
 
+    from adapter_stilts.backbones.tokenizer import quieten
     from adapter_stilts.engine.engine import activate_block, forward
-    from adapter_stilts.quiet import quieten
     from adapter_stilts.training.environment import machine
 
     quieten()

@@ -254,7 +254,7 @@ def prepare(args: argparse.Namespace) -> float:
     import transformers
 
     from adapter_stilts.backbones import find_backbone
-    from adapter_stilts.quiet import quieten
+    from adapter_stilts.backbones.tokenizer import quieten
     from adapter_stilts.training.trainer import ModuleTrainer
 
     quieten()

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 
 from adapter_stilts.metrics import primary
-from adapter_stilts.study.report_input import read_study
+from adapter_stilts.study.findings import read_study
 from adapter_stilts.study.spread import measure_spread
 from adapter_stilts.tasks.registry import get_target
 

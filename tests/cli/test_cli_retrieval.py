@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.evaluation import layer_rules
+from adapter_stilts.evaluation import options
 from cli_kit import Result, assert_one_line
 from retrieval_kit import sentence, write_bucc, write_tatoeba
 
@@ -22,7 +22,7 @@ def compare(
     run: Run, tiny: Path, tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
     """Compares on Tatoeba; the tiny backbone is taken for one that was trained for its vectors."""
-    monkeypatch.setattr(layer_rules, "EMBEDDED", str(tiny_xlmr))
+    monkeypatch.setattr(options, "EMBEDDED", str(tiny_xlmr))
     for language, code in LANGUAGES.items():
         pairs = [(sentence(n), f"{sentence(n)} {language}") for n in range(12)]
         write_tatoeba(tiny / "data", code, pairs)
@@ -68,7 +68,7 @@ def test_what_was_found_alone_at_another_layer_is_not_compared(compare: Run) -> 
     found = as_json(compare(*both, "--json"))
     for each in found.values():
         assert (each["layer"], each["pooling"]) == (2, "mean")
-        assert each["layer_rule"] == layer_rules.RULES["middle"]
+        assert each["layer_rule"] == options.RULES["middle"]
         assert layers(each) == {2} and set(each["languages"]) == {"de", "fr"}
     # At one layer a second call, of either, finds what is there.
     assert compare(*both)[2] == ""

@@ -17,7 +17,7 @@ import adapter_stilts
 from adapter_stilts.cli import results
 from adapter_stilts.cli.results import print_table
 from adapter_stilts.cli.table import folded, layout
-from adapter_stilts.data import counts
+from adapter_stilts.data import status
 from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
 from adapter_stilts.data.status import count_rows
 from adapter_stilts.errors import UserError
@@ -264,7 +264,7 @@ def test_a_count_is_remembered_until_the_file_changes(
     before = rows()
     assert list((tmp_path / "cache" / "counts").glob("*.json"))
     with monkeypatch.context() as patch:
-        patch.setattr(counts, "_count", None)
+        patch.setattr(status, "_count", None)
         assert rows() == before
     path = next((tmp_path / "data" / "mnli").glob("train*"))
     path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[0])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.data.check_formats import ITEMS, check_rows
 from adapter_stilts.data.load import load_examples
+from adapter_stilts.data.squad_formats import ITEMS, check_rows
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.items import answer_counts
 from adapter_stilts.metrics import get_metric

@@ -12,7 +12,7 @@ import pytest
 
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.result import LanguageResult
+from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.metrics.map_at_20 import average_precision

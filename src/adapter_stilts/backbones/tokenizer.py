@@ -6,6 +6,7 @@ other files, or templates.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from adapter_stilts.backbones.configuration import refuse_code
 from adapter_stilts.backbones.tokenizer_check import check_file
 from adapter_stilts.errors import UserError
-from adapter_stilts.quiet import quieten
 from adapter_stilts.safety import brief, first_line, is_number, read_json
 
 if TYPE_CHECKING:
@@ -197,3 +197,30 @@ def _token(path: Path, given: Any) -> AddedToken:
         raise UserError(f"{path}: '{brief(given)}' is no special token")
     marks = {key: given[key] for key in _MARKS if isinstance(given.get(key), bool)}
     return AddedToken(content, **marks)
+
+
+_MISLEADING = {
+    # Said while a module is being activated, before it is active.
+    "adapters.model_mixin": "none are activated for the forward pass",
+    # Every local tokenizer is taken for a Mistral one with a wrong pattern.
+    "transformers.tokenization_utils_base": "fix_mistral_regex",
+    # The pooler may be newly initialised: no head here reads it.
+    "transformers.modeling_utils": "pooler",
+}
+
+
+def quieten() -> None:
+    """Installs the filters; calling it again does nothing more."""
+    for name, text in _MISLEADING.items():
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, _Misleading) for known in logger.filters):
+            logger.addFilter(_Misleading(text))
+
+
+class _Misleading(logging.Filter):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return self._text not in record.getMessage()

@@ -119,8 +119,7 @@ def _check_asked(
 
 def _show(found: Evaluations | SuiteEvaluation, *, as_json: bool) -> None:
     """Prints what came out, and exits with `PARTIAL` where that is not everything."""
-    from adapter_stilts.evaluation.seeds import grouped
-    from adapter_stilts.evaluation.summary import Evaluations
+    from adapter_stilts.evaluation.summary import Evaluations, grouped
 
     if isinstance(found, Evaluations):
         content: Any = [each.as_dict() for each in grouped(found)]

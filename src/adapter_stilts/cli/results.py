@@ -12,9 +12,8 @@ from adapter_stilts.cli.table import folded, layout, terminal_width
 from adapter_stilts.safety import printable
 
 if TYPE_CHECKING:
-    from adapter_stilts.evaluation.seeds import SeedSummary
     from adapter_stilts.evaluation.suite import SuiteEvaluation
-    from adapter_stilts.evaluation.summary import Evaluation
+    from adapter_stilts.evaluation.summary import Evaluation, SeedSummary
     from adapter_stilts.metrics import Spread
 
     Column = tuple[Evaluation | SeedSummary, str]
@@ -78,7 +77,7 @@ def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
 
     The seeds of one composition are one column, of mean ± standard deviation.
     """
-    from adapter_stilts.evaluation.seeds import grouped
+    from adapter_stilts.evaluation.summary import grouped
 
     first, shown = evaluations[0], grouped(evaluations)
     if len(shown) == 1:

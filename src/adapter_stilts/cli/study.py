@@ -117,7 +117,7 @@ def report(
     """
     from adapter_stilts.cli.results import print_note, print_table
     from adapter_stilts.paths import check_replaceable
-    from adapter_stilts.study.report_input import read_study
+    from adapter_stilts.study.findings import read_study
 
     if draws < 100:
         raise UserError(f"--draws {draws}: at least 100 are needed, 2000 are usual")

@@ -65,7 +65,8 @@ def check(
 ) -> None:
     """Show the first examples as the model will see them: pieces, offsets, and what is cut."""
     from adapter_stilts.backbones import find_backbone
-    from adapter_stilts.own.build import load_task_file, show_examples
+    from adapter_stilts.own.build import load_task_file
+    from adapter_stilts.own.check import show_examples
 
     own = load_task_file(file)
     spec = own.task

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.data.check_formats import check_rows
 from adapter_stilts.data.column_formats import column_rows, line_rows, mention_rows, parquet_rows
-from adapter_stilts.data.squad_formats import sentence_rows, squad_rows
+from adapter_stilts.data.squad_formats import check_rows, sentence_rows, squad_rows
 from adapter_stilts.data.tagging_formats import auto_rows, conll_rows, conllu_rows, pipe_rows
 from adapter_stilts.errors import Place, UserError, bad, shown
 from adapter_stilts.schema import load_json

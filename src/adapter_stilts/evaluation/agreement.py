@@ -9,8 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adapter_stilts.data.examples import convert_row
-from adapter_stilts.data.load import ExampleSet, find_all, resolve_where
+from adapter_stilts.data.load import ExampleSet, convert_row, find_all, resolve_where
 from adapter_stilts.errors import UserError, bad, shown
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec

@@ -9,9 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapter_stilts.data.examples import convert_row
 from adapter_stilts.data.folders import glob_files
-from adapter_stilts.data.load import ExampleSet, find_all, load_examples, origin_of, resolve_where
+from adapter_stilts.data.load import (
+    ExampleSet,
+    convert_row,
+    find_all,
+    load_examples,
+    origin_of,
+    resolve_where,
+)
 from adapter_stilts.errors import UserError, bad, suggest, unknown
 from adapter_stilts.evaluation.agreement import Side, check_agreement
 from adapter_stilts.evaluation.sides import data_sets

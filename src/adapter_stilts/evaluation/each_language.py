@@ -18,7 +18,7 @@ from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.languages import find_language
+from adapter_stilts.zoo.find import find_language
 from adapter_stilts.zoo.names import each_seed
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.explanation import Explanation
-from adapter_stilts.inference.run import batches
+from adapter_stilts.inference.predictions import batches
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
@@ -189,7 +189,7 @@ def _gathered(
     batch_tokens: int | None,
 ) -> Gathered:
     from adapter_stilts.backbones import default_device
-    from adapter_stilts.inference.run import default_batch_tokens
+    from adapter_stilts.inference.predictions import default_batch_tokens
     from adapter_stilts.zoo.composed import load_resolved
 
     composed = load_resolved(engine, resolved)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts import paths
 from adapter_stilts.errors import FailureError
-from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -80,3 +80,19 @@ def unwritable(path: Path, error: OSError) -> FailureError:
         f"cannot write {path} ({error.strerror or error}): free some space or choose another "
         "--out; what is written is kept"
     )
+
+
+@dataclass(frozen=True)
+class LanguageResult:
+    """Scores in percent (none where the data has no labels), and what was predicted.
+
+    `predictions` are the lines of the file that XTREME's evaluation code reads; for a JSON
+    object, its members. `seconds` are those spent on this language. `details` are worth keeping
+    beside the scores: the layer of sentence vectors, a threshold that was fitted.
+    """
+
+    scores: dict[str, float]
+    predictions: list[str]
+    labelled: bool
+    seconds: float = 0.0
+    details: dict[str, Any] = field(default_factory=dict)

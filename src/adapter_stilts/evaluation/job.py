@@ -23,7 +23,7 @@ from adapter_stilts.evaluation.options import Settings, layer_rule
 from adapter_stilts.evaluation.store import Entry, Store
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.hashing import json_digest
-from adapter_stilts.inference.run import default_batch_tokens
+from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.metrics import metric_code, primary
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Split

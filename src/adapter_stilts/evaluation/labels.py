@@ -17,18 +17,18 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.composition import module_names
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.engine.prefix import layers_below, shared_prefix
-from adapter_stilts.evaluation.files import prediction_lines
-from adapter_stilts.evaluation.heads import Head, fitted_head
-from adapter_stilts.evaluation.result import LanguageResult
+from adapter_stilts.evaluation.candidates import Head, fitted_head
+from adapter_stilts.evaluation.files import LanguageResult, prediction_lines
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.inference.predictions import (
     Predictions,
     Scorer,
+    batches,
     decode_outputs,
+    split_output,
     windows_of,
 )
-from adapter_stilts.inference.run import batches, split_output
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed, activate

@@ -20,9 +20,9 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.vectors import check_choice
 from adapter_stilts.evaluation.agreement import check_lengths
 from adapter_stilts.evaluation.data import has_labels
+from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
 from adapter_stilts.evaluation.options import default_layer, layer_rule
-from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.evaluation.search import Indices, nearest, rank
 from adapter_stilts.evaluation.sides import candidate_sets, has_gold
 from adapter_stilts.evaluation.vector_cache import Vectors

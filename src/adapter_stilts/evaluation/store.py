@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import (
+    LanguageResult,
     folder_name,
     items_path,
     suffix,
@@ -24,7 +25,6 @@ from adapter_stilts.evaluation.files import (
     write_whole,
     written,
 )
-from adapter_stilts.evaluation.result import LanguageResult
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.spec import Split

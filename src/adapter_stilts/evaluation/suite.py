@@ -23,9 +23,8 @@ from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.evaluation.options import EvaluationOptions, SuiteOptions
 from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.evaluation.seeds import check_no_seeds
 from adapter_stilts.evaluation.suites import SUITES, SuiteScores, TaskScore, aggregate, mean_or_none
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.summary import Evaluation, check_no_seeds
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import write_whole
 from adapter_stilts.tasks import registry

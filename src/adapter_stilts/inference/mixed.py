@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, cast
@@ -11,14 +12,14 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
-from adapter_stilts.engine.engine import Engine
-from adapter_stilts.engine.mixed import Part, mixed_hidden
+from adapter_stilts.engine.engine import Engine, activate_block, layer_of
+from adapter_stilts.engine.patches import composed_by_rows
 from adapter_stilts.engine.vectors import pool, to_unit_length
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.sequences import padded_length
-from adapter_stilts.inference.run import Batch, split_output
+from adapter_stilts.inference.predictions import Batch, split_output
 from adapter_stilts.tasks.spec import HeadKind
 
 _LONG = 128
@@ -146,3 +147,43 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
     if "word_starts" in share.features:
         columns["word_starts"] = [share.features["word_starts"][row.number] for row in rows]
     return split_output(share.kind, output, Batch([], columns, {}))
+
+
+_INSIDE = (".adapters.", ".loras.", ".adapter_fusion_layer.", ".fusions.")
+
+
+class Part(NamedTuple):
+    """The next so many sequences of a batch, and the block they go through (None: no module)."""
+
+    block: Any
+    sequences: int
+
+
+def can_mix(engine: Engine, modules: Iterable[str]) -> bool:
+    """Whether a composition of these modules (by name in the engine) can share a batch.
+
+    All of a module must lie in bottlenecks, LoRAs and fusions of the trunk's layers. Invertible
+    adapters act on the embeddings, prefixes on the attention: these run by themselves.
+    """
+    return all(
+        key.startswith("heads.")
+        or (layer_of(key) is not None and any(place in key for place in _INSIDE))
+        for name in modules
+        for key in engine.modules[name]
+    )
+
+
+def mixed_hidden(engine: Engine, batch: dict[str, Tensor], parts: Sequence[Part]) -> Any:
+    """What leaves the trunk's last layer, every part's sequences having met its own modules.
+
+    Args:
+        batch: `input_ids` and `attention_mask`, (S, L), the parts' sequences one after the other.
+
+    Returns:
+        The trunk's output, with `last_hidden_state` (S, L, D) and `pooler_output`.
+    """
+    trunk = engine.model.base_model
+    alone = len(parts) == 1
+    activate_block(engine, parts[0].block if alone else None, "")
+    with nullcontext() if alone else composed_by_rows(trunk, parts), engine.running():
+        return trunk(**engine.moved(batch))

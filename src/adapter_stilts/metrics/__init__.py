@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from adapter_stilts.errors import unknown
-from adapter_stilts.metrics._base import Spread as Spread
+from adapter_stilts.metrics._scores import Spread as Spread
 from adapter_stilts.registered import added
 
 if TYPE_CHECKING:  # `evaluate` takes a second to import: only when a metric is asked for

@@ -8,7 +8,8 @@ from typing import Any
 import evaluate
 from datasets import Features, List, Value
 
-from adapter_stilts.metrics._base import BufferedMetric, precision_recall_f1
+from adapter_stilts.metrics._base import BufferedMetric
+from adapter_stilts.metrics._scores import precision_recall_f1
 
 CITATION = (
     "Zweigenbaum et al. 2018, Overview of the Third BUCC Shared Task: Spotting Parallel Sentences "

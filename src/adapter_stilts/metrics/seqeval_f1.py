@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import evaluate
 from datasets import Features, List, Value
 
-from adapter_stilts.metrics._base import precision_recall_f1
+from adapter_stilts.metrics._scores import precision_recall_f1
 from adapter_stilts.metrics.tag_accuracy import TagAccuracy
 
 CITATION = "Nakayama 2018, seqeval: A Python framework for sequence labeling evaluation"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapter_stilts.errors import FailureError, NotFiniteError, UserError
-from adapter_stilts.inference.run import default_batch_tokens
+from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.safety import first_line, printable
 from adapter_stilts.serving.pool import ModulePool, ModulePoolFullError
 from adapter_stilts.zoo import together

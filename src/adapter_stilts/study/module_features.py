@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine, module_parameters
-from adapter_stilts.engine.mixed import Part, mixed_hidden
 from adapter_stilts.engine.vectors import pool
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
-from adapter_stilts.study.recommend.embeddings import Product
+from adapter_stilts.inference.mixed import Part, mixed_hidden
 from adapter_stilts.study.recommend.rows import sequences_of
+from adapter_stilts.study.recommend.rules import Product
 from adapter_stilts.tasks.spec import TaskSpec
 
 Floats = npt.NDArray[np.float64]

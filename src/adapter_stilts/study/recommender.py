@@ -14,7 +14,6 @@ from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.study.candidates import Candidate, find_candidates
 from adapter_stilts.study.recommend.ranking import (
     Rung,
     half_samples,
@@ -34,9 +33,11 @@ from adapter_stilts.study.recommendation import (
 from adapter_stilts.study.rule_scores import (
     PROBE_STEPS,
     RULE_SCORES,
+    Candidate,
     Floats,
     Scores,
     Work,
+    find_candidates,
     trained_shortly,
 )
 from adapter_stilts.tasks.registry import get_target
@@ -60,7 +61,7 @@ def recommend(
     """Ranks modules by how well a target is predicted to be learnt on top of them.
 
     Rules: `logme`, the evidence for the target's labels in what each module makes of its examples
-    (`study.recommend.logme`); `text`, how alike the texts of the target and of the module's task
+    (`study.recommend.rules`); `text`, how alike the texts of the target and of the module's task
     are; `parameters`, how alike the module and one trained shortly on the target are. The ranking
     is by the mean of the ranks; halves of the examples, drawn again and again, say how sure it is.
 

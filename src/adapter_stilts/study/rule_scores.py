@@ -16,18 +16,105 @@ import numpy as np
 import numpy.typing as npt
 
 from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
-from adapter_stilts.study.candidates import Candidate
-from adapter_stilts.study.recommend.embeddings import parameter_similarity, text_similarity
 from adapter_stilts.study.recommend.ranking import half_samples
+from adapter_stilts.study.recommend.rules import parameter_similarity, text_similarity
 from adapter_stilts.study.recommendation import Asked, Rule
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.choice import check_one_backbone
+from adapter_stilts.zoo.hub.adopt import is_foreign
 from adapter_stilts.zoo.known_task import task_of
+from adapter_stilts.zoo.places import has_record
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
+from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
+from adapter_stilts.zoo.sources import modules_to_rank
 
 if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A composition that a target could be trained on; `given` is what finds it."""
+
+    given: str
+    resolved: ResolvedComposition
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.resolved.name
+
+    @property
+    def task(self) -> str:
+        """What its topmost module has learnt."""
+        return self.resolved.record.task
+
+    @property
+    def method(self) -> str:
+        """Of its topmost module; a target's module on top of it is of the same."""
+        return self.resolved.record.method
+
+
+def find_candidates(
+    modules: Sequence[str], method: str, backbone: str | None = None
+) -> list[Candidate]:
+    """The modules that are named, those of folders that are, or one a task of the zoo.
+
+    Args:
+        modules: names, compositions, or folders of modules.
+        method: of what is taken from the zoo.
+        backbone: chooses among modules of one name.
+
+    Raises:
+        UserError: there is none, an unknown one, one twice, or of different backbones.
+    """
+    method = get_method(method).name
+    given = [each for text in modules for each in _in_folder(text, method)]
+    given = given or list(modules_to_rank(method, backbone))
+    found = [Candidate(text, resolve(text, backbone)) for text in given]
+    runs: dict[str, str] = {}
+    for each in found:
+        if runs.setdefault(each.resolved.identity, each.given) != each.given or (
+            given.count(each.given) > 1
+        ):
+            raise UserError(f"'{each.name}' is named twice: name every module once")
+    check_one_backbone([(each.name, each.resolved.record.backbone) for each in found])
+    return _with_distinct_names(found)
+
+
+def _with_distinct_names(found: list[Candidate]) -> list[Candidate]:
+    names = [each.name for each in found]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice:
+        places = [each.given for each in found if each.name == twice]
+        raise UserError(f"{' and '.join(places)} are both called '{twice}': name one of them only")
+    return found
+
+
+def _in_folder(text: str, method: str) -> list[str]:
+    """The modules of a folder that is none itself; anything else stands for itself."""
+    folder = Path(text).expanduser()
+    try:
+        is_folder = folder.is_dir() and not has_record(folder) and not is_foreign(folder)
+    except OSError:  # longer than a file name can be
+        is_folder = False
+    if not is_folder:
+        return [text]
+    inside = sorted({*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")})
+    places = [path.parent for path in inside if not path.parent.name.startswith(".")]
+    found = [str(place) for place in places if ModuleRecord.read(place).method == method]
+    if not found:
+        raise UserError(
+            f"{text}: none of the {len(places)} modules in that folder is of method {method}: see "
+            "--method"
+        )
+    return found
+
 
 Floats = npt.NDArray[np.float64]
 PROBE_STEPS = 30
@@ -68,7 +155,7 @@ class Work:
     @property
     def batch_tokens(self) -> int:
         """Padded tokens a batch at most."""
-        from adapter_stilts.inference.run import default_batch_tokens
+        from adapter_stilts.inference.predictions import default_batch_tokens
 
         return default_batch_tokens(self.engine.device)
 

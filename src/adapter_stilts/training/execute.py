@@ -7,7 +7,6 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,22 @@ import transformers
 from transformers import TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from adapter_stilts.backbones import Backbone, default_device
-from adapter_stilts.data.given import given_files
+from adapter_stilts.backbones import default_device
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples, resolve_where
 from adapter_stilts.engine.engine import load_engine
 from adapter_stilts.engine.recomputing import recompute_activations
 from adapter_stilts.errors import UserError, shown
-from adapter_stilts.tasks.spec import Split
 from adapter_stilts.training.begin import add_module_of, trainer_arguments, warn_of_schedule
 from adapter_stilts.training.checkpoint import check_manifest
 from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
 from adapter_stilts.training.finish import finish
-from adapter_stilts.training.folders import claim, finished, latest_checkpoint, only_one, unfinished
+from adapter_stilts.training.folders import claim, finished, latest_checkpoint, only_one
 from adapter_stilts.training.job import Data, Job, prepare
 from adapter_stilts.training.planning import make_plan, scheduled
 from adapter_stilts.training.progress import Progress, StepReports, announce
-from adapter_stilts.training.recipe import Recipe, as_json
 from adapter_stilts.training.schedule import EvaluationSchedule, GradualUnfreezing, StopOnSignal
-from adapter_stilts.training.spec import TrainingSpec
+from adapter_stilts.training.spec import Request, TrainingSpec
 from adapter_stilts.training.trainer import ModuleTrainer
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -193,60 +189,3 @@ def read_parts(
         )
         for each in spec.tasks
     ]
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `train_adapter`, with every default written out."""
-
-    spec: TrainingSpec
-    recipe: Recipe
-    backbone: Backbone
-    name: str
-    folder: Path
-    data: str | None
-    seed: int
-    limit: int | None
-    dev_limit: int | None
-    skip_bad_rows: bool
-    resume: bool
-    overwrite: bool
-    report_to: str
-    quiet: bool
-
-    def settings(self, recipe: Recipe) -> dict[str, Any]:
-        """What was chosen, by the names of options, as JSON has it.
-
-        Args:
-            recipe: the one asked for, completed (`planning.scheduled`).
-        """
-        files = given_files(self.spec.tasks[0])
-        splits: tuple[Split, ...] = ("train", "dev")
-        own: dict[str, Any] = {
-            "backbone": self.backbone.name,
-            "data": self.data,
-            "seed": self.seed,
-            "limit": self.limit,
-            "dev_limit": self.dev_limit,
-            "skip_bad_rows": self.skip_bad_rows,
-            **{f"{each}_file": str(files[each]) if each in files else None for each in splits},
-            "on": self.spec.on.text if self.spec.on else None,
-            "fresh_head": self.spec.fresh_head,
-        }
-        if mixture := self.spec.mixture:
-            own |= {"tasks": [task.name for task in self.spec.tasks]}
-            own |= {"temperature": mixture.temperature}
-            own |= {"normalise_losses": mixture.normalise_losses}
-            own |= {"mlm_share": mixture.text.share if mixture.text else None}
-        return {**as_json(recipe), **own}
-
-    @property
-    def limits(self) -> dict[str, int]:
-        """How many examples are drawn of each task, where a number was given."""
-        numbers = {"limit": self.limit, "dev_limit": self.dev_limit}
-        return {name: number for name, number in numbers.items() if number is not None}
-
-    @property
-    def work(self) -> Path:
-        """The folder of the checkpoints."""
-        return unfinished(self.folder)

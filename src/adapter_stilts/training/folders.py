@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,22 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from accelerate import PartialState
 from filelock import FileLock, Timeout
 
-from adapter_stilts.backbones import Backbone, default_device
-from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import check_replaceable
-from adapter_stilts.training.recipe import RECIPES, Recipe, get_recipe
-from adapter_stilts.training.spec import TrainingSpec
-from adapter_stilts.zoo.choice import NOTE, backbone_folder
-from adapter_stilts.zoo.names import folder_name, seeded
+from adapter_stilts.zoo.choice import NOTE
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
-from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # commands that only look whether a folder is free do without torch
     from adapter_stilts.training.job import Job
 
 Settings = Mapping[str, Any]
@@ -42,6 +33,7 @@ def only_one(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process does already.
     """
+    from adapter_stilts.training.processes import this_process
 
     if not this_process().is_main_process:
         yield
@@ -89,6 +81,7 @@ def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: 
     Raises:
         UserError: it is of another run.
     """
+    from adapter_stilts.training.processes import this_process
 
     state = this_process()
     if state.is_main_process:
@@ -203,73 +196,3 @@ def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
 def occupied(folder: Path, of: str = "") -> UserError:
     """The error where another module lies."""
     return UserError(f"a module lies at {folder} already{of}: choose --out or add --overwrite")
-
-
-def this_process() -> PartialState:
-    """Which of a training's processes this is.
-
-    Without being told, `accelerate` takes every process on a CPU for the only one, until
-    transformers begins to train.
-    """
-    return PartialState(cpu=default_device().type == "cpu")
-
-
-def any_process(wish: bool) -> bool:
-    """Whether any process of this training wishes so; every process has to ask.
-
-    A clock or a signal tells processes different things at the same step. If one of them wrote a
-    checkpoint alone, it would wait for the others for ever.
-    """
-    state = PartialState()
-    if state.num_processes == 1:
-        return wish
-    flag = torch.tensor(int(wish), device=state.device)
-    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-    return bool(flag)
-
-
-logger = logging.getLogger(__name__)
-
-
-def chosen_recipe(
-    recipe: str | Recipe, changes: Mapping[str, Any], usual: str = "default"
-) -> Recipe:
-    """A recipe, or the one of that name, with changes, which win.
-
-    Args:
-        recipe, usual: as of `get_recipe`.
-        changes: fields to change; None leaves one as it is.
-
-    Raises:
-        UserError: as of `get_recipe`; or no passes at all are asked for.
-    """
-    if changes.get("epochs") == 0:  # in a recipe, 0 leaves the number to the rule
-        raise UserError("recipe: epochs must be above 0, not 0")
-    return (get_recipe(recipe, usual) if isinstance(recipe, str) else recipe).replace(**changes)
-
-
-def warn_of_other_method(recipe: str | Recipe, method: str | None) -> None:
-    """Says so where a recipe file is for another method than the one that is asked for."""
-    if not isinstance(recipe, str) or recipe in RECIPES or method is None:
-        return
-    other, chosen = get_recipe(recipe).method, get_method(method).name
-    if get_method(other).name != chosen:
-        logger.warning(
-            "%s is for the method %s: %s wins, and its other settings are kept",
-            recipe,
-            other,
-            chosen,
-        )
-
-
-def default_folder(
-    backbone: Backbone, name: str, on: ResolvedComposition | None, seed: int = 0
-) -> Path:
-    """Where a module lies in the zoo: `tydiqa-on-squad`, and of seed 1 `tydiqa-on-squad-s1`."""
-    return backbone_folder(backbone) / seeded(folder_name(name, on.text if on else ""), seed)
-
-
-def module_name(spec: TrainingSpec, method: str) -> str:
-    """What a module is called in compositions."""
-    method = get_method(method).name  # however it was spelt
-    return spec.name if method == spec.usual_method else f"{spec.name}-{method}"

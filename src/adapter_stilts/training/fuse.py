@@ -15,11 +15,10 @@ from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.folders import chosen_recipe, warn_of_other_method
 from adapter_stilts.training.options import TrainingOptions
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.run import Trained
-from adapter_stilts.training.spec import TrainingSpec
+from adapter_stilts.training.spec import TrainingSpec, chosen_recipe, warn_of_other_method
 from adapter_stilts.training.target import source_language, train_stages
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition

@@ -10,10 +10,9 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.spec import Row, TaskSpec
-from adapter_stilts.training.folders import chosen_recipe
 from adapter_stilts.training.options import RunOptions
 from adapter_stilts.training.run import Trained, train
-from adapter_stilts.training.spec import TrainingSpec
+from adapter_stilts.training.spec import TrainingSpec, chosen_recipe
 from adapter_stilts.zoo.record import LANGUAGE
 
 

@@ -5,27 +5,43 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
+from tqdm import tqdm
 
 from adapter_stilts.backbones import Backbone, default_device
 from adapter_stilts.engine.composition import Call, canonical
-from adapter_stilts.engine.engine import Engine, load_engine, module_parameters
+from adapter_stilts.engine.engine import (
+    Engine,
+    activate_block,
+    forward,
+    load_engine,
+    module_parameters,
+)
 from adapter_stilts.engine.heads import load_head
-from adapter_stilts.engine.merged import add_merged
+from adapter_stilts.engine.merged import Setter, add_merged
 from adapter_stilts.engine.methods import get_method
-from adapter_stilts.errors import UserError
-from adapter_stilts.hashing import text_digest
-from adapter_stilts.heads import PLAIN
+from adapter_stilts.engine.native import head_labels
+from adapter_stilts.errors import NotFiniteError, UserError
+from adapter_stilts.features.batch import collate, token_budget_batches
+from adapter_stilts.features.build import build_features
+from adapter_stilts.hashing import json_digest, text_digest
+from adapter_stilts.heads import PLAIN, get_head
+from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.merging.search import Found, Point, search_weights
 from adapter_stilts.merging.terms import checked, full_weights
+from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.merge_head import Plan, head_for
-from adapter_stilts.training.merge_search import Searched, search_merge
 from adapter_stilts.zoo.composed import load_leaves
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.local import save_module
@@ -168,3 +184,113 @@ def _about(
 
 def _head(record: ModuleRecord) -> dict[str, str]:
     return {"name": record.name, "task": record.task, "run": record.run}
+
+
+_STRIDE = 128
+
+
+@dataclass(frozen=True)
+class Searched(Found):
+    """What was found, and on which data: `examples` counts those of the target."""
+
+    examples: int
+    target: str
+    data: str
+    seed: int
+
+
+def search_merge(engine: Engine, name: str, merge: Call, setter: Setter, plan: Plan) -> Searched:
+    """Finds weights, and leaves the module merged with them.
+
+    Args:
+        name: of the merged module in the engine; it has a head that fits, or needs none.
+        merge: where the search begins: with its weights, or an equal share for each.
+
+    Raises:
+        UserError: no example suits the head.
+        NotFiniteError: the modules give no loss that could be lowered.
+    """
+    assert merge.terms is not None
+    method, count = MERGES[merge.operator], len(merge.parts)
+    batches = _batches(engine, name, plan)
+    activate_block(engine, name, name)
+    given = full_weights(method, merge.terms, count) if merge.terms.weights else ()
+    hidden = True if plan.quiet else None  # None: unless a person watches
+    with tqdm(total=plan.budget, desc="merges", disable=hidden, leave=False) as bar:
+
+        def loss(weights: Point) -> float:
+            setter(weights)
+            value = mean_loss(engine, batches)
+            bar.update()
+            bar.set_postfix(loss=f"{value:.4f}", refresh=False)
+            return value
+
+        found = search_weights(loss, method, count, start=given, budget=plan.budget, seed=plan.seed)
+    if not math.isfinite(found.loss_before) or not math.isfinite(found.loss_after):
+        raise NotFiniteError(
+            f"the loss of '{name}' on {plan.target.name} is no finite number, so no weights can be "
+            "searched: its modules do not fit each other"
+        )
+    setter(full_weights(method, replace(merge.terms, weights=found.weights), count))
+    return Searched(
+        **vars(found),
+        examples=len(plan.examples.examples),
+        target=plan.target.name,
+        data=plan.examples.fingerprint,
+        seed=plan.seed,
+    )
+
+
+def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
+    """The examples with their labels, as the head numbers them, in batches of like length."""
+    task, part = plan.task, plan.examples
+    examples, fingerprint = part.examples, part.fingerprint
+    labels = list(head_labels(engine, name)) if get_head(task.head).has_tags else []
+    if labels:
+        # A head that was trained on few examples may lack a rare tag.
+        known = [row for row, tags in enumerate(examples["tags"]) if set(tags) <= set(labels)]
+        if not known:
+            raise UserError(f"no example of {task.name} has only tags that the head knows")
+        examples, fingerprint = (
+            examples.select(known),
+            json_digest([fingerprint, "rows", known])[:32],
+        )
+    features = build_features(
+        task.head,
+        examples,
+        fingerprint,
+        engine.backbone.tokenizer,
+        max_length=engine.backbone.sequence_length(task.max_length),
+        stride=_STRIDE,
+        tags=labels,
+    )
+    lengths = np.asarray(features["length"])
+    tokens = default_batch_tokens(engine.device)
+    plan_ = token_budget_batches(
+        np.argsort(-lengths, kind="stable"), lengths, batch_tokens=tokens, batch_examples=tokens
+    )
+    pad_id = engine.backbone.tokenizer.pad_token_id
+    rows: Sequence[Any] = list(features)
+    return [collate([rows[number] for number in numbers], pad_id) for numbers in plan_]
+
+
+def mean_loss(engine: Engine, batches: Sequence[dict[str, Tensor]]) -> float:
+    """The active head's loss, the mean over all rows; infinite where it is no number."""
+    try:
+        return _mean_loss(engine, batches)
+    except NotFiniteError:
+        return math.inf
+
+
+def _mean_loss(engine: Engine, batches: Sequence[dict[str, Tensor]]) -> float:
+    engine.model.eval()
+    total, count = 0.0, 0
+    for batch in batches:
+        if "query_ids" in batch:
+            loss = dual_encoder_loss(lambda **inputs: forward(engine, inputs), batch)
+        else:
+            loss = forward(engine, batch).loss
+        rows = len(batch["input_ids"])
+        total += float(loss) * rows
+        count += rows
+    return total / count

@@ -23,18 +23,18 @@ from adapter_stilts.training.checks import (
     check_tracker,
     completed,
 )
-from adapter_stilts.training.execute import Request
 from adapter_stilts.training.failures import InterruptedTrainingError
-from adapter_stilts.training.folders import (
-    check_free,
+from adapter_stilts.training.folders import check_free
+from adapter_stilts.training.options import AnyOptions, Settings, TrainingOptions, changes_in
+from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.spec import (
+    Request,
+    TrainingSpec,
     chosen_recipe,
     default_folder,
     module_name,
     warn_of_other_method,
 )
-from adapter_stilts.training.options import AnyOptions, Settings, TrainingOptions, changes_in
-from adapter_stilts.training.recipe import Recipe
-from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.load import load
 from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.record import ModuleRecord

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from adapter_stilts.engine.engine import Engine, layer_of, module_parameters
-from adapter_stilts.training.folders import any_process
+from adapter_stilts.training.processes import any_process
 
 
 class EvaluationSchedule(TrainerCallback, ExportableState):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adapter_stilts.backbones import Backbone
+from adapter_stilts.data.given import given_files
 from adapter_stilts.engine.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_method
-from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.errors import UserError
+from adapter_stilts.tasks.spec import Split, TaskSpec
+from adapter_stilts.training.folders import unfinished
+from adapter_stilts.training.recipe import RECIPES, Recipe, as_json, get_recipe
 from adapter_stilts.training.text import Text
+from adapter_stilts.zoo.choice import backbone_folder
+from adapter_stilts.zoo.names import folder_name, seeded
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
@@ -80,3 +89,107 @@ class TrainingSpec:
             "own": [task.identity for task in self.tasks if task.identity],
         }
         return {"task": self.name, **{key: value for key, value in below.items() if value}}
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `train_adapter`, with every default written out."""
+
+    spec: TrainingSpec
+    recipe: Recipe
+    backbone: Backbone
+    name: str
+    folder: Path
+    data: str | None
+    seed: int
+    limit: int | None
+    dev_limit: int | None
+    skip_bad_rows: bool
+    resume: bool
+    overwrite: bool
+    report_to: str
+    quiet: bool
+
+    def settings(self, recipe: Recipe) -> dict[str, Any]:
+        """What was chosen, by the names of options, as JSON has it.
+
+        Args:
+            recipe: the one asked for, completed (`planning.scheduled`).
+        """
+        files = given_files(self.spec.tasks[0])
+        splits: tuple[Split, ...] = ("train", "dev")
+        own: dict[str, Any] = {
+            "backbone": self.backbone.name,
+            "data": self.data,
+            "seed": self.seed,
+            "limit": self.limit,
+            "dev_limit": self.dev_limit,
+            "skip_bad_rows": self.skip_bad_rows,
+            **{f"{each}_file": str(files[each]) if each in files else None for each in splits},
+            "on": self.spec.on.text if self.spec.on else None,
+            "fresh_head": self.spec.fresh_head,
+        }
+        if mixture := self.spec.mixture:
+            own |= {"tasks": [task.name for task in self.spec.tasks]}
+            own |= {"temperature": mixture.temperature}
+            own |= {"normalise_losses": mixture.normalise_losses}
+            own |= {"mlm_share": mixture.text.share if mixture.text else None}
+        return {**as_json(recipe), **own}
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """How many examples are drawn of each task, where a number was given."""
+        numbers = {"limit": self.limit, "dev_limit": self.dev_limit}
+        return {name: number for name, number in numbers.items() if number is not None}
+
+    @property
+    def work(self) -> Path:
+        """The folder of the checkpoints."""
+        return unfinished(self.folder)
+
+
+logger = logging.getLogger(__name__)
+
+
+def chosen_recipe(
+    recipe: str | Recipe, changes: Mapping[str, Any], usual: str = "default"
+) -> Recipe:
+    """A recipe, or the one of that name, with changes, which win.
+
+    Args:
+        recipe, usual: as of `get_recipe`.
+        changes: fields to change; None leaves one as it is.
+
+    Raises:
+        UserError: as of `get_recipe`; or no passes at all are asked for.
+    """
+    if changes.get("epochs") == 0:  # in a recipe, 0 leaves the number to the rule
+        raise UserError("recipe: epochs must be above 0, not 0")
+    return (get_recipe(recipe, usual) if isinstance(recipe, str) else recipe).replace(**changes)
+
+
+def warn_of_other_method(recipe: str | Recipe, method: str | None) -> None:
+    """Says so where a recipe file is for another method than the one that is asked for."""
+    if not isinstance(recipe, str) or recipe in RECIPES or method is None:
+        return
+    other, chosen = get_recipe(recipe).method, get_method(method).name
+    if get_method(other).name != chosen:
+        logger.warning(
+            "%s is for the method %s: %s wins, and its other settings are kept",
+            recipe,
+            other,
+            chosen,
+        )
+
+
+def default_folder(
+    backbone: Backbone, name: str, on: ResolvedComposition | None, seed: int = 0
+) -> Path:
+    """Where a module lies in the zoo: `tydiqa-on-squad`, and of seed 1 `tydiqa-on-squad-s1`."""
+    return backbone_folder(backbone) / seeded(folder_name(name, on.text if on else ""), seed)
+
+
+def module_name(spec: TrainingSpec, method: str) -> str:
+    """What a module is called in compositions."""
+    method = get_method(method).name  # however it was spelt
+    return spec.name if method == spec.usual_method else f"{spec.name}-{method}"

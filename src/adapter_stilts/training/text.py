@@ -41,8 +41,7 @@ def text_sources(
     import datasets
 
     from adapter_stilts.features.build import build_features
-    from adapter_stilts.training.batch_sources import BatchSource
-    from adapter_stilts.training.masking import Masking
+    from adapter_stilts.training.batch_sources import BatchSource, Masking
 
     masking = Masking.of(backbone.tokenizer, seed)
     length = backbone.sequence_length(max_length or LONGEST)

@@ -14,8 +14,8 @@ from adapter_stilts.errors import UserError, suggest
 from adapter_stilts.paths import pulled_dir, zoo_dir
 from adapter_stilts.zoo.chance import at_chance
 from adapter_stilts.zoo.choice import choose, is_of
-from adapter_stilts.zoo.hub.ids import is_hub_id
-from adapter_stilts.zoo.languages import find_language, is_language
+from adapter_stilts.zoo.find import find_language, is_language
+from adapter_stilts.zoo.names import is_hub_id
 from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.substitute_data import licence_of, tasks_of

@@ -9,11 +9,9 @@ from typing import Any, TypeVar
 import datasets
 
 from adapter_stilts.engine.composition import module_names
-from adapter_stilts.engine.mixed import can_mix
 from adapter_stilts.heads import get_head
-from adapter_stilts.inference.mixed import Share, run_mixed
-from adapter_stilts.inference.predictions import Predictions, decode_outputs
-from adapter_stilts.inference.run import default_batch_tokens
+from adapter_stilts.inference.mixed import Share, can_mix, run_mixed
+from adapter_stilts.inference.predictions import Predictions, decode_outputs, default_batch_tokens
 from adapter_stilts.zoo.module import Module
 
 T = TypeVar("T")

@@ -150,7 +150,7 @@ def dev_scores(module: Module, data: str | None) -> DevScores | None:
     Raises:
         UserError, FailureError: the data cannot be read.
     """
-    from adapter_stilts.inference.run import default_batch_tokens
+    from adapter_stilts.inference.predictions import default_batch_tokens
 
     examples = 0
     scores: dict[str, float] = {}

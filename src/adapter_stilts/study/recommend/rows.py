@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adapter_stilts.heads import get_head
-from adapter_stilts.study.recommend.logme import Floats, Ints, centred, logme, one_hot
+from adapter_stilts.study.recommend.rules import Floats, Ints, centred, logme, one_hot
 from adapter_stilts.tasks.spec import HeadKind
 
 NEGATIVES = 6

@@ -21,7 +21,7 @@ from adapter_stilts.hub.guard import RemoteFile, guarded
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder, check_replaceable, pulled_dir
 from adapter_stilts.zoo.hub.adopt import Offer
-from adapter_stilts.zoo.hub.ids import HubId
+from adapter_stilts.zoo.names import HubId
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 

@@ -29,7 +29,7 @@ from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.hub.ids import HubId, is_hub_id
+from adapter_stilts.zoo.names import HubId, is_hub_id
 from adapter_stilts.zoo.record import RECIPE, RECORD, ModuleRecord, write_recipe
 from adapter_stilts.zoo.resolve import resolve_folder
 
