@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
-from adapter_stilts.engine.attention import fast_attention
 from adapter_stilts.backbones.tokenizer import quieten
 from adapter_stilts.backbones.weights import Stored
-from adapter_stilts.engine.attention import FastAttention
+from adapter_stilts.engine.attention import fast_attention
 from adapter_stilts.engine.composition import Expression
 from adapter_stilts.engine.patches import patch_layers
 from adapter_stilts.errors import UserError

@@ -8,8 +8,8 @@ from typing import Any, Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.data.given import Files, with_files
-from adapter_stilts.display.charts import bars
 from adapter_stilts.data.load import load_examples
+from adapter_stilts.display.charts import bars
 from adapter_stilts.display.picture import Picture
 from adapter_stilts.display.result import Result
 from adapter_stilts.errors import UserError
