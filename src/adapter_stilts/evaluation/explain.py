@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import datasets
-import torch
-from torch import Tensor
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.engine.composition import Call, attending, canonical, fusings, fusions
-from adapter_stilts.engine.engine import Engine, activate_block, forward
-from adapter_stilts.engine.fusion import Attended, watching
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.explanation import Explanation
-from adapter_stilts.inference.predictions import batches
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
-from adapter_stilts.zoo.composed import Composed
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
@@ -36,6 +25,7 @@ if TYPE_CHECKING:
     import datasets
 
     from adapter_stilts.engine.engine import Engine
+    from adapter_stilts.evaluation.attention import Gathered
 
 OnLanguage = Callable[[str], None]
 STRIDE = 128
@@ -189,6 +179,7 @@ def _gathered(
     batch_tokens: int | None,
 ) -> Gathered:
     from adapter_stilts.backbones import default_device
+    from adapter_stilts.evaluation.attention import gather
     from adapter_stilts.inference.predictions import default_batch_tokens
     from adapter_stilts.zoo.composed import load_resolved
 
@@ -200,78 +191,3 @@ def _gathered(
     }
     most = batch_tokens or default_batch_tokens(default_device())
     return gather(engine, composed, features, sources, batch_tokens=most)
-
-
-@dataclass
-class Gathered:
-    """Sums over tokens, by layer (and source), with the number of tokens in each sum.
-
-    `sources` has, by a fusion's name in the engine, what its sources are called.
-    """
-
-    sources: Mapping[str, Sequence[str]]
-    mask: Tensor = field(default_factory=lambda: torch.zeros(0))
-    tokens: int = 0
-    _weights: dict[tuple[int, str], float] = field(default_factory=lambda: defaultdict(float))
-    _entropy: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    _counts: dict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
-
-    def add(self, told: Attended) -> None:
-        """Adds what one layer attended to in the batch whose `mask` is set."""
-        if told.fusion not in self.sources:
-            return
-        weights = told.weights[self.mask.bool()].double()  # (real tokens, sources)
-        rows, count = weights.shape
-        names = [self.sources[told.fusion][number] for number in told.sources]
-        for name, total in zip(names, weights.sum(0).tolist(), strict=True):
-            self._weights[told.layer, name] += total
-            self._counts[told.layer, name] += rows
-        spread = -(weights * weights.clamp(min=1e-12).log()).sum()
-        self._entropy[told.layer] += float(spread) / math.log(count) if count > 1 else 0.0
-        self._counts[told.layer, ""] += rows
-
-    @property
-    def weights(self) -> dict[int, dict[str, float]]:
-        """Mean weights by layer and source."""
-        found: dict[int, dict[str, float]] = defaultdict(dict)
-        for (layer, name), total in sorted(self._weights.items(), key=lambda item: item[0][0]):
-            found[layer][name] = total / self._counts[layer, name]
-        return dict(found)
-
-    @property
-    def entropy(self) -> dict[int, float]:
-        """Mean entropies by layer."""
-        return {
-            layer: total / self._counts[layer, ""] for layer, total in sorted(self._entropy.items())
-        }
-
-
-def gather(
-    engine: Engine,
-    composed: Composed,
-    features: datasets.Dataset,
-    sources: Mapping[str, Sequence[str]],
-    *,
-    batch_tokens: int,
-) -> Gathered:
-    """What the composition's fusions attend to in all feature rows.
-
-    Args:
-        sources: by a fusion's name in the engine, what its sources are called.
-    """
-    found = Gathered(sources)
-    activate_block(engine, composed.block, "")  # no head: what it says does not matter
-    engine.model.eval()
-    pad_id = engine.backbone.tokenizer.pad_token_id
-    with watching(found.add):
-        for batch in batches(features, pad_id, batch_tokens=batch_tokens):
-            ids = batch.tensors["input_ids"]
-            # The options of a choice are texts like any others.
-            one = {key: batch.tensors[key].reshape(-1, ids.shape[-1]) for key in _INPUTS}
-            found.mask = one["attention_mask"].to(engine.device)
-            found.tokens += int(one["attention_mask"].sum())
-            forward(engine, one)
-    return found
-
-
-_INPUTS = ("input_ids", "attention_mask")
