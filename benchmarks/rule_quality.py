@@ -11,7 +11,6 @@ from statistics import fmean
 
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.results import RunResult
-from adapter_stilts.study.statistics.decisions import regret_at
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.names import without_seed
 

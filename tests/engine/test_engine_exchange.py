@@ -17,8 +17,13 @@ from safetensors.torch import load_file, save_file
 
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import Engine, forward
-from adapter_stilts.engine.native import head_labels, load_native, save_native
-from adapter_stilts.engine.peft_format import has_peft_format, save_peft
+from adapter_stilts.engine.native import (
+    has_peft_format,
+    head_labels,
+    load_native,
+    save_native,
+    save_peft,
+)
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.spec import HeadKind

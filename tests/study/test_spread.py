@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from study_spread import shipped_spread
 
 from adapter_stilts.study.findings import read_study
 from adapter_stilts.study.folder import StudyFolder
@@ -18,7 +17,6 @@ from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.spread import ITEM_SD, measure_spread
 from study_kit import benchmark, write_study
-from study_kit import write_study
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results" / "records"
 

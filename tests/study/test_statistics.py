@@ -17,11 +17,8 @@ from adapter_stilts.study.statistics.decisions import (
     equivalence_p,
     holm,
     regret,
-    regret_at,
 )
 from adapter_stilts.study.statistics.draws import LANGUAGES, STAGES, Best, Draws
-from adapter_stilts.study.statistics.estimate import ITEMS, Estimate
-from adapter_stilts.study.statistics.regret import Rule, regret
 from adapter_stilts.study.statistics.estimate import ITEMS, Estimate, chi2_above, t_cdf, t_quantile
 from adapter_stilts.study.statistics.sample import Floats, Sample, Target
 

@@ -214,7 +214,7 @@ def read_map(path: Path) -> dict[str, str]:
         UserError: the file is not there or malformed, a task is unknown or stands there twice;
             names the line.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} is not there: write a YAML file with lines such as '{_LINE}'")
     given, lines = read_yaml(path, _LINE, plain=True)
     found: dict[str, str] = {}

@@ -191,20 +191,3 @@ def _free(draws: Draws) -> dict[str, float]:
     return {
         factor: min(one[factor] for one in each if factor in one) for one in each for factor in one
     }
-
-
-def regret_at(scores: Mapping[str, float], ranking: Sequence[str], k: int = 1) -> float:
-    """How many percent of the best score are lost by trying the first `k` of a ranking only.
-
-    Poth et al. 2021, "What to pre-train on? Efficient intermediate task selection", EMNLP.
-
-    >>> regret_at({"squad": 60.0, "mnli": 75.0, "qqp": 50.0}, ["squad", "mnli", "qqp"])
-    20.0
-
-    Raises:
-        ValueError: k is not positive, or the ranking names what has no score.
-    """
-    if k < 1 or not ranking or not set(ranking) <= scores.keys():
-        raise ValueError(f"a ranking of {', '.join(scores)} was expected, got {list(ranking)}")
-    best = max(scores.values())
-    return 100 * (best - max(scores[name] for name in ranking[:k])) / best
