@@ -223,4 +223,5 @@ class _Misleading(logging.Filter):
         self._text = text
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the note is shown: not where it holds the misleading text."""
         return self._text not in record.getMessage()
