@@ -14,6 +14,9 @@ from typing import Any
 
 from recipes import cells as grid
 
+from adapter_stilts.display.charts import chart
+from adapter_stilts.display.picture import Picture
+
 RECORDS = Path("docs/results/records/recipes.jsonl")
 NAMES = {
     "bottleneck": "bottleneck",
@@ -24,8 +27,7 @@ NAMES = {
     "fusion-lean-lora": "fusion of LoRAs",
 }
 COLOURS = {50: "#56b4e9", 150: "#e69f00", 500: "#009e73", 1500: "#cc79a7"}
-"""A line a budget; told apart by the colour-blind (Okabe and Ito 2008) and by their markers."""
-MARKERS = {50: "o", 150: "s", 500: "^", 1500: "D"}
+"""A line a budget; colours that the colour-blind tell apart (Okabe and Ito 2008)."""
 
 Row = dict[str, Any]
 Cell = tuple[str, str, int]
@@ -117,41 +119,38 @@ def line(cell: Cell, rows: Sequence[Row]) -> str:
 
 def picture(cells: Mapping[Cell, Sequence[Row]], place: Path) -> None:
     """Score against rate: a panel a way and task, a line a budget."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    panels: dict[tuple[str, str], list[tuple[int, Sequence[Row]]]] = defaultdict(list)
-    for (way, task, steps), rows in cells.items():
-        panels[way, task].append((steps, rows))
-    columns = 5
-    height = -(-len(panels) // columns)
-    with mpl.rc_context({"svg.hashsalt": "recipes", "font.size": 8}):
-        figure = Figure(figsize=(11, 1.9 * height), layout="constrained")
-        grid = figure.subplots(height, columns, squeeze=False)
-        for axes in grid.flat[len(panels) :]:
-            axes.set_axis_off()
-        for axes, ((way, task), budgets) in zip(grid.flat, panels.items(), strict=False):
-            axes.set_title(f"{NAMES[way]}, {task}", fontsize=8)
-            axes.set_xscale("log")
-            axes.grid(alpha=0.3)
-            for steps, rows in budgets:
-                axes.plot(
-                    [row["lr"] for row in rows],
-                    [row["chosen_by"] for row in rows],
-                    color=COLOURS[steps],
-                    marker=MARKERS[steps],
-                    markersize=3.5,
-                    label=f"{steps:,} steps",
-                )
-        named = {
-            label: handle
-            for axes in grid.flat
-            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    rows = [
+        {
+            "panel": f"{NAMES[way]}, {task}",
+            "steps": f"{steps:,} steps",
+            "rate": row["lr"],
+            "score": row["chosen_by"],
         }
-        order = sorted(named, key=lambda label: int(label.split()[0].replace(",", "")))
-        figure.legend([named[each] for each in order], order, loc="outside lower center", ncols=4)
-        figure.supxlabel("peak learning rate")
-        figure.savefig(place, metadata={"Date": None})
+        for (way, task, steps), each in cells.items()
+        for row in each
+    ]
+    panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
+    budgets = [f"{steps:,} steps" for steps in COLOURS]
+    budget = {"field": "steps", "type": "nominal", "title": None, "legend": {"orient": "bottom"}}
+    rate = {"type": "log", "nice": False, "padding": 8}
+    panel = {
+        "width": 160,
+        "height": 100,
+        "mark": {"type": "line", "point": True},
+        "encoding": {
+            "x": {"field": "rate", "type": "quantitative", "title": "peak learning rate",
+                  "scale": rate, "axis": {"tickCount": 3, "format": "~g"}},
+            "y": {"field": "score", "type": "quantitative", "title": None,
+                  "scale": {"zero": False, "padding": 8}, "axis": {"tickCount": 4}},
+            "color": {**budget, "scale": {"domain": budgets, "range": list(COLOURS.values())}},
+            "shape": {**budget, "scale": {"domain": budgets}},
+        },
+    }  # fmt: skip
+    facet = {"field": "panel", "type": "nominal", "sort": panels, "header": {"title": None}}
+    spec = chart("Score against learning rate", rows, facet=facet, columns=4, spec=panel)
+    del spec["width"]  # its panels have theirs
+    spec["resolve"] = {"scale": {"x": "independent", "y": "independent"}}
+    Picture.from_vega_lite(spec).save(place)
 
 
 if __name__ == "__main__":
