@@ -126,7 +126,10 @@ def test_scores_of_two_tasks_on_one_data_set_stay_apart(
         "mnli": {**about, "scores": {"accuracy": 60.0}},
         "qqp": {**about, "scores": {"f1": 70.0}},
     }
-    write(dataclasses.replace(one, heads=heads), tmp_path)
+    card = write(dataclasses.replace(one, heads=heads), tmp_path, "someone/both")
+    # What `adapters` takes of a folder only is fetched first.
+    assert 'folder = snapshot_download("someone/both")' in card
+    assert 'load_head(f"{folder}/heads/mnli"' in card
     found = metadata_load(tmp_path / "README.md")
     assert found is not None
     mnli, qqp = found["model-index"][0]["results"]

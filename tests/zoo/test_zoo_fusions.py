@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
+from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
@@ -59,7 +60,10 @@ def test_nested_fusions_compute_the_same_in_another_process(
     assert max(found.values()) < 1e-5, found
 
 
-def test_full_fusion_loads_with_plain_adapters(backbone: str, zoo: Path) -> None:
+@pytest.mark.parametrize("repo", ["", "someone/f"])
+def test_full_fusion_loads_with_plain_adapters(
+    backbone: str, zoo: Path, repo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)  # of the fusion's first weights
     engine = fill_zoo(backbone, zoo / "made", "bottleneck")
     save_fused(engine, "f", ["mnli", "qa"], "full", "span", zoo / "made" / "f", run="f" * 16)
@@ -67,6 +71,10 @@ def test_full_fusion_loads_with_plain_adapters(backbone: str, zoo: Path) -> None
     load_composition(engine, "fuse(mnli, qa)")
     expected = logits_of(forward(engine, batch), batch)
 
+    if repo:  # on the Hub, whose files lie in this folder once they have been fetched
+        write_card(ModuleRecord.read(zoo / "made" / "f"), zoo / "made" / "f", peft=False, repo=repo)
+        places = {repo: str(zoo / "made" / "f")}
+        monkeypatch.setattr("huggingface_hub.snapshot_download", places.__getitem__)
     card = (zoo / "made" / "f" / "README.md").read_text("utf-8")
     snippet = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[-1]
     for name, folder in (("MNLI", "mnli"), ("QA", "qa"), ("THIS_FOLDER", "f")):
