@@ -26,6 +26,8 @@ HOSTILE = (
     "```",
     "<script>alert(1)</script>",
     "<!-- x",
+    "![x](http://a.example/b.png)",
+    "[x](http://a.example)",
     "---",
     "# heading",
     "- item",
@@ -41,7 +43,18 @@ HOSTILE = (
     "null",
     "'\"",
 )
-SHAPE = ("heading_open", "html_block", "html_inline", "hr", "fence", "tr_open", "td_open", "list_")
+SHAPE = (
+    "image",
+    "link_open",
+    "heading_open",
+    "html_block",
+    "html_inline",
+    "hr",
+    "fence",
+    "tr_open",
+    "td_open",
+    "list_",
+)
 
 
 def write(record: ModuleRecord, folder: Path, repo: str = "") -> str:

@@ -33,7 +33,9 @@ _MEANINGS = (
 )  # fmt: skip
 """What a licence of data means for weights, by a part of its name; the first that is in it."""
 
-_MARKUP = str.maketrans({"<": "&lt;", ">": "&gt;", "|": "&#124;", "`": "'", "\n": " ", "\r": " "})
+_MARKUP = str.maketrans(
+    {"<": "&lt;", ">": "&gt;", "|": "&#124;", "]": "&#93;", "`": "'", "\n": " ", "\r": " "}
+)
 
 
 def write_card(record: ModuleRecord, folder: Path, *, peft: bool, repo: str = "") -> None:
