@@ -46,6 +46,12 @@ def suggest(given: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
     return [lowered[name] for name in near]
 
 
+def hint(given: str, known: Iterable[str], otherwise: str = "", *, limit: int = 1) -> str:
+    """What may have been meant, best first, or what else is to be said."""
+    near = suggest(given, known, limit=limit)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else otherwise
+
+
 def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
     """The error for a name outside a closed set.
 
@@ -53,12 +59,8 @@ def unknown(what: str, given: str, known: Iterable[str]) -> UserError:
     "no task 'sqad': did you mean 'squad'?"
     """
     names = sorted(known)
-    near = suggest(given, names)
-    if near:
-        return UserError(
-            f"no {what} '{given}': did you mean {' or '.join(repr(name) for name in near)}?"
-        )
-    return UserError(f"no {what} '{given}': choose from {', '.join(names)}")
+    choices = f"choose from {', '.join(names)}"
+    return UserError(f"no {what} '{given}': {hint(given, names, choices, limit=3)}")
 
 
 def shown(value: Any, limit: int = 60) -> str:

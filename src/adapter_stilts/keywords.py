@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin
 
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError, hint
 
 _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {8,}.+)*)", re.MULTILINE)
 P = ParamSpec("P")
@@ -40,9 +40,8 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
 
 def unknown_keyword(function: str, name: str, known: Iterable[str]) -> UnknownKeywordError:
     """The error for a keyword that a function does not have."""
-    near = suggest(name, known, limit=2)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {', '.join(known)}"
-    return UnknownKeywordError(f"{function}() has no keyword '{name}': {hint}")
+    meant = hint(name, known, f"it has {', '.join(known)}", limit=2)
+    return UnknownKeywordError(f"{function}() has no keyword '{name}': {meant}")
 
 
 def _with_options(function: Callable[..., Any]) -> inspect.Signature:

@@ -1,4 +1,4 @@
-"""A backbone on disk: its configuration, its tokenizer, its identity."""
+"""A backbone on disk: its configuration, its tokenizer, its identity, its precision."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from adapter_stilts.backbones.backbone import HUB_IDS, Backbone, hub_id
 from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.backbones.tokenizer import TOKENIZER
 from adapter_stilts.backbones.weights import INDEX, WEIGHTS, shard_names
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError, hint
 from adapter_stilts.hub.client import NotInRepositoryError, Repository, download
 from adapter_stilts.hub.guard import guarded
 
@@ -28,8 +28,8 @@ def download_backbone(name: str, others: Sequence[str]) -> Backbone:
         FailureError: the disk is full.
     """
     remedy = "or use --backbone embedded|PATH (and --data sample|PATH)"
-    if name not in HUB_IDS and (near := suggest(name, [*others, *HUB_IDS])):
-        remedy += f"; did you mean '{near[0]}'?"
+    if name not in HUB_IDS and (meant := hint(name, [*others, *HUB_IDS])):
+        remedy += f"; {meant}"
     asked = Repository(hub_id(name), "backbone", name.partition("@")[2], remedy)
     with guarded():
         config = download(asked, "config.json")

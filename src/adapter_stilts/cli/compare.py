@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
-from adapter_stilts.cli.results import Progress, print_table
+from adapter_stilts.cli.results import Progress, print_json, print_table
 from adapter_stilts.evaluation.options import ComparisonOptions
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def compare(
     if picture is not None:
         found.plot().save(picture)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False))
+        print_json(found.as_dict())
     else:
         _show(found)
     if found.partial:

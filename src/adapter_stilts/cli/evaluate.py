@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import typer
 
 from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.derived_options import flag
-from adapter_stilts.cli.results import Progress, show_evaluations, show_suite
+from adapter_stilts.cli.results import Progress, print_json, show_evaluations, show_suite
 from adapter_stilts.cli.training_options import TASK, one_task
 from adapter_stilts.errors import UserError
 
@@ -127,7 +126,7 @@ def _show(found: Evaluations | SuiteEvaluation, *, as_json: bool) -> None:
     else:
         content, partial = found.as_dict(), found.partial
     if as_json:
-        typer.echo(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
+        print_json(content)
     elif isinstance(found, Evaluations):
         show_evaluations(found)
     else:

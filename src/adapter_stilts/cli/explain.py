@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import typer
 
 from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
-from adapter_stilts.cli.results import print_note, print_table
+from adapter_stilts.cli.results import print_json, print_note, print_table
 from adapter_stilts.cli.training_options import DATA
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def explain(
     if out is not None:
         write_explanation(found, out)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False))
+        print_json(found.as_dict())
     else:
         _show(found)
         if out is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from adapter_stilts.cli.results import print_table
+from adapter_stilts.cli.results import print_json, print_table
 from adapter_stilts.cli.zoo import JSON, OVERWRITE, zoo
 
 
@@ -33,7 +33,7 @@ def pull(
     record = found.record
     if as_json:
         fields = {"path": str(found.path), "hub": record.hub, "name": record.name}
-        typer.echo(json.dumps({**fields, "backbone": record.backbone}, allow_nan=False))
+        print_json({**fields, "backbone": record.backbone}, indent=None)
         return
     task = f" for {record.task}" if record.task else ""
     typer.echo(f"{record.name}: {record.method}{task} on {record.backbone.get('name')}")
@@ -97,7 +97,7 @@ def search(
         text, backbone=backbone, task=task, language=language, anybody=anybody, limit=limit
     )
     if as_json:
-        typer.echo(json.dumps([asdict(hit) for hit in hits], indent=1, allow_nan=False))
+        print_json([asdict(hit) for hit in hits])
     elif hits:
         rows = [tuple(str(value) for value in asdict(hit).values()) for hit in hits]
         print_table(tuple(asdict(hits[0])), rows)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.results import print_table
+from adapter_stilts.cli.results import print_json, print_table
 from adapter_stilts.cli.training_options import DATA
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def tasks(
     if found:
         listed = [{**listed[0], "files": list(_files(found))}]
     if as_json:
-        typer.echo(json.dumps(listed, ensure_ascii=False, indent=1, allow_nan=False))
+        print_json(listed)
     elif found:
         _show_one(listed[0])
     else:
@@ -166,6 +165,6 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Print as JSON."))
 
     found = diagnose()
     if as_json:
-        typer.echo(json.dumps(found, indent=1, allow_nan=False))
+        print_json(found)
         return
     print_table(("what", "found"), [(key, value) for key, value in found.items()])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from adapter_stilts.cli.derived_options import derived_options, with_options
+from adapter_stilts.cli.results import print_json
 from adapter_stilts.cli.training_options import BACKBONE
 from adapter_stilts.heads import get_head
 from adapter_stilts.safety import printable
@@ -57,6 +57,6 @@ def predict(
     row = {name: value for name, value in fields.items() if value is not None}
     for kind, answer in answers(module, row, file, task=task, lang=lang, backbone=backbone):
         if as_json:
-            typer.echo(json.dumps(answer, ensure_ascii=False, allow_nan=False))
+            print_json(answer, indent=None)
         else:
             typer.echo(printable(get_head(kind).line(answer)))

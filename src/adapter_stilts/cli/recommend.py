@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import typer
 
 from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.derived_options import derived_options, with_options
-from adapter_stilts.cli.results import print_note, print_table
+from adapter_stilts.cli.results import print_json, print_note, print_table
 from adapter_stilts.study.recommendation import Asked, RecommendOptions
 
 
@@ -50,7 +49,7 @@ def recommend(
         **options,
     )
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False))
+        print_json(found.as_dict())
         return
     print_table(recommendation_columns(found), list(recommendation_rows(found)), spare=("seconds",))
     for note in recommendation_notes(found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,11 @@ def print_table(
         typer.echo(typer.style(line, bold=True) if not place and sys.stdout.isatty() else line)
     if left_out:
         typer.echo(f"(no room for {', '.join(left_out)}: --json has all)")
+
+
+def print_json(value: Any, *, indent: int | None = 1) -> None:
+    """A value as JSON on standard output, over several lines or on one."""
+    typer.echo(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent))
 
 
 def print_note(text: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.results import print_note, print_table
+from adapter_stilts.cli.results import print_json, print_note, print_table
 from adapter_stilts.cli.study_options import DATA, FILE, JSON, OUT, UNEQUAL, read_plan
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def plan(
             "damaged": done.damaged,
             "absent": made.absent,
         }
-        typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False, indent=1))
+        print_json(fields)
         return
     _show_runs(made, done)
     for number, problem in done.damaged.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.results import print_note, print_table
+from adapter_stilts.cli.results import print_json, print_note, print_table
 from adapter_stilts.cli.study_options import DATA, FILE, JSON, OUT, UNEQUAL, read_plan
 from adapter_stilts.errors import UserError
 
@@ -36,7 +35,7 @@ def status(
         if watch and not as_json:
             typer.echo("\x1b[2J\x1b[H", nl=False)  # clear the screen
         if as_json:
-            typer.echo(json.dumps(found, ensure_ascii=False, allow_nan=False, indent=1))
+            print_json(found)
         else:
             _show(found)
         if not watch or not (found["held_by"] or found["running"]):

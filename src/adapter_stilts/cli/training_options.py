@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from adapter_stilts.cli.derived_options import derived_options, parameter, with_options
-from adapter_stilts.cli.results import scores_line
+from adapter_stilts.cli.results import print_json, scores_line
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.options import (
     Asked,
@@ -121,7 +121,7 @@ def show_series(made: Series, *, as_json: bool) -> None:
         scores = {metric: each.as_dict() for metric, each in made.scores.items()}
         content = {"name": made.name, "seeds": list(made.trained), "scores": scores}
         content["modules"] = modules
-        typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False))
+        print_json(content, indent=None)
         return
     for each in made.trained.values():
         show(each, as_json=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from adapter_stilts.cli.results import print_table, scores_line, wrapped
+from adapter_stilts.cli.results import print_json, print_table, scores_line, wrapped
 from adapter_stilts.errors import FailureError, UserError
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def list_modules(
 
     found = list(entries(backbone=backbone, task=task, language=language))
     if as_json:
-        typer.echo(json.dumps([entry.fields() for entry in found], indent=1, allow_nan=False))
+        print_json([entry.fields() for entry in found])
         return
     if not found:
         typer.echo("no modules: train one with `adstilts train-adapter`, or `adstilts pull` one")
@@ -85,7 +84,7 @@ def show(
         raise UserError(entry.problem)
     if as_json:
         fields = {**entry.fields(), "record": asdict(entry.record)}
-        typer.echo(json.dumps(fields, indent=1, allow_nan=False))
+        print_json(fields)
         return
     rows = [(key, _shown(value)) for key, value in entry.fields().items()]
     print_table(("what", "value"), rows)
@@ -128,7 +127,7 @@ def verify(
     }
     if as_json:
         listed = {name: [vars(check) for check in each] for name, each in checks.items()}
-        typer.echo(json.dumps(listed, indent=1, allow_nan=False))
+        print_json(listed)
     else:
         rows = [_check_row(name, check) for name, each in checks.items() for check in each]
         print_table(("module", "check", "result", "detail"), rows)

@@ -16,7 +16,7 @@ from adapter_stilts.engine.composition import (
     operators,
     stacked,
 )
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError, hint
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.terms import NUMBER, checked, read_options
 
@@ -105,9 +105,7 @@ class _Reader:
         if self.here != "(":
             return token
         if token not in operators():
-            near = suggest(token, operators())
-            choices = ", ".join(operators())
-            known = f"did you mean '{near[0]}'?" if near else f"choose from {choices}"
+            known = hint(token, operators(), f"choose from {', '.join(operators())}")
             raise self._error(f"no operator '{token}': {known}", place)
         if token in MERGES:
             return self._merge(token, place)

@@ -1,4 +1,4 @@
-"""Modules in the native format of `adapters`, as safetensors only."""
+"""Modules in the formats of `adapters` and, for LoRAs, of `peft`, as safetensors only."""
 
 from __future__ import annotations
 

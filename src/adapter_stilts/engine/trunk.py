@@ -1,4 +1,4 @@
-"""The frozen trunk in memory."""
+"""The frozen trunk in memory, with those rows of its word embeddings that are in use."""
 
 from __future__ import annotations
 

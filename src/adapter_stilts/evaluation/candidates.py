@@ -1,4 +1,4 @@
-"""The compositions of an evaluation, before any weights are loaded."""
+"""The compositions of an evaluation before any weights are loaded, and their heads after."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from adapter_stilts.data.load import (
     origin_of,
     resolve_where,
 )
-from adapter_stilts.errors import UserError, bad, suggest, unknown
+from adapter_stilts.errors import UserError, bad, hint, unknown
 from adapter_stilts.evaluation.agreement import Side, check_agreement
 from adapter_stilts.evaluation.sides import data_sets
 from adapter_stilts.hashing import json_digest
@@ -177,8 +177,8 @@ def read_data(
 def _nearby(target: TargetSpec, language: str) -> str:
     """A hint, where a code that the task does not list may be a slip of the pen."""
     listed = (*target.languages, *target.others)
-    near = suggest(language, listed, limit=1) if language not in listed else []
-    return f"; did you mean '{near[0]}'?" if near else ""
+    meant = "" if language in listed else hint(language, listed)
+    return meant and f"; {meant}"
 
 
 def _elsewhere(target: TargetSpec, read: TargetData, split: Split, where: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The options of `evaluate`, with their types and defaults."""
+"""The options of `evaluate`, with their types, defaults and checks, and the rules for layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation says in the end: scores per language, averages, and the transfer gap."""
+"""What an evaluation says in the end, of one seed or several: scores, averages, transfer gap."""
 
 from __future__ import annotations
 

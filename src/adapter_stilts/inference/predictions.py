@@ -1,4 +1,4 @@
-"""From logits to predictions, and from predictions to the official scores."""
+"""From features to a head's outputs, to predictions, and to the official scores."""
 
 from __future__ import annotations
 

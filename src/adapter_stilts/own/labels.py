@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from adapter_stilts.data.folders import find_parts
-from adapter_stilts.errors import UserError, located, shown, suggest
+from adapter_stilts.errors import UserError, hint, located, shown
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.layout import LANG
 from adapter_stilts.own.model import FROM_DATA, MOST_LABELS, TaskFile
@@ -112,8 +112,7 @@ def _first(
         for each in column if isinstance(column, tuple) else (column,):
             there = each in row if isinstance(each, str) else abs(each) <= len(names)
             if not there:
-                near = suggest(str(each), names, limit=1)
-                known = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(names)}"
+                known = hint(str(each), names, f"there are {', '.join(names)}")
                 key = ("columns", part) if part in file.columns else ("columns",)
                 of = "" if part in file.columns else f" for '{part}'"
                 what = f"no column '{each}'{of} in {place}: {known}"

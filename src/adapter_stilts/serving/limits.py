@@ -1,4 +1,4 @@
-"""How much the service takes on, and what a client is told that asks for more."""
+"""How much the service takes on, by which names it is called, and how it refuses the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the service until it is told to stop."""
+"""Runs the service until it is told to stop, with connections that cannot block each other."""
 
 from __future__ import annotations
 

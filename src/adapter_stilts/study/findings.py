@@ -1,4 +1,4 @@
-"""What a study shows: its contrasts, and what simple rules of choice cost."""
+"""Reads a finished study, and says what it shows: its contrasts, and what rules of choice cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every rule of a recommendation says of the modules, over all examples and over some."""
+"""The modules that a recommendation ranks, and what every rule says of them."""
 
 from __future__ import annotations
 

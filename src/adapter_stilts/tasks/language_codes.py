@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection
 from functools import cache
 
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError, hint
 
 MISTAKEN = {
     "cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "iq": "ar", "ir": "fa", "jp": "ja", "kp": "ko",
@@ -125,6 +125,7 @@ def three_letters(code: str) -> str:
 
 
 def _unknown(code: str, ours: Collection[str]) -> UserError:
-    likely = MISTAKEN.get(code.lower()) or next(iter(suggest(code, list(ours))), "")
-    hint = f"did you mean '{likely}'?" if likely else "give one of ISO 639, such as sw or sr-Latn"
-    return UserError(f"no language '{code}': {hint}")
+    meant = hint(code, ours, "give one of ISO 639, such as sw or sr-Latn")
+    if code.lower() in MISTAKEN:
+        meant = f"did you mean '{MISTAKEN[code.lower()]}'?"
+    return UserError(f"no language '{code}': {meant}")

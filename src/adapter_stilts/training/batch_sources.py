@@ -1,4 +1,4 @@
-"""What batches are drawn from: the examples of a task, or the text of a language."""
+"""What batches are drawn from: the examples of a task, or text in which words are masked."""
 
 from __future__ import annotations
 

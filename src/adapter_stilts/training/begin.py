@@ -1,4 +1,4 @@
-"""The beginning of a training: the new module in the engine, on top of what it stands on."""
+"""The beginning of a training: the new module on top of what it stands on, and warnings."""
 
 from __future__ import annotations
 

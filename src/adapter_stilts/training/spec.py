@@ -1,4 +1,4 @@
-"""What a training is about, before anything heavy is imported."""
+"""What a training is about, what was asked for, and its name; nothing heavy is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One of the tasks that a training is about: its data, its features, its head."""
+"""The data of a training: of one of its tasks with its head, or raw text."""
 
 from __future__ import annotations
 

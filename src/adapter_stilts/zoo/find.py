@@ -6,7 +6,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError, hint
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
@@ -117,10 +117,9 @@ def find_module(name: str, backbone: str | None = None) -> Path:
         from adapter_stilts.zoo.hub.pull import fetch
 
         return fetch(name)
-    near = suggest(name, [each.folder.name for each in local])
-    near = near or suggest(name, [each.name for each in known])
-    if near:
-        raise UserError(f"no module '{name}': did you mean '{near[0]}'?")
+    meant = hint(name, [each.folder.name for each in local])
+    if meant := meant or hint(name, [each.name for each in known]):
+        raise UserError(f"no module '{name}': {meant}")
     raise UserError(f"no module '{name}' in {zoo_dir()} and no such folder: {_way_to_have(name)}")
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.errors import UserError, suggest
+from adapter_stilts.errors import UserError, hint
 from adapter_stilts.paths import pulled_dir, zoo_dir
 from adapter_stilts.zoo.chance import at_chance
 from adapter_stilts.zoo.choice import choose, is_of
@@ -148,8 +148,8 @@ def locate(name: str, backbone: str | None = None) -> list[Entry]:
         named = [each for each in named if not backbone or is_of(each, backbone)]
     if named:
         return [_entry(each) for each in named]
-    near = suggest(name, {each for found in found_modules() for each in _names(found)})
-    way = f"did you mean '{near[0]}'?" if near else "`adstilts zoo list` shows what is"
+    known = {each for found in found_modules() for each in _names(found)}
+    way = hint(name, known, "`adstilts zoo list` shows what is")
     if is_hub_id(name):
         way += f"; `adstilts pull {name}` gets a module of the Hub"
     raise UserError(f"no module '{name}' is here: {way}")

@@ -1,4 +1,4 @@
-"""What a module's folder is called: after its task, what it stands on, and its seed."""
+"""What modules are called: their folders here, and their repositories on the Hub."""
 
 from __future__ import annotations
 

@@ -1,26 +1,21 @@
-"""What may be concluded from several tests, and from one that shows nothing."""
+"""What may be concluded from tests, what a design can detect, and what a choice costs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import chdtrc, stdtrit
 
 from adapter_stilts.study.statistics.draws import Arm, Best, Draws
 from adapter_stilts.study.statistics.estimate import (
     Estimate,
     Factors,
-    chi2_above,
     estimate,
-    t_quantile,
 )
 from adapter_stilts.study.statistics.sample import Floats
-
-if TYPE_CHECKING:
-    from adapter_stilts.study.statistics.estimate import Estimate
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
@@ -73,7 +68,7 @@ def effects_count(p: Sequence[float], alpha: float = 0.05, *, independent: bool 
         rest = ordered[u - 1 :]
         if independent:
             statistic = -2 * sum(math.log(max(each, 1e-300)) for each in rest)
-            shared = chi2_above(statistic, len(rest))
+            shared = float(chdtrc(2 * len(rest), statistic))
         else:
             shared = len(rest) * rest[0]
         # What is said of u effects must have been said of fewer.
@@ -137,7 +132,7 @@ def detectable_difference(design: Design, *, alpha: float = 0.05, power: float =
     if not parts:
         return 0.0
     df = design.error**4 / sum(variance**2 / free for variance, free in parts)
-    return design.error * (t_quantile(1 - alpha / 2, df) + t_quantile(power, df))
+    return design.error * float(stdtrit(df, 1 - alpha / 2) + stdtrit(df, power))
 
 
 Rule = Arm | Mapping[str, str]
