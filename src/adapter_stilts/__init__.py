@@ -148,9 +148,9 @@ if TYPE_CHECKING:
     from adapter_stilts.training.fuse import fuse as fuse
     from adapter_stilts.training.language import train_language as train_language
     from adapter_stilts.training.merge import merge as merge
-    from adapter_stilts.training.merge_options import MergeOptions as MergeOptions
     from adapter_stilts.training.multitask import train_multitask as train_multitask
     from adapter_stilts.training.options import DataOptions as DataOptions
+    from adapter_stilts.training.options import MergeOptions as MergeOptions
     from adapter_stilts.training.options import RecipeChanges as RecipeChanges
     from adapter_stilts.training.options import RunOptions as RunOptions
     from adapter_stilts.training.options import TrainingOptions as TrainingOptions
@@ -185,7 +185,7 @@ _HOMES = {
     "InputError": "adapter_stilts.zoo.inputs",
     "InputFields": "adapter_stilts.zoo.predict",
     "InterruptedTrainingError": "adapter_stilts.training.failures",
-    "MergeOptions": "adapter_stilts.training.merge_options",
+    "MergeOptions": "adapter_stilts.training.options",
     "MergeTerms": "adapter_stilts.compositions",
     "Method": "adapter_stilts.engine.methods",
     "MethodOptions": "adapter_stilts.engine.methods",

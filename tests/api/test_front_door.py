@@ -14,8 +14,13 @@ from typer.main import get_command
 import adapter_stilts as ads
 from adapter_stilts.cli import app
 from adapter_stilts.evaluation.options import Asked, EvaluationOptions
-from adapter_stilts.training.merge_options import MergeOptions, MergeRequest
-from adapter_stilts.training.options import RecipeChanges, Settings, TrainingOptions
+from adapter_stilts.training.options import (
+    MergeOptions,
+    MergeRequest,
+    RecipeChanges,
+    Settings,
+    TrainingOptions,
+)
 
 FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "train-adapter": (ads.train_adapter,),

@@ -17,7 +17,7 @@ from adapter_stilts import load
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.vectors import pool
 from adapter_stilts.errors import FailureError
-from adapter_stilts.inference.pairs import score_pairs
+from adapter_stilts.inference.predictions import score_pairs
 from adapter_stilts.inference.vectors import layer_vectors, run_vectors, sentence_vectors
 from features_kit import encode_as
 

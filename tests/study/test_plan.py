@@ -15,8 +15,7 @@ from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.outlook import look_ahead
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.spec import _Part
-from adapter_stilts.study.spec_file import load_study
-from adapter_stilts.study.template import TEMPLATE
+from adapter_stilts.study.spec_file import load_study, template
 from cli_kit import call_cli
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
@@ -56,7 +55,7 @@ def test_there_are_ready_studies() -> None:
 
 
 def test_the_template_is_a_study(tmp_path: Path) -> None:
-    assert _plan(tmp_path, TEMPLATE).runs
+    assert _plan(tmp_path, template()).runs
 
 
 def test_intermediate_modules_are_trained_once_for_all(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from adapter_stilts.cli.results import print_json, print_table
 from adapter_stilts.cli.training_options import DATA
 
 if TYPE_CHECKING:
+    from adapter_stilts.data.status import DataStatus
     from adapter_stilts.tasks.spec import TaskSpec
     from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -115,24 +116,8 @@ def _intermediate(data: str | None, only: Sequence[TaskSpec] = ()) -> Iterator[d
     from adapter_stilts.tasks.registry import intermediate_tasks
 
     for task in only or intermediate_tasks().values():
-        status = data_status(task, data)
-        yield {
-            "name": task.name,
-            "title": task.title,
-            "kind": "intermediate",
-            "head": task.head,
-            "metric": task.metric,
-            "train": task.sizes["train"],
-            "dev": task.sizes["dev"],
-            "languages": 1,
-            "suites": [],
-            "licence": task.licence,
-            "citation": task.citation,
-            "found": status.found,
-            "rows": dict(status.rows),
-            "data": status.detail,
-            "aliases": list(task.aliases),
-        }
+        sizes = {"train": task.sizes["train"], "dev": task.sizes["dev"]}
+        yield _row(task, data_status(task, data), {**sizes, "languages": 1, "suites": []})
 
 
 def _targets(data: str | None, only: Sequence[TargetSpec] = ()) -> Iterator[dict[str, Any]]:
@@ -141,22 +126,25 @@ def _targets(data: str | None, only: Sequence[TargetSpec] = ()) -> Iterator[dict
 
     for task in only or target_tasks().values():
         status = target_status(task, data)
-        yield {
-            "name": task.name,
-            "title": task.title,
-            "kind": "target",
-            "head": task.head,
-            "metric": task.metric,
-            "languages": len(task.languages),
-            "languages here": status.languages,
-            "suites": list(task.suites),
-            "licence": task.licence,
-            "citation": task.citation,
-            "found": status.found,
-            "rows": dict(status.rows),
-            "data": status.detail,
-            "aliases": list(task.aliases),
-        }
+        languages = {"languages": len(task.languages), "languages here": status.languages}
+        yield _row(task, status, {**languages, "suites": list(task.suites)})
+
+
+def _row(task: TaskSpec | TargetSpec, status: DataStatus, counts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "title": task.title,
+        "kind": "target" if "languages here" in counts else "intermediate",
+        "head": task.head,
+        "metric": task.metric,
+        **counts,
+        "licence": task.licence,
+        "citation": task.citation,
+        "found": status.found,
+        "rows": dict(status.rows),
+        "data": status.detail,
+        "aliases": list(task.aliases),
+    }
 
 
 def doctor(as_json: bool = typer.Option(False, "--json", help="Print as JSON.")) -> None:

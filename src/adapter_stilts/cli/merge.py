@@ -9,7 +9,7 @@ import typer
 from adapter_stilts.cli.derived_options import derived_options, with_options
 from adapter_stilts.cli.training_options import json_line
 from adapter_stilts.errors import UserError
-from adapter_stilts.training.merge_options import MergeOptions, MergeRequest
+from adapter_stilts.training.options import MergeOptions, MergeRequest
 
 if TYPE_CHECKING:
     from adapter_stilts.training.run import Trained

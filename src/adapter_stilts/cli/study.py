@@ -37,13 +37,13 @@ def register(app: typer.Typer) -> None:
 @study.command("new")
 def new(file: Path = typer.Argument(help="Where to write it, such as study.yaml.")) -> None:
     """Write a commented study file to start from."""
-    from adapter_stilts.study.template import TEMPLATE
+    from adapter_stilts.study.spec_file import template
 
     if file.suffix not in (".yaml", ".yml"):
         raise UserError(f"{file}: a study file's name ends in .yaml")
     try:
         with file.open("x", encoding="utf-8") as written:
-            written.write(TEMPLATE)
+            written.write(template())
     except FileExistsError:
         raise UserError(f"{file} is there already: choose another name") from None
     except OSError as error:

@@ -9,11 +9,10 @@ from typing import Any
 
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.heads import get_head
-from adapter_stilts.study.fingerprints import Fingerprints
+from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints, find_source
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.results import Stage
 from adapter_stilts.study.spec import TRAIN, ArmKind, ArmPart, SourcePart, StudySpec, TargetPart
-from adapter_stilts.study.zoo_modules import MULTITASK, find_source
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.target_spec import TargetSpec
 

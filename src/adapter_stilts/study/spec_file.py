@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 from adapter_stilts.engine.methods import get_method, is_fusion
@@ -12,6 +13,11 @@ from adapter_stilts.study.spec import TRAIN, ArmPart, StudySpec
 from adapter_stilts.tasks.language_codes import check_language
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.yaml_files import Lines, read_yaml, validate
+
+
+def template() -> str:
+    """A commented study file to start from."""
+    return files("adapter_stilts.study").joinpath("template.yaml").read_text(encoding="utf-8")
 
 
 def load_study(path: Path, *, unequal: bool = False) -> StudySpec:

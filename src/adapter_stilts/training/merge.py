@@ -20,7 +20,7 @@ from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.checks import check_data, check_numbers
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.merge_head import Plan, check_search, heads_of
-from adapter_stilts.training.merge_options import MergeOptions, MergeRequest
+from adapter_stilts.training.options import MergeOptions, MergeRequest
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.spec import TrainingSpec, default_folder
 from adapter_stilts.zoo.choice import place_of

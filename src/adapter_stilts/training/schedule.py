@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+import torch
+from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
+from adapter_stilts.backbones import default_device
 from adapter_stilts.engine.engine import Engine, layer_of, module_parameters
-from adapter_stilts.training.processes import any_process
 
 
 class EvaluationSchedule(TrainerCallback, ExportableState):
@@ -213,3 +215,26 @@ def is_worn_out(scores: Sequence[float], *, patience: int, step: int, steps: int
     if not patience or 2 * step < steps or not scores or max(scores) <= scores[0]:
         return False
     return len(scores) - 1 - scores.index(max(scores)) >= patience
+
+
+def this_process() -> PartialState:
+    """Which of a training's processes this is.
+
+    Without being told, `accelerate` takes every process on a CPU for the only one, until
+    transformers begins to train.
+    """
+    return PartialState(cpu=default_device().type == "cpu")
+
+
+def any_process(wish: bool) -> bool:
+    """Whether any process of this training wishes so; every process has to ask.
+
+    A clock or a signal tells processes different things at the same step. If one of them wrote a
+    checkpoint alone, it would wait for the others for ever.
+    """
+    state = PartialState()
+    if state.num_processes == 1:
+        return wish
+    flag = torch.tensor(int(wish), device=state.device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag)

@@ -22,8 +22,12 @@ from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.heads.tagging import IGNORED
-from adapter_stilts.inference.pairs import score_pairs
-from adapter_stilts.inference.predictions import batches, predict_features, score_predictions
+from adapter_stilts.inference.predictions import (
+    batches,
+    predict_features,
+    score_pairs,
+    score_predictions,
+)
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batch_sources import BatchSource, Ids, Masking

@@ -18,8 +18,12 @@ from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import PLAIN, choice, classification, get_head, span, tagging
 from adapter_stilts.heads.base import Example, Head, Prediction, Rows
 from adapter_stilts.heads.choice import ChoiceExample
-from adapter_stilts.inference.pairs import score_pairs
-from adapter_stilts.inference.predictions import Predictions, predict_features, score_predictions
+from adapter_stilts.inference.predictions import (
+    Predictions,
+    predict_features,
+    score_pairs,
+    score_predictions,
+)
 from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.keywords import unknown_keyword
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
