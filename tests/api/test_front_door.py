@@ -14,6 +14,8 @@ from typer.main import get_command
 import adapter_stilts as ads
 from adapter_stilts.cli import app
 from adapter_stilts.evaluation.options import Asked, EvaluationOptions
+from adapter_stilts.study import recommendation
+from adapter_stilts.study.recommendation import RecommendOptions
 from adapter_stilts.training.options import (
     MergeOptions,
     MergeRequest,
@@ -152,6 +154,8 @@ def test_options_have_one_place() -> None:
     settings = {each.name for each in dataclasses.fields(Settings)}
     assert set(TrainingOptions.__annotations__) == settings | set(recipe)
     assert set(EvaluationOptions.__annotations__) == {f.name for f in dataclasses.fields(Asked)}
+    ranking = [f.name for f in dataclasses.fields(recommendation.Asked)]
+    assert list(RecommendOptions.__annotations__) == ranking
     assert set(MergeOptions.__annotations__) == {f.name for f in dataclasses.fields(MergeRequest)}
 
 
