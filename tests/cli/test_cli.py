@@ -47,6 +47,13 @@ def test_tasks_json_says_where_data_is_missing(run: Callable[..., Result], tmp_p
     assert "train-v1.1.json" in next(row["data"] for row in rows if row["name"] == "squad")
 
 
+@pytest.mark.parametrize(("task", "score"), [("squad", "f1 92.3"), ("xnli", "accuracy 79.2")])
+def test_a_task_says_what_others_reached(run: Callable[..., Result], task: str, score: str) -> None:
+    code, out, _ = run("tasks", task, "--json")
+    (found,) = json.loads(out)
+    assert code == 0 and score in found["published"] and "XLM-R Large" in found["published"]
+
+
 def test_doctor_reports_versions_device_hub_and_disk(run: Callable[..., Result]) -> None:
     code, out, _ = run("doctor", "--json")
     assert code == 0

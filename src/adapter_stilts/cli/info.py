@@ -44,7 +44,7 @@ def tasks(
     else:
         listed = list(_intermediate(data, [found]))
     if found:
-        listed = [{**listed[0], "files": list(_files(found))}]
+        listed = [{**listed[0], "published": _published(found), "files": list(_files(found))}]
     if as_json:
         print_json(listed)
     elif found:
@@ -87,6 +87,13 @@ def _files(task: TaskSpec | TargetSpec) -> Iterator[dict[str, Any]]:
             "written as": layout.form,
             "columns": str(layout.columns),
         }
+
+
+def _published(task: TaskSpec | TargetSpec) -> str:
+    """A score to compare with, whose it is, and where it stands; empty where none is known."""
+    about = task.published
+    scores = [f"{name} {value:.1f}" for name, value in about.items() if isinstance(value, float)]
+    return f"{', '.join(scores)}: {about['model']}; {about['source']}" if scores else ""
 
 
 def _languages(row: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def plan(
     for number, problem in done.damaged.items():
         print_note(f"{folder.results_file}, line {number}: damaged ({problem}): done again")
     _show_sources(made)
-    _show_targets(made, outlook)
+    _show_targets(outlook)
     _show_outlook(made, outlook)
 
 
@@ -102,7 +102,7 @@ def _short(place: str) -> str:
     return str(Path(place).relative_to(here)) if Path(place).is_relative_to(here) else place
 
 
-def _show_targets(made: Plan, outlook: Outlook) -> None:
+def _show_targets(outlook: Outlook) -> None:
     typer.echo()
     rows = [
         [

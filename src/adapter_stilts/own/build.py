@@ -191,7 +191,7 @@ def _target(
         **shared,
         category=cast(Category, get_head(file.head).category),
         suites={},
-        sources=(_evaluated(source, languages, learnt),),
+        sources=(_evaluated(source, languages),),
         to_example=replace(reader, unlabelled=True),
         training=(stage,) if trained else (),
         train_languages=tuple(sorted(sources, key=lambda each: each != learnt)),
@@ -205,7 +205,7 @@ def _metric(file: TaskFile) -> str:
     return get_head(file.head).metrics[0]
 
 
-def _evaluated(source: Source, languages: tuple[str, ...], learnt: str) -> Source:
+def _evaluated(source: Source, languages: tuple[str, ...]) -> Source:
     """The source without splits that are there in one of several languages alone."""
     if len(languages) == 1:
         return source
