@@ -1,17 +1,31 @@
-"""What `process_kit` imports once, before it forks processes."""
+"""What `process_kit` imports once, before it forks processes.
+
+The package imports heavy libraries only where they are used, so they are named here: a process
+that had to import them itself would take seconds longer.
+"""
 
 from __future__ import annotations
 
 import gc
+import importlib
+import pkgutil
+import sys
 
-import adapter_stilts.evaluation.run
-import adapter_stilts.training.fuse
-import adapter_stilts.training.multitask
-import adapter_stilts.training.run
-import adapter_stilts.training.target
-import adapter_stilts.zoo.hub.pull
-import adapter_stilts.zoo.hub.push
-import adapter_stilts.zoo.load  # noqa: F401
+import adapter_stilts
+
+LAZY = ("data", "engine", "evaluation", "features", "heads", "inference", "metrics", "training")
+"""Packages of which every module is imported."""
+HEAVY = ("accelerate", "adapters", "datasets", "evaluate", "peft", "sklearn", "torch")
+MODELS = ("adapters.models.bert.adapter_model", "adapters.models.xlm_roberta.adapter_model")
+
+for package in LAZY:
+    places = [f"{place}/{package}" for place in adapter_stilts.__path__]
+    for found in pkgutil.walk_packages(places, f"adapter_stilts.{package}."):
+        importlib.import_module(found.name)
+for name in (*HEAVY, *MODELS, "adapter_stilts.zoo.hub.pull", "adapter_stilts.zoo.hub.push"):
+    importlib.import_module(name)
+for name in ("adapter_stilts.study.work", "adapter_stilts.study.run", "adapter_stilts.zoo.load"):
+    importlib.import_module(name)
 
 gc.collect()
 gc.freeze()
