@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import importlib
 import pkgutil
-import sys
 
 import adapter_stilts
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -30,6 +31,7 @@ def _imported(nodes: Iterable[ast.AST]) -> set[str]:
     }
 
 
+@cache
 def _read() -> dict[str, ast.Module]:
     """Every file by its dotted name within the package."""
     found = {}

@@ -18,7 +18,7 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.zoo.composed import load_resolved
 from adapter_stilts.zoo.readme import zoo_readme
-from adapter_stilts.zoo.record import RECORD, ModuleRecord
+from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
 from adapter_stilts.zoo.verify import verify
 from made_modules import make_engine
@@ -153,13 +153,39 @@ def test_it_knows_the_same_question(embedded: str, demo: dict[str, Any]) -> None
         assert next(iter(module.classify(first, second))) == label
 
 
-def test_the_demo_answers_and_trains(
-    embedded: str, demo: dict[str, Any], capsys: pytest.CaptureFixture[str], zoo: Path
-) -> None:
+def run_demo(demo: dict[str, Any], capsys: pytest.CaptureFixture[str], zoo: Path) -> ModuleRecord:
+    """Runs the demo and checks what it prints; the record of the module that it trained."""
     demo["main"]()
     out, err = capsys.readouterr()
     assert "warning" not in err.lower()  # of what it chooses itself
     for language, (_, _, answer) in demo["TEXTS"].items():
         assert language in out and answer in out
     assert "adstilts train-adapter squad" in out
-    assert (zoo / "embedded" / "ccg-demo" / RECORD).is_file()
+    return ModuleRecord.read(zoo / "embedded" / "ccg-demo")
+
+
+def test_the_demo_answers_and_trains_for_a_step(
+    embedded: str,
+    demo: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    zoo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it is, but for the training, which is cut off by a limit."""
+    given = demo["main"].__globals__
+    train = given["train_adapter"]
+    monkeypatch.setitem(
+        given,
+        "train_adapter",
+        lambda *task, **options: train(*task, **options, limit=16, dev_limit=4),
+    )
+    assert run_demo(demo, capsys, zoo).data["train"]["examples"] == 16
+
+
+@pytest.mark.slow
+def test_the_demo_answers_and_trains(
+    embedded: str, demo: dict[str, Any], capsys: pytest.CaptureFixture[str], zoo: Path
+) -> None:
+    record = run_demo(demo, capsys, zoo)
+    assert record.data["train"]["examples"] > 100
+    assert record.scores["tag_accuracy"] > 50

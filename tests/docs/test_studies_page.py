@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from adapter_stilts.study.engines import local
+from adapter_stilts.study.engines.local import LocalEngine
+from adapter_stilts.study.folder import StudyFolder
 from cli_kit import Result, assert_one_line, call_cli
 from docs_kit import commands
+from engine_kit import Here
 from engine_study_kit import write_study
 
 PAGE = Path(__file__).parents[2] / "docs" / "studies.md"
@@ -23,7 +28,11 @@ def test_the_page_has_every_command_of_the_group() -> None:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "engine", ["in this process", pytest.param("as it is", marks=pytest.mark.slow)]
+)
 def test_commands_do_what_the_page_says(
+    engine: str,
     tiny_xlmr: Path,
     tmp_path: Path,
     zoo: Path,
@@ -34,6 +43,18 @@ def test_commands_do_what_the_page_says(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    begun: list[int] = []
+    if engine == "in this process":
+
+        class HereOnly(Here):
+            """A run takes no process of its own here: tests/study/test_run.py starts one."""
+
+            def __init__(self, folder: StudyFolder, *, processes: int, **options: Any) -> None:
+                LocalEngine(folder, processes=processes, **options).close()  # refuses what it must
+                super().__init__(folder)
+                begun.append(processes)
+
+        monkeypatch.setattr(local, "LocalEngine", HereOnly)
 
     def call(*words: str) -> Result:
         return call_cli(monkeypatch, capsys, *words)
@@ -53,4 +74,5 @@ def test_commands_do_what_the_page_says(
         if given[1] == "new":
             assert (tmp_path / "study.yaml").is_file()
             write_study(tmp_path, tiny_xlmr).rename(tmp_path / "study.yaml")
+    assert begun == ([2, 1] if engine == "in this process" else [])
     assert "3 of 3" in call("study", "status", "study.yaml")[1]

@@ -58,7 +58,7 @@ def learnt(tiny_xlmr: Path, make_once: Callable[..., Path]) -> Path:
     }
 
     def learn(folder: Path) -> None:
-        train_target("udpos", steps=400, evaluations=1, out=folder / "planted", **options)
+        train_target("udpos", steps=150, evaluations=1, out=folder / "planted", **options)
 
     return make_once("learnt", learn) / "planted"
 

@@ -23,8 +23,8 @@ from made_modules import make_engine
 
 OPTIONS: dict[str, Any] = {
     **{key: value for key, value in SHORT.items() if key != "task"},
-    "limit": 8,
-    "dev_limit": 4,
+    "limit": 3,
+    "dev_limit": 2,
 }
 
 

@@ -77,15 +77,19 @@ def test_texts_are_the_same_where_all_tokens_are() -> None:
     assert same_rows(ids).int().tolist() == expected
 
 
-@pytest.mark.parametrize("method", ["bottleneck", "lora"])
-def test_a_dual_encoder_learns_without_a_head(learn: Learn, spy: Spy, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "limit", "epochs", "lr"), [("bottleneck", 64, 30, 2e-3), ("lora", 32, 20, 5e-3)]
+)
+def test_a_dual_encoder_learns_without_a_head(
+    learn: Learn, spy: Spy, method: str, limit: int, epochs: int, lr: float
+) -> None:
     trained = learn(
         method=method,
-        limit=64,
-        epochs=30,
+        limit=limit,
+        epochs=epochs,
         batch_examples=16,
         reduction_factor=2,
-        lr=2e-3,
+        lr=lr,
         report_to="spy",
     )
     losses = [entry["loss"] for entry in spy.logs if "loss" in entry]

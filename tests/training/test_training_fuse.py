@@ -31,7 +31,7 @@ from adapter_stilts.zoo.resolve import resolve
 from fusion_kit import fill_zoo
 
 OPTIONS = {key: value for key, value in SHORT.items() if key != "task"}
-LARGE = {**OPTIONS, "batch_examples": 16, "limit": 8}
+LARGE = {**OPTIONS, "batch_examples": 16, "limit": 4, "dev_limit": 4}
 Worker = Callable[..., list[int]]
 
 

@@ -18,6 +18,7 @@ from adapter_stilts.training.seeds import parse_seeds
 from adapter_stilts.zoo.names import each_seed
 
 OPTIONS = {key: value for key, value in SHORT.items() if key not in ("task", "seed", "out")}
+OPTIONS |= {"limit": 6, "dev_limit": 4}
 
 
 def test_each_seed_has_its_folder_and_they_are_one_column(

@@ -16,6 +16,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.resolve import resolve
 
 OPTIONS = {key: value for key, value in SHORT.items() if key != "task"}
+OPTIONS |= {"limit": 6, "dev_limit": 4}  # a question is cut into a dozen windows
 
 
 @pytest.fixture
@@ -88,7 +89,9 @@ def test_own_training_rows(zoo: Path, tiny_xlmr: Path, tmp_path: Path) -> None:
         for n in range(20)
     ]
     rows.write_text("\n".join(json.dumps(row) for row in made), encoding="utf-8")
-    trained = train_target("xnli", backbone=str(tiny_xlmr), train_file=rows, **OPTIONS)
+    trained = train_target(
+        "xnli", backbone=str(tiny_xlmr), train_file=rows, **{**OPTIONS, "limit": None}
+    )
     assert trained.record.data["train"]["examples"] == len(made)
     assert trained.record.data["train"]["origin"] == str(rows)
 
