@@ -11,84 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = [
-    "Comparison",
-    "ComparisonOptions",
-    "DataOptions",
-    "Evaluation",
-    "EvaluationOptions",
-    "Evaluations",
-    "Explanation",
-    "FailureError",
-    "FileData",
-    "HubData",
-    "HubSplit",
-    "InputError",
-    "InputFields",
-    "InterruptedTrainingError",
-    "MergeOptions",
-    "MergeTerms",
-    "Method",
-    "MethodOptions",
-    "Module",
-    "NoDataError",
-    "NotFiniteError",
-    "Picture",
-    "Pulled",
-    "Pushed",
-    "Reading",
-    "Recipe",
-    "RecipeChanges",
-    "Recommendation",
-    "RefusedError",
-    "Retrieval",
-    "RunOptions",
-    "Series",
-    "Source",
-    "SuiteEvaluation",
-    "SuiteOptions",
-    "TargetSpec",
-    "TaskSpec",
-    "Trained",
-    "TrainingOptions",
-    "UnknownKeywordError",
-    "UserError",
-    "adapter_method",
-    "arrow",
-    "average",
-    "compare",
-    "compose",
-    "dare_ties",
-    "evaluate",
-    "evaluate_suite",
-    "explain",
-    "fuse",
-    "fusion",
-    "get_target",
-    "get_task",
-    "include",
-    "linear",
-    "load",
-    "merge",
-    "merge_method",
-    "metric",
-    "predict",
-    "pull",
-    "push",
-    "recommend",
-    "register",
-    "slerp",
-    "stack",
-    "task_arithmetic",
-    "ties",
-    "train_adapter",
-    "train_language",
-    "train_multitask",
-    "train_seeds",
-    "train_target",
-    "uniform",
-    "write_explanation",
-]
 
 if TYPE_CHECKING:
     from adapter_stilts.compositions import MergeTerms as MergeTerms
@@ -115,6 +37,8 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.explanation import Explanation as Explanation
     from adapter_stilts.evaluation.options import ComparisonOptions as ComparisonOptions
     from adapter_stilts.evaluation.options import EvaluationOptions as EvaluationOptions
+    from adapter_stilts.evaluation.options import ExplanationOptions as ExplanationOptions
+    from adapter_stilts.evaluation.options import ReadingOptions as ReadingOptions
     from adapter_stilts.evaluation.options import SuiteOptions as SuiteOptions
     from adapter_stilts.evaluation.run import evaluate as evaluate
     from adapter_stilts.evaluation.suite import SuiteEvaluation as SuiteEvaluation
@@ -131,6 +55,7 @@ if TYPE_CHECKING:
     from adapter_stilts.study.compare import Comparison as Comparison
     from adapter_stilts.study.compare import compare as compare
     from adapter_stilts.study.recommendation import Recommendation as Recommendation
+    from adapter_stilts.study.recommendation import RecommendOptions as RecommendOptions
     from adapter_stilts.study.recommender import recommend as recommend
     from adapter_stilts.tasks.registry import get_target as get_target
     from adapter_stilts.tasks.registry import get_task as get_task
@@ -170,87 +95,53 @@ if TYPE_CHECKING:
     from adapter_stilts.zoo.predict import InputFields as InputFields
     from adapter_stilts.zoo.predict import predict as predict
 
-_HOMES = {
-    "Comparison": "adapter_stilts.study.compare",
-    "ComparisonOptions": "adapter_stilts.evaluation.options",
-    "DataOptions": "adapter_stilts.training.options",
-    "Evaluation": "adapter_stilts.evaluation.summary",
-    "EvaluationOptions": "adapter_stilts.evaluation.options",
-    "Evaluations": "adapter_stilts.evaluation.summary",
-    "Explanation": "adapter_stilts.evaluation.explanation",
-    "FailureError": "adapter_stilts.errors",
-    "FileData": "adapter_stilts.tasks.spec",
-    "HubData": "adapter_stilts.tasks.spec",
-    "HubSplit": "adapter_stilts.tasks.spec",
-    "InputError": "adapter_stilts.zoo.inputs",
-    "InputFields": "adapter_stilts.zoo.predict",
-    "InterruptedTrainingError": "adapter_stilts.training.failures",
-    "MergeOptions": "adapter_stilts.training.options",
-    "MergeTerms": "adapter_stilts.compositions",
-    "Method": "adapter_stilts.engine.methods",
-    "MethodOptions": "adapter_stilts.engine.methods",
-    "Module": "adapter_stilts.zoo.module",
-    "NoDataError": "adapter_stilts.evaluation.data",
-    "NotFiniteError": "adapter_stilts.errors",
-    "Picture": "adapter_stilts.display.picture",
-    "Pulled": "adapter_stilts.zoo.hub.pull",
-    "Pushed": "adapter_stilts.zoo.hub.push",
-    "Reading": "adapter_stilts.tasks.spec",
-    "Recipe": "adapter_stilts.training.recipe",
-    "RecipeChanges": "adapter_stilts.training.options",
-    "Recommendation": "adapter_stilts.study.recommendation",
-    "RefusedError": "adapter_stilts.errors",
-    "Retrieval": "adapter_stilts.tasks.target_spec",
-    "RunOptions": "adapter_stilts.training.options",
-    "Series": "adapter_stilts.training.seeds",
-    "Source": "adapter_stilts.tasks.spec",
-    "SuiteEvaluation": "adapter_stilts.evaluation.suite",
-    "SuiteOptions": "adapter_stilts.evaluation.options",
-    "TargetSpec": "adapter_stilts.tasks.target_spec",
-    "TaskSpec": "adapter_stilts.tasks.spec",
-    "Trained": "adapter_stilts.training.run",
-    "TrainingOptions": "adapter_stilts.training.options",
-    "UnknownKeywordError": "adapter_stilts.keywords",
-    "UserError": "adapter_stilts.errors",
-    "adapter_method": "adapter_stilts.plugins.register",
-    "arrow": "adapter_stilts.compositions",
-    "average": "adapter_stilts.compositions",
-    "compare": "adapter_stilts.study.compare",
-    "compose": "adapter_stilts.compositions",
-    "dare_ties": "adapter_stilts.compositions",
-    "evaluate": "adapter_stilts.evaluation.run",
-    "evaluate_suite": "adapter_stilts.evaluation.suite",
-    "explain": "adapter_stilts.evaluation.explain",
-    "fuse": "adapter_stilts.training.fuse",
-    "fusion": "adapter_stilts.compositions",
-    "get_target": "adapter_stilts.tasks.registry",
-    "get_task": "adapter_stilts.tasks.registry",
-    "include": "adapter_stilts.plugins.load",
-    "linear": "adapter_stilts.compositions",
-    "load": "adapter_stilts.zoo.load",
-    "merge": "adapter_stilts.training.merge",
-    "merge_method": "adapter_stilts.merging.registry",
-    "metric": "adapter_stilts.plugins.register",
-    "predict": "adapter_stilts.zoo.predict",
-    "pull": "adapter_stilts.zoo.hub.pull",
-    "push": "adapter_stilts.zoo.hub.push",
-    "recommend": "adapter_stilts.study.recommender",
-    "register": "adapter_stilts.plugins.register",
-    "slerp": "adapter_stilts.compositions",
-    "stack": "adapter_stilts.compositions",
-    "task_arithmetic": "adapter_stilts.compositions",
-    "ties": "adapter_stilts.compositions",
-    "train_adapter": "adapter_stilts.training.run",
-    "train_language": "adapter_stilts.training.language",
-    "train_multitask": "adapter_stilts.training.multitask",
-    "train_seeds": "adapter_stilts.training.seeds",
-    "train_target": "adapter_stilts.training.target",
-    "uniform": "adapter_stilts.compositions",
-    "write_explanation": "adapter_stilts.report.explain",
+_PUBLIC = {
+    "compositions": "MergeTerms arrow average compose dare_ties fusion linear slerp stack "
+    "task_arithmetic ties uniform",
+    "display.picture": "Picture",
+    "engine.methods": "Method MethodOptions",
+    "errors": "FailureError NotFiniteError RefusedError UserError",
+    "evaluation.data": "NoDataError",
+    "evaluation.explain": "explain",
+    "evaluation.explanation": "Explanation",
+    "evaluation.options": "ComparisonOptions EvaluationOptions ExplanationOptions ReadingOptions "
+    "SuiteOptions",
+    "evaluation.run": "evaluate",
+    "evaluation.suite": "SuiteEvaluation evaluate_suite",
+    "evaluation.summary": "Evaluation Evaluations",
+    "keywords": "UnknownKeywordError",
+    "merging.registry": "merge_method",
+    "plugins.load": "include",
+    "plugins.register": "adapter_method metric register",
+    "report.explain": "write_explanation",
+    "study.compare": "Comparison compare",
+    "study.recommendation": "RecommendOptions Recommendation",
+    "study.recommender": "recommend",
+    "tasks.registry": "get_target get_task",
+    "tasks.spec": "FileData HubData HubSplit Reading Source TaskSpec",
+    "tasks.target_spec": "Retrieval TargetSpec",
+    "training.failures": "InterruptedTrainingError",
+    "training.fuse": "fuse",
+    "training.language": "train_language",
+    "training.merge": "merge",
+    "training.multitask": "train_multitask",
+    "training.options": "DataOptions MergeOptions RecipeChanges RunOptions TrainingOptions",
+    "training.recipe": "Recipe",
+    "training.run": "Trained train_adapter",
+    "training.seeds": "Series train_seeds",
+    "training.target": "train_target",
+    "zoo.hub.pull": "Pulled pull",
+    "zoo.hub.push": "Pushed push",
+    "zoo.inputs": "InputError",
+    "zoo.load": "load",
+    "zoo.module": "Module",
+    "zoo.predict": "InputFields predict",
 }
+"""The public names, by the file that each is in."""
+_HOMES = {name: file for file, names in _PUBLIC.items() for name in names.split()}
+__all__ = sorted(_HOMES)
 
-
-_FOR_PLUGINS = ("adapter_stilts.errors", "adapter_stilts.plugins", "adapter_stilts.tasks.spec")
+_FOR_PLUGINS = ("errors", "plugins", "tasks.spec")
 """Where the plug-ins that the environment names are not needed yet."""
 
 
@@ -263,7 +154,7 @@ def __getattr__(name: str) -> Any:
             from adapter_stilts.plugins.load import load_plugins
 
             load_plugins()
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return getattr(importlib.import_module(f"adapter_stilts.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'adapter_stilts' has no attribute '{name}'")
 
 

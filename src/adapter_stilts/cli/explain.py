@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
 from adapter_stilts.cli.results import print_json, print_note, print_table
-from adapter_stilts.cli.training_options import DATA
+from adapter_stilts.evaluation.options import ExplanationOptions
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.explanation import ByLayer, Explanation
@@ -22,7 +22,7 @@ SHOWN = 3
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("explain")(explain)
+    app.command("explain")(common.evaluation_options(explain, ExplanationOptions))
 
 
 def explain(
@@ -32,19 +32,11 @@ def explain(
     task: str | None = typer.Option(
         None, help="The target whose texts are read [the one the fusion was learnt on]."
     ),
-    langs: str = common.LANGS,
-    split: str = common.SPLIT,
-    data: str | None = DATA,
-    limit: int | None = common.LIMIT,
     out: Path | None = typer.Option(
         None, "--out", help="Folder for explanation.json, .csv and .svg (a heat map)."
     ),
-    backbone: str | None = common.BACKBONE,
-    precision: str = common.PRECISION,
-    batch_tokens: int | None = typer.Option(
-        None, help="A batch has so many padded tokens at most; by default what suits the device."
-    ),
     as_json: bool = common.JSON,
+    **options: Any,
 ) -> None:
     """See which modules a fusion listens to, in every language and layer.
 
@@ -59,14 +51,8 @@ def explain(
     found = run(
         composition,
         task=task,
-        langs=langs,
-        split=split,
-        data=data,
-        limit=limit,
-        backbone=backbone,
-        precision=precision,
-        batch_tokens=batch_tokens,
         on_language=None if as_json else lambda language: typer.echo(language, err=True),
+        **options,
     )
     if out is not None:
         write_explanation(found, out)

@@ -14,8 +14,9 @@ from adapter_stilts.cli.results import print_json, scores_line
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.options import (
     Asked,
-    ComparisonOptions,
     EvaluationOptions,
+    ExplanationOptions,
+    ReadingOptions,
     SuiteOptions,
 )
 from adapter_stilts.training.options import DataOptions, RunOptions, Settings, TrainingOptions
@@ -161,23 +162,12 @@ def show(trained: Trained, *, as_json: bool) -> None:
     typer.echo(f"module: {trained.path}")
 
 
-LANGS = typer.Option(
-    "all",
-    "--langs",
-    help="all (of the task's suites), the languages of xtreme or xtreme-r, or codes with commas "
-    "between, such as ko,sw,ha: of any languages that have files.",
-)
-SPLIT = typer.Option("test", "--split", help="test or dev.")
-LIMIT = typer.Option(
-    None, "--limit", help="Only so many examples of every language, drawn at random."
-)
 BACKBONE = typer.Option(
     None,
     "--backbone",
     help="Whose module, where several backbones have one of that name; or where the backbone lies "
     "now, if it has moved.",
 )
-PRECISION = typer.Option("auto", "--precision", help="Of the frozen trunk: auto, bf16 or fp32.")
 JSON = typer.Option(False, "--json", help="Print everything as JSON.")
 _FOR_CALLERS = ("flat", "on_language", "on_examples", "engines", "layer_rule")
 
@@ -191,6 +181,6 @@ def evaluation_options(
         options: the `TypedDict` of the options that the function takes.
         without: those that the command has no use for.
     """
-    about = (SuiteOptions, ComparisonOptions, EvaluationOptions)
+    about = (ReadingOptions, ExplanationOptions, SuiteOptions, EvaluationOptions)
     added = derived_options(options, Asked, about, without=(*_FOR_CALLERS, *without))
     return with_options(command, command, added)

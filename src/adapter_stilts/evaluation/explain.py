@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_text
@@ -13,6 +13,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.explanation import Explanation
+from adapter_stilts.evaluation.options import Asked, ExplanationOptions
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
@@ -37,14 +38,8 @@ def explain(
     composition: Composition,
     *,
     task: str | Path | TargetSpec | TaskSpec | None = None,
-    langs: str | Sequence[str] = "all",
-    split: str = "test",
-    data: str | None = None,
-    limit: int | None = None,
-    backbone: str | None = None,
-    precision: str = "auto",
-    batch_tokens: int | None = None,
     on_language: OnLanguage | None = None,
+    **options: Unpack[ExplanationOptions],
 ) -> Explanation:
     """Which of its sources a fusion attends to, by language and layer.
 
@@ -56,37 +51,33 @@ def explain(
             or `stack(fuse(mnli, squad), tydiqa)`; or with `arrow(mnli-lora, squad-lora)`.
         task: the target whose texts are read. Default: the one the fusion was learnt on, or else
             the topmost module.
-        langs, split, data: as in `evaluate`.
-        limit: that many examples of every language, drawn at random.
-        backbone: chooses among modules of one name; and where the backbone lies, if not where it
-            lay when the modules were trained.
-        precision: of the trunk: `fp32`, `bf16` or `auto`.
-        batch_tokens: padded tokens a batch at most; None: what suits the device.
-        on_language: told when a language is done.
+        on_language: a function that is told when a language is done.
+        options: see `ExplanationOptions`.
 
     Raises:
         UserError: the composition has no learnt fusion; an unknown task, language or split; data
             that is malformed or not there.
     """
+    asked = Asked(**options)
     target = get_target(task) if task else None
-    check_precision(precision)
-    resolved = resolve(as_text(composition), backbone)
+    check_precision(asked.precision)
+    resolved = resolve(as_text(composition), asked.backbone)
     _check_fuses(resolved)
     target = target or _task_of(resolved)
-    chosen = asked_split(target, split)
-    asked = asked_languages(target, langs, chosen, data)
-    read = read_data(target, asked, chosen, data, limit=limit)
-    place = find_backbone(place_of(backbone, resolved.backbone))
+    split = asked_split(target, asked.split)
+    languages = asked_languages(target, asked.langs, split, asked.data)
+    read = read_data(target, languages, split, asked.data, limit=asked.limit)
+    place = find_backbone(place_of(asked.backbone, resolved.backbone))
     from adapter_stilts.backbones import default_device
     from adapter_stilts.engine.engine import load_engine
 
-    engine = load_engine(place, precision=precision, device=default_device())
+    engine = load_engine(place, precision=asked.precision, device=default_device())
     found = {}
-    for language, features in _features(engine, resolved, target, read, limit):
-        found[language] = _gathered(engine, resolved, features, batch_tokens)
+    for language, features in _features(engine, resolved, target, read, asked.limit):
+        found[language] = _gathered(engine, resolved, features, asked.batch_tokens)
         if on_language is not None:
             on_language(language)
-    return _explanation(resolved, target.name, chosen, found, read.missing)
+    return _explanation(resolved, target.name, split, found, read.missing)
 
 
 def _explanation(

@@ -21,22 +21,48 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.labels import Progress
 
 
-class SuiteOptions(TypedDict, total=False):
-    """The options of `evaluate_suite`.
+class ReadingOptions(TypedDict, total=False):
+    """The options of all that reads the texts of a target.
 
     Attributes:
         split: `test` or `dev`.
         data: where the data is: `hub`, `sample` (bundled), or a folder with official files. By
             default it is the folder that `ADSTILTS_DATA` names, or else the Hub.
-        out: the folder of the predictions; of several compositions, the folder of their folders.
-            By default it is `predictions/BACKBONE/COMPOSITION`.
         backbone: chooses among modules of one name, and says where the backbone lies if it has
             moved since the modules were trained.
         limit: so many examples of every language are drawn at random.
-        tags: for tagging, a tag set of your own in place of the task's, as the modules were
-            trained with.
         precision: the precision of the frozen trunk: `auto`, `bf16` or `fp32`.
         batch_tokens: a batch has so many padded tokens at most; by default what suits the device.
+    """
+
+    split: str
+    data: str | None
+    backbone: str | None
+    limit: int | None
+    precision: str
+    batch_tokens: int | None
+
+
+class ExplanationOptions(ReadingOptions, total=False):
+    """The options of `explain` that are those of `evaluate`.
+
+    Attributes:
+        langs: `all` (the languages of the task's suites), the name of a suite, or codes with commas
+            between, such as ko,sw,ha; in Python a list of codes, too. Any language that has files
+            can be named.
+    """
+
+    langs: str | Sequence[str]
+
+
+class SuiteOptions(ReadingOptions, total=False):
+    """The options of `evaluate_suite`.
+
+    Attributes:
+        out: the folder of the predictions; of several compositions, the folder of their folders.
+            By default it is `predictions/BACKBONE/COMPOSITION`.
+        tags: for tagging, a tag set of your own in place of the task's, as the modules were
+            trained with.
         layer: for retrieval, the layer that sentence vectors come from. By default it is chosen on
             dev data where the task has it, for each composition, else by a rule, for all
             compositions the same.
@@ -52,14 +78,8 @@ class SuiteOptions(TypedDict, total=False):
         engines: backbones in memory that several calls share.
     """
 
-    split: str
-    data: str | None
     out: str | Path | None
-    backbone: str | None
-    limit: int | None
     tags: str | Sequence[str] | None
-    precision: str
-    batch_tokens: int | None
     layer: int | None
     pooling: str
     layer_from: str | None
@@ -70,16 +90,8 @@ class SuiteOptions(TypedDict, total=False):
     engines: Engines | None
 
 
-class ComparisonOptions(SuiteOptions, total=False):
-    """The options of `compare` that are those of `evaluate`.
-
-    Attributes:
-        langs: `all` (the languages of the task's suites), the name of a suite, or codes with commas
-            between, such as ko,sw,ha; in Python a list of codes, too. Any language that has files
-            can be named.
-    """
-
-    langs: str | Sequence[str]
+class ComparisonOptions(SuiteOptions, ExplanationOptions, total=False):
+    """The options of `compare` that are those of `evaluate`."""
 
 
 class EvaluationOptions(ComparisonOptions, total=False):
