@@ -135,6 +135,3 @@ def _show_outlook(made: Plan, outlook: Outlook) -> None:
     typer.echo()
     for line in lines:
         print_note(line)
-
-
-__all__ = ["plan"]

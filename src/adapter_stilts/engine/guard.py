@@ -287,13 +287,3 @@ def shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor in a file, without reading any."""
     with safe_open(path, framework="numpy") as file:
         return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-
-
-__all__ = [
-    "PLACES",
-    "check_contents",
-    "check_module",
-    "check_widths",
-    "named_config",
-    "shapes_in",
-]

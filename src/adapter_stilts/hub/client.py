@@ -364,15 +364,3 @@ def _broken(error: BaseException) -> str | None:
 def _said(error: BaseException) -> str:
     """The beginning of what an exception says, with its kind."""
     return printable(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
-
-
-__all__ = [
-    "ATTEMPTS",
-    "NotInRepositoryError",
-    "Repository",
-    "call",
-    "download",
-    "explain",
-    "look",
-    "status_of",
-]

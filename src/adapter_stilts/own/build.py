@@ -221,6 +221,3 @@ def _evaluated(source: Source, languages: tuple[str, ...]) -> Source:
         source.hub, splits={s: each for s, each in source.hub.splits.items() if kept(each)}
     )
     return replace(source, files=files, hub=hub)
-
-
-__all__ = ["OwnTask", "build_task", "load_task_file"]
