@@ -31,7 +31,13 @@ Positive = Annotated[int, Field(gt=0, le=1 << 40)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 SeedList = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 Rate = Annotated[float, Field(gt=0, lt=10)]
+Rates = Annotated[list[Rate], Field(min_length=1)]
 Module = Annotated[str, Field(min_length=1, max_length=4096)]
+Layer = Annotated[int, Field(ge=0, le=200)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,80}$")]
+Names = Annotated[list[str], Field(min_length=1)]
+Title = Annotated[str, Field(min_length=1, max_length=80)]
+ArmName = Annotated[str, Field(min_length=1, max_length=200)]
 TRAIN = "train"
 """As a module: it is trained by the study."""
 
@@ -78,7 +84,7 @@ class TargetPart(Test):
     also: list[Test] = []
     train_rows: Positive | None = None
     choose_on: Literal["dev", "train"] = "dev"
-    layer: Annotated[int, Field(ge=0, le=200)] | None = None
+    layer: Layer | None = None
 
 
 class SourcePart(_Part):
@@ -200,9 +206,9 @@ class ContrastSpec(_Part):
         primary: whether its runs are done first, and its result is corrected for several questions.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=80)]
-    first: Annotated[str, Field(min_length=1, max_length=200)]
-    second: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Title
+    first: ArmName
+    second: ArmName
     primary: bool = False
 
 
@@ -235,7 +241,7 @@ class StudySpec(_Part):
         contrasts: what is asked, before anything is run.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,80}$")]
+    name: Name
     backbone: str
     data: str | None = None
     sources: Literal["train", "zoo"] | None = None
@@ -243,12 +249,12 @@ class StudySpec(_Part):
     intermediate: Annotated[list[SourcePart], Field(min_length=1)]
     targets: Annotated[list[TargetPart], Field(min_length=1)]
     arms: Annotated[list[ArmPart], Field(min_length=1)]
-    methods: Annotated[list[str], Field(min_length=1)] = ["bottleneck"]
+    methods: Names = ["bottleneck"]
     langs: str | list[str] = "all"
-    source_langs: Annotated[list[str], Field(min_length=1)] = ["en"]
-    below: Annotated[list[str], Field(min_length=1)] = ["none"]
+    source_langs: Names = ["en"]
+    below: Names = ["none"]
     budget: Budget
-    rates: Annotated[list[Rate], Field(min_length=1)]
+    rates: Rates
     seeds: Seeds = Seeds()
     dev_items: Positive | None = 1000
     test_items: Positive | None = None
