@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
@@ -71,11 +70,10 @@ def push(
         scores=scores,
         overwrite=overwrite,
     )
-    typer.echo(
-        json.dumps(vars(done), allow_nan=False)
-        if as_json
-        else f"pushed: {done.url} (commit {done.commit})"
-    )
+    if as_json:
+        print_json(vars(done), indent=None)
+    else:
+        typer.echo(f"pushed: {done.url} (commit {done.commit})")
 
 
 @zoo.command("search")
