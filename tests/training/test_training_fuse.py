@@ -18,8 +18,7 @@ from training_kit import SHORT, Spy, spoil_fourth_loss  # type: ignore[import-no
 
 from adapter_stilts import fuse, load, train_target
 from adapter_stilts.engine.engine import module_parameters
-from adapter_stilts.engine.fusion_files import NATIVE_WEIGHTS, weights_in
-from adapter_stilts.engine.native import HEAD_WEIGHTS, PICKLES
+from adapter_stilts.engine.native import HEAD_WEIGHTS, NATIVE_WEIGHTS, PICKLES, fusion_weights_in
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.training import execute
 from adapter_stilts.training.begin import add_module_of
@@ -314,7 +313,7 @@ def test_a_target_of_two_stages_is_learnt_in_both(
     monkeypatch.setattr(execute, "add_module_of", add)
     trained = fuse(["mnli", "qa"], "xcopa", kind=kind, steps=4, **LARGE)
     stage = trained.path.with_name(f"{trained.path.name}.social-iqa")
-    assert _same_values(began[1], {**_tensors(stage, weights_in(stage)), **_tensors(stage)})
+    assert _same_values(began[1], {**_tensors(stage, fusion_weights_in(stage)), **_tensors(stage)})
     assert not _same_values(began[0], began[1])
     earlier = ModuleRecord.read(stage)
     assert (earlier.task, trained.record.task) == ("social-iqa", "xcopa")
@@ -340,7 +339,7 @@ def test_arrow_learns_its_head_alone(loras: Path) -> None:
     trained = _learn("qa", "stack(sw, squad)", "mnli", kind="arrow")
     assert trained.record.method == "fusion-arrow"
     assert trained.record.recipe["lr"] == usual_rate("fusion-arrow", 1)
-    assert not load_file(trained.path / weights_in(trained.path))
+    assert not load_file(trained.path / fusion_weights_in(trained.path))
     module = load("fuse(qa, stack(sw, squad), mnli)", precision="fp32")
     assert module.answer("Who?", "Ada lives in Rome.")["answer"]
     above = train_target("tydiqa", on="arrow(qa, mnli)", **LARGE)

@@ -28,15 +28,17 @@ from adapter_stilts.engine.fusion import (
     add_lora_fusion,
     modules_of,
 )
-from adapter_stilts.engine.fusion_files import (
-    CONFIG,
+from adapter_stilts.engine.native import (
+    FUSION_CONFIG,
+    FUSION_WEIGHTS,
+    HEAD_WEIGHTS,
     LORAS_ALONE,
     NOT_SHARED,
-    WEIGHTS,
+    check_files,
+    check_head_whole,
     fusion_files,
-    weights_in,
+    fusion_weights_in,
 )
-from adapter_stilts.engine.native import HEAD_WEIGHTS, check_files, check_head_whole
 from adapter_stilts.engine.weights import read_weights
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
@@ -164,9 +166,9 @@ def save_fusion(engine: Engine, name: str, folder: Path, called: Collection[str]
             for key, parameter in module_parameters(engine, name).items()
             if not key.startswith("heads.")
         }
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors, folder / FUSION_WEIGHTS, metadata={"format": "pt"})
     about = {**asdict(shape), "sources": list(map(canonical, sources))}
-    (folder / CONFIG).write_text(
+    (folder / FUSION_CONFIG).write_text(
         json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8"
     )
     if name in engine.model.heads:
@@ -195,16 +197,15 @@ def load_fusion(
         UserError: a file is missing or damaged, or the weights do not fit the modules.
     """
     check_files(folder, fusion_files(folder, head=head))
-    about: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    about: dict[str, Any] = json.loads((folder / FUSION_CONFIG).read_text(encoding="utf-8"))
     if len(about.get("sources", ())) != len(sources):
-        raise UserError(
-            f"{folder / CONFIG}: fuses other modules than {', '.join(map(canonical, sources))}"
-        )
+        written = ", ".join(map(canonical, sources))
+        raise UserError(f"{folder / FUSION_CONFIG}: fuses other modules than {written}")
     before = {key for key, _ in engine.model.named_parameters()}
     shape = FusionShape(about["kind"], int(about["rank"]), bool(about["shared"]))
     _add_layers(engine, name, sources, shape)
     _claim(engine, name, before, trainable=False)
-    _fill(module_parameters(engine, name), folder / weights_in(folder))
+    _fill(module_parameters(engine, name), folder / fusion_weights_in(folder))
     if head:
         engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
         check_head_whole(engine, name, folder)
@@ -223,7 +224,7 @@ def start_fusion(engine: Engine, name: str, folder: Path) -> None:
     own = module_parameters(engine, name)
     head = {key: p for key, p in own.items() if key.startswith("heads.")}
     check_files(folder, fusion_files(folder, head=bool(head)))
-    _fill({key: p for key, p in own.items() if key not in head}, folder / weights_in(folder))
+    _fill({key: p for key, p in own.items() if key not in head}, folder / fusion_weights_in(folder))
     if head:
         _fill(head, folder / HEAD_WEIGHTS)
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from safetensors import safe_open
 
-from adapter_stilts.engine.fusion_files import fusion_files
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.engine.native import (
     CONFIG,
@@ -24,6 +23,7 @@ from adapter_stilts.engine.native import (
     HEAD_WEIGHTS,
     WEIGHTS,
     check_files,
+    fusion_files,
 )
 from adapter_stilts.engine.weights import LARGEST_SCALE
 from adapter_stilts.errors import UserError

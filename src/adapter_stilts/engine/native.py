@@ -295,3 +295,20 @@ def _pattern(tensors: Mapping[str, torch.Tensor]) -> str:
     layers = sorted({number for numbers in found.values() for number in numbers}, key=int)
     parts = "|".join(re.escape(part) for part in sorted(found))
     return rf"{re.escape(stem)}\.({'|'.join(layers)})\.({parts})"
+
+
+FUSION_WEIGHTS, FUSION_CONFIG = "fusion.safetensors", "fusion.json"
+NOT_SHARED = "a fusion of LoRAs cannot be shared, as their layers differ: use --kind lean"
+LORAS_ALONE = "arrow chooses among LoRAs: take uniform, or a learnt fusion, for other modules"
+NATIVE_WEIGHTS, NATIVE_CONFIG = "model_adapter_fusion.safetensors", "adapter_fusion_config.json"
+"""What plain `adapters` reads, in place of `FUSION_WEIGHTS` where it computes the same."""
+
+
+def fusion_files(folder: Path, *, head: bool) -> tuple[tuple[str, str], ...]:
+    """A fusion's weights and their configuration, and its head's if it has one."""
+    return ((fusion_weights_in(folder), FUSION_CONFIG), (HEAD_WEIGHTS, HEAD_CONFIG))[: 1 + head]
+
+
+def fusion_weights_in(folder: Path) -> str:
+    """The name of the file with the weights of a fusion."""
+    return NATIVE_WEIGHTS if (folder / NATIVE_WEIGHTS).is_file() else FUSION_WEIGHTS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from adapter_stilts.engine.composition import Expression, canonical, fusings, merges, module_names
-from adapter_stilts.engine.fusion_files import LORAS_ALONE
 from adapter_stilts.engine.methods import get_method, is_invertible
+from adapter_stilts.engine.native import LORAS_ALONE
 from adapter_stilts.errors import UserError
 
 

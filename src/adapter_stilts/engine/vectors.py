@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional
 
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.engine.poolings import check_pooling
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads.embedding import check_pooling
 
 
 def check_choice(engine: Engine, layer: int, pooling: str) -> None:

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from adapter_stilts.backbones import EMBEDDED, check_precision
-from adapter_stilts.engine.poolings import check_pooling
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
+from adapter_stilts.heads.embedding import check_pooling
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 

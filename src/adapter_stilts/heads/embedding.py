@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
+from adapter_stilts.errors import unknown
 from adapter_stilts.heads.base import (
     Columns,
     Decoded,
@@ -131,3 +132,17 @@ class _Embedding(Head):
 
 
 HEAD = _Embedding()
+
+
+Pooling = Literal["mean", "first", "max"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+
+
+def check_pooling(pooling: str) -> None:
+    """Refuses another word than these.
+
+    Raises:
+        UserError: says which there are.
+    """
+    if pooling not in POOLINGS:
+        raise unknown("pooling", pooling, POOLINGS)

@@ -8,8 +8,8 @@ from typing import Unpack
 
 from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.engine.composition import UNLEARNT, Call, canonical, fused
-from adapter_stilts.engine.fusion_files import LORAS_ALONE, NOT_SHARED
 from adapter_stilts.engine.methods import DEFAULT_METHOD, METHODS, get_method, is_fusion
+from adapter_stilts.engine.native import LORAS_ALONE, NOT_SHARED
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_target

@@ -6,12 +6,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from adapter_stilts.engine.foreign import method_of
-from adapter_stilts.engine.fusion_files import CONFIG as FUSION_CONFIG
-from adapter_stilts.engine.fusion_files import fusion_files
 from adapter_stilts.engine.guard import check_module, named_config, shapes_in
 from adapter_stilts.engine.heads import FOLDER
 from adapter_stilts.engine.methods import get_method, is_fusion
-from adapter_stilts.engine.native import CONFIG, FILES, HEAD_CONFIG, HEAD_FILES, WEIGHTS, read_head
+from adapter_stilts.engine.native import (
+    CONFIG,
+    FILES,
+    FUSION_CONFIG,
+    HEAD_CONFIG,
+    HEAD_FILES,
+    WEIGHTS,
+    fusion_files,
+    read_head,
+)
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head, is_named, kind_of
 from adapter_stilts.safety import brief, read_json

@@ -10,9 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
-from adapter_stilts.engine.fusion_files import NATIVE_WEIGHTS
 from adapter_stilts.engine.methods import get_method, is_fusion, is_invertible
-from adapter_stilts.engine.native import is_halved
+from adapter_stilts.engine.native import NATIVE_WEIGHTS, is_halved
 from adapter_stilts.heads import PLAIN, get_head
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.zoo.card_command import command_text

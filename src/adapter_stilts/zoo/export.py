@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from adapter_stilts.engine.fusion_files import NATIVE_CONFIG, NATIVE_WEIGHTS
 from adapter_stilts.engine.methods import is_fusion
-from adapter_stilts.engine.native import FILES, halve
+from adapter_stilts.engine.native import FILES, NATIVE_CONFIG, NATIVE_WEIGHTS, halve
 from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.paths import atomic_folder, check_replaceable

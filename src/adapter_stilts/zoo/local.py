@@ -9,13 +9,13 @@ from pathlib import Path
 from adapter_stilts.engine.composition import Expression
 from adapter_stilts.engine.engine import Engine, activate_block, copy_weights
 from adapter_stilts.engine.fusing import load_fusion, save_fusion
-from adapter_stilts.engine.fusion_files import fusion_files
 from adapter_stilts.engine.guard import check_widths
 from adapter_stilts.engine.heads import load_heads, save_heads
 from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.engine.native import (
     FILES,
     check_files,
+    fusion_files,
     has_peft_format,
     load_native,
     save_native,
