@@ -34,6 +34,10 @@ WHOLE = {"cli", "docs", "evaluation", "hub", "own", "serving", "training", "zoo"
 """Folders of tests that train, start other processes, or wait for a Hub: not of the unit tier."""
 
 
+REAL = frozenset({"embedded", "backbone_folder"})
+"""Fixtures that are the real backbone."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks with `whole` what `make test-unit` leaves out: see WHOLE, and the real backbone.
 
@@ -45,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(tests)
         given = getattr(item, "callspec", None)
-        real = "embedded" in getattr(item, "fixturenames", ())
+        real = bool(REAL.intersection(getattr(item, "fixturenames", ())))
         values = given.params.values() if given is not None else ()
         real = real or any(isinstance(value, str) and value == "embedded" for value in values)
         process = any(word in item.name for word in ("process", "killed", "signal"))

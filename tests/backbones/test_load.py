@@ -200,6 +200,7 @@ def process(tmp_path: Path) -> Client:
     return ask
 
 
+@pytest.mark.whole
 def test_from_the_hub_and_then_without_it(
     hub: tuple[str, list[str]], client: Client, process: Client, tiny_xlmr: Path
 ) -> None:

@@ -68,6 +68,7 @@ def close(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@pytest.mark.whole
 def test_every_input_gets_what_its_module_says_alone(
     mixed_zoo: Path, tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

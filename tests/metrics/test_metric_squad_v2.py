@@ -336,6 +336,7 @@ def test_perfect_predictions(golds: list[list[str]]) -> None:
     assert {v for k, v in scores.items() if not k.endswith("threshold")} == {100.0}
 
 
+@pytest.mark.whole
 def test_hundred_thousand_questions_take_seconds() -> None:
     text = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog"]
     gold = [" ".join(text[i : i + 4]) for i in range(3)]

@@ -17,6 +17,8 @@ from adapter_stilts.evaluation.run import evaluate
 from cli_kit import Result, assert_one_line, call_cli
 from evaluation_kit import LANGUAGES, write_data
 
+pytestmark = pytest.mark.whole
+
 COMMON = ("--data", "data", "--precision", "fp32", "--draws", "300")
 
 

@@ -39,6 +39,7 @@ def _plan(tmp_path: Path, text: str = TEXT, *, unequal: bool = False) -> Plan:
     return make_plan(load_study(file, unequal=unequal))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("file", STUDIES, ids=lambda path: path.stem)
 def test_the_ready_studies_are_plans(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

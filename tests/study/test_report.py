@@ -75,6 +75,7 @@ def test_a_name_of_several_arms_is_the_one_that_english_dev_chooses(tmp_path: Pa
     assert set(found.fixed.without) == set(LANGUAGES)
 
 
+@pytest.mark.whole
 def test_the_answer_is_the_first_thing_said(tmp_path: Path) -> None:
     report = make_report(*read_study(write_study(tmp_path)), draws=200)
     assert "the best of 2 by English dev" in report.answers[0]
@@ -105,6 +106,7 @@ def test_the_answer_is_the_first_thing_said(tmp_path: Path) -> None:
     assert float(first["xnli"]) == pytest.approx(data.score("singles:squad", "xnli"))
 
 
+@pytest.mark.whole
 def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     records = tmp_path / "made" / "results.jsonl"
@@ -254,6 +256,7 @@ def test_texts_are_escaped(tmp_path: Path) -> None:
     assert shown_p(0.00049) == "<0.001" and shown_p(0.0005) == "0.001" and shown_p(1) == "1.000"
 
 
+@pytest.mark.whole
 def test_latex_is_balanced_and_escaped(tmp_path: Path) -> None:
     """What LaTeX would stop at: signs that are commands, groups that are not closed."""
     written = tex(make_report(*read_study(write_study(tmp_path, unequal="fusion-full")), draws=200))

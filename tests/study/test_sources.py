@@ -169,6 +169,7 @@ def test_modules_of_another_backbone_or_without_finite_weights_are_refused(
         planned()
 
 
+@pytest.mark.whole
 def test_a_study_on_a_zoo_is_done_and_the_best_single_gets_its_seeds(
     planned: Planned, tmp_path: Path
 ) -> None:
