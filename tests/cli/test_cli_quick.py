@@ -93,6 +93,7 @@ MISTAKES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("study", "run", "no.yaml", "--gpus", "1"), "--gpus"),
     (("study", "run", "no.yaml", "--engine", "slurm", "--slurm", "a"), "NAME=VALUE"),
     (("recommend", "tydiqa", "--draws", "1"), "1 draws"),
+    (("task", "check", "no.yaml"), "'no.yaml' is not there"),
     (("zoo", "show", "sqad"), "no module 'sqad'"),
     (("zoo", "verify", "sqad"), "no module 'sqad'"),
     (("zoo", "remove", "sqad"), "no module 'sqad'"),

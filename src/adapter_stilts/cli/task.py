@@ -66,9 +66,10 @@ def check(
     """Show the first examples as the model will see them: pieces, offsets, and what is cut."""
     from adapter_stilts.backbones import find_backbone
     from adapter_stilts.own.build import load_task_file
-    from adapter_stilts.own.check import show_examples
 
     own = load_task_file(file)
+    from adapter_stilts.own.check import show_examples  # seconds of imports: the file can be used
+
     spec = own.task
     labels = f"; labels: {', '.join(spec.labels or spec.tags)}" if spec.labels or spec.tags else ""
     typer.echo(printable(f"{spec.name}: {spec.head}, {spec.metric}{labels}"))
