@@ -49,6 +49,7 @@ def main() -> None:
 def page(records: Sequence[Record]) -> str:
     """A section for each device, batch and precision, then what the disk holds."""
     machines = ", ".join(sorted({each["machine"] for each in records}))
+    on_cpu = [each for each in records if each["device"] == "cpu"]
     lines = [
         "# Memory: every weight, or a module",
         "",
@@ -58,7 +59,8 @@ def page(records: Sequence[Record]) -> str:
         "end of loading and the end of the last step, by the kernel's high-water mark (on a GPU, "
         "by torch). *Without the model* leaves out the weights that lie in memory, new modules "
         "among them, and what Python, the libraries and the tokenizer take before there is a model "
-        f"({mean(records, 'bare_mb'):,.0f} MB): gradients, optimizer and activations remain. "
+        f"(on a CPU {mean(on_cpu, 'bare_mb'):,.0f} MB): gradients, optimizer and activations "
+        "remain. "
         f"Machine: {machines}; other work ran beside it, so processor seconds of the second step "
         "stand beside those of the clock. Ours leaves the words on disk that "
         "no text has asked for, and computes the attention weights of short texts again. The "
