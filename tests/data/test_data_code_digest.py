@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,3 +129,31 @@ def test_a_package_is_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert package_digest("made") == first
     (tmp_path / "made/part.py").write_text("A = 2\n")
     assert package_digest("made") != first
+
+
+def source_digest_of(folder: Path, task: str, *options: str) -> str:
+    """The digest of what is written that a Python with these options computes."""
+    for name, text in {**HELPERS, "task.py": task}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import task; "
+        "from adapter_stilts.data.code_digest import source_digest as digest; "
+        "print(digest(task.to_example))"
+    )
+    command = [sys.executable, "-B", *options, "-c", program, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_what_is_written_counts_and_not_how_it_is_compiled(tmp_path: Path) -> None:
+    task = TASK.replace(
+        "def helper(text):", 'def helper(text):\n    "Says."\n    assert text, "none"'
+    )
+    first = source_digest_of(tmp_path, task)
+    assert source_digest_of(tmp_path, task, "-OO") == first, "without asserts and docstrings"
+    other = task.replace('"Says."', '"Says so."  # a comment').replace(
+        "text + self", "text  +  self"
+    )
+    assert source_digest_of(tmp_path, other) == first
+    for edit in (("SUFFIX[0]", "SUFFIX[1]"), ("text + self.end", "self.end + text"), ("no", "yes")):
+        assert source_digest_of(tmp_path, task.replace(*edit)) != first

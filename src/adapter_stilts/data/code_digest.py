@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.util
+import inspect
 import re
 import sys
 import sysconfig
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -42,6 +45,20 @@ def code_digest(function: Callable[..., Any]) -> str:
     """
     found = hashlib.sha256()
     for part in _Walk(function).parts(function):
+        found.update(part.encode("utf-8", "surrogatepass"))
+        found.update(b"\0")
+    return found.hexdigest()
+
+
+def source_digest(function: Callable[..., Any]) -> str:
+    """As `code_digest`, but of what is written, so that it is the same in every Python.
+
+    Compiled code differs from one Python to the next. Comments, docstrings and layout do not count.
+    A file that is edited after it was imported gives the digest of what it says now, so this is
+    nothing for a cache that outlives an edit.
+    """
+    found = hashlib.sha256()
+    for part in _SourceWalk(function).parts(function):
         found.update(part.encode("utf-8", "surrogatepass"))
         found.update(b"\0")
     return found.hexdigest()
@@ -114,15 +131,19 @@ class _Walk:
         if self._is_elsewhere(function.__module__, function.__code__.co_filename):
             yield f"{function.__module__}.{function.__qualname__}"
             return
-        yield from self.parts(function.__code__)
+        yield from self._written(function)
         yield from self._each((function.__defaults__, function.__kwdefaults__))
         for cell in function.__closure__ or ():
             yield from self._cell(cell)
-        names = dict.fromkeys(_names(function.__code__))
+        names = dict.fromkeys(sorted(set(_names(function.__code__))))
         for name in names:
             if name in function.__globals__:
                 yield name
                 yield from self._used(function.__globals__[name], names)
+
+    def _written(self, function: FunctionType) -> Iterator[str]:
+        """What a function says."""
+        yield from self.parts(function.__code__)
 
     def _cell(self, cell: Any) -> Iterator[str]:
         try:
@@ -175,6 +196,37 @@ class _Walk:
         if top in sys.stdlib_module_names or not file:
             return True
         return str(Path(file).resolve()).startswith(_LIBRARIES)
+
+
+class _SourceWalk(_Walk):
+    """Reads functions as they are written."""
+
+    def _written(self, function: FunctionType) -> Iterator[str]:
+        try:
+            lines = inspect.getsource(function)
+            tree = ast.parse(textwrap.dedent(lines))
+        except (OSError, SyntaxError):  # typed into an interpreter, or a part of a longer line
+            yield from super()._written(function)
+            return
+        yield from _shape(tree)
+
+
+def _shape(node: Any) -> Iterator[str]:
+    """A syntax tree without what differs between Pythons: empty fields, kinds of literals."""
+    if isinstance(node, ast.AST):
+        yield type(node).__name__
+        for name, value in ast.iter_fields(node):
+            if value is not None and value != [] and name not in ("kind", "type_comment"):
+                yield name
+                yield from _shape(value)
+    elif isinstance(node, list):
+        yield str(len(node))
+        for each in node:
+            is_text = isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
+            if not is_text:  # a docstring
+                yield from _shape(each)
+    else:
+        yield repr(node)
 
 
 def _names(code: CodeType) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from adapter_stilts.backbones.backbone import EMBEDDED, Backbone, find_backbone
 from adapter_stilts.data.cache import file_digests
-from adapter_stilts.data.code_digest import code_digest
+from adapter_stilts.data.code_digest import source_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
@@ -101,7 +101,7 @@ class Fingerprints:
     def _set(self, task: TaskSpec, split: Split) -> str:
         """Of one set of examples: the bytes that it is read from, and the code that reads them."""
         parts = find_all(task, split, origin_of(task, self.data))
-        return json_digest([read_from_of(task, split, parts), code_digest(task.to_example)])
+        return json_digest([read_from_of(task, split, parts), source_digest(task.to_example)])
 
 
 def _backbone(name: str) -> str:
