@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from adapter_stilts.errors import FailureError
-from adapter_stilts.study.dev import SELECT, dev_halves
+from adapter_stilts.data.load import load_examples
+from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.study.dev import SELECT, check_dev, dev_halves
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Run
 from adapter_stilts.study.results import RunResult
@@ -57,3 +58,53 @@ def test_no_rate_is_chosen_by_a_score_that_is_not_there(tmp_path: Path) -> None:
     run = Run("target", "alone", "m", {}, target="xnli", rates=tuple(known))
     with pytest.raises(FailureError, match="b" * 16):
         _Work(StudyFolder(tmp_path), "s", run, known, run.id).do()
+
+
+def _udpos(backbone: Path, out: Path, **options: Any) -> Path:
+    made = train_target(
+        "udpos",
+        backbone=str(backbone),
+        data="sample",
+        steps=2,
+        precision="fp32",
+        out=out,
+        quiet=True,
+        **options,
+    )
+    return made.path
+
+
+def test_rows_of_train_that_choose_are_those_that_no_training_draws(
+    tiny_xlmr: Path, tmp_path: Path
+) -> None:
+    """Draws of one seed have rows in common: all that chose would have been learnt."""
+    target = get_target("udpos")
+    count = len(load_examples(target.trained_in("en")[-1], "train", "sample").examples)
+    rows = count // 2
+    module = _udpos(tiny_xlmr, tmp_path / "module", limit=rows)
+    for seed, items in ((0, count // 4), (1, count // 4), (0, None)):
+        does = _does(tiny_xlmr, choose_on="train", rows=rows, dev_items=items)
+        dev_halves(target, module, tmp_path / "dev", does, seed)
+        drawn = load_examples(
+            target.trained_in("en")[-1], "train", "sample", limit=rows, seed=seed
+        ).examples["id"][:]
+        kept = {row["id"] for row in pq.read_table(tmp_path / "dev" / SELECT).to_pylist()}
+        assert kept
+        assert kept.isdisjoint(drawn)
+    with pytest.raises(UserError, match="udpos"):
+        check_dev(target, _does(tiny_xlmr, choose_on="train", rows=count))
+
+
+def test_a_small_dev_is_taken_whole_where_the_study_says_so(
+    tiny_xlmr: Path, tmp_path: Path
+) -> None:
+    target = get_target("udpos")
+    module = _udpos(tiny_xlmr, tmp_path / "module")
+    does = _does(tiny_xlmr, choose_on="whole", rows=None)
+    found = dev_halves(target, module, tmp_path / "dev", does, 0)
+    assert found.whole
+    assert found.choose == found.select
+    count = len(load_examples(target.trained_in("en")[-1], "dev", "sample").examples)
+    assert pq.read_table(tmp_path / "dev" / SELECT).num_rows == count
+    assert not check_dev(target, does)
+    assert "whole" in check_dev(target, {**does, "choose_on": "dev"}), "halves of few items"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.errors import FailureError
+from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.evaluation.data import read_data
 from adapter_stilts.evaluation.items import SCHEMA, article_clusters, ensure_items, has_items
 from adapter_stilts.evaluation.run import evaluate
@@ -24,13 +24,16 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 
 SELECT = "select.items.parquet"
 """The items of the half of English dev by which arms are chosen."""
+FEW = 200
+"""Of fewer items, a half has a standard error above five points."""
 Item = dict[str, Any]
 
 
 class DevScores(NamedTuple):
     """A module's scores in percent on both halves of English dev.
 
-    With `whole` both are those of all of it: the score of its task is no sum over items.
+    With `whole` both are those of all of it: it is too small for halves, or the score of its task
+    is no sum over items.
     """
 
     choose: float
@@ -47,28 +50,65 @@ def dev_halves(
     the halves are the same for all arms. The second half's items, by which arms are chosen, are
     kept in `out` as `SELECT`, so that the choice can be made again of items drawn anew. With
     `choose_on: train`, for a target whose dev is its test, they are of rows of English train that
-    the training has not drawn.
+    the training has not drawn; with `choose_on: whole`, both halves are all items.
     """
-    stage = target.trained_in("en")[-1]
-    aim = _on_dev(target, stage, on_train=does["choose_on"] == "train")
-    drawn: set[str] = set()
-    if does["choose_on"] == "train":
-        seen = load_examples(stage, "train", does["data"], limit=does["rows"], seed=seed)
-        drawn = set(seen.examples["id"][:])
+    stage, on_train = target.trained_in("en")[-1], does["choose_on"] == "train"
+    aim = _on_dev(target, stage, on_train=on_train)
+    limit = does["dev_items"]
+    if on_train and limit is not None:
+        # Draws of one seed have rows in common, so as many more are drawn as may fall away.
+        limit += does["rows"]
     if target.retrieval is None:
-        scored = _scored(aim, module, out, does)
+        scored = _scored(aim, module, out, {**does, "dev_items": limit})
         if isinstance(scored, float):
             return DevScores(scored, scored, whole=True)
     else:
-        scored = _found(aim, module, does)
-    halves: tuple[list[Item], list[Item]] = ([], [])
-    for row in scored:
-        if row["id"] not in drawn:
-            halves[hashlib.sha256(str(row["cluster"]).encode()).digest()[0] % 2].append(row)
+        scored = _found(aim, module, {**does, "dev_items": limit})
+    if on_train:
+        seen = load_examples(stage, "train", does["data"], limit=does["rows"], seed=seed)
+        drawn = set(seen.examples["id"][:])
+        scored = [row for row in scored if row["id"] not in drawn][: does["dev_items"]]
+    whole = does["choose_on"] == "whole"
+    halves = (scored, scored) if whole else _halves(scored)
     first, second = (_score(half, target.name) for half in halves)
     out.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(halves[1], schema=SCHEMA), out / SELECT)
-    return DevScores(first, second)
+    return DevScores(first, second, whole=whole)
+
+
+def _halves(items: list[Item]) -> tuple[list[Item], list[Item]]:
+    found: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        found[hashlib.sha256(str(item["cluster"]).encode()).digest()[0] % 2].append(item)
+    return found
+
+
+def check_dev(target: TargetSpec, does: dict[str, Any]) -> str:
+    """What makes a poor choice of a target's English dev, before the first training; mostly empty.
+
+    Args:
+        does: of a training of the target, as in `Run`.
+
+    Raises:
+        UserError: there is nothing to choose by.
+    """
+    stage, on_train = target.trained_in("en")[-1], does["choose_on"] == "train"
+    count = len(load_examples(stage, "train" if on_train else "dev", does["data"]).examples)
+    if on_train:
+        count -= count if does["rows"] is None else min(does["rows"], count)
+        if count < 2:
+            raise UserError(
+                f"{target.name}: choose_on: train needs rows of train that no training draws: "
+                "lower its train_rows in the study"
+            )
+    count = min(count, does["dev_items"] or count)
+    if does["choose_on"] == "whole" or count >= FEW:
+        return ""
+    return (
+        f"{target.name}: {count} English items choose rates and arms, half of them each, which "
+        "cannot tell many rates apart"
+        + ("" if on_train else ": choose_on: whole takes all for both")
+    )
 
 
 def keep_selecting(dev: Path, items: Path) -> None:

@@ -281,7 +281,8 @@ class _Arm:
         if self.arm.arm == "alone-longer":
             steps += budget.intermediate_steps
             both = rows is not None and budget.intermediate_rows is not None
-            rows = (rows or 0) + (budget.intermediate_rows or 0) if both else None
+            if self.part.choose_on != "train":  # the rows that choose are not for training
+                rows = (rows or 0) + (budget.intermediate_rows or 0) if both else None
         return steps, rows
 
 

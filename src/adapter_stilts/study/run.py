@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.damage import find_damaged, forget
+from adapter_stilts.study.dev import check_dev
 from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.signals import stop_asked
+from adapter_stilts.tasks.registry import get_target
 
 RETRIES = 2
 """So often a failed run is tried again; one that failed by the user's mistake is not."""
@@ -48,6 +50,8 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
     if plan.absent:
         name, problem = next(iter(plan.absent.items()))
         raise UserError(f"the {name} that study {plan.study.name} needs: {problem}")
+    for warning in _poor_choices(plan):
+        tell(warning)
     with folder.holding():
         folder.stop_file.unlink(missing_ok=True)
         results = folder.results()
@@ -70,6 +74,17 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
                 engine.stop()
                 engine.close()
                 folder.stop_file.unlink(missing_ok=True)
+
+
+def _poor_choices(plan: Plan) -> Iterator[str]:
+    """What English dev cannot choose well, target by target."""
+    trained = [run for run in plan.runs.values() if run.stage == "rate"]
+    each = {(run.target, run.does["rows"], run.does["choose_on"]): run for run in trained}
+    yield from dict.fromkeys(
+        warning
+        for run in each.values()
+        if (warning := check_dev(get_target(run.target), {**run.place, **run.does}))
+    )
 
 
 @dataclass

@@ -76,14 +76,15 @@ class TargetPart(Test):
         also: other tests of what is trained, such as the test sets of another task.
         train_rows: every arm learns this target from so many rows; by default `train_rows` of the
             budget.
-        choose_on: the English rows that choose rates and arms: `dev`, or, where dev is what is
+        choose_on: the English rows that choose rates and arms: `dev`, one half for each; `whole`,
+            all of dev for both, where it is too small for halves; or, where dev is what is
             tested, `train`: rows of train that the training has not drawn.
         layer: for retrieval, the layer that sentence vectors come from.
     """
 
     also: list[Test] = []
     train_rows: Positive | None = None
-    choose_on: Literal["dev", "train"] = "dev"
+    choose_on: Literal["dev", "whole", "train"] = "dev"
     layer: Layer | None = None
 
 

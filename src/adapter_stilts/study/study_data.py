@@ -80,7 +80,7 @@ class StudyData:
         if whole:
             said.append(
                 f"{', '.join(whole)}: rates and arms were chosen by the same dev items, since "
-                "the score is no sum over items that could be halved."
+                "there are too few for halves, or the score is no sum over items."
             )
         return said
 
