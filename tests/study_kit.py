@@ -79,7 +79,8 @@ def write_run(
         if not changed.get("old"):
             rows["length"] = _lengths(language, items)
             rows["answer_length"] = pa.array(_answers(target, items), pa.int32())
-        place = folder / "items" / run / target / f"{split}-{language}.tsv.items.parquet"
+        kind = "select" if split == "dev" else "tsv"
+        place = folder / "items" / run / target / f"{split}-{language}.{kind}.items.parquet"
         place.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(rows), place)
         if split == "test":

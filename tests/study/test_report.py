@@ -345,3 +345,28 @@ def test_items_outside_the_folder_are_not_read(tmp_path: Path) -> None:
     run = data.on("alone", "xnli")[Seeds(0, 0)]
     assert "de" not in data.items(run, "xnli", "test")
     assert "outside" in data.damaged[0].why
+
+
+def test_a_target_that_is_tested_on_dev_is_compared_like_others(tmp_path: Path) -> None:
+    """Its items lie in files named after dev, beside the English ones that chose."""
+    path = write_study(tmp_path, seeds=1)
+    before = finding(path, "singles", "fusion-full", 200).fixed.targets
+    for item in (tmp_path / "made/items").glob("*/panx/test-*"):
+        item.rename(item.with_name(item.name.replace("test-", "dev-")))
+    found = finding(path, "singles", "fusion-full", 200)
+    assert not found.without
+    assert found.fixed.targets["panx"].value == pytest.approx(before["panx"].value)
+
+
+def test_the_best_of_all_singles_is_not_that_of_those_that_are_done(tmp_path: Path) -> None:
+    """Where a single is missing on most targets yet, only the others with all of them count."""
+    path = write_study(tmp_path, seeds=1)
+    results = tmp_path / "made/results.jsonl"
+    lines = results.read_text().splitlines(keepends=True)
+    gone = ('"singles-squad-xquad-', '"singles-squad-panx-')
+    results.write_text("".join(each for each in lines if not any(name in each for name in gone)))
+    found = finding(path, "singles", "fusion-full", 200)
+    assert isinstance(found.arms[0], Best)
+    assert set(found.arms[0].of) == {"singles:squad", "singles:mnli"}
+    assert set(found.fixed.targets) == {"xnli"}
+    assert set(found.without) == {"xquad", "panx"}

@@ -19,11 +19,10 @@ from adapter_stilts.evaluation.items import SCHEMA, article_clusters, ensure_ite
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.metrics import primary
 from adapter_stilts.metrics.map_at_20 import K, average_precision
+from adapter_stilts.study.folder import SELECT
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
-SELECT = "select.items.parquet"
-"""The items of the half of English dev by which arms are chosen."""
 FEW = 200
 """Of fewer items, a half has a standard error above five points."""
 Item = dict[str, Any]

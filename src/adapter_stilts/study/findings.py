@@ -111,7 +111,12 @@ def find(data: StudyData, spec: ContrastSpec, *, draws: int = 2000) -> Finding |
 
 
 def _common(data: StudyData, members: Sequence[str]) -> tuple[str, ...]:
-    """Those that have been run on most of the targets that any of them has."""
+    """All, where some target has all of them; else those that most of their targets have.
+
+    A study that is not finished says nothing yet of a target on which one of them is missing.
+    """
+    if any(all(data.on(name, target) for name in members) for target in data.targets):
+        return tuple(members)
     places = [t for t in data.targets if any(data.on(name, t) for name in members)]
     kept = [n for n in members if 2 * sum(bool(data.on(n, t)) for t in places) > len(places)]
     return tuple(kept or members)

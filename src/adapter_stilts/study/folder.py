@@ -26,6 +26,8 @@ from adapter_stilts.study.results import (
 
 PLAN = "plan.json"
 """Which runs the last `study run` has planned."""
+SELECT = "select.items.parquet"
+"""The items of the half of English dev by which arms are chosen."""
 
 
 class Planned(NamedTuple):

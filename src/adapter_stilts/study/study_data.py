@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +19,14 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.attention import ATTENTION, Attention, mean_attention, read_attention
-from adapter_stilts.study.folder import Planned
+from adapter_stilts.study.folder import SELECT, Planned
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.samples import Seeds, Tables, make_sample
 from adapter_stilts.study.statistics.sample import Floats, Target
 from adapter_stilts.tasks.registry import target_tasks
 
 SCORED = ("target", "composition")
+Part = Literal["test", "dev"]
 
 
 class Damaged(NamedTuple):
@@ -57,7 +58,7 @@ class StudyData:
     results: Sequence[RunResult]
     damaged: list[Damaged] = field(default_factory=list)
     planned: Mapping[str, Planned] = field(default_factory=dict)
-    _read: dict[tuple[str, str, str], dict[str, pa.Table]] = field(default_factory=dict)
+    _read: dict[tuple[str, str, Part], dict[str, pa.Table]] = field(default_factory=dict)
 
     @cached_property
     def current(self) -> list[RunResult]:
@@ -172,21 +173,28 @@ class StudyData:
         runs = [each for each in evaluated(self.current) if each.scores.get(target)]
         return next(iter(next(iter(runs[0].scores[target].values()))))
 
-    def items(self, run: RunResult, target: str, split: str) -> dict[str, pa.Table]:
-        """The scores of a run's items by language; damaged files are named, and left out."""
-        key = run.run, target, split
+    def items(self, run: RunResult, target: str, part: Part) -> dict[str, pa.Table]:
+        """The scores of a run's items by language; damaged files are named, and left out.
+
+        Args:
+            part: `test`, what the target is tested on, which may be its dev set; or `dev`, the
+                English items that choose between arms.
+        """
+        key = run.run, target, part
         if key not in self._read:
-            self._read[key] = self._read_items(run, target, split) if run.items else {}
+            self._read[key] = self._read_items(run, target, part) if run.items else {}
         return self._read[key]
 
-    def _read_items(self, run: RunResult, target: str, split: str) -> dict[str, pa.Table]:
+    def _read_items(self, run: RunResult, target: str, part: Part) -> dict[str, pa.Table]:
         known = target_tasks().get(target)
         names = {target, folder_name(known) if known is not None else target}
         found = {}
         for name in names:
             # Below it: a language may have a folder, and XTREME's name of the task.
-            for path in sorted((self.folder / run.items / name).rglob(f"{split}-*.items.parquet")):
-                language = path.name.removeprefix(f"{split}-").split(".")[0]
+            for path in sorted((self.folder / run.items / name).rglob("*-*.items.parquet")):
+                if path.name.endswith(f".{SELECT}") != (part == "dev"):
+                    continue
+                language = path.name.partition("-")[2].split(".")[0]
                 try:
                     if not path.resolve().is_relative_to(self.folder.resolve()):
                         raise ValueError("it lies outside the study's folder")
@@ -260,7 +268,7 @@ class StudyData:
             self.damaged.append(damaged)
 
     def _arm_tables(
-        self, arm: str, target: str, split: str, only: Collection[Seeds] = ()
+        self, arm: str, target: str, part: Part, only: Collection[Seeds] = ()
     ) -> Tables:
         runs = self.on(arm, target)
         runs = {seeds: run for seeds, run in runs.items() if not only or seeds in only}
@@ -269,10 +277,10 @@ class StudyData:
         found = {
             seeds: each
             for seeds, run in runs.items()
-            if (each := self._dev(run) if split == "dev" else self.items(run, target, split))
+            if (each := self._dev(run) if part == "dev" else self.items(run, target, part))
         }
         if not found:
-            where = "English dev" if split == "dev" else "its tests"
+            where = "English dev" if part == "dev" else "its tests"
             raise UserError(f"{arm}: no scores of single items of {where}")
         kept = complete_seeds(list(found))
         shared = [lang for lang in found[kept[0][0]] if all(lang in found[s] for s, _ in kept)]
