@@ -370,3 +370,24 @@ def test_the_best_of_all_singles_is_not_that_of_those_that_are_done(tmp_path: Pa
     assert set(found.arms[0].of) == {"singles:squad", "singles:mnli"}
     assert set(found.fixed.targets) == {"xnli"}
     assert set(found.without) == {"xquad", "panx"}
+
+
+def test_a_rate_at_an_end_of_those_tried_is_said(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=1)
+    results = tmp_path / "made/results.jsonl"
+    runs = [json.loads(line) for line in results.read_text().splitlines()]
+    for each in runs:
+        each["lr"] = 0.003 if each["arm"] == "alone" else 0.001
+    tried = [
+        {**runs[0], "run": f"r{arm}{target}{rate}", "stage": "rate", "arm": arm, "target": target,
+         "lr": rate, "scores": {}, "items": ""}
+        for arm in ("alone", "fusion-full") for target in ("xnli", "panx")
+        for rate in (0.001, 0.003, 0.01)
+    ]  # fmt: skip
+    results.write_text("".join(f"{json.dumps(each)}\n" for each in [*tried, *runs]))
+    data, _ = read_study(path)
+    (said,) = (note for note in data.notes if "rate" in note)
+    assert "fusion-full for xnli (0.001)" in said
+    assert "fusion-full for panx (0.001)" in said
+    assert "alone" not in said
+    assert "multitask" not in said, "nothing else was tried"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -83,7 +83,35 @@ class StudyData:
                 f"{', '.join(whole)}: rates and arms were chosen by the same dev items, since "
                 "there are too few for halves, or the score is no sum over items."
             )
+        said.extend(self._edges())
         return said
+
+    def _edges(self) -> Iterator[str]:
+        """Arms whose best rate is the lowest or highest of those tried, so a better may lie beyond.
+
+        Of singles it is said for those of which most are so.
+        """
+        tried: dict[tuple[str, str], set[float]] = {}
+        for each in self.current:
+            if each.stage == "rate":
+                tried.setdefault((each.arm, each.target), set()).add(each.lr)
+        ends: dict[tuple[str, str], Counter[float]] = {}
+        for each in self.current:
+            rates = tried.get((each.arm, each.target), set())
+            if each.stage == "target" and len(rates) > 1:
+                found = each.lr if each.lr in (min(rates), max(rates)) else 0.0
+                ends.setdefault((each.arm, each.target), Counter())[found] += 1
+        listed = [
+            f"{arm} for {target} ({rate:g})"
+            for (arm, target), counts in ends.items()
+            for rate, count in counts.items()
+            if rate and 2 * count > counts.total()
+        ]
+        if listed:
+            yield (
+                f"The best learning rate lies at an end of those tried, so that another may be "
+                f"better: {', '.join(listed)}."
+            )
 
     @cached_property
     def arms(self) -> dict[str, list[RunResult]]:
