@@ -91,6 +91,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/shipped_zoo.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_scores.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo_page.py
+	$(BIN)/python benchmarks/study_page.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

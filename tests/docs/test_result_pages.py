@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -38,3 +39,26 @@ def test_the_page_of_the_zoo_and_the_table_of_readme(
     importlib.import_module("shipped_zoo_page").main()
     assert made.read_bytes() == (RESULTS / "zoo.md").read_bytes()
     assert readme.read_bytes() == (ROOT / "README.md").read_bytes()
+
+
+def test_the_answer_of_readme_is_that_of_the_study() -> None:
+    """The study's page takes a minute to make; its words are compared."""
+    page = (RESULTS / "embedded_xtreme_r.md").read_text(encoding="utf-8")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    answers = re.findall(r"\([+-][0-9.]+ points, 95 % interval [^)]*\)", page)[:2]
+    assert len(answers) == 2
+    for answer in answers:
+        assert answer in readme
+    (left, planned) = re.findall(r"Missing: (\d+) of (\d+) runs", page)[0]
+    assert f"{int(planned) - int(left)} of {planned} runs" in readme
+
+
+@pytest.mark.slow
+def test_the_page_of_the_study_is_made_of_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "embedded_xtreme_r.md"
+    monkeypatch.setattr(sys, "argv", ["page", "--out", str(made)])
+    importlib.import_module("study_page").main()
+    for name in (made.name, made.with_suffix(".svg").name):
+        assert (tmp_path / name).read_bytes() == (RESULTS / name).read_bytes()
