@@ -10,8 +10,8 @@ import pytest
 
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.study.dev import SELECT, check_dev, dev_halves
-from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.dev import check_dev, dev_halves
+from adapter_stilts.study.folder import SELECT, StudyFolder
 from adapter_stilts.study.graph import Run
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.work import _Work
