@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 from annotated_types import Ge
@@ -51,12 +52,13 @@ def _bounds(kind: Any) -> dict[str, Any]:
 
 def _members(kind: Any) -> tuple[Any, ...]:
     """The types of which a value may be."""
-    return (kind,) if get_origin(kind) is Annotated else get_args(kind) or (kind,)
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def _on_a_command_line(kind: Any) -> Any:
     """How a value of a Python type is typed: a path, a number, a switch, texts, or else a text."""
-    types = [getattr(each, "__origin__", each) for each in _members(kind)]
+    given = _members(kind)
+    types = [get_args(each)[0] if get_origin(each) is Annotated else each for each in given]
     members = [each for each in types if each is not type(None)]
     optional = type(None) in types
     if set(members) <= {str, Path} and Path in members:
