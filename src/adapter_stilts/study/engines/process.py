@@ -93,7 +93,8 @@ class Nursery:
         if process is None:
             return
         assert process.stdin and process.stdout and self._said
-        process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended before it read what it was asked
+            process.stdin.close()
         process.wait()
         process.stdout.close()
         self._said.close()
