@@ -65,11 +65,12 @@ def run(
 
     Exit code 1: some runs failed, and their logs are named.
     """
+    chosen = EngineOptions(**options)
+    chosen.check()  # before what takes seconds to import
+
     from adapter_stilts.study.engines.choose import make_engine
     from adapter_stilts.study.run import run_study
 
-    chosen = EngineOptions(**options)
-    chosen.check()
     made, folder = read_plan(file, out, data, unequal=unequal)
     working = make_engine(folder, chosen, typer.echo)
     found = run_study(made, folder, working, typer.echo)
