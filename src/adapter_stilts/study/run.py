@@ -11,7 +11,6 @@ from pathlib import Path
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.damage import find_damaged, forget
-from adapter_stilts.study.dev import check_dev
 from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
@@ -78,6 +77,8 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
 
 def _poor_choices(plan: Plan) -> Iterator[str]:
     """What English dev cannot choose well, target by target."""
+    from adapter_stilts.study.dev import check_dev  # it loads torch
+
     trained = [run for run in plan.runs.values() if run.stage == "rate"]
     each = {(run.target, run.does["rows"], run.does["choose_on"]): run for run in trained}
     yield from dict.fromkeys(
