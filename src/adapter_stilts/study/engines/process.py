@@ -82,7 +82,7 @@ class Nursery:
         process = self._begun()
         assert process.stdin
         with suppress(BrokenPipeError):  # it has ended, which is seen next
-            process.stdin.write(f"{json.dumps(asked)}\n".encode())
+            process.stdin.write(f"{json.dumps(asked, allow_nan=False)}\n".encode())
             process.stdin.flush()
         code = self._watched(process, stops)
         return self._lost(process, log) if code is None else code
