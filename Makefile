@@ -14,6 +14,9 @@ PARALLEL = -n auto --dist worksteal
 CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell grep '^torch==' constraints.txt)
 
+# Tests start many processes, each of which would compile every file anew.
+test test-unit test-slow: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-unit test-browser test-data test-slow lint types site docs format bench clean
 
 $(READY): pyproject.toml constraints.txt
