@@ -137,6 +137,10 @@ def test_files_that_are_not_read(tmp_path: Path) -> None:
         read_json(tmp_path / "nowhere")
 
 
+SHOWN = "json.dumps(value, ensure_ascii=False)"
+"""It is encoded to see whether it can be, and written nowhere."""
+
+
 def test_no_json_of_ours_can_hold_nan() -> None:
     """Python writes `NaN` and `Infinity`, which no other reader takes, unless it is told not to."""
     calls = [
@@ -147,7 +151,7 @@ def test_no_json_of_ours_can_hold_nan() -> None:
     ]
     assert len(calls) > 30
     for path, call in calls:
-        if path.name == "json_values.py":  # which writes nothing
+        if path.name == "schema.py" and ast.unparse(call) == SHOWN:
             continue
         options = {option.arg: ast.unparse(option.value) for option in call.keywords}
         assert options.get("allow_nan") == "False", f"{path}:{call.lineno}"
