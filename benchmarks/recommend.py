@@ -25,6 +25,7 @@ from adapter_stilts.study.recommender import recommend
 from adapter_stilts.study.results import read_results
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.environment import machine
+from adapter_stilts.zoo.record import ModuleRecord
 
 RECORDS = Path("docs/results/records/recommend.jsonl")
 PAGE = Path("docs/results/recommend.md")
@@ -60,11 +61,17 @@ def rank(args: argparse.Namespace) -> None:
             continue
         modules = [str(args.zoo / name) for name in row]
         found = recommend(target, modules=modules, data=args.data, examples=args.examples)
-        record = made(found, row, {name: sizes.get(name, 0) for name in row})
+        # Sources of the zoo have no run in the study: their records know.
+        record = made(found, row, {n: sizes.get(n) or rows_of(args.zoo / n) for n in row})
         args.records.parent.mkdir(parents=True, exist_ok=True)
         with args.records.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
         print(f"{target}: {found.answer}", flush=True)
+
+
+def rows_of(module: Path) -> int:
+    """On how many rows a module of the zoo was trained."""
+    return int(ModuleRecord.read(module).data["train"]["examples"])
 
 
 def made(found: Recommendation, scores: Mapping[str, float], sizes: Mapping[str, int]) -> Row:
