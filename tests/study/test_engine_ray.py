@@ -208,7 +208,8 @@ def test_a_killed_driver_leaves_nothing_and_the_same_command_goes_on(
     printed, _ = again.communicate(timeout=280)
     assert again.returncode == 0, printed
     assert scores(folder) == expected
-    assert all("runs done" in line or " of 3: " in line for line in printed.splitlines()), printed
+    known = ("runs done", " of 3: ", "English items")  # the last: these few choose poorly
+    assert all(any(each in line for each in known) for line in printed.splitlines()), printed
 
 
 @pytest.mark.slow
