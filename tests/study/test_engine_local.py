@@ -42,7 +42,7 @@ def _environments(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(local, "Nursery", Noting)
+    monkeypatch.setattr(local, "ForkServer", Noting)
     engine = LocalEngine(folder, processes=runs, **options)
     futures = [engine.submit(f"r{k}") for k in range(runs)]
     assert [each.result(60) for each in futures] == [0] * runs

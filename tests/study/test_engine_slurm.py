@@ -47,9 +47,9 @@ def test_a_run_goes_on_in_a_new_job_when_its_time_is_over(
     )
     thread.start()
     step = wait_for(lambda: steps_of(folder).get(first.id))
-    nursery = psutil.Process(folder.running()[first.id]["pid"]).parent()
-    assert nursery is not None
-    job = nursery.parent()
+    server = psutil.Process(folder.running()[first.id]["pid"]).parent()
+    assert server is not None
+    job = server.parent()
     assert job is not None
     os.kill(job.pid, signal.SIGUSR2)  # what Slurm sends before the time is over
     log = folder.log(first.id)

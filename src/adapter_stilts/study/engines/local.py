@@ -19,7 +19,7 @@ from adapter_stilts.study.engines.engine import (
     threads_of_a_run,
     visible_gpus,
 )
-from adapter_stilts.study.engines.process import Nursery
+from adapter_stilts.study.engines.process import ForkServer
 from adapter_stilts.study.folder import StudyFolder
 
 
@@ -56,9 +56,9 @@ class LocalEngine:
         environment = {**place.environment, DEVICE: device}
         # What the user has set holds, unless it is said for the runs.
         environment |= {k: v for k, v in threads.items() if cpus or k not in os.environ}
-        self._nurseries: SimpleQueue[Nursery] = SimpleQueue()
+        self._servers: SimpleQueue[ForkServer] = SimpleQueue()
         for _ in range(processes):
-            self._nurseries.put(Nursery(place, environment))
+            self._servers.put(ForkServer(place, environment))
 
     def submit(self, run: str) -> Future[int]:
         """See `Engine`."""
@@ -71,17 +71,17 @@ class LocalEngine:
     def close(self) -> None:
         """See `Engine`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        while not self._nurseries.empty():
-            self._nurseries.get().close()
+        while not self._servers.empty():
+            self._servers.get().close()
 
     def _do(self, run: str) -> int:
-        nursery = self._nurseries.get()
+        server = self._servers.get()
         try:
             with self._gpus.least_used() as gpu:
                 environment = {"CUDA_VISIBLE_DEVICES": gpu}
-                return nursery.do(self._folder, run, environment, lambda: self._stops)
+                return server.do(self._folder, run, environment, lambda: self._stops)
         finally:
-            self._nurseries.put(nursery)
+            self._servers.put(server)
 
 
 class _Gpus:

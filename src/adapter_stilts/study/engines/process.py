@@ -29,15 +29,15 @@ def do_run(
     environment: Mapping[str, str],
     stops: Callable[[], int],
 ) -> int:
-    """Does one run; see `Nursery.do`."""
-    nursery = Nursery(place, environment)
+    """Does one run; see `ForkServer.do`."""
+    server = ForkServer(place, environment)
     try:
-        return nursery.do(folder, run, {}, stops)
+        return server.do(folder, run, {}, stops)
     finally:
-        nursery.close()
+        server.close()
 
 
-class Nursery:
+class ForkServer:
     """Does runs one after the other, each in a process of its own.
 
     It and its run end when this process does, however that ends. It begins with its first run.
@@ -106,7 +106,7 @@ class Nursery:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with it)
         # `-P`: a file such as random.py where the user stands is not imported instead of the
         # library.
-        module = "adapter_stilts.study.engines.nursery"
+        module = "adapter_stilts.study.engines.fork_server"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, self._place.study],
             stdin=subprocess.PIPE,
@@ -120,7 +120,7 @@ class Nursery:
         return self._process
 
     def _watched(self, process: subprocess.Popen[bytes], stops: Callable[[], int]) -> int | None:
-        """What the run ended with; None where the nursery has ended before it said so."""
+        """What the run ended with; None where the server has ended before it said so."""
         assert process.stdout
         run, told = 0, 0
         while True:
@@ -139,7 +139,7 @@ class Nursery:
                 told += 1
 
     def _lost(self, process: subprocess.Popen[bytes], log: Path) -> int:
-        """Ends what is left of a nursery that has ended, and says in the log what it has said."""
+        """Ends what is left of a server that has ended, and says in the log what it has said."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from adapter_stilts.study.engines.engine import Place
-from adapter_stilts.study.engines.process import Nursery
+from adapter_stilts.study.engines.process import ForkServer
 from adapter_stilts.study.folder import StudyFolder
 
 QUIET = """
@@ -18,7 +18,7 @@ import torch
 asked = []
 for name in ("is_available", "device_count", "_lazy_init"):
     setattr(torch.cuda, name, lambda *_, name=name: asked.append(name))
-from adapter_stilts.study.engines.nursery import _prepare
+from adapter_stilts.study.engines.fork_server import _prepare
 _prepare()
 assert not asked, asked
 """
@@ -29,35 +29,35 @@ def test_what_is_imported_for_all_runs_looks_for_no_gpu() -> None:
     subprocess.run([sys.executable, "-c", QUIET], check=True)
 
 
-def test_a_nursery_outlives_its_runs_and_is_begun_again_when_it_is_gone(tmp_path: Path) -> None:
+def test_a_fork_server_outlives_its_runs_and_is_begun_again_when_it_is_gone(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
-    nursery = Nursery(Place.of(folder), {})
+    server = ForkServer(Place.of(folder), {})
     try:
         for run in ("a", "b"):
-            assert nursery.do(folder, run, {"CUDA_VISIBLE_DEVICES": ""}, lambda: 0) == 2
+            assert server.do(folder, run, {"CUDA_VISIBLE_DEVICES": ""}, lambda: 0) == 2
             log = folder.log(run).read_text()
             assert log.startswith("begun on "), log
             assert f"'{run}'" in log or f"{run}.json" in log, "there is no such run"
-        process = nursery._process
+        process = server._process
         assert process is not None
         assert process.poll() is None, "one for both"
 
         os.killpg(process.pid, signal.SIGSTOP)  # so that it is killed before its next run
         killer = threading.Timer(1, os.killpg, (process.pid, signal.SIGKILL))
         killer.start()
-        assert nursery.do(folder, "c", {}, lambda: 0) not in (0, 2, 130)
+        assert server.do(folder, "c", {}, lambda: 0) not in (0, 2, 130)
         killer.join()
-        assert nursery.do(folder, "d", {}, lambda: 0) == 2, "begun again"
-        assert nursery._process is not process
+        assert server.do(folder, "d", {}, lambda: 0) == 2, "begun again"
+        assert server._process is not process
     finally:
-        nursery.close()
+        server.close()
 
 
-def test_a_nursery_that_cannot_begin_says_why_in_the_log(tmp_path: Path) -> None:
+def test_a_fork_server_that_cannot_begin_says_why_in_the_log(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
-    nursery = Nursery(Place.of(folder), {"PYTHONHOME": str(tmp_path)})
+    server = ForkServer(Place.of(folder), {"PYTHONHOME": str(tmp_path)})
     try:
-        assert nursery.do(folder, "a", {}, lambda: 0) != 0
+        assert server.do(folder, "a", {}, lambda: 0) != 0
     finally:
-        nursery.close()
+        server.close()
     assert "encodings" in folder.log("a").read_text(), "Python's own words"
