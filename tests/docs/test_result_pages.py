@@ -49,6 +49,11 @@ def test_the_answer_of_readme_is_that_of_the_study() -> None:
     assert len(answers) == 2
     for answer in answers:
         assert answer in readme
+    row = r"\| best single or fusion \| (?:xnli|udpos) \| (-?[0-9.]+) \| (-?[0-9.]+) \| (-?[0-9.]+) \|"
+    by_target = re.findall(row, page)
+    assert len(by_target) == 2
+    for difference, low, high in by_target:
+        assert f"({float(difference):+.1f} points, {low} to {high})" in readme
     (left, planned) = re.findall(r"Missing: (\d+) of (\d+) runs", page)[0]
     assert f"{int(planned) - int(left)} of {planned} runs" in readme
 
