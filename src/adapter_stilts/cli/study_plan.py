@@ -129,8 +129,12 @@ def _show_outlook(made: Plan, outlook: Outlook) -> None:
         "Detectable: the difference between two arms on that target that is found 4 times in 5, "
         f"by {outlook.spread_from}."
     )
+    reasons: dict[str, list[str]] = {}
+    for name, why in made.absent.items():
+        reasons.setdefault(why, []).append(name)
     lines += [
-        f"Not here, so that `study run` refuses: {name}: {why}" for name, why in made.absent.items()
+        f"Not here, so that `study run` refuses: {why}: {', '.join(names)}"
+        for why, names in reasons.items()
     ]
     typer.echo()
     for line in lines:

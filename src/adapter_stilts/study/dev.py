@@ -103,10 +103,10 @@ def check_dev(target: TargetSpec, does: dict[str, Any]) -> str:
     count = min(count, does["dev_items"] or count)
     if does["choose_on"] == "whole" or count >= FEW:
         return ""
+    remedy = "lower its train_rows" if on_train else "choose_on: whole takes all of them for both"
     return (
-        f"{target.name}: {count} English items choose rates and arms, half of them each, which "
-        "cannot tell many rates apart"
-        + ("" if on_train else ": choose_on: whole takes all for both")
+        f"{target.name}: {count} English items, half of them each, choose rates and arms, and "
+        f"hardly tell them apart: {remedy}"
     )
 
 
