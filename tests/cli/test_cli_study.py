@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.cli.study_status import duration
+from adapter_stilts.cli.study_show import duration
 from adapter_stilts.study.folder import StudyFolder
 from cli_kit import Result, assert_one_line
 from engine_study_kit import plan_of, wait_for, write_study

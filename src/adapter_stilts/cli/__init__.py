@@ -5,28 +5,16 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import typer
 
-from adapter_stilts.cli import (
-    compare,
-    evaluate,
-    explain,
-    hub,
-    info,
-    merge,
-    predict,
-    recommend,
-    serve,
-    study,
-    task,
-    train,
-    zoo,
-)
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.cli import compare, evaluate, info, predict, study, train, zoo
+from adapter_stilts.errors import FailureError, UserError, suggest
 from adapter_stilts.safety import printable
 
 app = typer.Typer(
@@ -40,19 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-info.register(app)
-task.register(app)
-train.register(app)
-merge.register(app)
-predict.register(app)
-serve.register(app)
-study.register(app)
-evaluate.register(app)
-compare.register(app)
-recommend.register(app)
-explain.register(app)
-zoo.register(app)
-hub.register(app)
+for _file in (info, train, predict, study, evaluate, compare, zoo):
+    _file.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -157,8 +134,37 @@ def _fail_usage(error: Any) -> NoReturn:
     if context is None or message == " ".join(context.get_help().split()).rstrip("."):
         error.show()
         sys.exit(error.exit_code)
-    command = context.command_path
-    _fail(UserError(f"{message} (see `{command} --help`)"), error.exit_code)
+    if mistyped := re.match("No such command '(.+?)'", message):
+        meant = _meant(mistyped[1], context)
+        message = f"{mistyped[0]}. Did you mean {' or '.join(meant)}?" if meant else mistyped[0]
+    _fail(UserError(f"{message} (see `{context.command_path} --help`)"), error.exit_code)
+
+
+def _meant(name: str, context: Any) -> list[str]:
+    """The commands that a mistyped one may stand for, as they are typed in full.
+
+    One of that very name in another group goes before those with a name like it in the group
+    that was called, and these before those of other groups.
+    """
+    root = context.find_root()
+    known = list(_commands(root.command, root.command_path))
+    here = [each for each in known if each[0] == context.command_path]
+    for some, names in (
+        (known, [name]),
+        (here, suggest(name, (each for _, each in here))),
+        (known, suggest(name, (each for _, each in known))),
+    ):
+        if found := [f"`{group} {each}`" for group, each in some if each in names]:
+            return found
+    return []
+
+
+def _commands(group: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every command as the group that it is in, and its name."""
+    for name, command in group.commands.items():
+        yield path, name
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{path} {name}")
 
 
 def _fail(error: BaseException, code: int, *, prefix: str = "") -> NoReturn:

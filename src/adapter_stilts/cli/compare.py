@@ -1,4 +1,4 @@
-"""`adstilts compare`."""
+"""`adstilts compare` and `adstilts recommend`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli import training_options as common
 from adapter_stilts.cli.evaluate import PARTIAL
-from adapter_stilts.cli.results import Progress, print_json, print_table
+from adapter_stilts.cli.options import JSON, derived_options, evaluation_options, with_options
+from adapter_stilts.cli.results import Progress, print_json, print_note, print_table
 from adapter_stilts.evaluation.options import ComparisonOptions
+from adapter_stilts.study.recommendation import Asked, RecommendOptions
 
 if TYPE_CHECKING:
     from adapter_stilts.study.compare import Comparison
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
+    """Adds the commands."""
     without = ("out", "tags", "overwrite")
-    app.command("compare")(common.evaluation_options(compare, ComparisonOptions, without=without))
+    app.command("compare")(evaluation_options(compare, ComparisonOptions, without=without))
+    own = ("rules", "on_step")
+    options = derived_options(RecommendOptions, Asked, [RecommendOptions], without=own)
+    app.command("recommend")(with_options(recommend, recommend, options))
 
 
 def compare(
@@ -34,7 +38,7 @@ def compare(
     picture: Path | None = typer.Option(
         None, "--picture", "--out", help="Draw it: a file name.svg, .png or .pdf."
     ),
-    as_json: bool = common.JSON,
+    as_json: bool = JSON,
     **options: Any,
 ) -> None:
     """Say by how much one composition is better than another, with an interval.
@@ -76,3 +80,41 @@ def _show(found: Comparison) -> None:
     for note in comparison_notes(found):
         typer.echo(note)
     typer.echo(found.answer)
+
+
+def recommend(
+    target: str = typer.Argument(help="A target task with training data, such as tydiqa."),
+    modules: list[str] = typer.Option(
+        [],
+        "--with-from",
+        "--modules",
+        help="Modules to rank, or a folder of some; may be repeated [one a task of the zoo].",
+    ),
+    by: str = typer.Option(
+        "logme,text,parameters", "--by", "--rules", help="The rules whose ranks are averaged."
+    ),
+    as_json: bool = JSON,
+    **options: Any,
+) -> None:
+    """Predict on which module a target is learnt best, before any training on them."""
+    from adapter_stilts.report.recommendation import (
+        recommendation_columns,
+        recommendation_notes,
+        recommendation_rows,
+    )
+    from adapter_stilts.study.recommender import recommend as run
+
+    found = run(
+        target,
+        modules=modules,
+        rules=[rule.strip() for rule in by.split(",") if rule.strip()],  # type: ignore[misc]
+        on_step=None if as_json else lambda what: typer.echo(what, err=True),
+        **options,
+    )
+    if as_json:
+        print_json(found.as_dict())
+        return
+    print_table(recommendation_columns(found), list(recommendation_rows(found)), spare=("seconds",))
+    for note in recommendation_notes(found):
+        print_note(note)
+    print_note(found.answer)

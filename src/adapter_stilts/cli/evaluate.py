@@ -1,4 +1,4 @@
-"""`adstilts evaluate`."""
+"""`adstilts evaluate` and `adstilts explain`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli import training_options as common
-from adapter_stilts.cli.derived_options import flag
-from adapter_stilts.cli.results import Progress, print_json, show_evaluations, show_suite
-from adapter_stilts.cli.training_options import TASK, one_task
+from adapter_stilts.cli.options import JSON, TASK, evaluation_options, flag, one_task
+from adapter_stilts.cli.results import (
+    Progress,
+    print_json,
+    print_note,
+    print_table,
+    show_evaluations,
+    show_suite,
+)
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.options import ExplanationOptions
 
 if TYPE_CHECKING:
+    from adapter_stilts.evaluation.explanation import ByLayer, Explanation
     from adapter_stilts.evaluation.suite import SuiteEvaluation
     from adapter_stilts.evaluation.summary import Evaluations
 
@@ -30,8 +37,9 @@ class InterruptedEvaluationError(Exception):
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("evaluate")(common.evaluation_options(evaluate))
+    """Adds the commands."""
+    app.command("evaluate")(evaluation_options(evaluate))
+    app.command("explain")(evaluation_options(explain, ExplanationOptions))
 
 
 def evaluate(
@@ -53,7 +61,7 @@ def evaluate(
     with_map: Path | None = typer.Option(
         None, help="For --suite: a YAML file with a line 'task: composition' for every task."
     ),
-    as_json: bool = common.JSON,
+    as_json: bool = JSON,
     **options: Any,
 ) -> None:
     """Try a module in many languages that it was not trained in.
@@ -81,7 +89,7 @@ def evaluate(
         ) from None
     if task and options["langs"] == "all" and not as_json:
         _name_others(task, options["split"], options["data"])
-    _show(found, as_json=as_json)
+    _show_scores(found, as_json=as_json)
 
 
 def _name_others(task: str, split: str, data: str | None) -> None:
@@ -116,7 +124,7 @@ def _check_asked(
         )
 
 
-def _show(found: Evaluations | SuiteEvaluation, *, as_json: bool) -> None:
+def _show_scores(found: Evaluations | SuiteEvaluation, *, as_json: bool) -> None:
     """Prints what came out, and exits with `PARTIAL` where that is not everything."""
     from adapter_stilts.evaluation.summary import Evaluations, grouped
 
@@ -133,3 +141,83 @@ def _show(found: Evaluations | SuiteEvaluation, *, as_json: bool) -> None:
         show_suite(found)
     if partial:
         raise typer.Exit(PARTIAL)
+
+
+SHOWN = 3
+"""Of more languages, only the mean is shown layer by layer."""
+
+
+def explain(
+    composition: str = typer.Argument(
+        ..., help='With a learnt fusion: its name, or as in "stack(fuse(mnli, squad), tydiqa)".'
+    ),
+    task: str | None = typer.Option(
+        None, help="The target whose texts are read [the one the fusion was learnt on]."
+    ),
+    out: Path | None = typer.Option(
+        None, "--out", help="Folder for explanation.json, .csv and .svg (a heat map)."
+    ),
+    as_json: bool = JSON,
+    **options: Any,
+) -> None:
+    """See which modules a fusion listens to, in every language and layer.
+
+    Exit code 3: the data lacks some of the languages; the others are done.
+    """
+    from adapter_stilts.evaluation.explain import explain as run
+    from adapter_stilts.paths import check_replaceable
+    from adapter_stilts.report.explain import PICTURE, write_explanation
+
+    if out is not None:
+        check_replaceable(out)  # before the work
+    found = run(
+        composition,
+        task=task,
+        on_language=None if as_json else lambda language: typer.echo(language, err=True),
+        **options,
+    )
+    if out is not None:
+        write_explanation(found, out)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        _show_attention(found)
+        if out is not None:
+            typer.echo(f"heat map: {out / PICTURE}")
+    if found.missing:
+        raise typer.Exit(PARTIAL)
+
+
+def _show_attention(found: Explanation) -> None:
+    typer.echo(
+        f"{found.composition} on {found.task}, {found.split}: mean attention, {found.kind} fusion "
+        "(entropy: 0 one source alone, 1 all alike)"
+    )
+    if len(found.weights) <= SHOWN:
+        for language, weights in found.weights.items():
+            typer.echo(f"\n{language}")
+            _by_layer(found, weights, found.entropy[language])
+    else:
+        typer.echo(f"\nmean of {len(found.weights)} languages")
+        _by_layer(found, found.average, found.average_entropy)
+    typer.echo("\nmean of all layers")
+    rows = [
+        (language, *_cells(found, found.over_layers(language)), f"{entropy:.2f}")
+        for language, entropy in found.entropy_over_layers.items()
+    ]
+    print_table(("language", *found.sources, "entropy"), rows)
+    if found.missing:
+        why = next(iter(found.missing.values()))
+        print_note(f"left out, for want of data: {', '.join(found.missing)} ({why})")
+
+
+def _by_layer(found: Explanation, weights: ByLayer, entropy: Mapping[int, float]) -> None:
+    rows = [
+        (str(layer), *_cells(found, weights[layer]), f"{entropy[layer]:.2f}")
+        for layer in found.layers
+    ]
+    print_table(("layer", *found.sources, "entropy"), rows)
+
+
+def _cells(found: Explanation, weights: Mapping[str, float]) -> list[str]:
+    return [f"{weights[source]:.2f}" if source in weights else "-" for source in found.sources]

@@ -7,10 +7,8 @@ from typing import Any
 
 import typer
 
-from adapter_stilts.cli.derived_options import derived_options, with_options
-from adapter_stilts.cli.study_options import DATA, FILE, OUT, UNEQUAL, read_plan
-from adapter_stilts.cli.study_plan import plan
-from adapter_stilts.cli.study_status import status, stop
+from adapter_stilts.cli.options import derived_options, with_options
+from adapter_stilts.cli.study_show import DATA, FILE, OUT, UNEQUAL, plan, read_plan, status, stop
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.study.engines.choose import EngineOptions
 

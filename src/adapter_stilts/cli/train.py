@@ -1,15 +1,27 @@
-"""`adstilts train-adapter`, `train-multitask`, `train-target`, `train-language` and `fuse`."""
+"""The commands that make a module: by training, by learning a fusion, or by merging others."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.training_options import BACKBONE, TAGS, TASK, one_task, training_options
+from adapter_stilts.cli.options import (
+    BACKBONE,
+    TAGS,
+    TASK,
+    derived_options,
+    json_line,
+    one_task,
+    training_options,
+    with_options,
+)
 from adapter_stilts.errors import UserError
-from adapter_stilts.training.options import DataOptions, RunOptions
+from adapter_stilts.training.options import DataOptions, MergeOptions, MergeRequest, RunOptions
+
+if TYPE_CHECKING:
+    from adapter_stilts.training.run import Trained
 
 _BACKBONES = "embedded (needs no Hub), xlm-roberta-large, xlm-roberta-base, a Hub id, or a folder."
 
@@ -21,6 +33,8 @@ def register(app: typer.Typer) -> None:
     app.command("train-target")(training_options(train_target))
     app.command("train-language")(training_options(train_language, RunOptions))
     app.command("fuse")(training_options(fuse))
+    merging = derived_options(MergeOptions, MergeRequest, (MergeOptions,), without=("quiet",))
+    app.command("merge")(with_options(merge, merge, merging))
 
 
 def train_adapter(
@@ -175,3 +189,40 @@ def fuse(
         backbone=backbone,
         **options,
     )
+
+
+def merge(
+    sources: list[str] = typer.Argument(..., help="Two or more modules of one kind."),
+    as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
+    **options: Any,
+) -> None:
+    """Merge modules into one, without training; --search finds the weights."""
+    from adapter_stilts.training import merge as merging
+
+    weights = options.pop("weights")
+    options["weights"] = None if weights is None else _numbers(weights)
+    _show(merging.merge(sources, **options, quiet=as_json), as_json=as_json)
+
+
+def _show(made: Trained, *, as_json: bool) -> None:
+    record = made.record
+    if as_json:
+        typer.echo(json_line(made))
+        return
+    own = "no head" if record.head == "none" else f"{record.head} head"
+    typer.echo(
+        f"{record.name} = {record.merged['expression']}: {own}; {record.parameters:,} parameters"
+    )
+    if found := record.merged.get("search"):
+        typer.echo(
+            f"loss {found['loss_before']:.4f} -> {found['loss_after']:.4f} on {found['examples']} "
+            f"examples of {found['target']}, {found['evaluations']} evaluations"
+        )
+    typer.echo(f"module: {made.path}")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"weights '{text}': numbers with commas between, such as 0.3,0.7") from None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import pytest
 from annotated_types import Ge
 
-from adapter_stilts.cli.derived_options import _on_a_command_line
+from adapter_stilts.cli.options import _on_a_command_line
 
 
 @pytest.mark.parametrize(

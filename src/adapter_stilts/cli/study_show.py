@@ -1,0 +1,300 @@
+"""`adstilts study plan`, `status` and `stop`, and the options of the whole group."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from adapter_stilts.cli.results import print_json, print_note, print_table
+from adapter_stilts.errors import UserError
+
+if TYPE_CHECKING:
+    from adapter_stilts.study.folder import StudyFolder
+    from adapter_stilts.study.graph import Plan, Run
+    from adapter_stilts.study.outlook import Outlook
+    from adapter_stilts.study.results import Results
+
+FILE = typer.Argument(help="The study's YAML file; `adstilts study new` writes one.")
+OUT = typer.Option(None, "--out", help="Folder of the study [studies-out/NAME].")
+DATA = typer.Option(
+    None, "--data", help="hub, sample, or a folder with data, in place of the study's own."
+)
+UNEQUAL = typer.Option(
+    False, "--unequal", help="Allow arms with budgets of their own; every table marks them."
+)
+JSON = typer.Option(False, "--json", help="Print everything as JSON.")
+
+
+def read_plan(
+    file: Path, out: Path | None, data: str | None, *, unequal: bool
+) -> tuple[Plan, StudyFolder]:
+    """The plan of a study's file, and its folder."""
+    from adapter_stilts.study.folder import StudyFolder
+    from adapter_stilts.study.plan import make_plan
+    from adapter_stilts.study.spec_file import load_study
+
+    spec = load_study(file, unequal=unequal)
+    return make_plan(spec, data), StudyFolder(out or Path("studies-out") / spec.name)
+
+
+_RATES = {"intermediate": "module", "target": "best", "composition": "as is"}
+"""What stands in the place of a rate that is tried."""
+UNEQUAL_MARK = "†"
+
+
+def plan(
+    file: Path = FILE,
+    out: Path | None = OUT,
+    data: str | None = DATA,
+    unequal: bool = UNEQUAL,
+    as_json: bool = JSON,
+) -> None:
+    """Show every run, what it shares with others, what is done, and what it all takes."""
+    from adapter_stilts.study.outlook import look_ahead
+
+    made, folder = read_plan(file, out, data, unequal=unequal)
+    done, outlook = folder.results(), look_ahead(made, folder)
+    if as_json:
+        shared = made.shared()
+        runs: list[dict[str, Any]] = [
+            {"id": run.id, "done": run.id in done.runs, "used_by": shared[run.id], **run.as_dict()}
+            for run in made.runs.values()
+        ]
+        fields = {
+            "runs": runs,
+            "outlook": outlook.as_dict(),
+            "damaged": done.damaged,
+            "absent": made.absent,
+        }
+        print_json(fields)
+        return
+    _show_runs(made, done)
+    for number, problem in done.damaged.items():
+        print_note(f"{folder.results_file}, line {number}: damaged ({problem}): done again")
+    _show_sources(made)
+    _show_targets(outlook)
+    _show_outlook(made, outlook)
+
+
+def _show_runs(made: Plan, done: Results) -> None:
+    shared = made.shared()
+    several = len(made.study.methods) > 1
+    rows = [
+        [
+            run.id[:8],
+            (f"{run.arm} [{run.method}]" if several else run.arm) + UNEQUAL_MARK * run.unequal,
+            _on(run),
+            run.target,
+            _RATES.get(run.stage) or f"{run.does['lr']:g}",
+            "/".join(str(s) for s in (run.seed_intermediate, run.seed_target) if s is not None),
+            str(shared[run.id] or ""),
+            "done" if run.id in done.runs else "",
+        ]
+        for run in made.runs.values()
+    ]
+    print_table(["run", "arm", "on", "for", "rate", "seeds", "used", "state"], rows)
+    if any(run.unequal for run in made.runs.values()):
+        print_note(f"{UNEQUAL_MARK} steps or rows are not those of the other arms.")
+
+
+def _on(run: Run) -> str:
+    if run.among:
+        return f"number {run.does['rank'] + 1}"
+    if run.arm in run.intermediate:
+        return ""
+    return run.intermediate[0] if len(run.intermediate) == 1 else ("all" * bool(run.intermediate))
+
+
+def _show_sources(made: Plan) -> None:
+    """The modules that are taken from a zoo."""
+    found = {
+        place: content
+        for run in made.runs.values()
+        for place, content in zip(run.on, run.contents, strict=False)
+        if "/" in place
+    }
+    if found:
+        typer.echo("\nFrom the zoo, not trained:")
+        for place, content in found.items():
+            typer.echo(f"  {Path(place).name:<16} {content}  {_short(place)}")
+
+
+def _short(place: str) -> str:
+    here = Path.cwd()
+    return str(Path(place).relative_to(here)) if Path(place).is_relative_to(here) else place
+
+
+def _show_targets(outlook: Outlook) -> None:
+    typer.echo()
+    rows = [
+        [
+            name or "(modules)",
+            str(each.runs),
+            str(each.done or ""),
+            "?" if each.seconds is None else f"{each.seconds / 3600:.1f}",
+            f"{points:.1f}" if (points := outlook.detectable.get(name)) is not None else "",
+        ]
+        for name, each in outlook.parts.items()
+    ]
+    print_table(["for", "runs", "done", "hours left", "detectable points"], rows)
+
+
+def _show_outlook(made: Plan, outlook: Outlook) -> None:
+    lines = [f"{len(made.runs)} runs, {outlook.done} done, {outlook.left} left."]
+    if outlook.seconds is not None:
+        hours = f"{outlook.seconds / 3600:.1f} hours"
+        lines.append(f"Time left, one run at a time: {hours}, by {outlook.time_from}.")
+    if outlook.memory is not None:
+        lines.append(f"Memory of a run: {outlook.memory / 1e9:.1f} GB, by {outlook.memory_from}.")
+    lines.append(f"Disk for what is left: about {outlook.disk / 1e9:.1f} GB.")
+    lines.append(
+        "Detectable: the difference between two arms on that target that is found 4 times in 5, "
+        f"by {outlook.spread_from}."
+    )
+    reasons: dict[str, list[str]] = {}
+    for name, why in made.absent.items():
+        reasons.setdefault(why, []).append(name)
+    lines += [
+        f"Not here, so that `study run` refuses: {why}: {', '.join(names)}"
+        for why, names in reasons.items()
+    ]
+    typer.echo()
+    for line in lines:
+        print_note(line)
+
+
+WATCH_SECONDS = 2.0
+
+
+def status(
+    file: Path = FILE,
+    out: Path | None = OUT,
+    data: str | None = DATA,
+    unequal: bool = UNEQUAL,
+    watch: bool = typer.Option(False, "--watch", help="Show it anew every two seconds."),
+    as_json: bool = JSON,
+) -> None:
+    """Show what runs where and how fast, the time left, and what failed."""
+    made, folder = read_plan(file, out, data, unequal=unequal)
+    while True:
+        found = _status(made, folder)
+        if watch and not as_json:
+            typer.echo("\x1b[2J\x1b[H", nl=False)  # clear the screen
+        if as_json:
+            print_json(found)
+        else:
+            _show(found)
+        if not watch or not (found["held_by"] or found["running"]):
+            return
+        time.sleep(WATCH_SECONDS)
+
+
+def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
+    from adapter_stilts.study.outlook import look_ahead
+    from adapter_stilts.study.run import describe
+
+    outlook = look_ahead(made, folder)
+    running = {name: about for name, about in folder.running().items() if name in made.runs}
+    failed = {name: log for name, log in folder.failed().items() if name in made.runs}
+    seconds = outlook.seconds
+    return {
+        "runs": len(made.runs),
+        "done": outlook.done,
+        "held_by": folder.holder(),
+        "running": [
+            {"id": name, "run": describe(made.runs[name]), **about}
+            for name, about in running.items()
+        ],
+        "seconds_left": None if seconds is None else seconds / max(1, len(running)),
+        "time_from": outlook.time_from,
+        "failed": [
+            {
+                "id": name,
+                "run": describe(made.runs[name]),
+                "log": str(log),
+                "says": _last_line(log),
+            }
+            for name, log in failed.items()
+        ],
+    }
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else ""
+
+
+def _show(found: dict[str, Any]) -> None:
+    running, failed, holder = found["running"], found["failed"], found["held_by"]
+    if running:
+        rows = [
+            [each["run"], str(each.get("host", "")), _since(each), _steps(each), _speed(each)]
+            for each in running
+        ]
+        print_table(["running", "on", "for", "step", "steps/s"], rows)
+    where = "nobody runs it"
+    if holder.get("pid"):
+        where = f"run by process {holder['pid']} on {holder['host']}"
+    left = found["runs"] - found["done"] - len(failed) - len(running)
+    print_note(
+        f"{found['done']} of {found['runs']} runs done, {len(running)} running, {len(failed)} "
+        f"failed, {left} to do; {where}"
+    )
+    if found["seconds_left"]:
+        at_a_time = f"{max(1, len(running))} at a time"
+        about = f"time left, {at_a_time}: {duration(found['seconds_left'])}"
+        print_note(f"{about} (by {found['time_from']})")
+    for each in failed:
+        print_note(f"failed: {each['run']}: {each['says']} (log: {each['log']})")
+
+
+def _since(about: dict[str, Any]) -> str:
+    try:
+        began = datetime.fromisoformat(str(about.get("since")))
+        return duration((datetime.now(UTC) - began).total_seconds())
+    except (TypeError, ValueError):
+        return "?"
+
+
+def _steps(about: dict[str, Any]) -> str:
+    return f"{about['step']}/{about['steps']}" if "step" in about and "steps" in about else ""
+
+
+def _speed(about: dict[str, Any]) -> str:
+    speed = about.get("per_second")
+    return f"{speed:.1f}" if speed else ""
+
+
+def duration(seconds: float) -> str:
+    """Two units at most.
+
+    >>> duration(59), duration(3700), duration(200_000)
+    ('59 s', '1 h 1 min', '2 d 7 h')
+    """
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // part} {smaller}"
+    return f"{whole // 60} min"
+
+
+def stop(
+    file: Path = FILE,
+    out: Path | None = OUT,
+    data: str | None = DATA,
+    unequal: bool = UNEQUAL,
+) -> None:
+    """End `study run`: its runs write a checkpoint first. The same command goes on later."""
+    _, folder = read_plan(file, out, data, unequal=unequal)
+    holder, running = folder.holder(), folder.running()
+    if not holder and not running:
+        raise UserError(f"nobody runs study {folder.path}, so nothing is stopped")
+    folder.stop_file.touch()
+    who = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "no process"
+    print_note(f"{who} and {len(running)} runs are asked to end, after a checkpoint")
