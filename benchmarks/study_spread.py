@@ -1,7 +1,7 @@
 """How much items and seeds vary: `python benchmarks/study_spread.py [STUDY.yaml [FOLDER]]`.
 
 Without a study, from the committed scores of the shipped modules: the numbers that a study's plan
-takes before any of its runs is done (`adapter_stilts.study.spread`). With one, from its records.
+takes before any of its runs is done (`adapter_stilts.study.outlook`). With one, from its records.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import fmean
 
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.findings import read_study
-from adapter_stilts.study.spread import measure_spread
+from adapter_stilts.study.outlook import measure_spread
 from adapter_stilts.tasks.registry import get_target
 
 RECORD = Path(__file__).parents[1] / "docs" / "results" / "records" / "zoo.jsonl"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from adapter_stilts.compositions import task_arithmetic as task_arithmetic
     from adapter_stilts.compositions import ties as ties
     from adapter_stilts.compositions import uniform as uniform
-    from adapter_stilts.display.picture import Picture as Picture
+    from adapter_stilts.display.result import Picture as Picture
     from adapter_stilts.engine.methods import Method as Method
     from adapter_stilts.engine.methods import MethodOptions as MethodOptions
     from adapter_stilts.errors import FailureError as FailureError
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from adapter_stilts.errors import RefusedError as RefusedError
     from adapter_stilts.errors import UserError as UserError
     from adapter_stilts.evaluation.data import NoDataError as NoDataError
+    from adapter_stilts.evaluation.explain import Explanation as Explanation
     from adapter_stilts.evaluation.explain import explain as explain
-    from adapter_stilts.evaluation.explanation import Explanation as Explanation
+    from adapter_stilts.evaluation.explain import write_explanation as write_explanation
     from adapter_stilts.evaluation.options import ComparisonOptions as ComparisonOptions
     from adapter_stilts.evaluation.options import EvaluationOptions as EvaluationOptions
     from adapter_stilts.evaluation.options import ExplanationOptions as ExplanationOptions
@@ -51,12 +52,11 @@ if TYPE_CHECKING:
     from adapter_stilts.plugins.register import adapter_method as adapter_method
     from adapter_stilts.plugins.register import metric as metric
     from adapter_stilts.plugins.register import register as register
-    from adapter_stilts.report.explain import write_explanation as write_explanation
     from adapter_stilts.study.compare import Comparison as Comparison
     from adapter_stilts.study.compare import compare as compare
-    from adapter_stilts.study.recommendation import Recommendation as Recommendation
-    from adapter_stilts.study.recommendation import RecommendOptions as RecommendOptions
-    from adapter_stilts.study.recommender import recommend as recommend
+    from adapter_stilts.study.recommend.recommendation import Recommendation as Recommendation
+    from adapter_stilts.study.recommend.recommendation import RecommendOptions as RecommendOptions
+    from adapter_stilts.study.recommend.recommender import recommend as recommend
     from adapter_stilts.tasks.registry import get_target as get_target
     from adapter_stilts.tasks.registry import get_task as get_task
     from adapter_stilts.tasks.spec import FileData as FileData
@@ -98,12 +98,11 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "compositions": "MergeTerms arrow average compose dare_ties fusion linear slerp stack "
     "task_arithmetic ties uniform",
-    "display.picture": "Picture",
+    "display.result": "Picture",
     "engine.methods": "Method MethodOptions",
     "errors": "FailureError NotFiniteError RefusedError UserError",
     "evaluation.data": "NoDataError",
-    "evaluation.explain": "explain",
-    "evaluation.explanation": "Explanation",
+    "evaluation.explain": "Explanation explain write_explanation",
     "evaluation.options": "ComparisonOptions EvaluationOptions ExplanationOptions ReadingOptions "
     "SuiteOptions",
     "evaluation.run": "evaluate",
@@ -113,10 +112,9 @@ _PUBLIC = {
     "merging.registry": "merge_method",
     "plugins.load": "include",
     "plugins.register": "adapter_method metric register",
-    "report.explain": "write_explanation",
     "study.compare": "Comparison compare",
-    "study.recommendation": "RecommendOptions Recommendation",
-    "study.recommender": "recommend",
+    "study.recommend.recommendation": "RecommendOptions Recommendation",
+    "study.recommend.recommender": "recommend",
     "tasks.registry": "get_target get_task",
     "tasks.spec": "FileData HubData HubSplit Reading Source TaskSpec",
     "tasks.target_spec": "Retrieval TargetSpec",

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from adapter_stilts.display.charts import BLUE, GREY, ORANGE, Spec, attention_map, bars, forest
-from adapter_stilts.display.picture import Picture
+from adapter_stilts.display.result import Picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ("en", '<sw> & "x"', "a.b[c]", "{{ 7 * 7 }}", "'; alert(1)//")

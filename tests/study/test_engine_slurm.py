@@ -16,9 +16,7 @@ import pytest
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines import slurm
 from adapter_stilts.study.engines.engine import Needs, Place
-from adapter_stilts.study.engines.slurm import SlurmEngine
-from adapter_stilts.study.engines.slurm_job import SlurmJob, ended_file
-from adapter_stilts.study.engines.slurm_queue import SlurmQueue
+from adapter_stilts.study.engines.slurm import SlurmEngine, SlurmJob, SlurmQueue, ended_file
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.run import Outcome, run_study
 from engine_kit import Here

@@ -14,22 +14,39 @@ import pytest
 from scipy import stats
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.report.study.attention import attention_rows, attention_table
-from adapter_stilts.report.study.page import PAGE, TEX, TEXT, make_report, tex, write_report
-from adapter_stilts.report.study.tables import UNEQUAL, Table, latex, markdown, shown_p
-from adapter_stilts.study.findings import ContrastSpec, Finding, find, read_study
-from adapter_stilts.study.length_buckets import (
+from adapter_stilts.report.study.page import (
+    PAGE,
+    TEX,
+    TEXT,
+    latex,
+    make_report,
+    markdown,
+    tex,
+    write_report,
+)
+from adapter_stilts.report.study.tables import (
+    UNEQUAL,
+    Table,
+    attention_rows,
+    attention_table,
+    shown_p,
+)
+from adapter_stilts.study.findings import (
     ANSWER,
     CHECK,
     INPUT,
     SENTENCE,
     THIRDS,
+    Finding,
     check_buckets,
+    find,
     length_buckets,
+    read_study,
     thirds,
 )
 from adapter_stilts.study.results import read_results
 from adapter_stilts.study.samples import Seeds
+from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.statistics.draws import Best
 from adapter_stilts.study.study_data import complete_seeds
 from cli_kit import assert_one_line, call_cli
@@ -152,7 +169,7 @@ def test_a_length_is_a_bucket(tmp_path: Path) -> None:
     path = write_study(tmp_path, items=60, seeds=1)
     data, _ = read_study(path)
     found = finding(path, "multitask", "alone", 2000)
-    made = {(each.kind, each.third): each for each in length_buckets(data, found)}
+    made = {(each.kind, each.name): each for each in length_buckets(data, found)}
     assert [third for kind, third in made if kind == INPUT] == list(THIRDS)
     sides = {}
     for arm in ("multitask", "alone"):
@@ -193,7 +210,7 @@ def test_a_templated_check_is_a_bucket(tmp_path: Path) -> None:
             pq.write_table(table, file)
             sides[arm, file.name] = table["numerator"].to_numpy()
     data, _ = read_study(path)
-    made = {each.third: each for each in check_buckets(data, finding(path, "multitask", "alone"))}
+    made = {each.name: each for each in check_buckets(data, finding(path, "multitask", "alone"))}
     assert set(made) == set(checks)
     for number, check in enumerate(checks):
         files = {name for _, name in sides}

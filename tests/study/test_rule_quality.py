@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter_stilts.study.recommendation import Ranked, Recommendation
+from adapter_stilts.study.recommend.recommendation import Ranked, Recommendation
 from adapter_stilts.study.results import RunResult, Stage
 from study_kit import benchmark
 

@@ -11,11 +11,10 @@ import pytest
 
 from adapter_stilts.study.findings import read_study
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.outlook import SECONDS_A_STEP, look_ahead
+from adapter_stilts.study.outlook import ITEM_SD, SECONDS_A_STEP, look_ahead, measure_spread
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec_file import load_study
-from adapter_stilts.study.spread import ITEM_SD, measure_spread
 from study_kit import benchmark, write_study
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results" / "records"

@@ -18,8 +18,7 @@ from adapter_stilts.study.statistics.decisions import (
     holm,
     regret,
 )
-from adapter_stilts.study.statistics.draws import LANGUAGES, STAGES, Best, Draws
-from adapter_stilts.study.statistics.estimate import ITEMS, Estimate
+from adapter_stilts.study.statistics.draws import ITEMS, LANGUAGES, STAGES, Best, Draws, Estimate
 from adapter_stilts.study.statistics.sample import Floats, Sample, Target
 
 

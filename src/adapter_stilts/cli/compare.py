@@ -11,7 +11,7 @@ from adapter_stilts.cli.evaluate import PARTIAL
 from adapter_stilts.cli.options import JSON, derived_options, evaluation_options, with_options
 from adapter_stilts.cli.results import Progress, print_json, print_note, print_table
 from adapter_stilts.evaluation.options import ComparisonOptions
-from adapter_stilts.study.recommendation import Asked, RecommendOptions
+from adapter_stilts.study.recommend.recommendation import Asked, RecommendOptions
 
 if TYPE_CHECKING:
     from adapter_stilts.study.compare import Comparison
@@ -46,7 +46,7 @@ def compare(
     Both are evaluated first, unless they are already. Exit code 3: some languages could not be
     compared.
     """
-    from adapter_stilts.display.picture import check_picture
+    from adapter_stilts.display.result import check_picture
     from adapter_stilts.study.compare import compare as run
 
     if picture is not None:
@@ -97,12 +97,12 @@ def recommend(
     **options: Any,
 ) -> None:
     """Predict on which module a target is learnt best, before any training on them."""
-    from adapter_stilts.report.recommendation import (
+    from adapter_stilts.report.comparison import (
         recommendation_columns,
         recommendation_notes,
         recommendation_rows,
     )
-    from adapter_stilts.study.recommender import recommend as run
+    from adapter_stilts.study.recommend.recommender import recommend as run
 
     found = run(
         target,

@@ -21,7 +21,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.options import ExplanationOptions
 
 if TYPE_CHECKING:
-    from adapter_stilts.evaluation.explanation import ByLayer, Explanation
+    from adapter_stilts.evaluation.explain import ByLayer, Explanation
     from adapter_stilts.evaluation.suite import SuiteEvaluation
     from adapter_stilts.evaluation.summary import Evaluations
 
@@ -164,9 +164,9 @@ def explain(
 
     Exit code 3: the data lacks some of the languages; the others are done.
     """
+    from adapter_stilts.evaluation.explain import PICTURE, write_explanation
     from adapter_stilts.evaluation.explain import explain as run
     from adapter_stilts.paths import check_replaceable
-    from adapter_stilts.report.explain import PICTURE, write_explanation
 
     if out is not None:
         check_replaceable(out)  # before the work

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Unpack
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_text
+from adapter_stilts.display.charts import attention_map
+from adapter_stilts.display.result import Picture, Result
 from adapter_stilts.engine.composition import Call, attending, canonical, fusings, fusions
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
-from adapter_stilts.evaluation.explanation import Explanation
 from adapter_stilts.evaluation.options import Asked, ExplanationOptions
 from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.paths import atomic_folder
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -27,6 +33,136 @@ if TYPE_CHECKING:
 
     from adapter_stilts.engine.engine import Engine
     from adapter_stilts.evaluation.attention import Gathered
+
+ByLayer = Mapping[int, Mapping[str, float]]
+"""Weight by layer and source."""
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation(Result):
+    """Mean attention weights of a composition's fusion.
+
+    Attributes:
+        composition, task, split: what was run on what.
+        kind: of the fusion, such as `lean`.
+        sources: what is fused, in the fusion's order.
+        weights: by language, layer and source, the mean over all tokens but the padding; adds up
+            to 1 over the sources that have a module in the layer. Where a layer has several
+            fusions (LoRAs have one a matrix), the mean over these.
+        entropy: by language and layer, the mean over tokens of the attention's entropy, divided
+            by that of equal weights: 0 is all weight on one source, 1 the same on all.
+        tokens: by language, how many there were.
+        missing: why languages that were asked for are not there.
+    """
+
+    composition: str
+    task: str
+    split: str
+    kind: str
+    sources: tuple[str, ...]
+    weights: Mapping[str, ByLayer]
+    entropy: Mapping[str, Mapping[int, float]]
+    tokens: Mapping[str, int]
+    missing: Mapping[str, str]
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that have a fusion, from the bottom up."""
+        return tuple(sorted({layer for found in self.weights.values() for layer in found}))
+
+    @property
+    def average(self) -> ByLayer:
+        """The mean over languages."""
+        every = list(self.weights.values())
+        return {
+            layer: {
+                source: fmean(found[layer][source] for found in every) for source in every[0][layer]
+            }
+            for layer in self.layers
+        }
+
+    @property
+    def average_entropy(self) -> dict[int, float]:
+        """The mean over languages, by layer."""
+        every = list(self.entropy.values())
+        return {layer: fmean(found[layer] for found in every) for layer in self.layers}
+
+    @property
+    def entropy_over_layers(self) -> dict[str, float]:
+        """The mean over layers, by language."""
+        return {language: fmean(found.values()) for language, found in self.entropy.items()}
+
+    def over_layers(self, language: str) -> dict[str, float]:
+        """One language's weights, averaged over the layers where a source has a module."""
+        found = self.weights[language].values()
+        return {
+            source: fmean(weights[source] for weights in found if source in weights)
+            for source in self.sources
+            if any(source in weights for weights in found)
+        }
+
+    def summary(self) -> str:
+        """The composition, the task, and how much its fusion listens to each source."""
+        count = len(self.weights)
+        over = f"{count} language{'s' if count != 1 else ''}"
+        return f"{self.composition} on {self.task}: attention of the {self.kind} fusion, {over}"
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row a language, layer and source, with the weight and the layer's entropy."""
+        names = ("language", "layer", "source", "weight", "entropy")
+        return [dict(zip(names, row, strict=True)) for row in self.rows()]
+
+    def plot(self) -> Picture:
+        """The heat map: one panel a language, and their mean before them."""
+        panels = dict(self.weights)
+        if len(panels) > 1:
+            panels = {f"mean of {len(panels)} languages": self.average, **panels}
+        whole = all(len(sources) == len(self.sources) for sources in self.average.values())
+        absent = "" if whole else "; a dot: no module there"
+        title = f"{self.composition} on {self.task}"
+        legend = (
+            f"Mean attention weight per layer (from 0 at the bottom) and source, {self.kind} "
+            f"fusion, {self.split} texts{absent}."
+        )
+        mark = 1 / len(self.sources)
+        rows = [
+            {"texts": name, "layer": layer, "source": source, "weight": weights.get(source)}
+            for name, found in panels.items()
+            for layer, weights in sorted(found.items())
+            for source in self.sources
+        ]
+        texts = {"field": "texts", "type": "nominal", "sort": list(panels)}
+        facets = {"facet": {**texts, "header": {"title": None}}, "columns": min(3, len(panels))}
+        drawn = attention_map(rows, title=title, mark=mark, **facets)
+        return Picture.from_vega_lite(drawn, legend=legend)
+
+    def rows(self) -> Iterator[tuple[str, int, str, float, float]]:
+        """Language, layer, source, weight and the layer's entropy."""
+        for language, found in self.weights.items():
+            for layer, weights in found.items():
+                for source, weight in weights.items():
+                    yield language, layer, source, weight, self.entropy[language][layer]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything above as JSON can write it."""
+        return {
+            "composition": self.composition,
+            "task": self.task,
+            "split": self.split,
+            "kind": self.kind,
+            "sources": list(self.sources),
+            "tokens": dict(self.tokens),
+            "missing": dict(self.missing),
+            "weights": {
+                language: {str(layer): dict(weights) for layer, weights in found.items()}
+                for language, found in self.weights.items()
+            },
+            "entropy": {
+                language: {str(layer): value for layer, value in found.items()}
+                for language, found in self.entropy.items()
+            },
+        }
+
 
 OnLanguage = Callable[[str], None]
 STRIDE = 128
@@ -182,3 +318,19 @@ def _gathered(
     }
     most = batch_tokens or default_batch_tokens(default_device())
     return gather(engine, composed, features, sources, batch_tokens=most)
+
+
+JSON, TABLE, PICTURE = "explanation.json", "explanation.csv", "explanation.svg"
+
+
+def write_explanation(found: Explanation, folder: Path) -> None:
+    """Writes `explanation.json`, `.csv` and `.svg`, the heat map, and replaces what lies there."""
+    with atomic_folder(folder) as work:
+        text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False)
+        (work / JSON).write_text(text + "\n", encoding="utf-8")
+        with (work / TABLE).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("language", "layer", "source", "weight", "entropy"))
+            for language, layer, source, weight, entropy in found.rows():
+                writer.writerow((language, layer, source, f"{weight:.6f}", f"{entropy:.6f}"))
+        (work / PICTURE).write_text(found.plot().svg, encoding="utf-8")

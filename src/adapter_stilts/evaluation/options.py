@@ -16,9 +16,11 @@ from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 
 if TYPE_CHECKING:
-    from adapter_stilts.evaluation.each_language import Engines
+    from adapter_stilts.engine.engine import Engine
     from adapter_stilts.evaluation.job import OnLanguage
     from adapter_stilts.evaluation.labels import Progress
+
+    Engines = dict[tuple[str, str], Engine]
 
 
 class ReadingOptions(TypedDict, total=False):

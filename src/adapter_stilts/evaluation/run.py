@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.data.given import check_languages, given_files, with_files
 from adapter_stilts.engine.composition import EACH_LANGUAGE
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates, folders
-from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
-from adapter_stilts.evaluation.each_language import evaluate_each
-from adapter_stilts.evaluation.options import Asked, EvaluationOptions, check_settings
-from adapter_stilts.evaluation.summary import Evaluation, Evaluations
+from adapter_stilts.evaluation.data import NoDataError, asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.files import slug
+from adapter_stilts.evaluation.options import (
+    Asked,
+    EvaluationOptions,
+    LayerRule,
+    check_settings,
+    layer_rule,
+)
+from adapter_stilts.evaluation.summary import Evaluation, Evaluations, outside_suites
 from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.metrics import primary
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.find import find_language
+from adapter_stilts.zoo.names import each_seed
 
 
 @checks_keywords
@@ -58,8 +68,7 @@ def evaluate(
     languages = asked_languages(target, asked.langs, split, asked.data)
     check_languages(target, split, languages)
     if any(EACH_LANGUAGE in text for text in texts):
-        ready = dataclasses.replace(asked, tags=None, dev_file=None, test_file=None)
-        return Evaluations(evaluate_each(_evaluate, target, texts, languages, ready))
+        return Evaluations(_evaluate_each(target, texts, languages, split, asked))
     return Evaluations(_evaluate(target, texts, languages, split, asked))
 
 
@@ -117,6 +126,109 @@ def _evaluate(
         store.check(overwrite=asked.overwrite)
     job.compute(again=asked.overwrite, on_language=asked.on_language, on_examples=asked.on_examples)
     return [
-        dataclasses.replace(job.summary(place), seeds_of=each.seeds_of, seed=each.seed)
+        replace(job.summary(place), seeds_of=each.seeds_of, seed=each.seed)
         for place, each in enumerate(candidates)
     ]
+
+
+def _evaluate_each(
+    target: TargetSpec,
+    compositions: Sequence[str],
+    languages: Sequence[str],
+    split: Split,
+    asked: Asked,
+) -> list[Evaluation]:
+    """Evaluates `stack(lang:*, squad)` in every language with that language's module (MAD-X).
+
+    The predictions lie in a folder a language. Languages without a module are named as missing,
+    as those without data are.
+
+    Raises:
+        UserError: as of `evaluate`; or none of the languages has a module.
+    """
+    asked = replace(asked, engines={})
+    if target.retrieval is not None and asked.layer_rule is None:
+        rule = _rule(target, compositions, languages, asked.backbone)
+        asked = replace(asked, layer_rule=rule)
+    found: list[Evaluation] = []
+    for text in compositions:
+        text, place = text.strip(), Path(asked.out) if asked.out else None
+        if place and len(compositions) > 1:
+            place = place / slug(text)
+        if EACH_LANGUAGE not in text:
+            found += _evaluate(target, [text], languages, split, replace(asked, out=place))
+            continue
+        for seed, one in each_seed(text, asked.backbone).items():
+            own = place / slug(one) if place and seed is not None else place
+            made = _each(target, one, languages, split, replace(asked, out=own))
+            found.append(made if seed is None else replace(made, seeds_of=text, seed=seed))
+    return found
+
+
+def _rule(
+    target: TargetSpec, compositions: Sequence[str], languages: Sequence[str], backbone: str | None
+) -> LayerRule | None:
+    """The rule for all compositions, which are evaluated one by one: as if it were together."""
+    for language in languages:
+        with suppress(UserError):
+            own = f"lang:{_module_language(target, language, backbone)}"
+            named = [text.replace(EACH_LANGUAGE, own) for text in compositions]
+            found = find_candidates(target, named, backbone)
+            return layer_rule([each.record for each in found], backbone_name(found, backbone))
+    return None
+
+
+def _each(
+    target: TargetSpec, text: str, languages: Sequence[str], split: Split, asked: Asked
+) -> Evaluation:
+    """Evaluates one composition with `lang:*`, language by language."""
+    entries: dict[str, Mapping[str, Any]] = {}
+    missing: dict[str, str] = {}
+    places: dict[str, Path] = {}
+    out = asked.out
+    for language in languages:
+        try:
+            code = _module_language(target, language, asked.backbone)
+        except UserError as error:
+            missing[language] = str(error)
+            continue
+        written = text.replace(EACH_LANGUAGE, f"lang:{code}")
+        own = replace(asked, out=Path(out) / language if out else None)
+        try:
+            (one,) = _evaluate(target, [written], [language], split, own)
+        except NoDataError as error:
+            missing[language] = str(error)
+            continue
+        entries |= one.languages
+        missing |= one.missing
+        places |= dict.fromkeys(one.languages, one.folder)
+    if not places:
+        raise NoDataError(f"composition '{text}': {next(iter(missing.values()))}")
+    return Evaluation(
+        task=target.name,
+        split=split,
+        composition=text,
+        folder=Path(out) if out else next(iter(places.values())).parent,
+        folders=places,
+        metric=primary(target.metric),
+        languages=entries,
+        missing=missing,
+        outside=outside_suites(target, entries),
+    )
+
+
+def _module_language(target: TargetSpec, language: str, backbone: str | None) -> str:
+    """The code of the language whose module is used: of `pt-BR`, else of `pt`.
+
+    Of a pair such as en-de, the first is the language that is read most.
+
+    Raises:
+        UserError: neither has one.
+    """
+    broad = language.partition("-")[0]
+    if language not in target.others:
+        with suppress(UserError):
+            find_language(f"lang:{language}", backbone)
+            return language
+    find_language(f"lang:{broad}", backbone)
+    return broad

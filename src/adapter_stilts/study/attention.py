@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from adapter_stilts.evaluation.explanation import Explanation
+from adapter_stilts.evaluation.explain import Explanation
 from adapter_stilts.paths import write_whole
 
 ATTENTION = "attention.json"

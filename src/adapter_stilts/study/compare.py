@@ -9,8 +9,7 @@ from typing import Any, Unpack
 
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.display.charts import forest
-from adapter_stilts.display.picture import Picture
-from adapter_stilts.display.result import Result
+from adapter_stilts.display.result import Picture, Result
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.options import ComparisonOptions
@@ -21,8 +20,7 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.study.samples import Seeds, Tables, make_sample
 from adapter_stilts.study.statistics.contrast import Contrast, contrast
 from adapter_stilts.study.statistics.decisions import effects_count, equivalence_p, holm
-from adapter_stilts.study.statistics.draws import Draws
-from adapter_stilts.study.statistics.estimate import Estimate
+from adapter_stilts.study.statistics.draws import Draws, Estimate
 from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adapter_stilts.display.charts import BLUE, Spec, attention_map, chart, forest
-from adapter_stilts.report.study.attention import attention_rows
-from adapter_stilts.report.study.tables import Table, contrast_name, marked
+from adapter_stilts.report.study.tables import Table, attention_rows, contrast_name, marked
 from adapter_stilts.study.findings import Finding
 from adapter_stilts.study.study_data import StudyData
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +14,25 @@ from jinja2 import Environment, StrictUndefined
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import atomic_folder
-from adapter_stilts.report.study.attention import attention_table
-from adapter_stilts.report.study.buckets import bucket_table
 from adapter_stilts.report.study.charts import Chart, all_charts
 from adapter_stilts.report.study.tables import (
     UNEQUAL,
     Table,
-    as_csv,
+    attention_table,
+    bucket_table,
     by_language,
     by_target,
     contrast_name,
     contrasts,
     cost,
-    latex,
-    markdown,
     matrix,
     missing,
     rules,
     shown,
 )
-from adapter_stilts.study.findings import ContrastSpec, Finding, find, regrets
-from adapter_stilts.study.statistics.estimate import Estimate
+from adapter_stilts.study.findings import Finding, find, regrets
+from adapter_stilts.study.spec import ContrastSpec
+from adapter_stilts.study.statistics.draws import Estimate
 from adapter_stilts.study.study_data import StudyData
 
 PAGE, TEXT, TEX = "report.html", "report.md", "report.tex"
@@ -184,3 +184,53 @@ def write_report(report: Report, folder: Path) -> None:
             (work / f"{chart.name}.pdf").write_bytes(vl_convert.vegalite_to_pdf(fixed))
             svg = vl_convert.vegalite_to_svg(fixed)
             (work / f"{chart.name}.svg").write_text(svg, encoding="utf-8")
+
+
+def markdown(table: Table) -> str:
+    """As GitHub reads it."""
+    lines = [f"### {table.title}", "", _row(table.columns), _row(["---"] * len(table.columns))]
+    lines += [_row([shown(cell) for cell in row]) for row in table.rows]
+    return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |"
+
+
+def latex(table: Table) -> str:
+    """For booktabs, with everything escaped."""
+    import pandas
+
+    frame = pandas.DataFrame(
+        [[shown(cell) for cell in row] for row in table.rows], columns=list(table.columns)
+    )
+    style = frame.style.hide(axis="index").format(escape="latex")
+    style = style.format_index(escape="latex", axis="columns")
+    kinds = "".join("l" if _is_text(table, k) else "r" for k in range(len(table.columns)))
+    text: str = style.to_latex(
+        hrules=True,
+        column_format=kinds,
+        environment="longtable",
+        caption=_escaped(f"{table.title}. {table.note}".strip()),
+    )
+    return text.replace("–", "--").replace("±", "$\\pm$").replace(UNEQUAL, "\\dag{}")
+
+
+def _escaped(text: str) -> str:
+    """A text in which LaTeX sees no commands."""
+    signs = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+    plain = {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    return "".join({**plain, **signs}.get(sign, sign) for sign in text)
+
+
+def _is_text(table: Table, place: int) -> bool:
+    return any(isinstance(row[place], str) for row in table.rows)
+
+
+def as_csv(table: Table) -> str:
+    """Numbers in full."""
+    out = io.StringIO()
+    writer: Any = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
+    return out.getvalue()

@@ -1,18 +1,18 @@
-"""The tables of a study's report, and how Markdown, LaTeX and CSV write them."""
+"""The tables of a study's report."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from statistics import fmean
 from typing import Any
 
 from adapter_stilts.report.languages import SOURCE, traits
-from adapter_stilts.study.findings import Finding
+from adapter_stilts.study.attention import Attention
+from adapter_stilts.study.findings import Bucket, Finding, check_buckets, length_buckets
 from adapter_stilts.study.results import RunResult
-from adapter_stilts.study.statistics.estimate import Estimate
+from adapter_stilts.study.statistics.draws import Estimate
 from adapter_stilts.study.study_data import StudyData
 
 Cell = str | float | None
@@ -75,8 +75,8 @@ def matrix(data: StudyData) -> Table:
     )
 
 
-def _estimate(each: Estimate) -> tuple[Cell, ...]:
-    return each.value, each.low, each.high, shown_p(each.p)
+def _span(each: Estimate) -> tuple[Cell, ...]:
+    return each.value, each.low, each.high
 
 
 def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
@@ -85,10 +85,11 @@ def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
     for found in findings:
         name = contrast_name(data, found) + (" (primary)" if found.spec.primary else "")
         same = shown_p(found.equivalence)
-        rows.append((name, "languages fixed", *_estimate(found.fixed.overall), same))
-        rows.append((name, "languages drawn", *_estimate(found.drawn.overall), None))
+        whole, drawn = found.fixed.overall, found.drawn.overall
+        rows.append((name, "languages fixed", *_span(whole), shown_p(whole.p), same))
+        rows.append((name, "languages drawn", *_span(drawn), shown_p(drawn.p), None))
         for target, each in found.fixed.without.items():
-            rows.append((name, f"without {target}", *_estimate(each), None))
+            rows.append((name, f"without {target}", *_span(each), shown_p(each.p), None))
     columns = ("contrast", "over", "difference", "low", "high", "p", "p of a point or more")
     note = (
         "First less second, in points. No difference may be said only where the last column is "
@@ -103,18 +104,9 @@ def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
     for found in findings:
         for target, each in found.fixed.targets.items():
             above, below, of = found.count(target)
-            rows.append(
-                (
-                    contrast_name(data, found),
-                    target,
-                    each.value,
-                    each.low,
-                    each.high,
-                    shown_p(found.fixed.adjusted[target]),
-                    f"{above} of {of}",
-                    f"{below} of {of}",
-                )
-            )
+            p = shown_p(found.fixed.adjusted[target])
+            counts = f"{above} of {of}", f"{below} of {of}"
+            rows.append((contrast_name(data, found), target, *_span(each), p, *counts))
         rows += [
             (contrast_name(data, found), t, None, None, None, why, None, None)
             for t, why in found.without.items()
@@ -133,18 +125,8 @@ def by_language(data: StudyData, findings: Sequence[Finding]) -> Table:
     for found in findings:
         for target, languages in found.fixed.languages.items():
             for name, each in languages.items():
-                own = traits(name)
-                rows.append(
-                    (
-                        contrast_name(data, found),
-                        target,
-                        name,
-                        *own,
-                        each.value,
-                        each.low,
-                        each.high,
-                    )
-                )
+                of = (contrast_name(data, found), target, name, *traits(name))
+                rows.append((*of, *_span(each)))
     columns = (
         "contrast", "target", "language", "script", "family", "CC-100 GiB", "difference", "low",
         "high",
@@ -187,7 +169,7 @@ def _training(run: RunResult) -> float:
 def rules(data: StudyData, found: dict[str, Estimate]) -> Table:
     """What rules of choice lose against the best arm in hindsight."""
     rows: list[tuple[Cell, ...]] = [
-        (_rule_name(data, rule), each.value, each.low, each.high)
+        (_rule_name(data, rule), *_span(each))
         for rule, each in sorted(found.items(), key=lambda pair: pair[1].value)
     ]
     return Table(
@@ -208,51 +190,101 @@ def missing(data: StudyData) -> Table:
     return Table("missing", "What is missing", ("arm or record", "target", "why"), rows)
 
 
-def markdown(table: Table) -> str:
-    """As GitHub reads it."""
-    lines = [f"### {table.title}", "", _row(table.columns), _row(["---"] * len(table.columns))]
-    lines += [_row([shown(cell) for cell in row]) for row in table.rows]
-    return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
+ATTENTION_NOTE = (
+    "Mean attention weight over tokens; a source's weights over layers are averaged in thirds, and "
+    "its least and greatest language are named. Entropy: 0 one source alone, 1 all alike."
+)
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |"
+def _fusions(data: StudyData) -> Iterator[tuple[str, str, Attention]]:
+    for arm in data.arms:
+        for target in data.targets:
+            if (found := data.attention(arm, target)) is not None and found.layers:
+                yield arm, target, found
 
 
-def latex(table: Table) -> str:
-    """For booktabs, with everything escaped."""
-    import pandas
-
-    frame = pandas.DataFrame(
-        [[shown(cell) for cell in row] for row in table.rows], columns=list(table.columns)
+def attention_table(data: StudyData) -> Table:
+    """A row for every source of every fusion, the one that is listened to most first."""
+    rows: list[tuple[Cell, ...]] = []
+    for arm, target, found in _fusions(data):
+        layers = sorted(found.layers)
+        cuts = [len(layers) * k // 3 for k in range(4)]
+        mean = {s: _mean(found, s, layers) for s in found.sources}
+        entropy = fmean(found.entropy.values()) if found.entropy else None
+        for source in sorted(found.sources, key=lambda name: -(mean[name] or 0.0)):
+            parts = [_mean(found, source, layers[a:b]) for a, b in pairwise(cuts)]
+            by = {name: w[source] for name, w in found.languages.items() if source in w}
+            span = (_extreme(by, min), _extreme(by, max))
+            cells = (_two(mean[source]), *map(_two, parts), *span, _two(entropy))
+            rows.append((marked(data, arm), target, source, *cells))
+    columns = (
+        "arm", "target", "source", "weight", "lower layers", "middle layers", "upper layers",
+        "least in", "most in", "entropy",
+    )  # fmt: skip
+    return Table(
+        "attention", "What the fusions listen to", columns, rows, with_marks(data, ATTENTION_NOTE)
     )
-    style = frame.style.hide(axis="index").format(escape="latex")
-    style = style.format_index(escape="latex", axis="columns")
-    kinds = "".join("l" if _is_text(table, k) else "r" for k in range(len(table.columns)))
-    text: str = style.to_latex(
-        hrules=True,
-        column_format=kinds,
-        environment="longtable",
-        caption=_escaped(f"{table.title}. {table.note}".strip()),
+
+
+def attention_rows(data: StudyData) -> list[dict[str, Any]]:
+    """Weights by arm, target, layer and source, for the heat map."""
+    return [
+        {"arm": marked(data, arm), "target": target, "layer": layer, "source": source,
+         "weight": weight}
+        for arm, target, found in _fusions(data)
+        for layer, weights in found.layers.items()
+        for source, weight in weights.items()
+    ]  # fmt: skip
+
+
+def _mean(found: Attention, source: str, layers: list[int]) -> float | None:
+    there = [found.layers[k][source] for k in layers if source in found.layers[k]]
+    return fmean(there) if there else None
+
+
+def _two(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}"
+
+
+def _extreme(by: dict[str, float], of: Any) -> str | None:
+    if not by:
+        return None
+    name = of(by, key=by.__getitem__)
+    return f"{name} {by[name]:.2f}"
+
+
+BUCKET_COLUMNS = ("contrast", "by", "bucket", "languages", "items", "difference", "low", "high")
+BUCKET_NOTE = (
+    "Items drawn anew in each bucket. Lengths: thirds of the items of each target and language, in "
+    "characters, of sentences in words; the shortest right answer counts."
+)
+
+
+def bucket_table(data: StudyData, findings: Sequence[Finding]) -> Table:
+    """Every contrast by script, family, size of the pre-training data, and length."""
+    rows: list[tuple[Cell, ...]] = []
+    for found in findings:
+        of_items = (*length_buckets(data, found), *check_buckets(data, found))
+        for kind, name, languages, items, each in (*_languages(found), *of_items):
+            of = (contrast_name(data, found), kind, name, ", ".join(languages), str(items))
+            rows.append((*of, *_span(each)))
+    return Table(
+        "buckets",
+        "By kind of language and of item",
+        BUCKET_COLUMNS,
+        rows,
+        with_marks(data, f"{BUCKET_NOTE} {SOURCE}"),
     )
-    return text.replace("–", "--").replace("±", "$\\pm$").replace(UNEQUAL, "\\dag{}")
 
 
-def _escaped(text: str) -> str:
-    """A text in which LaTeX sees no commands."""
-    signs = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
-    plain = {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    return "".join({**plain, **signs}.get(sign, sign) for sign in text)
-
-
-def _is_text(table: Table, place: int) -> bool:
-    return any(isinstance(row[place], str) for row in table.rows)
-
-
-def as_csv(table: Table) -> str:
-    """Numbers in full."""
-    out = io.StringIO()
-    writer: Any = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
-    return out.getvalue()
+def _languages(found: Finding) -> Iterator[Bucket]:
+    sizes: dict[str, int] = {}
+    for target in found.draws.targets:
+        for name, clusters in target.test.clusters.items():
+            sizes[name] = sizes.get(name, 0) + len(clusters)
+    for kind, trait in (("script", "script"), ("family", "family"), ("pre-training data", "size")):
+        keyed = sorted((getattr(traits(name), trait), name) for name in sizes)
+        for bucket, group in groupby(keyed, key=lambda pair: pair[0]):
+            inside = tuple(name for _, name in group)
+            count = sum(sizes[name] for name in inside)
+            yield Bucket(kind, bucket, inside, count, found.over(inside))

@@ -1,1 +1,1 @@
-"""Which module to train a target on, predicted: pure functions, no files and no network."""
+"""Which module to train a target on, predicted; `ranking` and `rules` are pure functions."""

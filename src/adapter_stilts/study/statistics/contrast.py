@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from adapter_stilts.study.statistics.decisions import holm
-from adapter_stilts.study.statistics.draws import LANGUAGES, STAGES, Arm, Best, Draws
-from adapter_stilts.study.statistics.estimate import ITEMS, Estimate, Factors, estimate
+from adapter_stilts.study.statistics.draws import (
+    ITEMS,
+    LANGUAGES,
+    STAGES,
+    Arm,
+    Best,
+    Draws,
+    Estimate,
+    Factors,
+    estimate,
+)
 from adapter_stilts.study.statistics.sample import Floats
 
 Table = dict[Factors, Floats]

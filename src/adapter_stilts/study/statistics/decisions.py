@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc, stdtrit
 
-from adapter_stilts.study.statistics.draws import Arm, Best, Draws
-from adapter_stilts.study.statistics.estimate import (
+from adapter_stilts.study.statistics.draws import (
+    Arm,
+    Best,
+    Draws,
     Estimate,
     Factors,
     estimate,

@@ -22,7 +22,7 @@ from adapter_stilts.study.recommend.ranking import (
     successive_halving,
     sureness,
 )
-from adapter_stilts.study.recommendation import (
+from adapter_stilts.study.recommend.recommendation import (
     RULES,
     Asked,
     Ranked,
@@ -30,7 +30,7 @@ from adapter_stilts.study.recommendation import (
     RecommendOptions,
     Rule,
 )
-from adapter_stilts.study.rule_scores import (
+from adapter_stilts.study.recommend.rule_scores import (
     PROBE_STEPS,
     RULE_SCORES,
     Candidate,

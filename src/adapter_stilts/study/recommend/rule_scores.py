@@ -19,8 +19,8 @@ from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.recommend.ranking import half_samples
+from adapter_stilts.study.recommend.recommendation import Asked, Rule
 from adapter_stilts.study.recommend.rules import parameter_similarity, text_similarity
-from adapter_stilts.study.recommendation import Asked, Rule
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -166,8 +166,8 @@ Scores = Callable[[npt.NDArray[np.bool_] | None, int], list[float | None]]
 
 def _logme(work: Work) -> Scores:
     """LogME over the states that every module gives the target's examples."""
-    from adapter_stilts.study.module_features import feature_columns, states
-    from adapter_stilts.study.recommend.rows import labelled_rows
+    from adapter_stilts.study.recommend.module_features import feature_columns, states
+    from adapter_stilts.study.recommend.rules import labelled_rows
     from adapter_stilts.zoo.composed import load_resolved
 
     rows = labelled_rows(
@@ -203,7 +203,7 @@ def _logme(work: Work) -> Scores:
 
 def _text(work: Work) -> Scores:
     """How alike the texts of the target and of every module's task are, to the plain backbone."""
-    from adapter_stilts.study.module_features import text_vectors
+    from adapter_stilts.study.recommend.module_features import text_vectors
 
     work.tell("text: the target")
     with work.timed("text"):
@@ -257,7 +257,7 @@ def _as_learnt(candidate: Candidate) -> TaskSpec:
 
 def _parameters(work: Work) -> Scores:
     """How alike every module and one trained shortly on the target by itself are."""
-    from adapter_stilts.study.module_features import products
+    from adapter_stilts.study.recommend.module_features import products
     from adapter_stilts.zoo.composed import load_composition, load_resolved
 
     own: dict[str, dict[str, Any]] = {}

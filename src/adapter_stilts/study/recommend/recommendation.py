@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypedDict
 
 from adapter_stilts.display.charts import bars
-from adapter_stilts.display.picture import Picture
-from adapter_stilts.display.result import Result
+from adapter_stilts.display.result import Picture, Result
 from adapter_stilts.engine.methods import DEFAULT_METHOD
 
 Rule = Literal["logme", "text", "parameters"]

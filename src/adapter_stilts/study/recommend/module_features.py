@@ -17,8 +17,7 @@ from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.inference.mixed import Part, mixed_hidden
-from adapter_stilts.study.recommend.rows import sequences_of
-from adapter_stilts.study.recommend.rules import Product
+from adapter_stilts.study.recommend.rules import Product, sequences_of
 from adapter_stilts.tasks.spec import TaskSpec
 
 Floats = npt.NDArray[np.float64]
