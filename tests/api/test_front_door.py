@@ -14,7 +14,7 @@ from typer.main import get_command
 import adapter_stilts as ads
 from adapter_stilts.cli import app
 from adapter_stilts.evaluation.options import Asked, EvaluationOptions
-from adapter_stilts.study import recommendation
+from adapter_stilts.study.recommend import recommendation
 from adapter_stilts.study.recommend.recommendation import RecommendOptions
 from adapter_stilts.training.options import (
     MergeOptions,
