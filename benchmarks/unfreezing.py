@@ -1,107 +1,195 @@
 """Does top-down gradual unfreezing help zero-shot transfer on this backbone?
 
-Trains SQuAD adapters and LoRAs with and without it on the same questions, for several seeds, and
-scores them on XQuAD: English against the average over nine other languages. Finished runs are
-kept and not repeated.
+Trains modules with and without it, of several seeds and budgets, and scores them in English and in
+other languages. A training that is in the records is not repeated.
 
-    python benchmarks/unfreezing.py --data DATA --limit 3000 --seeds 0 1
+    python benchmarks/unfreezing.py --data DATA
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from itertools import product
 from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
 
-from xquad import xquad_f1, zero_shot_mean
+from steps import commit, side_by_side
 
-from adapter_stilts import load, train_adapter
+RECORDS = Path("docs/results/records/unfreezing.jsonl")
+PAGE = Path("docs/results/unfreezing.md")
+FRACTION = 0.5
+"""The part of the steps after which all layers learn, as in `--unfreeze top-down`."""
+LANGS = {
+    "xquad": "en,ar,de,es,hi,ru,th,tr,vi,zh",
+    "udpos": "en,ar,de,fi,hi,ja,tr,vi,zh",
+}
+ROWS = {"xquad": 200, "udpos": 200}
+Row = dict[str, Any]
 
 
 def main() -> None:
     """Runs what is missing and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--backbone", default="embedded")
-    parser.add_argument("--limit", type=int, default=3000)
-    parser.add_argument("--epochs", type=float, default=2)
-    parser.add_argument("--questions", type=int, default=150)
-    parser.add_argument("--methods", nargs="+", default=["bottleneck"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--fractions", nargs="+", type=float, default=[0.0, 0.5])
-    parser.add_argument("--work", type=Path, default=Path("runs/unfreezing"))
-    parser.add_argument("--out", type=Path, default=Path("docs/results/unfreezing.md"))
-    args = parser.parse_args()
+    args = arguments()
     args.work.mkdir(parents=True, exist_ok=True)
-    rows = [
-        run(args, method, seed, fraction)
-        for seed in args.seeds
-        for method in args.methods
-        for fraction in args.fractions
-    ]
-    notes = Path(__file__).with_name("unfreezing_notes.md")
-    closing = "\n" + notes.read_text(encoding="utf-8") if notes.exists() else ""
-    args.out.write_text(page(args, rows) + closing, encoding="utf-8")
+    args.records.parent.mkdir(parents=True, exist_ok=True)
+    done = {tuple(row[key] for key in KEY) for row in read(args.records)}
+    every = product(args.seeds, args.steps, args.targets, (0.0, FRACTION))
+    missing = [(args, *each) for each in every if each not in done]
+    for row in side_by_side(args.jobs, run, missing):
+        with args.records.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(*(row[key] for key in KEY), row["scores"]["en"], row["others"], flush=True)
+    args.out.write_text(page(read(args.records)), encoding="utf-8")
 
 
-def run(args: argparse.Namespace, method: str, seed: int, fraction: float) -> dict[str, object]:
-    """One training and its scores, from the folder of finished runs if it is there."""
-    name = f"{method}-{fraction:g}-{seed}-{args.limit}-{args.epochs:g}"
-    kept = args.work / f"{name}.json"
-    if kept.exists():
-        found: dict[str, object] = json.loads(kept.read_text())
-        return found
-    trained = train_adapter(
-        "squad",
+KEY = ("seed", "steps", "target", "fraction")
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    found = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    found.add_argument("--data", type=Path, required=True)
+    found.add_argument("--backbone", default="embedded")
+    found.add_argument("--steps", type=int, nargs="+", default=[500, 1500])
+    found.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    found.add_argument("--targets", nargs="+", default=list(LANGS), choices=list(LANGS))
+    found.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    found.add_argument("--work", type=Path, default=Path("runs/unfreezing"))
+    found.add_argument("--records", type=Path, default=RECORDS)
+    found.add_argument("--out", type=Path, default=PAGE)
+    return found.parse_args()
+
+
+def read(records: Path) -> list[Row]:
+    """The trainings so far."""
+    if not records.exists():
+        return []
+    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
+
+
+def run(args: argparse.Namespace, seed: int, steps: int, target: str, fraction: float) -> Row:
+    """One training and its scores."""
+    from adapter_stilts import evaluate, train_target
+    from adapter_stilts.metrics import primary
+    from adapter_stilts.tasks.registry import get_target
+    from adapter_stilts.training.environment import machine
+
+    work = args.work / f"{target}-{steps}-{fraction:g}-{seed}"
+    trained = train_target(
+        target,
         backbone=args.backbone,
         data=str(args.data),
-        limit=args.limit,
-        dev_limit=300,
         seed=seed,
-        out=args.work / name,
-        overwrite=True,
-        method=method,
-        epochs=args.epochs,
-        evaluations=2,
+        steps=steps,
+        evaluations=1,
         patience=0,
+        dev_limit=64,
+        keep="last",
         unfreeze="top-down" if fraction else "none",
         unfreeze_fraction=fraction,
+        out=work / "module",
+        overwrite=True,
+        quiet=True,
     )
-    scores = xquad_f1(load(trained.path), args.data, questions=args.questions)
-    row = {
-        "method": method,
-        "fraction": fraction,
+    (found,) = evaluate(
+        target,
+        compositions=[str(trained.path)],
+        backbone=args.backbone,
+        data=str(args.data),
+        langs=LANGS[target],
+        limit=ROWS[target],
+        out=work / "predictions",
+        overwrite=True,
+    )
+    metric = primary(get_target(target).metric)
+    scores = {lang: round(each[metric], 2) for lang, each in found.scores.items()}
+    shutil.rmtree(work)
+    return {
         "seed": seed,
+        "steps": steps,
+        "target": target,
+        "fraction": fraction,
+        "metric": metric,
         "scores": scores,
-        "zero-shot": zero_shot_mean(scores),
-        "seconds": trained.record.seconds,
-        "machine": trained.record.machine,
+        "others": round(mean(score for lang, score in scores.items() if lang != "en"), 2),
+        "rows": ROWS[target],
+        "lr": trained.record.recipe["lr"],
+        "seconds": round(trained.record.seconds),
+        "machine": machine(),
+        "commit": commit(),
     }
-    kept.write_text(json.dumps(row))
-    return row
 
 
-def page(args: argparse.Namespace, rows: list[dict[str, object]]) -> str:
-    """The results as a table."""
+def page(rows: list[Row]) -> str:
+    """The comparison as a table, and whether gradual unfreezing wins."""
+    pairs = sorted({(row["target"], row["steps"]) for row in rows})
+    found = [(*pair, *_differences(rows, *pair)) for pair in pairs]
     lines = [
-        "# Top-down gradual unfreezing",
-        "",
-        f"SQuAD adapters on the backbone `{args.backbone}`: {args.limit:,} English questions, "
-        f"{args.epochs:g} epochs; F1 on the first {args.questions} questions of XQuAD in ten "
-        "languages. The fraction is the part of the steps after which all layers learn (0: no "
-        f"gradual unfreezing). Machine: {rows[0]['machine']}. Made by `benchmarks/unfreezing.py`.",
-        "",
-        "| method | seed | fraction | en | other nine | training seconds |",
-        "|---|---|---|---|---|---|",
+        f"| {target} | {steps:,} | {_value(rows, target, steps, 0.0)} | "
+        f"{_value(rows, target, steps, FRACTION)} | {_spread(english)} | {_spread(others)} |"
+        for target, steps, english, others in found
     ]
-    for row in rows:
-        scores = row["scores"]
-        assert isinstance(scores, dict)
-        lines.append(
-            f"| {row['method']} | {row['seed']} | {row['fraction']:g} | {scores['en']:.1f} "
-            f"| {row['zero-shot']:.1f} | {row['seconds']:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+    wins = [
+        f"{target} at {steps:,} steps"
+        for target, steps, _, others in found
+        if len(others) > 1 and mean(others) > 2 * stdev(others) / len(others) ** 0.5
+    ]
+    if not wins:
+        said = "It wins nowhere by more than two standard errors: it stays an option, no default."
+    elif len(wins) == len(found):
+        said = "It wins everywhere by more than two standard errors."
+    else:
+        said = f"It wins by more than two standard errors on {', '.join(wins)}, and nowhere else."
+    rates = ", ".join(f"{rate:g}" for rate in sorted({row["lr"] for row in rows}))
+    machines = ", ".join(sorted({row["machine"] for row in rows}))
+    commits = ", ".join(sorted({row["commit"] for row in rows}))
+    seeds = len({row["seed"] for row in rows})
+    return f"""# Top-down gradual unfreezing
+
+Bottleneck modules on the embedded backbone, at the default rates ({rates}); {seeds} seeds, "±" is
+the standard deviation over them, differences are paired by seed. With gradual unfreezing the top
+layer learns first, and all layers learn from half of the steps on. {ROWS["xquad"]} items a
+language; F1 of XQuAD and of UD-POS. Machine: {machines}; commit {commits}. Made by
+`python benchmarks/unfreezing.py --data DATA` of [the records](records/unfreezing.jsonl).
+
+| target | steps | others, all layers at once | others, top-down | top-down brings in English | \
+and in the others |
+|---|---|---|---|---|---|
+{chr(10).join(lines)}
+
+{said}
+"""
+
+
+def _differences(rows: list[Row], target: str, steps: int) -> tuple[list[float], list[float]]:
+    """What it brings, by seed: in English, and on the mean of the others."""
+    known = {
+        (row["seed"], row["fraction"]): row
+        for row in rows
+        if (row["target"], row["steps"]) == (target, steps)
+    }
+    both = [
+        (row, known[seed, FRACTION])
+        for (seed, fraction), row in sorted(known.items())
+        if fraction == 0 and (seed, FRACTION) in known
+    ]
+    english = [top_down["scores"]["en"] - plain["scores"]["en"] for plain, top_down in both]
+    return english, [top_down["others"] - plain["others"] for plain, top_down in both]
+
+
+def _value(rows: list[Row], target: str, steps: int, fraction: float) -> str:
+    key = (target, steps, fraction)
+    values = [r["others"] for r in rows if (r["target"], r["steps"], r["fraction"]) == key]
+    return f"{mean(values):.1f}" if values else ""
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    return f"{mean(values):+.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

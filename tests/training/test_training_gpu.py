@@ -13,6 +13,7 @@ from training_kit import SHORT  # type: ignore[import-not-found]
 
 from adapter_stilts import evaluate, fuse, train_adapter, train_multitask, train_target
 from adapter_stilts.training.run import Trained
+from adapter_stilts.training.trainer import ModuleTrainer
 from fusion_kit import fill_zoo
 
 pytestmark = [
@@ -106,3 +107,22 @@ def test_it_learns_in_a_process_that_was_spawned(options: dict[str, Any]) -> Non
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         pool.submit(_learn, options).result()
+
+
+def test_no_step_waits_for_the_gpu(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that waits leaves both the processor and the GPU idle in turn."""
+    step = ModuleTrainer.training_step
+
+    def watched(trainer: ModuleTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if not trainer.state.global_step:  # the first one allocates
+            return step(trainer, *args, **kwargs)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return step(trainer, *args, **kwargs)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(ModuleTrainer, "training_step", watched)
+    assert train_adapter("mnli", **options).record.steps > 1

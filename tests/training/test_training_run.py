@@ -29,6 +29,7 @@ from adapter_stilts.training.job import Job
 from adapter_stilts.training.planning import usual_rate
 from adapter_stilts.training.run import InterruptedTrainingError
 from adapter_stilts.training.schedule import EvaluationSchedule
+from adapter_stilts.training.trainer import without_walks
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -553,3 +554,21 @@ def test_a_methods_other_spellings_are_the_same_run(train: Train, tmp_path: Path
     other = train(method="Double_Bottleneck", out=tmp_path / "other").record
     assert one.run == other.run
     assert other.name == "mnli-double-bottleneck"
+
+
+def test_a_training_walks_over_the_model_only_where_it_has_to() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
+    own = list(model[0].parameters())
+    model.train()
+    with without_walks(model, own):
+        model.eval()
+        assert not model[1].training
+        model.train()
+        assert model[1].training
+        model(torch.ones(1, 2)).sum().backward()
+        model.zero_grad(set_to_none=False)
+        assert all(parameter.grad is not None and not parameter.grad.any() for parameter in own)
+        model.zero_grad()
+        assert all(parameter.grad is None for parameter in own)
+    assert "train" not in vars(model)
+    assert "zero_grad" not in vars(model)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
@@ -100,6 +101,7 @@ class ModuleTrainer(Trainer):
             eval_dataset=sources[0].features.select(range(0)),
             callbacks=[*callbacks, self._keeper],  # it does what the others ask for
         )
+        self._own = module_parameters(engine, name)
         # The progress bar shows what it would print.
         self.remove_callback(PrinterCallback)  # type: ignore[no-untyped-call]
         # With it, transformers leaves the division by accumulated batches to the model's loss,
@@ -120,9 +122,8 @@ class ModuleTrainer(Trainer):
     def create_optimizer(self) -> Any:
         """AdamW over module and head; weight decay on matrices, but none of a fusion's values."""
         if self.optimizer is None:
-            own = module_parameters(self.engine, self.name)
-            decayed = [p for key, p in own.items() if p.ndim >= 2 and not is_value(key)]
-            others = [p for key, p in own.items() if p.ndim < 2 or is_value(key)]
+            decayed = [p for key, p in self._own.items() if p.ndim >= 2 and not is_value(key)]
+            others = [p for key, p in self._own.items() if p.ndim < 2 or is_value(key)]
             groups = [
                 {"params": decayed, "weight_decay": self.args.weight_decay},
                 {"params": others, "weight_decay": 0.0},
@@ -130,6 +131,23 @@ class ModuleTrainer(Trainer):
             kind, options = self.get_optimizer_cls_and_kwargs(self.args)
             self.optimizer = kind([group for group in groups if group["params"]], **options)
         return self.optimizer
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains, without a walk over all parts of the model at every step."""
+        self.model.train()
+        with without_walks(self.model, list(self._own.values())):
+            return super().train(*args, **kwargs)
+
+    def _prepare_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """A batch on the trunk's device; a GPU gets it while it still computes the last step."""
+        if self.engine.device.type == "cuda":
+            inputs = {
+                key: value.to(self.engine.device, non_blocking=True)
+                if isinstance(value, torch.Tensor)
+                else value
+                for key, value in inputs.items()
+            }
+        return dict(super()._prepare_inputs(inputs))  # type: ignore[arg-type]
 
     def training_step(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Forward and backward; the loss is looked at later."""
@@ -193,14 +211,13 @@ class ModuleTrainer(Trainer):
 
     def weights(self) -> files.Tensors:
         """The module's and its head's weights as they are now, on the CPU."""
-        parameters = module_parameters(self.engine, self.name)
         return {
-            key: parameter.detach().to("cpu", copy=True) for key, parameter in parameters.items()
+            key: parameter.detach().to("cpu", copy=True) for key, parameter in self._own.items()
         }
 
     def restore(self, tensors: files.Tensors, path: Path) -> None:
         """Sets the module's and its head's weights to those of a checkpoint's file."""
-        files.copy_into(module_parameters(self.engine, self.name), tensors, path)
+        files.copy_into(self._own, tensors, path)
 
     def log(self, logs: dict[str, float], *args: Any) -> None:
         """Notes the gradients' norm beside the loss."""
@@ -210,8 +227,7 @@ class ModuleTrainer(Trainer):
     def clip(self) -> None:
         """Limits the norm of the gradients of a step."""
         if self._max_norm:
-            own = module_parameters(self.engine, self.name).values()
-            self._norm = torch.nn.utils.clip_grad_norm_(own, self._max_norm)
+            self._norm = torch.nn.utils.clip_grad_norm_(self._own.values(), self._max_norm)
 
     def check_step(self) -> None:
         """Ends the training where it has diverged, before anything of the step is kept.
@@ -282,6 +298,36 @@ class ModuleTrainer(Trainer):
             copyfile(checkpoint / TRAINER_STATE_NAME, Path(folder) / TRAINER_STATE_NAME)
             save_file({}, Path(folder) / SAFE_WEIGHTS_NAME)
             self.train(resume_from_checkpoint=folder)
+
+
+@contextmanager
+def without_walks(model: torch.nn.Module, own: Sequence[torch.nn.Parameter]) -> Iterator[None]:
+    """`model.train()` and `model.zero_grad()` do no more here than they have to.
+
+    transformers calls both at every step, and each walks over the thousand parts of a model with
+    adapters: on a small backbone that is a tenth of a step's time, and more of it on a GPU.
+
+    Args:
+        model: a model that is training. Only as a whole is it set to evaluate and to train.
+        own: the parameters that learn; no other gets a gradient.
+    """
+    set_mode = model.train
+
+    def train(mode: bool = True) -> torch.nn.Module:
+        return model if model.training == mode else set_mode(mode)
+
+    def zero_grad(set_to_none: bool = True) -> None:
+        for parameter in own:
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad = parameter.grad.detach().zero_()
+
+    vars(model).update(train=train, zero_grad=zero_grad)
+    try:
+        yield
+    finally:
+        del vars(model)["train"], vars(model)["zero_grad"]
 
 
 class _Keeper(TrainerCallback):
