@@ -13,6 +13,8 @@ import pytest
 
 from adapter_stilts import heads
 from adapter_stilts.heads.base import Outputs
+from adapter_stilts.metrics import registry
+from adapter_stilts.metrics._evaluate import metric_class
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
@@ -34,9 +36,12 @@ def test_task(zoo: Path, tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert set(names["load"](names["trained"].path).classify("bad")) == {"good", "bad"}
 
 
-def test_metric() -> None:
+def test_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_BUILT_IN", {})
+    run(BLOCKS[1])
+    (spec,) = registry._BUILT_IN.values()
     predictions, references = [0, 1, 2, 2, 1, 0, 0], [0, 1, 2, 1, 1, 0, 2]
-    found = run(BLOCKS[1])["METRIC"]().compute(predictions=predictions, references=references)
+    found = metric_class(spec)().compute(predictions=predictions, references=references)
     sklearn = pytest.importorskip("sklearn.metrics")
     expected = 100 * sklearn.cohen_kappa_score(predictions, references)
     assert found["kappa"] == pytest.approx(expected)

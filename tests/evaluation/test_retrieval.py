@@ -15,7 +15,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.metrics.map_at_20 import average_precision
+from adapter_stilts.metrics.retrieval import average_precision
 from adapter_stilts.tasks.registry import get_target
 from made_modules import make_engine, remove_module
 from retrieval_kit import (

@@ -13,7 +13,7 @@ from adapter_stilts.inference.predictions import (
     Scorer,
     score_predictions,
 )
-from adapter_stilts.metrics.mlqa import mlqa_scores
+from adapter_stilts.metrics.squad import mlqa_scores
 from adapter_stilts.tasks.registry import get_target, get_task
 
 

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter_stilts.metrics.bitext_f1 import METRIC, Pair, above, best_threshold
+from adapter_stilts.metrics import get_metric
+from adapter_stilts.metrics.retrieval import Pair, above, best_threshold
 
 GOLD = [("d1", "e1"), ("d2", "e2"), ("d3", "e3")]
 
 
 def score(predicted: list[Any], gold: list[Any]) -> dict[str, float]:
-    return METRIC().compute(predictions=predicted, references=gold)
+    return get_metric("bitext_f1").compute(predictions=predicted, references=gold)
 
 
 def test_scores() -> None:
@@ -98,8 +99,10 @@ def test_no_threshold_is_better(scores: dict[Pair, int], gold: set[Pair]) -> Non
     """Where no two scores are equal; with equal ones the official search sees inside the tie."""
     ranked = {pair: 2.0 * i for i, pair in enumerate(sorted(scores, key=lambda p: -scores[p]))}
     reached = [
-        METRIC().compute(predictions=above(ranked, t), references=list(gold))["f1"]
+        get_metric("bitext_f1").compute(predictions=above(ranked, t), references=list(gold))["f1"]
         for t in [-1.0, *(value + 1.0 for value in ranked.values())]
     ]
     best = above(ranked, best_threshold(ranked, gold))
-    assert METRIC().compute(predictions=best, references=list(gold))["f1"] == max(reached)
+    assert get_metric("bitext_f1").compute(predictions=best, references=list(gold))["f1"] == max(
+        reached
+    )

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter_stilts.metrics.map_at_20 import METRIC, average_precision
+from adapter_stilts.metrics import get_metric
+from adapter_stilts.metrics.retrieval import average_precision
 
 ids = st.sampled_from("abcdefg")
 
@@ -40,7 +41,7 @@ def test_average_precision(ranked: str, relevant: str, k: int, expected: float) 
 
 def test_mean_over_the_queries() -> None:
     # 1; 1/2; nothing predicted: 0
-    scores = METRIC().compute(
+    scores = get_metric("map_at_20").compute(
         predictions=[["a", "b"], ["b", "a"], []], references=[["a"], ["a"], ["a"]]
     )
     assert scores == {"map_at_20": 50.0}
@@ -48,21 +49,30 @@ def test_mean_over_the_queries() -> None:
 
 def test_the_last_digit_is_that_of_xtreme_r() -> None:
     # 1, 1 and 1/2: utils_mewslix.py takes their mean, 2.5 / 3, and that times 100. 250 / 3 is less.
-    scores = METRIC().compute(predictions=[["a"], ["a"], ["b", "a"]], references=[["a"]] * 3)
+    scores = get_metric("map_at_20").compute(
+        predictions=[["a"], ["a"], ["b", "a"]], references=[["a"]] * 3
+    )
     assert scores == {"map_at_20": 83.33333333333334}
 
 
 def test_twenty_are_looked_at() -> None:
     names = [f"c{i}" for i in range(30)]
     # the 20th place: 1/20; the 21st: 0
-    scores = METRIC().compute(predictions=[names, names], references=[["c19"], ["c20"]])
+    scores = get_metric("map_at_20").compute(
+        predictions=[names, names], references=[["c19"], ["c20"]]
+    )
     assert scores["map_at_20"] == pytest.approx(100 * (1 / 20) / 2)
     # 25 are relevant, the first 20 of them retrieved
-    assert METRIC().compute(predictions=[names], references=[names[:25]])["map_at_20"] == 100.0
+    assert (
+        get_metric("map_at_20").compute(predictions=[names], references=[names[:25]])["map_at_20"]
+        == 100.0
+    )
 
 
 def test_rows_may_be_arrays() -> None:
-    scores = METRIC().compute(predictions=[np.array(["b", "a"])], references=[("a",)])
+    scores = get_metric("map_at_20").compute(
+        predictions=[np.array(["b", "a"])], references=[("a",)]
+    )
     assert scores["map_at_20"] == 50.0
 
 
@@ -77,7 +87,7 @@ def test_rows_may_be_arrays() -> None:
 )
 def test_malformed_rows(predictions: list[object], references: list[object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        METRIC().compute(predictions=predictions, references=references)
+        get_metric("map_at_20").compute(predictions=predictions, references=references)
 
 
 @given(st.lists(ids, max_size=8), st.lists(ids, min_size=1), st.integers(1, 8))

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.metrics.mlqa import LANGUAGES, METRIC, mlqa_scores, normalize_answer
+from adapter_stilts.metrics import get_metric
+from adapter_stilts.metrics.squad import MLQA_LANGUAGES, mlqa_scores, normalize_mlqa
 
 WORDS = """
 the a el las của những der ein U.S. Fox $5 «x»
@@ -30,7 +31,7 @@ text = answers | st.text(max_size=12)
 def ask(
     predicted: dict[str, str], gold: dict[str, list[str]], language: str | None = "en"
 ) -> dict[str, float]:
-    return METRIC().compute(
+    return get_metric("mlqa").compute(
         predictions=[{"id": i, "prediction_text": p} for i, p in predicted.items()],
         references=[{"id": i, "answers": {"text": g, "answer_start": []}} for i, g in gold.items()],
         language=language,
@@ -65,11 +66,11 @@ def ask(
         ("zh", "日本のカメラ", "日 本 のカメラ"),
         ("zh", "the the", "the the"),
         ("zh", "\u3000 ", ""),
-        *((language, "", "") for language in LANGUAGES),
+        *((language, "", "") for language in MLQA_LANGUAGES),
     ],
 )
 def test_normal_form(language: str, raw: str, normal: str) -> None:
-    assert normalize_answer(raw, language) == normal
+    assert normalize_mlqa(raw, language) == normal
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_means_and_missing(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_language_may_be_the_configuration() -> None:
-    metric = METRIC(config_name="de")
+    metric = type(get_metric("mlqa"))(config_name="de")
     rows: dict[str, Any] = {
         "predictions": [{"id": "x", "prediction_text": "das Haus"}],
         "references": [{"id": "x", "answers": {"text": ["Haus"], "answer_start": [0]}}],
@@ -167,7 +168,7 @@ def slow_form(text: str, language: str) -> str:
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.sampled_from(LANGUAGES), text, st.lists(text, min_size=1, max_size=3))
+@given(st.sampled_from(MLQA_LANGUAGES), text, st.lists(text, min_size=1, max_size=3))
 def test_is_the_definition(language: str, prediction: str, golds: list[str]) -> None:
     form = slow_form(prediction, language)
     exact, best = False, 0.0
@@ -181,8 +182,8 @@ def test_is_the_definition(language: str, prediction: str, golds: list[str]) -> 
 
 
 @settings(deadline=None)
-@given(st.sampled_from(LANGUAGES), st.lists(answers, min_size=1, max_size=3))
+@given(st.sampled_from(MLQA_LANGUAGES), st.lists(answers, min_size=1, max_size=3))
 def test_a_gold_answer_is_right(language: str, golds: list[str]) -> None:
     exact, f1 = mlqa_scores(golds[-1], golds, language=language)
     assert exact == 1
-    assert f1 == (1 if normalize_answer(golds[-1], language) else 0)
+    assert f1 == (1 if normalize_mlqa(golds[-1], language) else 0)

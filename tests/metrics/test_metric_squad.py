@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.data.metrics import squad_metrics
 
-from adapter_stilts.metrics._answers import normalize_answer
-from adapter_stilts.metrics.squad import METRIC, squad_scores
+from adapter_stilts.metrics import get_metric
+from adapter_stilts.metrics.squad import normalize_answer, squad_scores
 
 reference: Any = squad_metrics  # it has no types
 
@@ -21,7 +21,7 @@ text = answers | st.text()
 
 
 def ask(predicted: dict[str, str], gold: dict[str, list[str]]) -> dict[str, float]:
-    return METRIC().compute(
+    return get_metric("squad").compute(
         predictions=[{"id": i, "prediction_text": p} for i, p in predicted.items()],
         references=[{"id": i, "answers": {"text": g, "answer_start": []}} for i, g in gold.items()],
     )
@@ -131,9 +131,9 @@ def test_duplicates() -> None:
         {"id": "q1", "answers": {"text": ["b"], "answer_start": [0]}},
     )
     with pytest.raises(ValueError, match="two predictions have the id 'q1'"):
-        METRIC().compute(predictions=[p, p], references=[r])
+        get_metric("squad").compute(predictions=[p, p], references=[r])
     with pytest.raises(ValueError, match="two references have the id 'q1'"):
-        METRIC().compute(predictions=[p], references=[r, r])
+        get_metric("squad").compute(predictions=[p], references=[r, r])
 
 
 def test_unanswerable_questions_belong_to_squad_v2() -> None:
@@ -156,7 +156,9 @@ def test_unanswerable_questions_belong_to_squad_v2() -> None:
 )
 def test_malformed_rows_are_named(prediction: Any, answers_: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        METRIC().compute(predictions=[prediction], references=[{"id": "q1", "answers": answers_}])
+        get_metric("squad").compute(
+            predictions=[prediction], references=[{"id": "q1", "answers": answers_}]
+        )
 
 
 @settings(deadline=None)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.data.metrics import squad_metrics
 
-from adapter_stilts.metrics.squad_v2 import METRIC, squad_v2_scores
+from adapter_stilts.metrics import get_metric
+from adapter_stilts.metrics.squad_v2 import squad_v2_scores
 
 reference: Any = squad_metrics  # it has no types
 
@@ -36,7 +37,7 @@ def ask(rows: list[Row], **options: float) -> dict[str, float]:
         {"id": str(i), "answers": {"text": gold, "answer_start": [0] * len(gold)}}
         for i, (_, _, gold) in enumerate(rows)
     ]
-    return METRIC().compute(predictions=predictions, references=references, **options)
+    return get_metric("squad_v2").compute(predictions=predictions, references=references, **options)
 
 
 def test_the_keys() -> None:
@@ -162,7 +163,7 @@ def test_the_order_of_the_references_does_not_matter() -> None:
         {"id": "y", "answers": {"text": [], "answer_start": []}},
         {"id": "x", "answers": {"text": ["b"], "answer_start": [0]}},
     ]
-    scores = METRIC().compute(predictions=predictions, references=references)
+    scores = get_metric("squad_v2").compute(predictions=predictions, references=references)
     assert scores["best_f1"] == 100.0
 
 
@@ -238,7 +239,7 @@ def test_missing_predictions_are_wrong(caplog: pytest.LogCaptureFixture) -> None
         {"id": "other", "prediction_text": "b", "no_answer_score": 0.0},
     ]
     with caplog.at_level(logging.WARNING):
-        scores = METRIC().compute(predictions=predictions, references=references)
+        scores = get_metric("squad_v2").compute(predictions=predictions, references=references)
     assert scores["f1"] == scores["best_f1"] == pytest.approx(100 / 3)
     assert (scores["has_ans_f1"], scores["no_ans_f1"]) == (50.0, 0.0)
     assert caplog.messages == ["2 of 3 questions have no prediction and count as wrong: q2, q3"]
@@ -248,7 +249,7 @@ def test_duplicates() -> None:
     row = {"id": "q1", "prediction_text": "b"}
     gold = {"id": "q1", "answers": {"text": ["b"], "answer_start": [0]}}
     with pytest.raises(ValueError, match="two predictions have the id 'q1'"):
-        METRIC().compute(predictions=[row, row], references=[gold])
+        get_metric("squad_v2").compute(predictions=[row, row], references=[gold])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), "0.5"])

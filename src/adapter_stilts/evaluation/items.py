@@ -29,10 +29,9 @@ from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.metrics import primary
-from adapter_stilts.metrics.bitext_f1 import Pair
-from adapter_stilts.metrics.mlqa import LANGUAGES, mlqa_scores
-from adapter_stilts.metrics.seqeval_f1 import chunks
-from adapter_stilts.metrics.squad import squad_scores
+from adapter_stilts.metrics.retrieval import Pair
+from adapter_stilts.metrics.squad import MLQA_LANGUAGES, mlqa_scores, squad_scores
+from adapter_stilts.metrics.tags import chunks
 from adapter_stilts.paths import atomic_file
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -253,7 +252,7 @@ def answer_counts(
     Args:
         language: of the answers; MLQA's metric treats articles by it.
     """
-    known = language if language in LANGUAGES else "hi"  # as it is scored: without articles
+    known = language if language in MLQA_LANGUAGES else "hi"  # as it is scored: without articles
     found = []
     for text, gold in zip(predictions, golds, strict=True):
         if metric == "mlqa":

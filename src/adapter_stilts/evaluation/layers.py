@@ -21,7 +21,7 @@ from adapter_stilts.evaluation.sides import data_sets, lacks
 from adapter_stilts.evaluation.vector_cache import features_of
 from adapter_stilts.inference.vectors import Half, layer_vectors
 from adapter_stilts.metrics import get_metric, primary
-from adapter_stilts.metrics.bitext_f1 import above, best_threshold
+from adapter_stilts.metrics.retrieval import above, best_threshold
 from adapter_stilts.paths import cache_dir
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed, activate

@@ -30,7 +30,7 @@ from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.inference.vectors import Half
 from adapter_stilts.metrics import get_metric, primary
-from adapter_stilts.metrics.bitext_f1 import Pair, above, best_threshold
+from adapter_stilts.metrics.retrieval import Pair, above, best_threshold
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.composed import Composed

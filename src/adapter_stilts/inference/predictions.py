@@ -19,7 +19,7 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Outputs
 from adapter_stilts.inference.vectors import Half, run_vectors
 from adapter_stilts.metrics import get_metric, primary
-from adapter_stilts.metrics.mlqa import LANGUAGES
+from adapter_stilts.metrics.squad import MLQA_LANGUAGES
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 
 
@@ -113,7 +113,7 @@ class Scorer:
             # Of a pair such as en-de, the first is the context's language: the answers'.
             language = self._task.language.split("-")[0]
             # Of articles in other languages it knows none, as of Hindi's, which has none.
-            options["language"] = language if language in LANGUAGES else "hi"
+            options["language"] = language if language in MLQA_LANGUAGES else "hi"
         computed = self._metric.compute(**options)
         scores = {key: float(value) for key, value in computed.items()}
         if not all(map(math.isfinite, scores.values())):

@@ -1,26 +1,115 @@
-"""Exact match and F1 of extractive question answering, as SQuAD 1.1 scores it."""
+"""Scores of extractive question answering, as SQuAD 1.1 and MLQA have them.
+
+Source: the official scripts evaluate-v1.1.py and evaluate-v2.0.py,
+https://rajpurkar.github.io/SQuAD-explorer/, and mlqa_evaluation_v1.py,
+https://github.com/facebookresearch/MLQA. What `squad_v2` shares with them stands here, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
-import evaluate
-from datasets import Features, List, Value
+from adapter_stilts.errors import unknown
+from adapter_stilts.metrics.registry import metric
 
-from adapter_stilts.metrics._answers import (
-    Row,
-    gold_texts,
-    normalize_answer,
-    prediction_text,
-    rows_by_id,
-    token_f1,
-    warn_missing,
+logger = logging.getLogger(__name__)
+
+SQUAD_URL = "https://rajpurkar.github.io/SQuAD-explorer/"
+ANSWERS = {"text": ["string"], "answer_start": ["int64"]}
+"""The form of the gold answers of a question."""
+_FORM = (
+    {"id": "string", "prediction_text": "string"},
+    {"id": "string", "answers": ANSWERS},
 )
-from adapter_stilts.metrics._base import BufferedMetric
+_ROWS = "predictions: id, prediction_text; references: id, answers."
+_SQUAD = "Rajpurkar et al. 2016, SQuAD: 100,000+ Questions for Machine Comprehension of Text, EMNLP"
 
-CITATION = (
-    "Rajpurkar et al. 2016, SQuAD: 100,000+ Questions for Machine Comprehension of Text, EMNLP"
-)
+Row = Mapping[str, Any]
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+
+def normalize_answer(text: str) -> str:
+    """The normal form in which answers are compared.
+
+    In this order: lower case; ASCII punctuation deleted, so that it parts no words ("U.S." is
+    "us"); the English articles, as whole words, become spaces; runs of whitespace become one
+    space, none at the ends.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def token_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
+    """F1 (0 to 1) of two bags of tokens; 0 without a common token, so also for empty ones."""
+    if set(predicted).isdisjoint(gold):
+        return 0.0
+    common = sum((Counter(predicted) & Counter(gold)).values())
+    precision = common / len(predicted)
+    recall = common / len(gold)
+    return 2 * precision * recall / (precision + recall)
+
+
+def rows_by_id(rows: Iterable[Row], what: str) -> dict[str, Row]:
+    """Rows by their `id`, in their order.
+
+    Raises:
+        ValueError: a row has no id, or two have the same.
+    """
+    found: dict[str, Row] = {}
+    for index, row in enumerate(rows):
+        name = row.get("id") if isinstance(row, Mapping) else None
+        if not isinstance(name, str):
+            raise ValueError(f"{what} {index} (counted from 0) has no 'id' that is a string")
+        if name in found:
+            raise ValueError(f"two {what}s have the id '{name}'")
+        found[name] = row
+    return found
+
+
+def prediction_text(row: Row) -> str:
+    """The predicted answer of a row.
+
+    Raises:
+        ValueError: there is none; the empty string is one.
+    """
+    text = row.get("prediction_text")
+    if not isinstance(text, str):
+        raise ValueError(f"prediction '{row['id']}': 'prediction_text' must be a string")
+    return text
+
+
+def gold_texts(row: Row) -> list[str]:
+    """The gold answers of a row; none where the question is unanswerable.
+
+    Raises:
+        ValueError: they are not as in `{"answers": {"text": [...], "answer_start": [...]}}`.
+    """
+    answers = row.get("answers")
+    texts = answers.get("text") if isinstance(answers, Mapping) else None
+    if texts is None or isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"reference '{row['id']}': 'answers' must hold 'text', a list of strings")
+    return list(texts)
+
+
+def warn_missing(references: Mapping[str, Row], predictions: Collection[str]) -> None:
+    """Say, in one line, which questions have no prediction."""
+    missing = [name for name in references if name not in predictions]
+    if missing:
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        logger.warning(
+            "%d of %d questions have no prediction and count as wrong: %s",
+            len(missing),
+            len(references),
+            some,
+        )
 
 
 def squad_scores(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
@@ -63,7 +152,16 @@ def mean_scores(
     return {"f1": 100.0 * f1 / len(gold), "exact_match": 100.0 * exact / len(gold)}
 
 
-class Squad(BufferedMetric):
+@metric(
+    primary="f1",
+    summary="SQuAD 1.1: token F1 and exact match, in percent (0 to 100).",
+    rows=_ROWS,
+    form=_FORM,
+    paired=False,
+    citation=_SQUAD,
+    url=SQUAD_URL,
+)
+def squad(predictions: Sequence[Row], references: Sequence[Row]) -> dict[str, float]:
     """SQuAD 1.1: `{"f1": percent, "exact_match": percent}`, means over the references.
 
     Rows are matched by id. A reference without a prediction counts as wrong, with a warning; a
@@ -75,26 +173,100 @@ class Squad(BufferedMetric):
     space alone, so an answer in Chinese or Thai mostly has one, and F1 then follows exact match.
     A question that stands twice in a file counts twice there; here it is an error.
     """
-
-    primary = "f1"
-    paired = False
-
-    def _info(self) -> evaluate.MetricInfo:
-        answers = {"text": List(Value("string")), "answer_start": List(Value("int64"))}
-        prediction = {"id": Value("string"), "prediction_text": Value("string")}
-        reference = {"id": Value("string"), "answers": answers}
-        return evaluate.MetricInfo(
-            description="SQuAD 1.1: token F1 and exact match, in percent (0 to 100).",
-            citation=CITATION,
-            inputs_description="predictions: id, prediction_text; references: id, answers.",
-            features=Features({"predictions": prediction, "references": reference}),
-            reference_urls=["https://rajpurkar.github.io/SQuAD-explorer/"],
-        )
-
-    def _compute(
-        self, *, predictions: Sequence[Row], references: Sequence[Row]
-    ) -> dict[str, float]:
-        return mean_scores(predictions, references, squad_scores)
+    return mean_scores(predictions, references, squad_scores)
 
 
-METRIC = Squad
+@metric(
+    primary="exact_match",
+    summary="SQuAD 1.1: exact match and token F1, in percent (0 to 100).",
+    rows=_ROWS,
+    form=_FORM,
+    paired=False,
+    citation=_SQUAD,
+    url=SQUAD_URL,
+)
+def exact_match(predictions: Sequence[Row], references: Sequence[Row]) -> dict[str, float]:
+    """The scores of SQuAD 1.1, of which exact match is the first: for answers of a word or two."""
+    return squad(predictions, references)
+
+
+# The articles of the official script, by the language of the answer; none in Hindi and Chinese.
+_MLQA_ARTICLES = {
+    "ar": "ال",  # wherever it stands, within words too
+    "de": r"\b(?:ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b",
+    "en": r"\b(?:a|an|the)\b",
+    "es": r"\b(?:un|una|unos|unas|el|la|los|las)\b",
+    "hi": "",
+    "vi": r"\b(?:của|là|cái|chiếc|những)\b",
+    "zh": "",
+}
+_HAN = re.compile("([\u4e00-\u9fa5])")  # a token each; rarer characters are not, as there
+
+MLQA_LANGUAGES = tuple(_MLQA_ARTICLES)
+"""The languages that MLQA defines a normal form for."""
+
+
+def _is_punctuation(character: str) -> bool:
+    return character in string.punctuation or unicodedata.category(character).startswith("P")
+
+
+def normalize_mlqa(text: str, language: str) -> str:
+    """The normal form in which answers in a language are compared.
+
+    In this order: lower case; punctuation deleted, of all scripts and ASCII's symbols; the
+    language's articles become spaces; in Chinese a space on both sides of every character of
+    the basic block; runs of whitespace become one space, none at the ends.
+    """
+    text = "".join(char for char in text.lower() if not _is_punctuation(char))
+    if articles := _MLQA_ARTICLES[language]:
+        text = re.sub(articles, " ", text)
+    if language == "zh":
+        text = _HAN.sub(r" \1 ", text)
+    return " ".join(text.split())
+
+
+def mlqa_scores(prediction: str, golds: Sequence[str], *, language: str) -> tuple[float, float]:
+    """Exact match and F1 (0 to 1) of an answer, each the best over the gold answers.
+
+    As in the official script, two answers that are both empty in their normal form match exactly
+    but have F1 0.
+    """
+    normal = normalize_mlqa(prediction, language)
+    normal_golds = [normalize_mlqa(gold, language) for gold in golds]
+    f1 = max(token_f1(normal.split(), gold.split()) for gold in normal_golds)
+    return float(normal in normal_golds), f1
+
+
+@metric(
+    primary="f1",
+    summary="MLQA: token F1 and exact match, in percent (0 to 100).",
+    rows=_ROWS,
+    form=_FORM,
+    paired=False,
+    citation="Lewis et al. 2020, MLQA: Evaluating Cross-lingual Extractive Question Answering, ACL",
+    url="https://github.com/facebookresearch/MLQA",
+)
+def mlqa(
+    predictions: Sequence[Row], references: Sequence[Row], *, language: str | None = None
+) -> dict[str, float]:
+    """MLQA: `{"f1": percent, "exact_match": percent}`, means over the references.
+
+    Source: mlqa_evaluation_v1.py (https://github.com/facebookresearch/MLQA), which XTREME
+    uses. Rows are matched by id, and missing predictions count as wrong, as for SQuAD; what
+    differs is the normal form, which depends on the language of the answer. That is the language
+    of the context, also where the question is in another one.
+
+    The language is an argument of `compute`, or the configuration of the `evaluate.Metric`:
+
+    >>> rows = {"predictions": [{"id": "q", "prediction_text": "das Haus"}],
+    ...         "references": [{"id": "q", "answers": {"text": ["Haus"], "answer_start": [0]}}]}
+    >>> mlqa(**rows, language="de")
+    {'f1': 100.0, 'exact_match': 100.0}
+    >>> mlqa(**rows, language="es")["exact_match"]
+    0.0
+    """
+    if not language:
+        raise ValueError("mlqa: say which language the answers are in: compute(language=...)")
+    if language not in MLQA_LANGUAGES:
+        raise unknown("answer language of MLQA", language, MLQA_LANGUAGES)
+    return mean_scores(predictions, references, partial(mlqa_scores, language=language))

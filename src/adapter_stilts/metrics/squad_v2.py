@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import NamedTuple
 
-import evaluate
-from datasets import Features, List, Value
-
-from adapter_stilts.metrics._answers import (
+from adapter_stilts.metrics.registry import metric
+from adapter_stilts.metrics.squad import (
+    ANSWERS,
+    SQUAD_URL,
     Row,
     gold_texts,
     normalize_answer,
@@ -19,11 +19,6 @@ from adapter_stilts.metrics._answers import (
     rows_by_id,
     token_f1,
     warn_missing,
-)
-from adapter_stilts.metrics._base import BufferedMetric
-
-CITATION = (
-    "Rajpurkar, Jia and Liang 2018, Know What You Don't Know: Unanswerable Questions for SQuAD, ACL"
 )
 
 
@@ -137,7 +132,27 @@ def _f1(scores: Scores) -> float:
     return scores.f1
 
 
-class SquadV2(BufferedMetric):
+@metric(
+    primary="best_f1",
+    summary="SQuAD 2.0: token F1 and exact match, in percent (0 to 100).",
+    rows=(
+        "predictions: id, prediction_text and, optionally, no_answer_score; "
+        "references: id, answers (none: unanswerable); no_answer_threshold (1.0)."
+    ),
+    form=(
+        {"id": "string", "prediction_text": "string", "no_answer_score": "float64"},
+        {"id": "string", "answers": ANSWERS},
+    ),
+    paired=False,
+    citation=(
+        "Rajpurkar, Jia and Liang 2018, Know What You Don't Know: Unanswerable Questions for "
+        "SQuAD, ACL"
+    ),
+    url=SQUAD_URL,
+)
+def squad_v2(
+    predictions: Sequence[Row], references: Sequence[Row], *, no_answer_threshold: float = 1.0
+) -> dict[str, float]:
     """SQuAD 2.0, as evaluate-v2.0.py scores it (https://rajpurkar.github.io/SQuAD-explorer/).
 
     In percent: `f1`, `exact_match`, `has_ans_f1`, `has_ans_exact`, `no_ans_f1` (equal to exact
@@ -154,45 +169,15 @@ class SquadV2(BufferedMetric):
     One difference: a reference without a prediction counts as wrong, with a warning, where
     evaluate-v2.0.py leaves it out of the mean and then fails on the means by kind.
     """
-
-    primary = "best_f1"
-    paired = False
-
-    def _info(self) -> evaluate.MetricInfo:
-        answers = {"text": List(Value("string")), "answer_start": List(Value("int64"))}
-        prediction = {
-            "id": Value("string"),
-            "prediction_text": Value("string"),
-            "no_answer_score": Value("float64"),
-        }
-        reference = {"id": Value("string"), "answers": answers}
-        return evaluate.MetricInfo(
-            description="SQuAD 2.0: token F1 and exact match, in percent (0 to 100).",
-            citation=CITATION,
-            inputs_description=(
-                "predictions: id, prediction_text and, optionally, no_answer_score; "
-                "references: id, answers (none: unanswerable); no_answer_threshold (1.0)."
-            ),
-            features=Features({"predictions": prediction, "references": reference}),
-            reference_urls=["https://rajpurkar.github.io/SQuAD-explorer/"],
-        )
-
-    def _compute(
-        self,
-        *,
-        predictions: Sequence[Row],
-        references: Sequence[Row],
-        no_answer_threshold: float = 1.0,
-    ) -> dict[str, float]:
-        predicted = rows_by_id(predictions, "prediction")
-        gold = rows_by_id(references, "reference")
-        warn_missing(gold, predicted)
-        judged = {name: judge(row, predicted.get(name)) for name, row in gold.items()}
-        result = summary(list(judged.values()), no_answer_threshold)
-        ordered = _in_prediction_order(judged, predicted)
-        result["best_f1"], result["best_f1_threshold"] = best_threshold(ordered, _f1)
-        result["best_exact"], result["best_exact_threshold"] = best_threshold(ordered, _exact)
-        return result
+    predicted = rows_by_id(predictions, "prediction")
+    gold = rows_by_id(references, "reference")
+    warn_missing(gold, predicted)
+    judged = {name: judge(row, predicted.get(name)) for name, row in gold.items()}
+    result = summary(list(judged.values()), no_answer_threshold)
+    ordered = _in_prediction_order(judged, predicted)
+    result["best_f1"], result["best_f1_threshold"] = best_threshold(ordered, _f1)
+    result["best_exact"], result["best_exact_threshold"] = best_threshold(ordered, _exact)
+    return result
 
 
 def _in_prediction_order(
@@ -201,6 +186,3 @@ def _in_prediction_order(
     """The judged questions as the predictions list them, then those without a prediction."""
     answered = [judged[name] for name in predicted if name in judged]
     return answered + [question for name, question in judged.items() if name not in predicted]
-
-
-METRIC = SquadV2

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapter_stilts.engine.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.heads import KINDS
+from adapter_stilts.heads import KINDS, get_head
+from adapter_stilts.metrics import MetricSpec, built_in_metrics
 from adapter_stilts.registered import add, caller, place_of, summary_of
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -18,19 +19,6 @@ if TYPE_CHECKING:
     from adapters import AdapterConfig
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Score = Callable[[list[Any], list[Any]], float | Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class OwnMetric:
-    """A metric of a plug-in. `primary` is the score that chooses weights; larger is better."""
-
-    name: str
-    score: Score
-    heads: tuple[str, ...]
-    primary: str
-    summary: str
-    place: str
 
 
 def register(*things: TaskSpec | TargetSpec | Method | str | Path) -> None:
@@ -68,7 +56,7 @@ def metric(
 
     The function gets two lists of equal length and returns a score in percent, or several by
     name. Of `classification` and `choice` they hold numbers of labels, of `tagging` lists of tags,
-    of `span` what `metrics.squad` documents, of `embedding` ranked and right ids.
+    of `span` what `metrics.squad.squad` documents, of `embedding` ranked and right ids.
 
     Args:
         name: of the metric.
@@ -80,13 +68,19 @@ def metric(
     """
 
     def decorate(function: Function) -> Function:
-        from adapter_stilts.metrics import built_in_metrics
-
         place = place_of(function)
         for head in heads:
             if head not in KINDS:
                 raise UserError(f"{place}: {unknown('kind of head', head, KINDS)}")
-        own = OwnMetric(name, function, tuple(heads), primary or name, summary_of(function), place)
+        own = MetricSpec(
+            name,
+            function,
+            primary or name,
+            summary_of(function),
+            paired=not any(get_head(kind).unique_ids for kind in heads),
+            heads=tuple(heads),
+            place=place,
+        )
         add("metric", name, own, place, known=lambda it: it if it in built_in_metrics() else "")
         return function
 

@@ -18,7 +18,7 @@ from adapter_stilts.evaluation.data import read_data
 from adapter_stilts.evaluation.items import SCHEMA, article_clusters, ensure_items, has_items
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.metrics import primary
-from adapter_stilts.metrics.map_at_20 import K, average_precision
+from adapter_stilts.metrics.retrieval import K, average_precision
 from adapter_stilts.study.folder import SELECT
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec

@@ -1,18 +1,51 @@
-"""F1 of tagged chunks, as seqeval counts them."""
+"""Scores of tagging: token by token, and of tagged chunks as seqeval counts them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import evaluate
-from datasets import Features, List, Value
-
 from adapter_stilts.metrics._scores import precision_recall_f1
-from adapter_stilts.metrics.tag_accuracy import TagAccuracy
-
-CITATION = "Nakayama 2018, seqeval: A Python framework for sequence labeling evaluation"
+from adapter_stilts.metrics.registry import metric
 
 Tags = Sequence[str]
+
+
+def _count_equal_tags(predictions: Sequence[str], references: Sequence[str]) -> int:
+    """The number of right tags of one sentence.
+
+    Raises:
+        ValueError: the numbers of tags differ, or a side is no list of tags.
+    """
+    for tags in (predictions, references):
+        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+            raise ValueError(f"tags must be a list of strings, got {tags!r}")
+    if len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} predicted tags, {len(references)} gold tags")
+    return sum(a == b for a, b in zip(predictions, references, strict=True))
+
+
+@metric(
+    primary="tag_accuracy",
+    summary="The share of right tags over all words, in percent (0 to 100).",
+    rows="predictions, references: a list of tags a sentence.",
+    form=(["string"], ["string"]),
+)
+def tag_accuracy(predictions: Sequence[Tags], references: Sequence[Tags]) -> dict[str, float]:
+    """The share of right tags over all words: `{"tag_accuracy": percent}`.
+
+    Every word weighs the same, whatever the length of its sentence. It stands beside seqeval's
+    F1, which takes a run of equal part-of-speech tags for one entity.
+    """
+    right = 0
+    for index, (predicted, gold) in enumerate(zip(predictions, references, strict=True)):
+        try:
+            right += _count_equal_tags(predicted, gold)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"sentence {index} (counted from 0): {error}") from None
+    total = sum(len(gold) for gold in references)
+    if not total:
+        raise ValueError("tag_accuracy: no sentence has a word")
+    return {"tag_accuracy": 100.0 * right / total}
 
 
 def _parts(tags: Sequence[Tags]) -> Iterator[tuple[str, str]]:
@@ -62,7 +95,15 @@ def chunks(tags: Sequence[Tags]) -> set[tuple[str, int, int]]:
     return found
 
 
-class SeqevalF1(TagAccuracy):
+@metric(
+    primary="f1",
+    summary="Chunk F1, precision and recall, and tag accuracy, in percent (0 to 100).",
+    rows="predictions, references: a list of tags a sentence.",
+    form=(["string"], ["string"]),
+    citation="Nakayama 2018, seqeval: A Python framework for sequence labeling evaluation",
+    url="https://github.com/chakki-works/seqeval",
+)
+def seqeval_f1(predictions: Sequence[Tags], references: Sequence[Tags]) -> dict[str, float]:
     """`{"f1", "precision", "recall", "tag_accuracy"}`, in percent, over all chunks together.
 
     The first three are `f1_score`, `precision_score` and `recall_score` of seqeval 1.2.2 with no
@@ -77,28 +118,9 @@ class SeqevalF1(TagAccuracy):
     first results, took the whole tag for the type: some hundredths of a point apart on
     part-of-speech tags, the same on the tags of WikiANN.
     """
-
-    primary = "f1"
-
-    def _info(self) -> evaluate.MetricInfo:
-        sentence = List(Value("string"))
-        return evaluate.MetricInfo(
-            description="Chunk F1, precision and recall, and tag accuracy, in percent (0 to 100).",
-            citation=CITATION,
-            inputs_description="predictions, references: a list of tags a sentence.",
-            features=Features({"predictions": sentence, "references": sentence}),
-            reference_urls=["https://github.com/chakki-works/seqeval"],
-        )
-
-    def _compute(
-        self, *, predictions: Sequence[Tags], references: Sequence[Tags]
-    ) -> dict[str, float]:
-        accuracy = super()._compute(predictions=predictions, references=references)
-        for what, sentences in (("predicted", predictions), ("gold", references)):
-            for index, sentence in enumerate(sentences):
-                if "" in sentence:
-                    raise ValueError(f"sentence {index} (counted from 0): a {what} tag is empty")
-        return {**precision_recall_f1(chunks(predictions), chunks(references)), **accuracy}
-
-
-METRIC = SeqevalF1
+    accuracy = tag_accuracy(predictions, references)
+    for what, sentences in (("predicted", predictions), ("gold", references)):
+        for index, sentence in enumerate(sentences):
+            if "" in sentence:
+                raise ValueError(f"sentence {index} (counted from 0): a {what} tag is empty")
+    return {**precision_recall_f1(chunks(predictions), chunks(references)), **accuracy}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.metrics.seqeval_f1 import METRIC, chunks
+from adapter_stilts.metrics import get_metric
+from adapter_stilts.metrics.tags import chunks
 
 UPOS = (
     "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()  # noqa: SIM905
@@ -87,7 +88,7 @@ def test_chunks_of_tags_without_prefix(tags: str, expected: set[tuple[str, int, 
 def test_scores() -> None:
     # gold: PER 0-1, LOC 3; predicted: PER 0-1, PER 3, LOC 5 (after the O of sentence 1 at 4)
     # right: 1 of 3 predicted and of 2 gold. P 1/3, R 1/2, F1 2/5. Tags: 3 of 5.
-    scores = METRIC().compute(
+    scores = get_metric("seqeval_f1").compute(
         predictions=words("B-PER I-PER O B-PER|B-LOC"), references=words("B-PER I-PER O B-LOC|O")
     )
     assert scores == {
@@ -100,7 +101,7 @@ def test_scores() -> None:
 
 def test_a_run_of_part_of_speech_tags_is_right_or_wrong_as_a_whole() -> None:
     # Gold: DET 0, NOUN 1-3, VERB 4. Predicted: DET 0, NOUN 1-2, ADJ 3, VERB 4: 2 of 4, 2 of 3.
-    scores = METRIC().compute(
+    scores = get_metric("seqeval_f1").compute(
         predictions=[["DET", "NOUN", "NOUN", "ADJ", "VERB"]],
         references=[["DET", "NOUN", "NOUN", "NOUN", "VERB"]],
     )
@@ -109,29 +110,33 @@ def test_a_run_of_part_of_speech_tags_is_right_or_wrong_as_a_whole() -> None:
 
 
 def test_a_label_that_the_gold_tags_lack() -> None:
-    scores = METRIC().compute(predictions=[["B-DATE", "O"]], references=[["O", "B-PER"]])
+    scores = get_metric("seqeval_f1").compute(
+        predictions=[["B-DATE", "O"]], references=[["O", "B-PER"]]
+    )
     assert scores == {"f1": 0.0, "precision": 0.0, "recall": 0.0, "tag_accuracy": 0.0}
 
 
 @pytest.mark.parametrize("predicted", [["O", "O"], ["B-PER", "O"]])
 def test_nothing_to_divide_by_is_zero(predicted: list[str]) -> None:
-    scores = METRIC().compute(predictions=[predicted], references=[["O", "O"]])
+    scores = get_metric("seqeval_f1").compute(predictions=[predicted], references=[["O", "O"]])
     assert scores["f1"] == scores["precision"] == scores["recall"] == 0.0
 
 
 def test_empty_sentences_do_not_matter() -> None:
-    scores = METRIC().compute(predictions=[[], ["B-A"], []], references=[[], ["B-A"], []])
+    scores = get_metric("seqeval_f1").compute(
+        predictions=[[], ["B-A"], []], references=[[], ["B-A"], []]
+    )
     assert set(scores.values()) == {100.0}
 
 
 def test_lengths_that_differ_name_the_sentence() -> None:
     with pytest.raises(ValueError, match=r"sentence 1 .*: 1 predicted tags, 2 gold tags"):
-        METRIC().compute(predictions=[["O"], ["O"]], references=[["O"], ["O", "O"]])
+        get_metric("seqeval_f1").compute(predictions=[["O"], ["O"]], references=[["O"], ["O", "O"]])
 
 
 def test_an_empty_tag_names_the_sentence() -> None:
     with pytest.raises(ValueError, match=r"sentence 1 .*: a predicted tag is empty"):
-        METRIC().compute(predictions=[["O"], [""]], references=[["O"], ["O"]])
+        get_metric("seqeval_f1").compute(predictions=[["O"], [""]], references=[["O"], ["O"]])
 
 
 @pytest.mark.skipif(find_spec("seqeval") is None, reason="seqeval is not installed")
@@ -151,7 +156,7 @@ def test_is_seqeval(pairs: list[list[tuple[str, str]]]) -> None:
             "recall": 100 * metrics.recall_score(gold, predicted),
         }
         found = {(kind, first, last) for kind, first, last in get_entities(gold)}
-    scores = METRIC().compute(predictions=predicted, references=gold)
+    scores = get_metric("seqeval_f1").compute(predictions=predicted, references=gold)
     assert chunks(gold) == found
     assert {key: scores[key] for key in expected} == expected
 
@@ -161,10 +166,10 @@ def test_is_seqeval(pairs: list[list[tuple[str, str]]]) -> None:
 def test_bounds_and_symmetry(pairs: list[list[tuple[str, str]]]) -> None:
     predicted = [[one for one, _ in sentence] for sentence in pairs]
     gold = [[other for _, other in sentence] for sentence in pairs]
-    scores = METRIC().compute(predictions=predicted, references=gold)
-    swapped = METRIC().compute(predictions=gold, references=predicted)
+    scores = get_metric("seqeval_f1").compute(predictions=predicted, references=gold)
+    swapped = get_metric("seqeval_f1").compute(predictions=gold, references=predicted)
     assert all(0 <= value <= 100 for value in scores.values())
     assert (scores["precision"], scores["recall"]) == (swapped["recall"], swapped["precision"])
     assert scores["f1"] == pytest.approx(swapped["f1"])
-    perfect = METRIC().compute(predictions=gold, references=gold)
+    perfect = get_metric("seqeval_f1").compute(predictions=gold, references=gold)
     assert perfect["f1"] == (100.0 if chunks(gold) else 0.0)

@@ -1,0 +1,152 @@
+"""What a metric is, and how it is found by its name: the package's and those of plug-ins."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from adapter_stilts.errors import unknown
+from adapter_stilts.registered import added
+
+if TYPE_CHECKING:  # `evaluate` takes a second to import: only when a metric is asked for
+    from adapter_stilts.metrics._evaluate import BufferedMetric
+
+Score = TypeVar("Score", bound=Callable[..., dict[str, float]])
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A function that scores predictions, and what is to be known of it.
+
+    Attributes:
+        name: what it is called in tasks.
+        score: gets the predictions and the references, and options by name, and gives scores by
+            name; it raises `ValueError` for a row that is not as `form` says.
+        primary: which of the scores model selection maximises; larger is better.
+        summary: what it computes, in a sentence.
+        rows: what a prediction and a reference are, in words.
+        form: the type of a prediction and of a reference: `"int64"` and the like, `[type]` for
+            a list, or a dictionary of types.
+        paired: whether prediction i belongs to reference i; if not, rows are matched by their id.
+        citation: the paper that defines it.
+        url: where its official code or its paper lies.
+        heads: of a plug-in's metric, the kinds of head whose predictions it scores.
+        place: of a plug-in's metric, file and line of the function.
+    """
+
+    name: str
+    score: Callable[..., Any]
+    primary: str
+    summary: str
+    rows: str = "predictions, references: one a row."
+    form: tuple[Any, Any] | None = None
+    paired: bool = True
+    citation: str = ""
+    url: str = ""
+    heads: tuple[str, ...] = ()
+    place: str = ""
+
+
+_BUILT_IN: dict[str, MetricSpec] = {}
+
+
+def metric(
+    *,
+    primary: str,
+    summary: str,
+    rows: str,
+    form: tuple[Any, Any],
+    paired: bool = True,
+    citation: str = "",
+    url: str = "",
+) -> Callable[[Score], Score]:
+    """Makes a function a metric of the package, which is called as the function is.
+
+    The arguments are fields of `MetricSpec`. A function with an argument `language` can be told
+    that as the configuration of the `evaluate.Metric`, too.
+    """
+
+    def decorate(function: Score) -> Score:
+        name = function.__name__
+        _BUILT_IN[name] = MetricSpec(
+            name, function, primary, summary, rows, form, paired, citation, url
+        )
+        return function
+
+    return decorate
+
+
+@cache
+def built_in_metrics() -> tuple[str, ...]:
+    """The names of the package's metrics, in order: the files of this folder define them."""
+    package = __name__.rpartition(".")[0]
+    for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if not info.name.startswith("_"):
+            importlib.import_module(f"{package}.{info.name}")
+    return tuple(sorted(_BUILT_IN))
+
+
+def metric_names() -> tuple[str, ...]:
+    """The names that `get_metric` knows, in order: the package's and those of plug-ins."""
+    return tuple(sorted((*built_in_metrics(), *added("metric"))))
+
+
+def metrics_of(head: str) -> tuple[str, ...]:
+    """The names of the metrics of plug-ins that score a kind of head."""
+    return tuple(name for name, own in added("metric").items() if head in own.value.heads)
+
+
+def _spec(name: str) -> MetricSpec:
+    if own := added("metric").get(name):
+        found: MetricSpec = own.value
+        return found
+    if name not in built_in_metrics():
+        raise unknown("metric", name, metric_names())
+    return _BUILT_IN[name]
+
+
+def get_metric(name: str) -> BufferedMetric:
+    """A new, empty metric (an `evaluate.Metric`) of that name; it scores in percent.
+
+    >>> get_metric("accuracy").compute(predictions=[0, 1, 1, 0], references=[0, 1, 0, 0])
+    {'accuracy': 75.0}
+
+    Raises:
+        UserError: no metric has that name; near names are suggested.
+    """
+    spec = _spec(name)
+    from adapter_stilts.metrics._evaluate import metric_class
+
+    return metric_class(spec)()
+
+
+def primary(name: str) -> str:
+    """The key of the metric's result that model selection maximises.
+
+    Accuracies select on themselves, QQP and SQuAD on `f1`. SQuAD 2.0 selects on `best_f1`, the
+    dev F1 at the best no-answer threshold, as the fine-tuning scripts of the leader board do: a
+    checkpoint is then judged by its ranking of the questions, not by one fixed threshold. Where
+    no prediction carries a no-answer score, `best_f1` equals `f1`.
+
+    >>> primary("squad_v2")
+    'best_f1'
+
+    Raises:
+        UserError: no metric has that name.
+    """
+    return _spec(name).primary
+
+
+def metric_code(name: str) -> str:
+    """A hash of the code of a plug-in's metric; empty for the package's."""
+    own = added("metric").get(name)
+    if own is None:
+        return ""
+    from adapter_stilts.data.code_digest import code_digest
+
+    return code_digest(own.value.score)[:16]
