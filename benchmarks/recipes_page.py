@@ -14,8 +14,7 @@ from typing import Any
 
 from recipes import cells as grid
 
-from adapter_stilts.display.charts import chart
-from adapter_stilts.display.result import Picture
+from adapter_stilts.display import Picture, chart
 
 RECORDS = Path("docs/results/records/recipes.jsonl")
 NAMES = {

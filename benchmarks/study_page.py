@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from adapter_stilts.report.study.page import PAGE as REPORT
-from adapter_stilts.report.study.page import TEXT, make_report, write_report
+from adapter_stilts.report.page import PAGE as REPORT
+from adapter_stilts.report.page import TEXT, make_report, write_report
 from adapter_stilts.study.findings import read_study
 
 STUDY = Path("studies/embedded_xtreme_r.yaml")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from adapter_stilts.compositions import task_arithmetic as task_arithmetic
     from adapter_stilts.compositions import ties as ties
     from adapter_stilts.compositions import uniform as uniform
-    from adapter_stilts.display.result import Picture as Picture
+    from adapter_stilts.display import Picture as Picture
     from adapter_stilts.engine.methods import Method as Method
     from adapter_stilts.engine.methods import MethodOptions as MethodOptions
     from adapter_stilts.errors import FailureError as FailureError
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "compositions": "MergeTerms arrow average compose dare_ties fusion linear slerp stack "
     "task_arithmetic ties uniform",
-    "display.result": "Picture",
+    "display": "Picture",
     "engine.methods": "Method MethodOptions",
     "errors": "FailureError NotFiniteError RefusedError UserError",
     "evaluation.data": "NoDataError",

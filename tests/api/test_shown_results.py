@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import adapter_stilts as ads
-from adapter_stilts.display.result import MOST_ROWS, Picture, Result, html_table
+from adapter_stilts.display import MOST_ROWS, Picture, Result, html_table
 from evaluation_kit import made_zoo, tiny
 
 __all__ = ["made_zoo", "tiny"]

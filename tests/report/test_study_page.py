@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.report.study.page import PAGE, make_report, write_report
+from adapter_stilts.report.page import PAGE, make_report, write_report
 from adapter_stilts.study.findings import read_study
 from study_kit import write_study
 

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.report.study.page import (
+from adapter_stilts.report.page import (
     PAGE,
     TEX,
     TEXT,
@@ -24,7 +24,7 @@ from adapter_stilts.report.study.page import (
     tex,
     write_report,
 )
-from adapter_stilts.report.study.tables import (
+from adapter_stilts.report.tables import (
     UNEQUAL,
     Table,
     attention_rows,

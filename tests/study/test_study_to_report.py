@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.report.study.page import make_report
+from adapter_stilts.report.page import make_report
 from adapter_stilts.study import work
 from adapter_stilts.study.findings import read_study
 from adapter_stilts.study.folder import StudyFolder

@@ -46,7 +46,7 @@ def compare(
     Both are evaluated first, unless they are already. Exit code 3: some languages could not be
     compared.
     """
-    from adapter_stilts.display.result import check_picture
+    from adapter_stilts.display import check_picture
     from adapter_stilts.study.compare import compare as run
 
     if picture is not None:

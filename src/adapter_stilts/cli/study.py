@@ -123,8 +123,8 @@ def report(
     data, contrasts = read_study(file, out)
     place = data.folder / "report" if to is None else to
     check_replaceable(place)
-    from adapter_stilts.report.study.page import PAGE, make_report, write_report
-    from adapter_stilts.report.study.tables import shown
+    from adapter_stilts.report.page import PAGE, make_report, write_report
+    from adapter_stilts.report.tables import shown
 
     made = make_report(data, contrasts, draws=draws)
     write_report(made, place)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.display.charts import attention_map
-from adapter_stilts.display.result import Picture, Result
+from adapter_stilts.display import Picture, Result, attention_map
 from adapter_stilts.engine.composition import Call, attending, canonical, fusings, fusions
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import Candidate

@@ -55,7 +55,6 @@ def sweep_layers(
     folder: Path | None = None,
     on: TargetSpec | None = None,
     poolings: Sequence[str] = ("mean",),
-    max_length: int | None = None,
     batch_tokens: int = 8192,
     rule: LayerRule | None = None,
     overwrite: bool = False,
@@ -88,7 +87,7 @@ def sweep_layers(
     if known is not None and _stays(known, judge, where, poolings, rule):
         return known
     if has_translations(judge):
-        length = max_length or engine.backbone.sequence_length(judge.max_length)
+        length = engine.backbone.sequence_length(judge.max_length)
         sweep = Sweep(engine, composed, judge, where, length, batch_tokens)
         choice = _swept(sweep, languages if on is None else on.languages, poolings)
     elif on is not None:

@@ -113,8 +113,21 @@ class EvaluationOptions(ComparisonOptions, total=False):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The same with every default."""
+class Settings:
+    """What decides predictions, beside composition and data."""
+
+    precision: str = "auto"
+    limit: int | None = None
+    batch_tokens: int | None = None
+    layer: int | None = None
+    pooling: str = "mean"
+    layer_from: str | None = None
+    layer_rule: LayerRule | None = None
+
+
+@dataclass(frozen=True)
+class Asked(Settings):
+    """All options with every default."""
 
     langs: str | Sequence[str] = "all"
     split: str = "test"
@@ -123,32 +136,12 @@ class Asked:
     test_file: str | Path | None = None
     out: str | Path | None = None
     backbone: str | None = None
-    limit: int | None = None
     tags: str | Sequence[str] | None = None
-    precision: str = "auto"
-    batch_tokens: int | None = None
-    layer: int | None = None
-    pooling: str = "mean"
-    layer_from: str | None = None
-    layer_rule: LayerRule | None = None
     overwrite: bool = False
     flat: bool = False
     on_language: OnLanguage | None = None
     on_examples: Progress | None = None
     engines: Engines | None = None
-
-    @property
-    def settings(self) -> Settings:
-        """What of it decides predictions."""
-        return Settings(
-            self.precision,
-            self.limit,
-            self.batch_tokens,
-            self.layer,
-            self.pooling,
-            self.layer_from,
-            self.layer_rule,
-        )
 
 
 LayerRule = Literal["last", "middle"]
@@ -180,19 +173,6 @@ def layer_rule(records: Iterable[ModuleRecord | None], backbone: str) -> LayerRu
 def default_layer(layers: int, rule: LayerRule) -> int:
     """The layer that a rule takes of a backbone with so many."""
     return layers if rule == "last" else round(layers * 14 / 24)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides predictions, beside composition and data."""
-
-    precision: str = "auto"
-    limit: int | None = None
-    batch_tokens: int | None = None
-    layer: int | None = None
-    pooling: str = "mean"
-    layer_from: str | None = None
-    layer_rule: LayerRule | None = None
 
 
 def check_settings(settings: Settings) -> None:

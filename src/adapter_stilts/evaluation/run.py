@@ -63,7 +63,7 @@ def evaluate(
     asked = Asked(**options)
     texts = as_texts(compositions)
     target = asked_target(task, asked)
-    check_settings(asked.settings)
+    check_settings(asked)
     split = asked_split(target, asked.split)
     languages = asked_languages(target, asked.langs, split, asked.data)
     check_languages(target, split, languages)
@@ -113,7 +113,7 @@ def _evaluate(
         target=target,
         split=split,
         where=asked.data,
-        settings=asked.settings,
+        settings=asked,
         backbone=name,
         candidates=candidates,
         places=places,

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack, cast
 
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.display.charts import bars
-from adapter_stilts.display.result import Picture, Result
+from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.evaluation.candidates import (
     Candidate,

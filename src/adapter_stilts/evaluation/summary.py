@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from adapter_stilts.display.charts import bars
-from adapter_stilts.display.result import Picture, Result
+from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics import Spread
 from adapter_stilts.tasks.spec import Split

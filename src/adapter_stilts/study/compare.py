@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.display.charts import forest
-from adapter_stilts.display.result import Picture, Result
+from adapter_stilts.display import Picture, Result, forest
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.options import ComparisonOptions

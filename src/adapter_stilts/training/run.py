@@ -9,8 +9,7 @@ from typing import Any, Unpack
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.data.given import Files, with_files
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.display.charts import bars
-from adapter_stilts.display.result import Picture, Result
+from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_task

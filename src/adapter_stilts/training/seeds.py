@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.display.charts import bars
-from adapter_stilts.display.result import Picture, Result
+from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics import Spread
 from adapter_stilts.training.checks import check_numbers

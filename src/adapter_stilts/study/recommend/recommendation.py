@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypedDict
 
-from adapter_stilts.display.charts import bars
-from adapter_stilts.display.result import Picture, Result
+from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.engine.methods import DEFAULT_METHOD
 
 Rule = Literal["logme", "text", "parameters"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -42,25 +41,6 @@ class Contrast:
     without: Mapping[str, Estimate]
     adjusted: Mapping[str, float]
     chosen: Mapping[str, Mapping[str, Mapping[str, float]]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "first": self.first,
-            "second": self.second,
-            "overall": self.overall.as_dict(),
-            "targets": {name: each.as_dict() for name, each in self.targets.items()},
-            "languages": {
-                target: {name: each.as_dict() for name, each in by_language.items()}
-                for target, by_language in self.languages.items()
-            },
-            "without": {name: each.as_dict() for name, each in self.without.items()},
-            "adjusted": dict(self.adjusted),
-            "chosen": {
-                arm: {target: dict(each) for target, each in by_target.items()}
-                for arm, by_target in self.chosen.items()
-            },
-        }
 
 
 def contrast(draws: Draws, first: Arm, second: Arm, *, level: float = 0.95) -> Contrast:

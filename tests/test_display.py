@@ -8,8 +8,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from adapter_stilts.display.charts import BLUE, GREY, ORANGE, Spec, attention_map, bars, forest
-from adapter_stilts.display.result import Picture
+from adapter_stilts.display import (
+    BLUE,
+    GREY,
+    ORANGE,
+    Picture,
+    Spec,
+    attention_map,
+    bars,
+    forest,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = ("en", '<sw> & "x"', "a.b[c]", "{{ 7 * 7 }}", "'; alert(1)//")

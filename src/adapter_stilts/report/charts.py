@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from adapter_stilts.display.charts import BLUE, Spec, attention_map, chart, forest
-from adapter_stilts.report.study.tables import Table, attention_rows, contrast_name, marked
+from adapter_stilts.display import BLUE, Spec, attention_map, chart, forest
+from adapter_stilts.report.tables import Table, attention_rows, contrast_name, marked
 from adapter_stilts.study.findings import Finding
 from adapter_stilts.study.study_data import StudyData
 

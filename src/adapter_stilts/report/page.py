@@ -14,8 +14,8 @@ from jinja2 import Environment, StrictUndefined
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import atomic_folder
-from adapter_stilts.report.study.charts import Chart, all_charts
-from adapter_stilts.report.study.tables import (
+from adapter_stilts.report.charts import Chart, all_charts
+from adapter_stilts.report.tables import (
     UNEQUAL,
     Table,
     attention_table,
