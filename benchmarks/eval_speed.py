@@ -232,7 +232,7 @@ def prepare(
 def composed(engine: Any, name: str, head: str) -> Any:
     """A module in the engine's memory as a composition; what it says of itself does not matter."""
     from adapter_stilts.engine.engine import block_of
-    from adapter_stilts.zoo.composed import Composed
+    from adapter_stilts.zoo.local import Composed
     from adapter_stilts.zoo.record import ModuleRecord
 
     fields = dict.fromkeys(ModuleRecord.__dataclass_fields__, "")
@@ -273,7 +273,7 @@ def plain_loop(
     from adapter_stilts.features.batch import collate
     from adapter_stilts.features.build import encoder
     from adapter_stilts.inference.predictions import Batch, split_output
-    from adapter_stilts.zoo.composed import activate
+    from adapter_stilts.zoo.local import activate
 
     module = composed(engine, names[0], target.head)
     activate(engine, module)

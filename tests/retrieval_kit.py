@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.zoo.composed import Composed
+from adapter_stilts.zoo.local import Composed
 from made_modules import make_module
 
 NONE = Composed("none", "none", "none", None, "", "", None)

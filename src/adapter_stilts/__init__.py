@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.summary import Evaluations as Evaluations
     from adapter_stilts.keywords import UnknownKeywordError as UnknownKeywordError
     from adapter_stilts.merging.registry import merge_method as merge_method
-    from adapter_stilts.plugins.load import include as include
-    from adapter_stilts.plugins.register import adapter_method as adapter_method
-    from adapter_stilts.plugins.register import metric as metric
-    from adapter_stilts.plugins.register import register as register
+    from adapter_stilts.plugins import adapter_method as adapter_method
+    from adapter_stilts.plugins import include as include
+    from adapter_stilts.plugins import metric as metric
+    from adapter_stilts.plugins import register as register
     from adapter_stilts.study.compare import Comparison as Comparison
     from adapter_stilts.study.compare import compare as compare
     from adapter_stilts.study.recommend.recommendation import Recommendation as Recommendation
@@ -110,8 +110,7 @@ _PUBLIC = {
     "evaluation.summary": "Evaluation Evaluations",
     "keywords": "UnknownKeywordError",
     "merging.registry": "merge_method",
-    "plugins.load": "include",
-    "plugins.register": "adapter_method metric register",
+    "plugins": "adapter_method include metric register",
     "study.compare": "Comparison compare",
     "study.recommend.recommendation": "RecommendOptions Recommendation",
     "study.recommend.recommender": "recommend",
@@ -149,7 +148,7 @@ def __getattr__(name: str) -> Any:
 
     if name in _HOMES:
         if not _HOMES[name].startswith(_FOR_PLUGINS):
-            from adapter_stilts.plugins.load import load_plugins
+            from adapter_stilts.plugins import load_plugins
 
             load_plugins()
         return getattr(importlib.import_module(f"adapter_stilts.{_HOMES[name]}"), name)

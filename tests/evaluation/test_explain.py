@@ -19,7 +19,7 @@ from adapter_stilts.engine.fusion import Attended, watching
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import build_features
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.zoo.composed import load_composition
+from adapter_stilts.zoo.local import load_composition
 from fusion_kit import run_of, save_fused
 from made_modules import make_engine, save_made
 

@@ -15,7 +15,7 @@ from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.inference.predictions import Scorer
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.training.merge_modules import mean_loss
-from adapter_stilts.zoo.composed import load_composition, load_resolved
+from adapter_stilts.zoo.local import load_composition, load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.resolve import resolve_folder
 from made_modules import make_engine, save_made, token_batch

@@ -16,7 +16,7 @@ from adapter_stilts.engine.engine import add_module, load_engine
 from adapter_stilts.engine.methods import MethodOptions, get_method
 from adapter_stilts.inference import mixed
 from adapter_stilts.inference.mixed import can_mix
-from adapter_stilts.zoo.composed import load_resolved
+from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.resolve import resolve
 from evaluation_kit import fill_zoo

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import adapter_stilts as ads
+from adapter_stilts import plugins as loading
 from adapter_stilts.errors import UserError
-from adapter_stilts.plugins import load as loading
 from adapter_stilts.registered import added, restore, snapshot
 from cli_kit import Result, assert_one_line, call_cli
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from adapter_stilts import plugins
 from adapter_stilts.errors import UserError
-from adapter_stilts.plugins import load
 from adapter_stilts.study.engines import local
 from adapter_stilts.study.engines.engine import DEVICE, Place, available_cpus, visible_gpus
 from adapter_stilts.study.engines.local import LocalEngine
@@ -117,7 +117,7 @@ def test_a_place_has_what_decides_results_and_no_secrets(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     plugin = tmp_path / "mine.py"
-    monkeypatch.setattr(load, "_done", {str(plugin), load.GROUP})
+    monkeypatch.setattr(plugins, "_done", {str(plugin), plugins.GROUP})
     monkeypatch.setenv("ADSTILTS_DATA", "/shared/data")
     monkeypatch.setenv("HF_HOME", "/shared/hub")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")

@@ -21,7 +21,7 @@ from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.language import train_language
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.target import train_target
-from adapter_stilts.zoo.composed import load_composition
+from adapter_stilts.zoo.local import load_composition
 from made_modules import logits_of, make_engine, token_batch
 
 Train = Callable[..., Trained]

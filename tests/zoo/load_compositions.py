@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from adapter_stilts.engine.engine import forward
-from adapter_stilts.zoo.composed import load_composition
+from adapter_stilts.zoo.local import load_composition
 from made_modules import logits_of, make_engine
 
 

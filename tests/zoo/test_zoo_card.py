@@ -15,8 +15,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.heads import KINDS
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
-from adapter_stilts.zoo.card import licence_meaning, write_card
-from adapter_stilts.zoo.card_data import licence_metadata
+from adapter_stilts.zoo.card import licence_meaning, licence_metadata, write_card
 from made_modules import TASKS, make_record
 
 HUB_BACKBONE = {

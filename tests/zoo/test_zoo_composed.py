@@ -11,7 +11,7 @@ import torch
 
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.composed import activate, load_composition
+from adapter_stilts.zoo.local import activate, load_composition
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import logits_of, make_engine, save_made, token_batch
 

@@ -18,7 +18,7 @@ from transformers import AutoModel
 from adapter_stilts import pull
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.composed import load_composition
+from adapter_stilts.zoo.local import load_composition
 from hub_kit import connect, files_of
 from made_modules import make_engine, save_made, token_batch
 from writable_hub import Hub, serving

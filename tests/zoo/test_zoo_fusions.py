@@ -18,7 +18,7 @@ from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.card import write_card
-from adapter_stilts.zoo.composed import load_composition
+from adapter_stilts.zoo.local import load_composition
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.sources import all_sources, resolve_sources

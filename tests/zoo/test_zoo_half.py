@@ -16,9 +16,8 @@ from transformers import AutoModelForSequenceClassification
 
 from adapter_stilts.engine.engine import Engine, forward, module_parameters
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.composed import load_composition
 from adapter_stilts.zoo.export import export
-from adapter_stilts.zoo.local import load_module
+from adapter_stilts.zoo.local import load_composition, load_module
 from adapter_stilts.zoo.readme import zoo_readme
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import verify

@@ -513,7 +513,7 @@ def test_a_process_keeps_to_the_cache_that_the_environment_names(
 def test_engine_takes_what_was_pulled(
     hub: Hub, saved: Path, tiny_engine: Engine, tiny_xlmr: Path
 ) -> None:
-    from adapter_stilts.zoo.composed import load_composition
+    from adapter_stilts.zoo.local import load_composition
     from made_modules import make_engine
 
     hub.add(REPO, files_of(saved))

@@ -16,8 +16,7 @@ from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.engine.prefix import layers_below
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.card import write_card
-from adapter_stilts.zoo.composed import load_composition
-from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.local import load_composition, save_module
 from adapter_stilts.zoo.record import NO_HEAD
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import (

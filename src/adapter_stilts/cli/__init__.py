@@ -58,10 +58,10 @@ def options(
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     if debug:
         os.environ["ADSTILTS_DEBUG"] = "1"
-    from adapter_stilts.plugins import load  # not needed for --help
+    from adapter_stilts import plugins  # not needed for --help
 
-    load.load_plugins()
-    load.include(*include)
+    plugins.load_plugins()
+    plugins.include(*include)
 
 
 def _includes_first(arguments: list[str]) -> list[str]:

@@ -51,7 +51,7 @@ def list_modules(
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    from adapter_stilts.zoo.chance import chance_note
+    from adapter_stilts.zoo.known_task import chance_note
 
     record, size = entry.record, f"{entry.size / 1e6:.1f} MB"
     if record is None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from adapter_stilts.engine.engine import Engine, activate_block, forward
 from adapter_stilts.engine.fusion import Attended, watching
 from adapter_stilts.inference.predictions import batches
-from adapter_stilts.zoo.composed import Composed
+from adapter_stilts.zoo.local import Composed
 
 
 @dataclass

@@ -25,7 +25,7 @@ from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine
-    from adapter_stilts.zoo.composed import Composed
+    from adapter_stilts.zoo.local import Composed
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Candidate:
 
     def load(self, engine: Engine) -> Composed:
         """Loads what is not in the engine yet, and activates the composition."""
-        from adapter_stilts.zoo.composed import activate, load_composition, load_resolved
+        from adapter_stilts.zoo.local import activate, load_composition, load_resolved
 
         if self.resolved is None:
             composed = load_composition(engine, NONE)

@@ -307,7 +307,7 @@ def _gathered(
     from adapter_stilts.backbones import default_device
     from adapter_stilts.evaluation.attention import gather
     from adapter_stilts.inference.predictions import default_batch_tokens
-    from adapter_stilts.zoo.composed import load_resolved
+    from adapter_stilts.zoo.local import load_resolved
 
     composed = load_resolved(engine, resolved)
     pairs = zip(attending(composed.inside), attending(resolved.expression), strict=True)

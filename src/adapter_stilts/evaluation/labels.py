@@ -31,7 +31,7 @@ from adapter_stilts.inference.predictions import (
 )
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.composed import Composed, activate
+from adapter_stilts.zoo.local import Composed, activate
 
 Found = tuple[str, int, LanguageResult]
 """A language, the number of the composition, and what it found there."""

@@ -33,7 +33,7 @@ from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.retrieval import Pair, above, best_threshold
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.composed import Composed
+from adapter_stilts.zoo.local import Composed
 
 RANKED = 20
 """Candidates named for a query of a ranking task, as XTREME-R scores them."""

@@ -24,7 +24,7 @@ from adapter_stilts.inference import vectors as running
 from adapter_stilts.inference.vectors import Half, sentence_vectors
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.safety import read_json
-from adapter_stilts.zoo.composed import Composed, activate
+from adapter_stilts.zoo.local import Composed, activate
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.merging import methods
 from adapter_stilts.registered import add, added, place_of, summary_of
 
 if TYPE_CHECKING:
@@ -48,6 +46,8 @@ class MergeMethod:
     chance: bool
 
 
+_METHODS = "adapter_stilts.merging.methods"
+"""The file of the built-in ones."""
 _BUILT_IN: dict[str, MergeMethod] = {}
 
 
@@ -112,7 +112,7 @@ def merge_method(
             density=_density(function),
             chance="seed" in inspect.signature(function).parameters,
         )
-        if function.__module__.startswith(f"{methods.__name__}."):
+        if function.__module__ == _METHODS:
             _BUILT_IN[method.name] = method
         else:
             add("merge method", method.name, method, method.place, known=_taken)
@@ -141,8 +141,7 @@ def _taken(name: str) -> str:
 @cache
 def built_in_merges() -> Mapping[str, MergeMethod]:
     """The package's own ways of merging by name, in alphabetical order."""
-    for info in pkgutil.iter_modules(methods.__path__):
-        importlib.import_module(f"{methods.__name__}.{info.name}")
+    importlib.import_module(_METHODS)
     return dict(sorted(_BUILT_IN.items()))
 
 

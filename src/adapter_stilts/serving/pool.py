@@ -17,15 +17,20 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.safety import first_line, printable
 from adapter_stilts.serving.schema import About
 from adapter_stilts.tasks.registry import target_tasks
-from adapter_stilts.zoo.choice import distinct_modules, is_of, place_of, same_backbone
-from adapter_stilts.zoo.composed import load_resolved
-from adapter_stilts.zoo.known_task import is_own, task_of
+from adapter_stilts.zoo.choice import (
+    Found,
+    distinct_modules,
+    found_modules,
+    is_of,
+    place_of,
+    same_backbone,
+)
+from adapter_stilts.zoo.known_task import is_own, licence_of, task_of
+from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module
-from adapter_stilts.zoo.places import Found, found_modules
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
 from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
-from adapter_stilts.zoo.substitute_data import licence_of
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,10 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec
-from adapter_stilts.zoo.agreement import check_stored
-from adapter_stilts.zoo.choice import is_of, same_backbone
+from adapter_stilts.zoo.choice import Found, has_record, is_of, same_backbone
 from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.places import Found, has_record
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.verify import check_stored
 
 BACKBONE = "backbone"
 BACKBONE_FILES = ("config.json", "tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")

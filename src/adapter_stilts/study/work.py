@@ -19,7 +19,7 @@ from typing import Any
 
 from adapter_stilts import __version__
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.plugins.load import load_plugins
+from adapter_stilts.plugins import load_plugins
 from adapter_stilts.study.dev import dev_halves, keep_selecting
 from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED
 from adapter_stilts.study.fingerprints import Fingerprints

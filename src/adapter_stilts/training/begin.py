@@ -26,8 +26,7 @@ from adapter_stilts.training.job import Job
 from adapter_stilts.training.planning import Schedule
 from adapter_stilts.training.recipe import MOST_PASSES, Recipe
 from adapter_stilts.training.task_data import TextData
-from adapter_stilts.zoo.composed import load_leaves, load_resolved
-from adapter_stilts.zoo.local import start_from
+from adapter_stilts.zoo.local import load_leaves, load_resolved, start_from
 from adapter_stilts.zoo.record import ModuleRecord
 
 

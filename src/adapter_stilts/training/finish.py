@@ -21,8 +21,7 @@ from adapter_stilts.training.planning import source_shares
 from adapter_stilts.training.recipe import as_json
 from adapter_stilts.training.schedule import place_of_best
 from adapter_stilts.training.spec import Mixture
-from adapter_stilts.zoo.chance import majority
-from adapter_stilts.zoo.known_task import spec_entry
+from adapter_stilts.zoo.known_task import majority, spec_entry
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import ASKED, MULTITASK, NO_HEAD, ModuleRecord
 

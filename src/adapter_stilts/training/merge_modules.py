@@ -42,12 +42,10 @@ from adapter_stilts.merging.terms import checked, full_weights
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.merge_head import Plan, head_for
-from adapter_stilts.zoo.composed import load_leaves
-from adapter_stilts.zoo.known_task import is_own
-from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.known_task import is_own, licence_of
+from adapter_stilts.zoo.local import load_leaves, save_module
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
-from adapter_stilts.zoo.substitute_data import licence_of
 
 
 @dataclass(frozen=True)

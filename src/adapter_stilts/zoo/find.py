@@ -10,10 +10,17 @@ from adapter_stilts.errors import UserError, hint
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
-from adapter_stilts.zoo.choice import choose, is_of, same_backbone
+from adapter_stilts.zoo.choice import (
+    Found,
+    by_name,
+    choose,
+    found_modules,
+    has_record,
+    is_of,
+    same_backbone,
+)
 from adapter_stilts.zoo.hub.adopt import adopt_folder, is_foreign
 from adapter_stilts.zoo.names import is_hub_id
-from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import LANGUAGE, RECORD, ModuleRecord
 
 _NAME = re.compile(r"\s*(?:([^/]+)/)?lang:([A-Za-z0-9-]+)\s*")

@@ -12,13 +12,11 @@ from typing import Any
 
 from adapter_stilts.errors import UserError, hint
 from adapter_stilts.paths import pulled_dir, zoo_dir
-from adapter_stilts.zoo.chance import at_chance
-from adapter_stilts.zoo.choice import choose, is_of
+from adapter_stilts.zoo.choice import Found, by_name, choose, found_modules, has_record, is_of
 from adapter_stilts.zoo.find import find_language, is_language
+from adapter_stilts.zoo.known_task import at_chance, licence_of, tasks_of
 from adapter_stilts.zoo.names import is_hub_id
-from adapter_stilts.zoo.places import Found, by_name, found_modules, has_record
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.substitute_data import licence_of, tasks_of
 
 _WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}
 

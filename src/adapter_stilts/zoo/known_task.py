@@ -1,12 +1,22 @@
-"""What a module's record says of its task, so that the module works where the task is unknown."""
+"""What a module's record tells of its tasks, so that it works where its task is unknown.
+
+What each task is, the licence of the data that was really seen, and whether a score beats a guess.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from math import sqrt
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import PLAIN
 from adapter_stilts.tasks.registry import get_trained, is_built_in
-from adapter_stilts.tasks.spec import SHORTEST, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Row, Source, TaskSpec
 from adapter_stilts.zoo.record import ModuleRecord
 
 
@@ -88,3 +98,126 @@ def _as_recorded(record: ModuleRecord) -> TaskSpec:
 
 def _no_rows(row: Row) -> NoReturn:
     raise UserError("a module's record names no data: give the task file")
+
+
+def tasks_of(record: ModuleRecord) -> list[TaskSpec]:
+    """The tasks of a module; title, licence and citation are those of the data it has seen.
+
+    Raises:
+        UserError: no such task.
+    """
+    return [_task_of(record.at(task)) for task in record.heads] or [_task_of(record)]
+
+
+def licence_of(record: ModuleRecord) -> str:
+    """The licence of all data that a module learnt from; of several, with the tasks of each.
+
+    A merged module has learnt from what its sources have. Of other programs' modules and of raw
+    text it is "unknown".
+    """
+    try:
+        tasks = _learnt(record)
+    except UserError:
+        return "unknown"
+    found: dict[str, list[str]] = {}
+    for task in tasks:
+        found.setdefault(task.licence, []).append(task.name)
+    if len(found) < 2:
+        return next(iter(found), "unknown")
+    return "; ".join(f"{licence} ({', '.join(names)})" for licence, names in found.items())
+
+
+def _learnt(record: ModuleRecord) -> list[TaskSpec]:
+    if not record.merged:
+        return tasks_of(record)
+    sources = {each["task"]: each for each in record.merged["sources"].values()}
+    return [_source_task(name, about) for name, about in sources.items()]
+
+
+def _source_task(name: str, about: dict[str, Any]) -> TaskSpec:
+    """As much of a source's task as a licence takes; of one that is the user's own as recorded."""
+    if not about.get("licence"):
+        return get_trained(name)
+    return TaskSpec(
+        name=name,
+        title=name,
+        head=PLAIN,
+        metric="accuracy",
+        sources=(),
+        to_example=lambda row: None,
+        licence=str(about["licence"]),
+        citation="",
+        sizes={},
+    )
+
+
+def _task_of(record: ModuleRecord) -> TaskSpec:
+    task = task_of(record)
+    read = set(_files(record))
+    for source in task.sources:
+        for layout in source.files:
+            if layout.licence and _reads(layout, read):
+                about = {key: getattr(layout, key) for key in ("title", "licence", "citation")}
+                return dataclasses.replace(task, **about)
+    return task
+
+
+def _files(record: ModuleRecord) -> Iterator[str]:
+    """The names of the files of its training data."""
+    train = record.data.get("train")
+    parts = train.get("parts") if isinstance(train, dict) else None
+    for part in parts if isinstance(parts, list) else ():
+        files = part.get("files") if isinstance(part, dict) else None
+        for file in files if isinstance(files, list) else ():
+            yield PurePath(str(file)).name
+
+
+def _reads(layout: FileData, names: set[str]) -> bool:
+    globs = [PurePath(glob).name for glob in layout.paths.get("train", ())]
+    return any(fnmatch(name, glob) for name in names for glob in globs)
+
+
+ERRORS = 2.0
+"""Standard errors above a guess that a score needs to count as more."""
+
+
+def majority(answers: Sequence[object]) -> float:
+    """The percentage of examples that the most frequent answer gets right.
+
+    >>> majority([0, 1, 1, 2])
+    50.0
+    """
+    return 100 * max(Counter(answers).values()) / len(answers)
+
+
+def at_chance(record: ModuleRecord) -> list[str]:
+    """The tasks of a module whose score is within noise of the best constant guess.
+
+    Records that do not say what a guess reaches (`data.dev.chance`) count as better.
+    """
+    tasks = [record.at(task) for task in record.heads] or [record]
+    return [each.task for each in tasks if _is_at_chance(each)]
+
+
+def _is_at_chance(record: ModuleRecord) -> bool:
+    dev = record.data.get("dev")
+    guess = dev.get("chance") if isinstance(dev, dict) else None
+    if not isinstance(dev, dict) or not isinstance(guess, dict):
+        return False
+    for metric, value in guess.items():
+        score, examples = record.scores.get(metric), dev.get("examples")
+        if score is None or not isinstance(value, int | float) or not isinstance(examples, int):
+            continue
+        share = min(max(value / 100, 0.0), 1.0)
+        noise = 100 * sqrt(share * (1 - share) / max(1, examples))
+        if score < value + ERRORS * noise:
+            return True
+    return False
+
+
+def chance_note(record: ModuleRecord) -> str:
+    """What follows a score in a list where it is no better than a guess; else an empty text."""
+    found = at_chance(record)
+    if not found:
+        return ""
+    return f" ({len(found)}/{len(record.heads)} chance)" if record.heads else " (chance)"

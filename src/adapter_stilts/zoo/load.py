@@ -82,7 +82,7 @@ def load(
     found = find_backbone(place_of(backbone, resolved.backbone))
     from adapter_stilts.backbones import default_device
     from adapter_stilts.engine.engine import load_engine
-    from adapter_stilts.zoo.composed import load_resolved
+    from adapter_stilts.zoo.local import load_resolved
     from adapter_stilts.zoo.module import Module
 
     engine = load_engine(found, precision=precision, device=default_device())

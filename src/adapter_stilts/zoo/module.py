@@ -27,9 +27,9 @@ from adapter_stilts.inference.predictions import (
 from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.keywords import unknown_keyword
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
-from adapter_stilts.zoo.composed import Composed
 from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.load import kind_of
+from adapter_stilts.zoo.local import Composed
 from adapter_stilts.zoo.predict import InputFields, predict
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 

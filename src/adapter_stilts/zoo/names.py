@@ -15,8 +15,7 @@ from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import pulled_dir
-from adapter_stilts.zoo.choice import is_of
-from adapter_stilts.zoo.places import found_modules, has_record
+from adapter_stilts.zoo.choice import found_modules, has_record, is_of
 from adapter_stilts.zoo.record import ModuleRecord
 
 _SEED = r"[1-9][0-9]{0,9}"

@@ -9,11 +9,10 @@ from adapter_stilts.engine.native import is_halved
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.card import escaped
 from adapter_stilts.zoo.card_command import command_text
-from adapter_stilts.zoo.chance import chance_note
+from adapter_stilts.zoo.choice import Found
 from adapter_stilts.zoo.inventory import Entry
-from adapter_stilts.zoo.places import Found
+from adapter_stilts.zoo.known_task import chance_note, tasks_of
 from adapter_stilts.zoo.record import RECIPE, RECORD, ModuleRecord
-from adapter_stilts.zoo.substitute_data import tasks_of
 
 _COLUMNS = (
     "module",

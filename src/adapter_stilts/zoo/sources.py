@@ -10,10 +10,9 @@ from adapter_stilts.engine.composition import fused, renamed
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import intermediate_tasks
-from adapter_stilts.zoo.choice import is_of
+from adapter_stilts.zoo.choice import is_of, readable
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.names import usual_folder, without_seed
-from adapter_stilts.zoo.places import readable
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import checked, resolve
 from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.plugins.load import VARIABLE, included
+from adapter_stilts.plugins import VARIABLE, included
 from adapter_stilts.study.folder import StudyFolder
 
 Device = Literal["auto", "cpu", "cuda"]

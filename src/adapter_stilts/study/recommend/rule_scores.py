@@ -24,10 +24,9 @@ from adapter_stilts.study.recommend.rules import parameter_similarity, text_simi
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.choice import check_one_backbone
+from adapter_stilts.zoo.choice import check_one_backbone, has_record
 from adapter_stilts.zoo.hub.adopt import is_foreign
 from adapter_stilts.zoo.known_task import task_of
-from adapter_stilts.zoo.places import has_record
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
@@ -168,7 +167,7 @@ def _logme(work: Work) -> Scores:
     """LogME over the states that every module gives the target's examples."""
     from adapter_stilts.study.recommend.module_features import feature_columns, states
     from adapter_stilts.study.recommend.rules import labelled_rows
-    from adapter_stilts.zoo.composed import load_resolved
+    from adapter_stilts.zoo.local import load_resolved
 
     rows = labelled_rows(
         work.stage.head, feature_columns(work.engine, work.stage, work.read), seed=work.asked.seed
@@ -258,7 +257,7 @@ def _as_learnt(candidate: Candidate) -> TaskSpec:
 def _parameters(work: Work) -> Scores:
     """How alike every module and one trained shortly on the target by itself are."""
     from adapter_stilts.study.recommend.module_features import products
-    from adapter_stilts.zoo.composed import load_composition, load_resolved
+    from adapter_stilts.zoo.local import load_composition, load_resolved
 
     own: dict[str, dict[str, Any]] = {}
     values: list[float | None] = []

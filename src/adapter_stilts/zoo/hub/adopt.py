@@ -23,10 +23,10 @@ from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.safety import MAX_JSON, is_plain_path
-from adapter_stilts.zoo.agreement import check_stored
+from adapter_stilts.zoo.choice import has_record
 from adapter_stilts.zoo.names import is_hub_id
-from adapter_stilts.zoo.places import has_record
 from adapter_stilts.zoo.record import RECIPE, RECORD, ModuleRecord
+from adapter_stilts.zoo.verify import check_stored
 
 if TYPE_CHECKING:
     from adapter_stilts.hub.guard import RemoteFile

@@ -25,13 +25,13 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.hub.client import Repository, call, download
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.safety import first_line, is_number, read_json
-from adapter_stilts.zoo.agreement import check_stored
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.names import HubId, is_hub_id
 from adapter_stilts.zoo.record import RECIPE, RECORD, ModuleRecord, write_recipe
 from adapter_stilts.zoo.resolve import resolve_folder
+from adapter_stilts.zoo.verify import check_stored
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
 

@@ -1,1 +1,0 @@
-"""What a user's own code adds: tasks, metrics, merge methods and adapter methods."""
