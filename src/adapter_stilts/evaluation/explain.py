@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -327,9 +326,7 @@ def write_explanation(found: Explanation, folder: Path) -> None:
     with atomic_folder(folder) as work:
         text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False)
         (work / JSON).write_text(text + "\n", encoding="utf-8")
-        with (work / TABLE).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("language", "layer", "source", "weight", "entropy"))
-            for language, layer, source, weight, entropy in found.rows():
-                writer.writerow((language, layer, source, f"{weight:.6f}", f"{entropy:.6f}"))
+        found.to_dataframe().to_csv(
+            work / TABLE, index=False, float_format="%.6f", lineterminator="\r\n"
+        )
         (work / PICTURE).write_text(found.plot().svg, encoding="utf-8")

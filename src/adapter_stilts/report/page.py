@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,8 +227,7 @@ def _is_text(table: Table, place: int) -> bool:
 
 def as_csv(table: Table) -> str:
     """Numbers in full."""
-    out = io.StringIO()
-    writer: Any = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in table.rows)
-    return out.getvalue()
+    import pandas
+
+    text: str = pandas.DataFrame(list(table.rows), columns=list(table.columns)).to_csv(index=False)
+    return text

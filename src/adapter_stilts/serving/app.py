@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from html import escape
 from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from adapter_stilts import __version__
@@ -257,61 +257,25 @@ def _first(error: Any) -> tuple[str, str]:
 
 
 Schema = Mapping[str, Any]
-_OPTIONAL = " <small>optional</small>"
 
 
 def docs_page(schema: Schema) -> str:
     """Every path with its fields and answers, as HTML."""
-    about = schema["info"]
-    paths = "".join(
-        _operation(schema, method, path, operation)
-        for path, methods in schema["paths"].items()
-        for method, operation in methods.items()
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(about["title"])}: requests</title><link rel="stylesheet" href="page.css">'
-        f"</head><body><main><header><h1>{escape(about['title'])}</h1>"
-        f'<p>{escape(about["description"])} <a href="./">Try it</a> · '
-        '<a href="openapi.json">openapi.json</a></p></header>'
-        f"{paths}</main></body></html>"
+    place = files("adapter_stilts.serving") / "page" / "requests.html.jinja"
+    page = Environment(autoescape=True, undefined=StrictUndefined)
+    return page.from_string(place.read_text("utf-8")).render(
+        about=schema["info"],
+        paths=schema["paths"],
+        resolve=lambda given: _resolved(schema, given),
+        kinds=_kinds,
+        json_of=_json_of,
     )
 
 
-def _operation(schema: Schema, method: str, path: str, operation: Schema) -> str:
-    parts = [
-        f'<section class="card"><h2><code>{escape(method.upper())} {escape(path)}</code></h2>'
-        f"<p>{escape(operation.get('summary', ''))}</p>"
-    ]
-    if "requestBody" in operation:
-        body = operation["requestBody"]["content"]["application/json"]["schema"]
-        parts.append(_object(schema, "Body", body))
-    for status, response in operation["responses"].items():
-        content = response.get("content", {}).get("application/json", {}).get("schema")
-        title = f"{status} {response.get('description', '')}"
-        parts.append(_object(schema, title, content) if content else f"<h3>{escape(title)}</h3>")
-    return "".join([*parts, "</section>"])
-
-
-def _object(schema: Schema, title: str, given: Schema) -> str:
-    name, described = _resolved(schema, given)
-    needed = described.get("required", ())
-    rows = "".join(
-        f"<tr><td><code>{escape(field)}</code>{'' if field in needed else _OPTIONAL}</td>"
-        f"<td>{escape(_kind(one))}</td><td>{escape(one.get('description', ''))}</td></tr>"
-        for field, one in described.get("properties", {}).items()
-    )
-    text = described.get("description", "")
-    inner = "".join(
-        _object(schema, f"Each of {field}", one["items"])
-        for field, one in described.get("properties", {}).items()
-        if "$ref" in one.get("items", {}) and title == "Body"
-    )
-    return (
-        f"<details><summary>{escape(title)}: {escape(name)}</summary>"
-        f'<p class="pre">{escape(text)}</p><table>{rows}</table>{inner}</details>'
-    )
+def _json_of(part: Schema) -> Schema | None:
+    """The schema of a body or an answer that is JSON."""
+    found: Schema | None = part.get("content", {}).get("application/json", {}).get("schema")
+    return found
 
 
 def _resolved(schema: Schema, given: Schema) -> tuple[str, Schema]:
@@ -321,18 +285,14 @@ def _resolved(schema: Schema, given: Schema) -> tuple[str, Schema]:
     return name, schema["components"]["schemas"][name]
 
 
-def _kind(one: Schema) -> str:
-    """The type of a field in words."""
-    return " or ".join(_kinds(one))
-
-
 def _kinds(one: Schema) -> Iterator[str]:
+    """The types that a field may have, in words."""
     if "$ref" in one:
         yield one["$ref"].rpartition("/")[2]
     for each in one.get("anyOf", ()):
         yield from _kinds(each)
     kind = one.get("type")
     if kind == "array":
-        yield f"list of {_kind(one.get('items', {})) or 'anything'}"
+        yield f"list of {' or '.join(_kinds(one.get('items', {}))) or 'anything'}"
     elif kind and kind != "null":
         yield kind
