@@ -89,9 +89,9 @@ if TYPE_CHECKING:
     from adapter_stilts.zoo.hub.pull import pull as pull
     from adapter_stilts.zoo.hub.push import Pushed as Pushed
     from adapter_stilts.zoo.hub.push import push as push
-    from adapter_stilts.zoo.inputs import InputError as InputError
     from adapter_stilts.zoo.load import load as load
     from adapter_stilts.zoo.module import Module as Module
+    from adapter_stilts.zoo.predict import InputError as InputError
     from adapter_stilts.zoo.predict import InputFields as InputFields
     from adapter_stilts.zoo.predict import predict as predict
 
@@ -129,10 +129,9 @@ _PUBLIC = {
     "training.target": "train_target",
     "zoo.hub.pull": "Pulled pull",
     "zoo.hub.push": "Pushed push",
-    "zoo.inputs": "InputError",
     "zoo.load": "load",
     "zoo.module": "Module",
-    "zoo.predict": "InputFields predict",
+    "zoo.predict": "InputError InputFields predict",
 }
 """The public names, by the file that each is in."""
 _HOMES = {name: file for file, names in _PUBLIC.items() for name in names.split()}

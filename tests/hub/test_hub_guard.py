@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from adapter_stilts import pull, push
-from adapter_stilts.backbones.hub import download_backbone
+from adapter_stilts.backbones.backbone import download_backbone
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import body, guard
 from adapter_stilts.hub.client import ATTEMPTS
-from adapter_stilts.zoo.hub.search import search
+from adapter_stilts.zoo.hub.pull import search
 from hub_kit import REPO, connect, files_of
 from made_modules import make_engine, save_made
 from writable_hub import WRITER, Fault, Hub, serving

@@ -277,7 +277,7 @@ def search(
     """Search the Hub for modules."""
     from dataclasses import asdict
 
-    from adapter_stilts.zoo.hub import search as hub
+    from adapter_stilts.zoo.hub import pull as hub
 
     hits = hub.search(
         text, backbone=backbone, task=task, language=language, anybody=anybody, limit=limit

@@ -37,25 +37,50 @@ def file_digests(files: Iterable[Path]) -> list[str]:
         OSError: a file cannot be read.
     """
     files = list(files)
+    found: list[str] = remembered(
+        "digests",
+        files,
+        lambda known: isinstance(known, list) and len(known) == len(files),
+        lambda: [file_sha256(path) for path in files],
+    )
+    return found
+
+
+def remembered(
+    what: str,
+    files: Sequence[Path],
+    fits: Callable[[Any], bool],
+    find: Callable[[], Any],
+    *more: Any,
+) -> Any:
+    """What was found out of files; from memory as long as their sizes and times of change stay.
+
+    Args:
+        what: the folder of the cache where it is kept.
+        fits: whether a value that was kept can be one.
+        find: finds it out.
+        more: what else decides it.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     stats = [path.stat() for path in files]
     signs = [
         [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         for path, stat in zip(files, stats, strict=True)
     ]
-    memory = cache_dir() / "digests" / f"{json_digest(signs)}.json"
-    try:
+    memory = cache_dir() / what / f"{json_digest([*more, signs] if more else signs)}.json"
+    with contextlib.suppress(OSError, ValueError):
         known = json.loads(memory.read_text(encoding="utf-8"))
-        if isinstance(known, list) and len(known) == len(files):
+        if fits(known):
             return known
-    except (OSError, ValueError):
-        pass
-    digests = [file_sha256(path) for path in files]
+    found = find()
     # A file changed this very moment could change again within the clock's resolution.
     latest = max((max(stat.st_mtime, stat.st_ctime) for stat in stats), default=0.0)
     if latest < time.time() - 2:
         with contextlib.suppress(OSError):  # only costs time, the next time
-            write_whole(memory, json.dumps(digests, allow_nan=False))
-    return digests
+            write_whole(memory, json.dumps(found, allow_nan=False))
+    return found
 
 
 def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:

@@ -13,15 +13,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.data.column_formats import column_rows, line_rows, mention_rows, parquet_rows
 from adapter_stilts.data.squad_formats import check_rows, sentence_rows, squad_rows
-from adapter_stilts.data.tagging_formats import auto_rows, conll_rows, conllu_rows, pipe_rows
+from adapter_stilts.data.tagging_formats import (
+    auto_rows,
+    column_rows,
+    conll_rows,
+    conllu_rows,
+    pipe_rows,
+)
 from adapter_stilts.errors import Place, UserError, bad, shown
-from adapter_stilts.schema import load_json
+from adapter_stilts.schema import load_json, member
 from adapter_stilts.tasks.spec import FileFormat, Reading, Row
 
 Lines = Iterable[tuple[int, str]]
 BOM = b"\xef\xbb\xbf"
+_ROWS = 1000
 
 
 def read_rows(
@@ -35,9 +41,7 @@ def read_rows(
     try:
         if form == "tsv":
             yield from _read_tsv(path, header)
-        elif form == "csv":
-            yield from _read_csv(path)
-        elif form == "table":
+        elif form in ("csv", "table"):
             yield from _read_table(path, reading or Reading(","))
         elif form == "columns":
             yield from column_rows(path, read_lines(path), reading or Reading())
@@ -49,7 +53,13 @@ def read_rows(
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _decode(path: Path, number: int, line: bytes) -> str:
+def decode(path: Path, number: int, line: bytes) -> str:
+    """A line as text, without a byte order mark.
+
+    Raises:
+        UserError: it is not UTF-8.
+    """
+    line = line.removeprefix(BOM) if number == 1 else line
     if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise bad(path, number, "UTF-16: save the file as UTF-8 (iconv -f UTF-16 -t UTF-8)")
     try:
@@ -75,9 +85,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     # counts as line ends and that stand inside real texts.
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            yield number, _decode(path, number, line.removeprefix(BOM) if number == 1 else line)
+            yield number, decode(path, number, line)
     if number == 0:
         raise UserError(f"{path}: the file is empty")
+
+
+def json_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    """The JSON object of a line.
+
+    Raises:
+        UserError: it is none.
+    """
+    row = load_json(path, number, line, "one JSON object a line")
+    if not isinstance(row, dict):
+        raise bad(path, number, f"{shown(row)} where a JSON object was expected")
+    return row
 
 
 def jsonl_rows(path: Path, lines: Lines) -> Iterator[tuple[Place, Row]]:
@@ -85,10 +107,7 @@ def jsonl_rows(path: Path, lines: Lines) -> Iterator[tuple[Place, Row]]:
     for number, line in lines:
         if not line.strip():
             continue
-        row = load_json(path, number, line, "one JSON object a line")
-        if not isinstance(row, dict):
-            raise bad(path, number, f"{shown(row)} where a JSON object was expected")
-        yield number, row
+        yield number, json_object(path, number, line)
 
 
 def _header(path: Path, number: int, names: list[str]) -> list[str]:
@@ -125,10 +144,6 @@ def _opens_and_closes(cells: Sequence[str], quote: str) -> bool:
     opened = [place for place, cell in enumerate(cells) if cell.strip().startswith(quote)]
     closed = [place for place, cell in enumerate(cells) if cell.strip().endswith(quote)]
     return bool(opened and closed) and opened[0] < closed[-1]
-
-
-def _read_csv(path: Path) -> Iterator[tuple[Place, Row]]:
-    return _read_table(path, Reading(","))
 
 
 def _cells(path: Path, reading: Reading) -> Any:
@@ -209,6 +224,56 @@ def _read_tsv(path: Path, header: Sequence[str] = ()) -> Iterator[tuple[Place, R
                 raise _other_count(path, number, line.split("\t"), header, Reading("\t", ""))
             cells += [None] * (len(header) - len(cells))
             yield number, dict(zip(header, cells, strict=True))
+
+
+def parquet_rows(path: Path) -> Iterator[tuple[Place, Row]]:
+    """The rows of a Parquet file.
+
+    Raises:
+        UserError: it is none.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise UserError(f"{path}: two columns have one name ({', '.join(names)})")
+            number = 0
+            for batch in file.iter_batches(_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", row
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        what = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: not a Parquet file that can be read ({what})") from error
+
+
+def line_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
+    """A sentence a line, in `text`, and the number of the line: line i translates line i."""
+    for number, line in lines:
+        text = line.strip()
+        if not text:
+            raise bad(path, number, "an empty line where a sentence was expected")
+        yield number, {"text": text, "line": number}
+
+
+def mention_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
+    """The mentions of Mewsli-X: a line is an article, a row one of its mentions in it."""
+    for number, line in lines:
+        if not line.strip():
+            continue
+        article = load_json(path, number, line, "one article of Mewsli-X a line")
+        context = _member(path, number, article, "context", dict)
+        mentions = _member(path, number, article, "mentions", list)
+        for mention in mentions:
+            _member(path, number, mention, "mention_span", dict)
+            yield number, {"context": context, "mention": mention}
+
+
+def _member(path: Path, number: int, value: Any, name: str, kind: type) -> Any:
+    return member(path, number, value, name, kind, "Mewsli-X's JSON")
 
 
 _OF_LINES: dict[FileFormat, Callable[[Path, Lines], Iterator[tuple[Place, Row]]]] = {

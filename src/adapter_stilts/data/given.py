@@ -42,7 +42,7 @@ def with_files(task: AnyTask, files: Files) -> AnyTask:
             f"{task.name} searches among candidates, so one file is not enough: --data takes a "
             "folder with its files"
         )
-    sources = [_without(each, given) for each in task.sources]
+    sources = [each.keeping(lambda split, _: split not in given) for each in task.sources]
     sources += [_given(task, split, path) for split, path in given.items()]
     return replace(task, sources=tuple(sources))
 
@@ -69,18 +69,6 @@ def check_languages(task: TargetSpec, split: Split, languages: Iterable[str]) ->
             f"--{split}-file '{path}' is a file of one language: name the language, as in "
             f"--langs sw, or write {LANG} in the name of the file where its code stands"
         )
-
-
-def _without(source: Source, given: Mapping[Split, Path]) -> Source:
-    """A source without the splits that the user's files replace."""
-    files = tuple(
-        replace(each, paths={s: names for s, names in each.paths.items() if s not in given})
-        for each in source.files
-    )
-    hub = source.hub and replace(
-        source.hub, splits={s: found for s, found in source.hub.splits.items() if s not in given}
-    )
-    return replace(source, files=files, hub=hub)
 
 
 def _given(task: TaskSpec | TargetSpec, split: Split, path: Path) -> Source:

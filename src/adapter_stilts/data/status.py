@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import cast
 
-from adapter_stilts.data.cache import examples_folder
+from adapter_stilts.data.cache import examples_folder, remembered
 from adapter_stilts.data.folders import FilePart
 from adapter_stilts.data.hub import HubPart, in_cache
 from adapter_stilts.data.load import examples_key, find_all, origin_of, read_from_of
 from adapter_stilts.errors import UserError
-from adapter_stilts.hashing import json_digest
-from adapter_stilts.paths import cache_dir, write_whole
 from adapter_stilts.tasks.spec import FileFormat, Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -129,23 +125,11 @@ def count_rows(part: FilePart) -> int:
         UserError: a file is malformed, where counting has to parse it.
         OSError: a file cannot be read.
     """
-    stats = [path.stat() for path in part.files]
-    signs = [
-        [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-        for path, stat in zip(part.files, stats, strict=True)
-    ]
     layout = part.layout
-    key = json_digest([layout.format, list(layout.header), list(layout.only), signs])
-    memory = cache_dir() / "counts" / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads(memory.read_text(encoding="utf-8"))
-        if isinstance(known, int) and not isinstance(known, bool):
-            return known
-    found = _count(part)
-    # What changed this very moment could change again within the clock's resolution.
-    if max(max(stat.st_mtime, stat.st_ctime) for stat in stats) < time.time() - 2:
-        with contextlib.suppress(OSError):
-            write_whole(memory, json.dumps(found, allow_nan=False))
+    rules = (layout.format, list(layout.header), list(layout.only))
+    found: int = remembered(
+        "counts", part.files, lambda known: type(known) is int, lambda: _count(part), *rules
+    )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Tagged sentences: XTREME's TSV, with a word and its tag a line, and treebanks' CoNLL-U."""
+"""Tagged sentences: a word a line with one tag or several columns, CoNLL-U, CCGbank's trees."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from adapter_stilts.errors import bad, shown
-from adapter_stilts.tasks.spec import Row
+from adapter_stilts.tasks.spec import Reading, Row
 
 Lines = Iterable[tuple[int, str]]
 
@@ -18,6 +19,11 @@ _SPACES = " \t\r\n"
 
 _TAGGED = re.compile(r".*[^\s,;|][,;|][A-Z_]+(-[A-Z]+)?")
 """A word with its tag, but without the tab between them."""
+
+DOCUMENT = "-DOCSTART-"
+"""The word that begins a document in CoNLL 2003; it is none of its words."""
+
+_COMMENT = re.compile(r"# ?\S+ ?[=:]")
 
 _ID = re.compile(r"(\d+)(?:([-.])(\d+))?")
 
@@ -69,6 +75,52 @@ def conll_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
             raise bad(path, number, f"{shown(words[0])} where a word, a tab and its tag belong")
         numbers = [number for number, _ in sentence]
         yield numbers[0], {"tokens": words, "tags": tags, "lines": numbers}
+
+
+def column_rows(path: Path, lines: Lines, reading: Reading) -> Iterator[tuple[int, Row]]:
+    """Sentences with a word a line and a blank line between them.
+
+    A row has, under the number of every column from 1, what stands there for each word, and in
+    `lines` the numbers of the words' lines. Lines of `-DOCSTART-` and comments before a sentence
+    (`# id = 3`) are passed over.
+
+    Raises:
+        UserError: a line has another number of columns than the first word's line.
+    """
+    delimiter, width, first = reading.delimiter, 0, 0
+    for sentence in _sentences(lines):
+        rows: list[list[str]] = []
+        numbers: list[int] = []
+        for number, line in sentence:
+            if line.startswith(DOCUMENT) or (not rows and _COMMENT.match(line)):
+                continue
+            if not width and not delimiter:
+                delimiter = "\t" if "\t" in line else " "
+            cells = _cells(line, delimiter)
+            width, first = width or len(cells), first or number
+            if len(cells) != width:
+                raise bad(path, number, _uneven(line, cells, width, first, delimiter))
+            rows.append(cells)
+            numbers.append(number)
+        if rows:
+            columns = zip(*rows, strict=True)
+            named: dict[str, Any] = {str(i): list(each) for i, each in enumerate(columns, start=1)}
+            yield numbers[0], {**named, "lines": numbers}
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    # Only the spaces of a keyboard part words: a no-break space may stand inside one.
+    if delimiter == " ":
+        return [cell for cell in re.split(r"[ \t]+", line) if cell]
+    return [cell.strip(_SPACES) for cell in line.split(delimiter)]
+
+
+def _uneven(line: str, cells: list[str], width: int, first: int, delimiter: str) -> str:
+    between = {"\t": "tabs", " ": "spaces"}.get(delimiter, f"'{delimiter}'")
+    return (
+        f"{shown(line)} has {len(cells)} columns where line {first} has {width}, with {between} "
+        "between: write every word with the same columns"
+    )
 
 
 @dataclass(frozen=True)

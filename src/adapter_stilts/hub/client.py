@@ -20,8 +20,7 @@ from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import is_commit
-from adapter_stilts.hub.content import damage, discard
-from adapter_stilts.hub.guard import HubAnswerError, RemoteFile, guarded
+from adapter_stilts.hub.guard import HubAnswerError, RemoteFile, damage, discard, guarded
 from adapter_stilts.safety import brief, first_line, printable
 
 T = TypeVar("T")

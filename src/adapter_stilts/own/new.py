@@ -17,8 +17,7 @@ from adapter_stilts.data.formats import read_lines, read_rows
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
-from adapter_stilts.own.layout import SUFFIXES
-from adapter_stilts.own.model import MOST_LABELS, parse_task
+from adapter_stilts.own.model import MOST_LABELS, SUFFIXES, parse_task
 from adapter_stilts.own.rows import RowReader
 from adapter_stilts.tasks.spec import Reading
 

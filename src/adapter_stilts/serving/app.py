@@ -37,7 +37,7 @@ from adapter_stilts.serving.schema import (
     Problem,
 )
 from adapter_stilts.tasks.languages import known_languages
-from adapter_stilts.zoo.inputs import InputError, read_input
+from adapter_stilts.zoo.predict import InputError, read_input
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such module"},

@@ -142,6 +142,17 @@ class Source:
         if not self.folders:
             object.__setattr__(self, "folders", (self.name,))
 
+    def keeping(self, wanted: Callable[[Split, tuple[Any, ...]], bool]) -> Source:
+        """The source with those splits alone that are wanted, by their name and their places."""
+        files = tuple(
+            replace(each, paths={s: names for s, names in each.paths.items() if wanted(s, names)})
+            for each in self.files
+        )
+        hub = self.hub and replace(
+            self.hub, splits={s: found for s, found in self.hub.splits.items() if wanted(s, found)}
+        )
+        return replace(self, files=files, hub=hub)
+
     def has(self, split: Split) -> bool:
         """Whether it takes part in the split: a task may learn from one and be tried on another."""
         in_files = any(split in layout.paths for layout in self.files)

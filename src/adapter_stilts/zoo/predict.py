@@ -8,19 +8,101 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, Unpack, cast, overload
 
-from adapter_stilts.data.formats import BOM
-from adapter_stilts.errors import UserError, bad, located, shown
+from adapter_stilts.data.formats import decode, json_object
+from adapter_stilts.errors import UserError, bad, located
+from adapter_stilts.heads import get_head
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.schema import load_json
 from adapter_stilts.tasks.languages import check_language, cut_words
 from adapter_stilts.tasks.registry import get_target, is_task_file
 from adapter_stilts.tasks.spec import HeadKind
-from adapter_stilts.zoo.inputs import kept, read_input
 from adapter_stilts.zoo.load import AnyModule, find, kind_of, load
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 if TYPE_CHECKING:
     from adapter_stilts.zoo.module import Module
+
+KEPT = ("id", "lang")
+"""What is no part of the input and comes back with the answer."""
+
+
+class InputError(UserError):
+    """Something wrong with an input; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def read_input(
+    kind: str, given: Mapping[str, Any], *, name: str, choices: int = 0, lang: str = ""
+) -> dict[str, Any]:
+    """The fields that a head of that kind reads, under their own names; others are passed over.
+
+    Args:
+        given: as typed, read from a line of JSON, or sent; None counts as missing.
+        name: the module, for messages.
+        choices: how many options a multiple-choice head chooses among.
+        lang: the language where the input names none.
+
+    Raises:
+        InputError: a field is missing or not what is expected there.
+    """
+    language = given.get("lang") or lang
+    language = _check_language(language)
+    found: dict[str, Any] = {}
+    head = get_head(kind)
+    for field in (*head.needs, *head.takes):
+        names = (field, *head.aliases.get(field, ()))
+        key = next((each for each in names if given.get(each) is not None), None)
+        if key is not None:
+            found[field] = _checked(field, key, given[key], language, head.listed)
+        elif field in head.needs:
+            needed = " and ".join(head.needs)
+            raise InputError(
+                field,
+                f"module '{name}' has a {kind} head and needs {needed}: '{field}' is missing",
+            )
+    if head.chooses and len(found["options"]) != choices:
+        raise InputError(
+            "options",
+            f"module '{name}' chooses among {choices} options, not {len(found['options'])}",
+        )
+    return found
+
+
+def _check_language(language: Any) -> str:
+    if not isinstance(language, str):
+        raise InputError("lang", "'lang' must be a language's code")
+    try:
+        return check_language(language) if language else ""
+    except UserError as error:
+        raise InputError("lang", str(error)) from error
+
+
+def _checked(field: str, key: str, value: Any, language: str, listed: tuple[str, ...]) -> Any:
+    if field in listed:
+        if field == "words" and isinstance(value, str) and key == "text":
+            return cut_words(_text(key, value), language)
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise InputError(key, f"'{key}' must be a list of texts")
+        return [_text(key, each) for each in value]
+    if not isinstance(value, str):
+        raise InputError(key, f"'{key}' must be a text")
+    return _text(key, value)
+
+
+def _text(key: str, value: str) -> str:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(key, f"'{key}' holds half of a surrogate pair (\\ud…)") from error
+    return value
+
+
+def kept(given: Mapping[str, Any], lang: str = "") -> dict[str, Any]:
+    """What comes back with the answer: the input's own `id` and its language."""
+    found = {key: given[key] for key in KEPT if given.get(key) is not None}
+    return {**found, "lang": lang} if lang and "lang" not in found else found
 
 
 class InputFields(TypedDict, total=False):
@@ -244,23 +326,10 @@ def _reader(module: Module, where: Path, lang: str) -> Callable[[int, bytes], li
 
 def _row(where: Path, number: int, line: bytes) -> dict[str, Any] | None:
     """The JSON object of a line; None of a blank one."""
-    if number == 1:
-        line = line.removeprefix(BOM)
     if len(line) > LONGEST:
         raise bad(where, number, f"longer than {LONGEST >> 20} MB: one JSON object a line")
-    if not line.strip():
-        return None
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = line[error.start]
-        raise bad(
-            where, number, f"not UTF-8: byte 0x{byte:02x} at byte {error.start + 1} of the line"
-        ) from error
-    row = load_json(where, number, text, "one JSON object a line")
-    if not isinstance(row, dict):
-        raise bad(where, number, f"{shown(row)} where a JSON object was expected")
-    return row
+    text = decode(where, number, line)
+    return json_object(where, number, text) if text.strip() else None
 
 
 def _blocks(file: BinaryIO, where: Path) -> Iterator[list[tuple[int, bytes]]]:
