@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
@@ -89,7 +89,7 @@ def sweep_layers(
     if has_translations(judge):
         length = engine.backbone.sequence_length(judge.max_length)
         sweep = Sweep(engine, composed, judge, where, length, batch_tokens)
-        choice = _swept(sweep, languages if on is None else on.languages, poolings)
+        choice = sweep.choose(languages if on is None else on.languages, poolings)
     elif on is not None:
         raise UserError(f"{on.name} has no translations as dev data: choose another task")
     else:
@@ -100,14 +100,6 @@ def sweep_layers(
         text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
         write_whole(folder / RECORD, text + "\n")
     return choice
-
-
-def _swept(sweep: Sweep, languages: Sequence[str], poolings: Sequence[str]) -> LayerChoice:
-    """The best layer on the dev data of those languages that have some."""
-    asked = [language for language in languages if sweep.is_there(language)]
-    layer, pooling, scores, data = sweep.choose(asked, poolings)
-    why = f"{_SWEPT} {sweep.target.name} in {', '.join(asked)}"
-    return LayerChoice(layer, pooling, why, scores, data, asked)
 
 
 def kept_choice(
@@ -203,15 +195,6 @@ def dev_data(target: TargetSpec, languages: Sequence[str], where: str | None) ->
     return [load_examples(task, split, where).fingerprint for task, split in sets]
 
 
-class Swept(NamedTuple):
-    """The best layer and pooling, the mean score of each, and the data's fingerprints."""
-
-    layer: int
-    pooling: str
-    scores: dict[str, list[float]]
-    data: list[str]
-
-
 @dataclass(frozen=True)
 class Sweep:
     """All layers of one composition on the dev data of a task with translations."""
@@ -223,22 +206,23 @@ class Sweep:
     max_length: int
     batch_tokens: int
 
-    def is_there(self, language: str) -> bool:
+    def _is_there(self, language: str) -> bool:
         """Whether the data has the dev set of that language."""
         sets = data_sets(self.target, language, "dev", self.where)
         return all(lacks(task, split, self.where) is None for task, split in sets)
 
-    def choose(self, languages: Sequence[str], poolings: Sequence[str]) -> Swept:
-        """The best layer and pooling in the mean of the languages.
+    def choose(self, languages: Sequence[str], poolings: Sequence[str]) -> LayerChoice:
+        """The best layer and pooling in the mean of those languages that have dev data.
 
         Raises:
-            UserError: no language is given, or its data is malformed.
+            UserError: none of the languages has, or its data is malformed.
         """
-        if not languages:
+        asked = [language for language in languages if self._is_there(language)]
+        if not asked:
             raise UserError(f"{self.target.name}: no dev data to choose a layer on")
         data: list[str] = []
         found: dict[str, list[list[float]]] = {pooling: [] for pooling in poolings}
-        for language in languages:
+        for language in asked:
             tasks = data_sets(self.target, language, "dev", self.where)
             sets = [load_examples(task, split, self.where) for task, split in tasks]
             data += [each.fingerprint for each in sets]
@@ -252,7 +236,8 @@ class Sweep:
             ((pooling, layer) for pooling in poolings for layer in range(self.engine.layers + 1)),
             key=lambda place: means[place[0]][place[1]],
         )
-        return Swept(layer, pooling, means, data)
+        why = f"{_SWEPT} {self.target.name} in {', '.join(asked)}"
+        return LayerChoice(layer, pooling, why, means, data, asked)
 
     def _by_layer(self, sets: Sequence[ExampleSet], pooling: str) -> list[float]:
         """The dev score with each layer's vectors, which come from one pass over each side."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,9 +20,7 @@ def ranks(scores: Sequence[float | None]) -> Floats:
     [2.5, 1.0, nan, 2.5]
     """
     values = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
-    above = (values[None, :] > values[:, None]).sum(1)
-    equal = (values[None, :] == values[:, None]).sum(1)
-    found: Floats = np.where(np.isnan(values), np.nan, above + (equal + 1) / 2)
+    found: Floats = rankdata(-values, nan_policy="omit")
     return found
 
 
@@ -63,6 +62,10 @@ def half_samples(count: int, draws: int, *, seed: int = 0) -> Iterator[Ints]:
         yield np.sort(generator.permutation(count)[: max(1, count // 2)])
 
 
+LEVEL = 0.95
+"""Of the interval of a candidate's place."""
+
+
 @dataclass(frozen=True)
 class Sureness:
     """What becomes of a candidate's place when examples are drawn anew.
@@ -77,30 +80,21 @@ class Sureness:
     high: int
 
 
-def sureness(drawn: Floats, *, level: float = 0.95) -> list[Sureness]:
+def sureness(drawn: Floats) -> list[Sureness]:
     """How sure every candidate's place is.
 
     Args:
         drawn: mean ranks, (draws, candidates).
-        level: of the interval.
     """
     best = drawn == drawn.min(1, keepdims=True)
     first = (best / best.sum(1, keepdims=True)).mean(0)
-    places = np.array([np.where(np.isnan(row), len(row), _places(row)) for row in drawn])
-    tail = (1 - level) / 2
-    low, high = (
-        np.quantile(places, part, axis=0, method="inverted_cdf") for part in (tail, 1 - tail)
-    )
+    places = rankdata(drawn, method="min", axis=1)  # of equal ones the better place
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(places, (tail, 1 - tail), axis=0, method="inverted_cdf")
     return [
         Sureness(float(share), int(least), int(most))
         for share, least, most in zip(first, low, high, strict=True)
     ]
-
-
-def _places(row: Floats) -> Ints:
-    """1 for the lowest mean rank, and so on; of equal ones the better place."""
-    places: Ints = (row[None, :] < row[:, None]).sum(1) + 1
-    return places
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ class Rung:
 
 
 def successive_halving(
-    names: Sequence[str], score: Callable[[str, int], float], *, least: int, keep: int = 1
+    names: Sequence[str], score: Callable[[str, int], float], *, least: int
 ) -> list[Rung]:
     """Trains all candidates for a few steps, the better half for twice as many, and so on.
 
@@ -125,22 +119,18 @@ def successive_halving(
         names: the candidates; of those with equal scores, earlier ones stay.
         score: trains one for so many steps, and says how good it is.
         least: steps of the first round.
-        keep: how many are left when no more rounds are needed.
 
     Returns:
         The rounds; the last one has the candidates that stayed to the end.
     """
-    if least < 1 or keep < 1 or not names:
-        raise ValueError("names, steps and candidates to keep are needed")
+    if least < 1 or not names:
+        raise ValueError("names and steps are needed")
     left, steps, rungs = list(names), least, []
     while True:
         rung = Rung(steps, {name: score(name, steps) for name in left})
         rungs.append(rung)
-        if len(left) <= keep:
-            return rungs
-        half = max(keep, (len(left) + 1) // 2)
-        left = sorted(left, key=lambda name: -rung.scores[name])[:half]
-        if len(left) <= keep:
+        left = sorted(left, key=lambda name: -rung.scores[name])[: (len(left) + 1) // 2]
+        if len(left) == 1:
             return rungs
         steps *= 2
 

@@ -139,9 +139,7 @@ Rule = Arm | Mapping[str, str]
 """Always this arm, the one that English dev chooses, or an arm for every target."""
 
 
-def regret(
-    draws: Draws, rules: Mapping[str, Rule], arms: Sequence[str], *, level: float = 0.95
-) -> dict[str, Estimate]:
+def regret(draws: Draws, rules: Mapping[str, Rule], arms: Sequence[str]) -> dict[str, Estimate]:
     """By rule, how many points below the best of `arms` its choices are, in the mean of targets.
 
     The best is that of the test scores as they are, on every target: it does not change from draw
@@ -157,11 +155,7 @@ def regret(
         for place in range(len(draws.targets))
     ]
     return {
-        name: estimate(
-            {u: _mean_regret(draws, rule, best, u) for u in draws.sets},
-            _free(draws),
-            level=level,
-        )
+        name: estimate({u: _mean_regret(draws, rule, best, u) for u in draws.sets}, _free(draws))
         for name, rule in rules.items()
     }
 
