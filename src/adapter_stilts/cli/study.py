@@ -10,7 +10,7 @@ import typer
 from adapter_stilts.cli.options import derived_options, with_options
 from adapter_stilts.cli.study_show import DATA, FILE, OUT, UNEQUAL, plan, read_plan, status, stop
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.study.engines.choose import EngineOptions
+from adapter_stilts.study.engines.engine import EngineOptions
 
 SOME_FAILED = 1
 
@@ -66,7 +66,7 @@ def run(
     chosen = EngineOptions(**options)
     chosen.check()  # before what takes seconds to import
 
-    from adapter_stilts.study.engines.choose import make_engine
+    from adapter_stilts.study.engines.engine import make_engine
     from adapter_stilts.study.run import run_study
 
     made, folder = read_plan(file, out, data, unequal=unequal)

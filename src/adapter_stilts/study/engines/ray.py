@@ -16,12 +16,14 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines import ray_worker
 from adapter_stilts.study.engines.engine import (
     DEVICE,
+    FAILED,
     INTERRUPTED,
     Device,
     Needs,
     Place,
     available_cpus,
     missing_library,
+    note,
     threads_of_a_run,
     visible_gpus,
 )
@@ -31,11 +33,13 @@ CAPACITY = 1000
 """So many runs wait in Ray's queue at most."""
 LOST_WORKERS = 5
 """So often a run whose worker was lost is begun again, from its checkpoint."""
-FAILED = 1
 
 
 class RayEngine:
-    """Tasks of a Ray cluster. They end when this process does; the folder has their state."""
+    """Tasks of a Ray cluster. They end when this process does; the folder has their state.
+
+    `notes` is what a user is told before the first run.
+    """
 
     def __init__(
         self,
@@ -62,11 +66,6 @@ class RayEngine:
         self._ray = connect(address, needs.device)
         self._running: dict[Future[int], Any] = {}
         self._task, self._environment = self._prepare(needs)
-
-    @property
-    def notes(self) -> list[str]:
-        """What a user is told before the first run."""
-        return self._notes
 
     def submit(self, run: str) -> Future[int]:
         """See `Engine`."""
@@ -99,10 +98,10 @@ class RayEngine:
             there = any(each.get("GPU") for each in nodes)
             gpus = 1.0 if needs.device == "cuda" or (there and needs.device == "auto") else 0.0
         asked = {"CPU": float(cpus), "GPU": gpus, "memory": (needs.memory_gb or 0) * 1e9}
-        self._notes = []
+        self.notes: list[str] = []
         if not any(all(node.get(k, 0) >= v for k, v in asked.items()) for node in nodes):
             what = ", ".join(f"{v:g} {k}" for k, v in asked.items() if v)
-            self._notes.append(f"no machine of the cluster has {what} now: runs wait for one")
+            self.notes.append(f"no machine of the cluster has {what} now: runs wait for one")
         self._ray.cloudpickle.register_pickle_by_value(ray_worker)
         task = self._ray.remote(
             num_cpus=cpus,
@@ -125,16 +124,11 @@ class RayEngine:
         elif isinstance(error, self._ray.exceptions.TaskCancelledError):
             made.set_result(INTERRUPTED)
         else:
-            self._log(run, error)
+            # Its worker was lost too often.
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            why = lines[0][:500] if lines else ""
+            note(self._folder, run, f"Ray: {type(error).__name__}: {why}")
             made.set_result(FAILED)
-
-    def _log(self, run: str, error: BaseException) -> None:
-        """The last line of a run whose worker was lost too often."""
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        log = self._folder.log(run)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as written:
-            written.write(f"Ray: {type(error).__name__}: {lines[0][:500] if lines else ''}\n")
 
 
 ANSWER_SECONDS = 5.0

@@ -19,10 +19,12 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
 from adapter_stilts.study.engines.engine import (
     DEVICE,
+    FAILED,
     INTERRUPTED,
     Needs,
     Place,
     missing_library,
+    note,
     threads_of_a_run,
 )
 from adapter_stilts.study.engines.process import do_run
@@ -196,7 +198,6 @@ POLL = {"slurm": 10.0, "local": 0.5}
 """Seconds between looks at the queue."""
 GRACE = {"slurm": 60.0, "local": 1.0}
 """Seconds after which what a job wrote before it left the queue is seen here as well."""
-FAILED = 1
 
 
 class SlurmEngine:
@@ -331,7 +332,7 @@ class SlurmEngine:
             del self._jobs[run], self._gone[run]
             self._job_file(run).unlink(missing_ok=True)
             if said is None:
-                self._log(run, f"its job {job} left the queue without a word")
+                note(self._folder, run, f"Slurm: its job {job} left the queue without a word")
                 made.set_result(INTERRUPTED if self._stops else FAILED)
             elif said["refused"]:
                 made.set_exception(UserError(said["refused"]))
@@ -351,9 +352,3 @@ class SlurmEngine:
         with suppress(OSError, ValueError, KeyError, TypeError):
             return str(json.loads(self._job_file(run).read_text(encoding="utf-8"))["job"])
         return ""
-
-    def _log(self, run: str, line: str) -> None:
-        log = self._folder.log(run)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as written:
-            written.write(f"Slurm: {line}\n")
