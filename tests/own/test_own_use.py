@@ -122,3 +122,19 @@ def test_commands_of_the_example_run(
         command = shlex.split(line)[1:]
         code, _, err = run(*command, *(FEW if command[0].startswith("train") else ()))
         assert code == 0, err
+
+
+def test_rows_to_evaluate_on_need_no_test_split(
+    run: Run, own: Path, tiny_xlmr: Path, tmp_path: Path
+) -> None:
+    task = own / "reviews.yaml"
+    written = task.read_text("utf-8").replace("  test: test-{lang}.csv\n", "")
+    task.write_text(written.replace("languages: [en, de]\n", ""), "utf-8")
+    trained(run, own, tiny_xlmr)
+    given = ["evaluate", "--task", str(task), "--with", "reviews", "--out", str(tmp_path / "p")]
+    code, _, err = run(*given)
+    assert code == 2 and "reviews has no test data" in err and "--split dev" in err
+    assert "--test-file" in err
+    code, out, err = run(*given, "--test-file", str(own / "test-de.csv"))
+    assert code == 0, err
+    assert "accuracy" in out

@@ -88,17 +88,19 @@ def evaluate(
             "interrupted: finished languages are kept, and the same command goes on with the others"
         ) from None
     if task and options["langs"] == "all" and not as_json:
-        _name_others(task, options["split"], options["data"])
+        _name_others(task, options)
     _show_scores(found, as_json=as_json)
 
 
-def _name_others(task: str, split: str, data: str | None) -> None:
+def _name_others(task: str, options: Mapping[str, Any]) -> None:
     """A line on languages that are here and that `all` does not stand for."""
     from adapter_stilts.evaluation.data import asked_split, other_languages
-    from adapter_stilts.tasks.registry import get_target
+    from adapter_stilts.evaluation.options import Asked
+    from adapter_stilts.evaluation.run import asked_target
 
-    target = get_target(task)
-    if others := other_languages(target, asked_split(target, split), data):
+    asked = Asked(**options)
+    target = asked_target(task, asked)
+    if others := other_languages(target, asked_split(target, asked.split), asked.data):
         known = ",".join(others)
         typer.echo(f"there are files of {known}, too: --langs {known}, or all,{known}", err=True)
 

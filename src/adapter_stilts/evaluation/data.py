@@ -113,9 +113,14 @@ def asked_split(target: TargetSpec, split: str) -> Split:
         UserError: the task has no such split.
     """
     there = [each for each in SPLITS if any(source.has(each) for source in target.sources)]
-    if split not in there:
+    if split in there:
+        return split
+    if split not in SPLITS:
         raise unknown(f"split of {target.name}", split, there)
-    return split
+    others = [f"--split {each}" for each in there]
+    own = [f"--{split}-file with rows of your own"] if target.retrieval is None else []
+    remedy = " or ".join(others + own)
+    raise UserError(f"{target.name} has no {split} data" + (remedy and f": give {remedy}"))
 
 
 @dataclass(frozen=True)
