@@ -18,7 +18,7 @@ from adapter_stilts.engine.composition import (
     operators,
 )
 from adapter_stilts.engine.composition_text import parse
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.merging.registry import get_merge
 from adapter_stilts.merging.terms import Terms, checked
@@ -103,8 +103,8 @@ def as_expression(part: Composition) -> Expression:
     if isinstance(part, str):
         return part if Path(part).is_dir() else parse(part)
     raise UserError(
-        f"{part!r} is a {type(part).__name__}: a composition is a text, a path, or what "
-        "ads.stack(…) and the like return"
+        f"{shown(part)} is no composition: that is a text, a path, or what ads.stack(…) and the "
+        "like return"
     )
 
 

@@ -1,16 +1,29 @@
-"""Checks of what is given to the public functions: an unknown keyword gets "did you mean"."""
+"""Checks of what is given to the public functions: unknown keywords, and values of another type."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from types import NoneType
 from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin
 
-from adapter_stilts.errors import UserError, hint
+from adapter_stilts.errors import UserError, hint, shown
 
 _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {8,}.+)*)", re.MULTILINE)
+_TYPES: Mapping[str, tuple[type, str]] = {
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "str": (str, "a text"),
+    "bool": (bool, "True or False"),
+    "Path": (os.PathLike, "a path"),
+    "Sequence": (Iterable, "a list"),
+    "None": (NoneType, "None"),
+}
+"""The types of options that are told apart: what a value must be, and how that is said."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -22,6 +35,7 @@ class UnknownKeywordError(UserError, TypeError):
 def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
     """Makes a function name the nearest known keyword where an unknown one is given.
 
+    A value of another type than the option's, such as `steps="many"`, is refused by name.
     The options that it takes as `Unpack[...]` of a `TypedDict` become part of its signature, so
     that `help` and the completion of a notebook list them.
     """
@@ -32,6 +46,7 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
         for name in given:
             if name not in signature.parameters:
                 raise unknown_keyword(function.__name__, name, signature.parameters)
+            _check_type(function.__name__, signature.parameters[name], given[name])
         return function(*args, **given)
 
     call.__signature__ = signature  # type: ignore[attr-defined]
@@ -42,6 +57,20 @@ def unknown_keyword(function: str, name: str, known: Iterable[str]) -> UnknownKe
     """The error for a keyword that a function does not have."""
     meant = hint(name, known, f"it has {', '.join(known)}", limit=2)
     return UnknownKeywordError(f"{function}() has no keyword '{name}': {meant}")
+
+
+def _check_type(function: str, option: inspect.Parameter, value: object) -> None:
+    """Refuses a value of another type, where the option's are all among `_TYPES`."""
+    names = [part.strip().partition("[")[0] for part in str(option.annotation).split("|")]
+    if option.kind is inspect.Parameter.VAR_KEYWORD or not set(names) <= set(_TYPES):
+        return
+    if isinstance(value, bool) and "bool" not in names:
+        fits = False
+    else:
+        fits = any(isinstance(value, _TYPES[name][0]) for name in names)
+    if not fits:
+        expected = " or ".join(_TYPES[name][1] for name in names)
+        raise UserError(f"{function}(): {option.name}={shown(value)}: {expected} was expected")
 
 
 def _with_options(function: Callable[..., Any]) -> inspect.Signature:

@@ -198,3 +198,22 @@ def test_what_is_no_composition_is_refused() -> None:
     for wrong in (3, None, object()):
         with pytest.raises(ads.UserError, match="composition"):
             ads.evaluate("xnli", wrong, data="sample")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: ads.train_adapter("squad", steps="many"), "steps='many'"),  # type: ignore[arg-type]
+        (lambda: ads.train_adapter("squad", steps=True), "steps=True"),
+        (lambda: ads.train_adapter("squad", steps=2.5), "steps=2.5"),  # type: ignore[arg-type]
+        (lambda: ads.train_adapter("squad", lr="fast"), "lr='fast'"),  # type: ignore[arg-type]
+        (lambda: ads.train_adapter("squad", method=3), "method=3"),  # type: ignore[arg-type]
+        (lambda: ads.evaluate("xnli", "none", langs=3), "langs=3"),  # type: ignore[arg-type]
+        (lambda: ads.evaluate("xnli", "none", limit="x"), "limit='x'"),  # type: ignore[arg-type]
+        (lambda: ads.predict("squad", question=5), "question=5"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(call: Callable[[], object], named: str) -> None:
+    with pytest.raises(ads.UserError) as refused:
+        call()
+    assert named in str(refused.value) and "was expected" in str(refused.value)
