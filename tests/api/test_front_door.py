@@ -217,3 +217,8 @@ def test_a_value_of_another_type_is_refused_by_name(call: Callable[[], object], 
     with pytest.raises(ads.UserError) as refused:
         call()
     assert named in str(refused.value) and "was expected" in str(refused.value)
+
+
+def test_a_task_prints_as_one_short_line() -> None:
+    assert repr(ads.get_task("squad")) == "<TaskSpec squad: span, squad>"
+    assert repr(ads.get_target("xcopa")).startswith("<TargetSpec xcopa: choice, accuracy, 1")

@@ -45,6 +45,70 @@ def test_new_file_reads_its_data_and_is_shown(
     assert code == 2 and "--overwrite" in err
 
 
+def test_columns_of_any_name_are_named_by_the_user(
+    run: Run, tmp_path: Path, tiny_xlmr: Path
+) -> None:
+    rows = "".join(f"a man {n}\ta dog {n}\t{n}.5\tx\n" for n in range(4))
+    (tmp_path / "a.tsv").write_text("first\tsecond\thow alike\tnote\n" + rows, "utf-8")
+    out = tmp_path / "mine.yaml"
+    given = ["task", "new", "--head", "regression", "--data", str(tmp_path / "a.tsv")]
+    given += ["--out", str(out)]
+    code, _, err = run(*given)
+    assert code == 2 and "'text'" in err and "--column text=NAME" in err
+    columns = [f"--column={each}" for each in ("text=first", "text_b=second", "score=how alike")]
+    code, printed, err = run(*given, *columns, "--dev-file", str(tmp_path / "a.tsv"))
+    assert code == 0, err
+    assert "not used: note" in printed
+    code, printed, err = run("task", "check", str(out), "--backbone", str(tiny_xlmr))
+    assert code == 0, err
+    assert "text_a: a man 0" in printed and "text_b: a dog 0" in printed and "0.5" in printed
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "data", "columns", "found"),
+    [
+        ("tagging", "a.conll", "Anna B-PER NNP\n\nUlm B-LOC NNP\n", ["tags=2"], {"tags": 2}),
+        (
+            "classification",
+            "a.csv",
+            "a long text of five words,b,y\nso it is,c,n\n",
+            ["text=1"],
+            {"text": 1, "text_b": 2, "label": 3},
+        ),
+        (
+            "choice",
+            "a.csv",
+            "q,x,y,right\nWhy?,so,no,1\nHow?,so,no,0\n",
+            ["prompt=q", "options=x", "options=y", "label=right"],
+            {"options": ["x", "y"], "label": "right"},
+        ),
+    ],
+)
+def test_named_columns_win(
+    tmp_path: Path, head: str, name: str, data: str, columns: list[str], found: dict[str, object]
+) -> None:
+    (tmp_path / name).write_text(data, "utf-8")
+    parts = look_at(tmp_path / name, head, columns).parts
+    assert found.items() <= parts.items()
+
+
+@pytest.mark.parametrize(
+    ("column", "named"),
+    [
+        ("text", "PART=COLUMN"),
+        ("txt=review", "text"),
+        ("text=reviw", "did you mean 'review'"),
+        ("text=", "column"),
+        ("label=verdict", "'label' is one column"),
+    ],
+)
+def test_a_wrong_column_is_refused(tmp_path: Path, column: str, named: str) -> None:
+    (tmp_path / "a.csv").write_text("review,verdict\nso good,y\nso bad,n\n", "utf-8")
+    with pytest.raises(UserError) as refused:
+        look_at(tmp_path / "a.csv", "classification", [column, "label=verdict"])
+    assert named in str(refused.value)
+
+
 def test_what_is_cut_is_said(run: Run, tmp_path: Path, tiny_xlmr: Path) -> None:
     rows = "".join(f"{'many words ' * 20},{label}\n" for label in "ab")
     (tmp_path / "a.csv").write_text("text,label\n" + rows, "utf-8")

@@ -154,7 +154,7 @@ def test_the_command_says_how_many_examples(
     assert command[command.index("--dev-limit") + 1] == "300"
     assert "--limit" not in command
     called(command)
-    assert "source: official files of squad" in text and "/a" not in text
+    assert "source: files of squad" in text and "/a" not in text
 
 
 def test_data_that_stands_in_for_the_tasks_own(

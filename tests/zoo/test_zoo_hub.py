@@ -317,6 +317,12 @@ def test_not_there(hub: Hub, saved: Path, name: str, words: tuple[str, ...]) -> 
     assert all(word in said for word in words), said
 
 
+@pytest.mark.parametrize("folder", ["./mine", "/tmp/mine", "~/mine", "../mine"])
+def test_a_folder_is_no_place_to_push_to(module: Path, folder: str) -> None:
+    said = line(lambda: push(module, folder, backbone=BACKBONE))
+    assert folder in said and "zoo export" in said
+
+
 def test_status_401_and_403(hub: Hub, module: Path, login: Callable[[str], None]) -> None:
     for token, status in (("", 401), (READER, 403)):
         login(token)

@@ -83,7 +83,9 @@ def _show(found: Comparison) -> None:
 
 
 def recommend(
-    target: str = typer.Argument(help="A target task with training data, such as tydiqa."),
+    target: str = typer.Argument(
+        help="A target task with training data, such as tydiqa; or a task file."
+    ),
     modules: list[str] = typer.Option(
         [],
         "--with-from",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.options import BACKBONE, DATA
+from adapter_stilts.cli.options import DATA
 from adapter_stilts.cli.results import print_json, print_table
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.heads import KINDS
 from adapter_stilts.safety import printable
 
 if TYPE_CHECKING:
@@ -174,14 +175,19 @@ task_group = typer.Typer(help="Your own tasks: write a task file from data, and 
 
 @task_group.command("new")
 def new(
-    head: str = typer.Option(
-        ..., "--head", help="classification, choice, span, tagging or embedding."
-    ),
+    head: str = typer.Option(..., "--head", help=f"One of {', '.join(KINDS)}."),
     data: Path = typer.Option(
         ..., "--data", help="Rows to learn from: .csv, .tsv, .jsonl, .parquet, .conll or .json."
     ),
     dev_file: Path | None = typer.Option(None, "--dev-file", help="Rows to score on."),
     test_file: Path | None = typer.Option(None, "--test-file", help="Rows to evaluate on."),
+    column: list[str] = typer.Option(
+        [],
+        "--column",
+        metavar="PART=COLUMN",
+        help="Which column has a part of an example, such as text=comment or label=2; repeat it. "
+        "The others are guessed by their names.",
+    ),
     name: str = typer.Option("", "--name", help="Of the task [after the data]."),
     out: Path | None = typer.Option(None, "--out", help="The task file [NAME.yaml]."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what lies at --out."),
@@ -193,7 +199,7 @@ def new(
     place = out or Path(f"{called}.yaml")
     if place.exists() and not overwrite:
         raise UserError(f"'{place}' is there already: --overwrite replaces it, --out names another")
-    found = look_at(data, head)
+    found = look_at(data, head, column)
     given = {"train": data, "dev": dev_file, "test": test_file}
     files = {split: path for split, path in given.items() if path}
     text = task_text(head, files, found, name=called, folder=place.parent)
@@ -213,7 +219,9 @@ def new(
 @task_group.command("check")
 def check(
     file: Path = typer.Argument(..., help="A task file."),
-    backbone: str | None = BACKBONE,
+    backbone: str = typer.Option(
+        "embedded", "--backbone", help="Whose tokenizer cuts the texts into pieces."
+    ),
     count: int = typer.Option(5, "--count", min=1, max=1000, help="How many examples to show."),
 ) -> None:
     """Show the first examples as the model will see them: pieces, offsets, and what is cut."""
@@ -227,7 +235,7 @@ def check(
     labels = f"; labels: {', '.join(spec.labels or spec.tags)}" if spec.labels or spec.tags else ""
     typer.echo(printable(f"{spec.name}: {spec.head}, {spec.metric}{labels}"))
     for number, shown in enumerate(
-        show_examples(own, find_backbone(backbone or "embedded"), count=count), start=1
+        show_examples(own, find_backbone(backbone), count=count), start=1
     ):
         typer.echo(f"\nexample {number}")
         for key, value in shown.example.items():

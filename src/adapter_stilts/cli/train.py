@@ -18,6 +18,7 @@ from adapter_stilts.cli.options import (
     with_options,
 )
 from adapter_stilts.errors import UserError
+from adapter_stilts.heads import KINDS
 from adapter_stilts.training.options import DataOptions, MergeOptions, MergeRequest, RunOptions
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def train_adapter(
         None,
         "--head",
         help="In place of a task, with --train-file and --dev-file: what your own rows are for, "
-        "classification, regression, choice, span, tagging or embedding.",
+        f"one of {', '.join(KINDS)}.",
     ),
     backbone: str = typer.Option("xlm-roberta-large", "--backbone", help=_BACKBONES),
     **options: Any,
@@ -159,7 +160,10 @@ def fuse(
         False, "--all", help="All modules of intermediate tasks in the zoo, of --method."
     ),
     target: str | None = typer.Option(
-        None, "--target", help="The target task on whose English data the fusion is learnt."
+        None,
+        "--target",
+        "--task",
+        help="The target task on whose English data the fusion is learnt, or its task file.",
     ),
     kind: str | None = typer.Option(
         None,

@@ -49,6 +49,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """What the columns are called in data sets that are around; text and query have others too."""
 _OPTION = re.compile(r"(option|choice|ending|answer|sol)[_-]?([a-z]|\d+)")
 _LOOKED_AT = 1000
+_TABLES = ("csv", "tsv", "jsonl", "parquet")
 _DELIMITERS = ",;\t|"
 
 
@@ -65,8 +66,13 @@ class FoundData:
     words: tuple[int, int] = (0, 0)
 
 
-def look_at(path: Path, head: str) -> FoundData:
+def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
     """Looks at a file of data: its format, the columns of a head's parts, labels, lengths.
+
+    Args:
+        path: the file.
+        head: the kind of head.
+        given: columns that the user names, each as `PART=COLUMN`; the others are guessed.
 
     Raises:
         UserError: it cannot be read, or has no column for what the head needs.
@@ -89,7 +95,7 @@ def look_at(path: Path, head: str) -> FoundData:
     if not first:
         raise UserError(f"{path}: the file has no rows")
     names = tuple(name for name in first[0] if name != "lines")
-    parts = _parts(path, form, head, names, first)
+    parts = _parts(path, form, head, names, first, _named(path, head, names, given))
     return _counted(form, head, names, parts, keys, _chain(first, rows))
 
 
@@ -129,24 +135,53 @@ def _has_header(lines: Sequence[str], delimiter: str, quote: str) -> bool:
     ) == len(cells)
 
 
+def _named(path: Path, head: str, names: Sequence[str], given: Sequence[str]) -> dict[str, Any]:
+    """The columns that the user names, by part."""
+    known = (*get_head(head).parts, *get_head(head).optional_parts)
+    found: dict[str, Any] = {}
+    for each in given:
+        part, sign, column = each.partition("=")
+        if not sign or part not in known:
+            raise UserError(
+                f"--column '{each}': PART=COLUMN was expected, with one of a {head} head's parts, "
+                f"which are {', '.join(known)}"
+            )
+        if column not in names:
+            raise UserError(f"{path}: {unknown('column', column, names)}")
+        value = int(column) if column.isdigit() else column
+        found[part] = [*found[part], value] if part in found else [value]
+    for part, columns in found.items():
+        if len(columns) > 1 and part != "options":
+            raise UserError(f"--column: '{part}' is one column, not {len(columns)}")
+    return {part: each if len(each) > 1 else each[0] for part, each in found.items()}
+
+
 def _parts(
-    path: Path, form: str, head: str, names: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    path: Path,
+    form: str,
+    head: str,
+    names: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    given: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The column of every part of an example."""
     if form == "conll":
         if len(names) < 2:
             raise UserError(f"{path}: one column, so its words have no tags")
-        return {"words": 1, "tags": len(names)}
+        return {"words": 1, "tags": len(names), **given}
     if form == "conllu":
-        return {"words": "tokens", "tags": "tags"}
+        return {"words": "tokens", "tags": "tags", **given}
     if form == "squad":
-        return {"question": "question", "context": "context", "answer": "answers", "id": "id"}
-    if all(name.isdigit() for name in names):
-        return _numbered(path, head, names)
+        usual = {"question": "question", "context": "context", "answer": "answers", "id": "id"}
+        return {**usual, **given}
     kind = get_head(head)
-    lowered = {name.lower(): name for name in names}
-    found: dict[str, Any] = {}
+    if all(name.isdigit() for name in names) and not set(kind.parts) <= set(given):
+        return {**_numbered(path, head, names), **given}
+    lowered = {name.lower(): name for name in names if name not in given.values()}
+    found: dict[str, Any] = dict(given)
     for part in (*kind.parts, *kind.optional_parts):
+        if part in found:
+            continue
         known = [lowered[each] for each in NAMES.get(part, (part,)) if each in lowered]
         if free := [name for name in known if name not in found.values()]:
             found[part] = free[0]
@@ -162,7 +197,7 @@ def _parts(
             there = ", ".join(names)
             raise UserError(
                 f"{path}: no column looks like the '{part}' of a {head} head (there are {there}): "
-                f"write a task file that says 'columns: {{{part}: …}}'"
+                f"`adstilts task new --column {part}=NAME` says which one it is"
             )
     return {part: found[part] for part in (*kind.parts, *kind.optional_parts) if part in found}
 
@@ -242,13 +277,20 @@ def task_text(
         content["labels"] = "from the data"
     written = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
     shown = ", ".join(f"{label} {count:,}" for label, count in found.labels.most_common(20))
+    used = {str(each) for column in found.parts.values() for each in _listed(column)}
+    unused = [name for name in found.columns if name not in used and found.form in _TABLES]
     remarks = [
         f"{found.rows:,} rows with the columns {', '.join(found.columns)}",
+        *([f"columns that are not used: {', '.join(unused)}"] if unused else []),
         f"words a text: {found.words[0]:,} in the middle, {found.words[1]:,} at most",
         *([f"labels: {shown}"] if shown else []),
     ]
     lines = "".join(f"# {' '.join(each.split())[:300]}\n" for each in remarks)
     return f"{lines}{written}licence: unknown  # of the data; the module's card names it\n"
+
+
+def _listed(column: Any) -> Sequence[Any]:
+    return column if isinstance(column, list) else [column]
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -159,7 +159,7 @@ class Source:
         return in_files or (self.hub is not None and split in self.hub.splits)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TaskSpec:
     """A data set (or several read as one), its head, its metric, and where it comes from.
 
@@ -202,3 +202,6 @@ class TaskSpec:
     unlabelled: bool = False
     identity: str = ""
     languages: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<TaskSpec {self.name}: {self.head}, {self.metric}>"

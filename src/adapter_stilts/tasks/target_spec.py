@@ -54,7 +54,7 @@ class Retrieval:
     shared: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TargetSpec:
     """A task that is learnt from English data and evaluated in many languages.
 
@@ -104,6 +104,11 @@ class TargetSpec:
     published: Mapping[str, float | str] = field(default_factory=dict)
     identity: str = ""
     own_languages: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        count = len(self.languages)
+        languages = f"{count} language{'s' if count != 1 else ''}"
+        return f"<TargetSpec {self.name}: {self.head}, {self.metric}, {languages}>"
 
     @property
     def languages(self) -> tuple[str, ...]:

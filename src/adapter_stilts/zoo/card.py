@@ -114,7 +114,7 @@ def _source(part: dict[str, Any]) -> str:
     if origin in ("hub", "sample", "unknown"):
         return origin
     names = [str(each["name"]) for each in part.get("parts", ()) if "name" in each]
-    return f"official files of {', '.join(names)}" if names else "official files"
+    return f"files of {', '.join(names)}" if names else "files"
 
 
 def _paragraph(text: object) -> str:

@@ -74,5 +74,7 @@ def _plain_files(folder: Path, record: ModuleRecord, library: str) -> list[str]:
     names = _PEFT if library == "peft" else [name for pair in _NATIVE for name in pair]
     found = [name for name in (*names, "README.md") if name in record.files]
     if library == "peft" and not set(found) >= set(_PEFT):
-        raise UserError(f"{folder} is no LoRA in peft's format ({record.method})")
+        raise UserError(
+            f"{folder} is no LoRA ({record.method}), so peft cannot load it: --format adapters"
+        )
     return found

@@ -74,6 +74,11 @@ def push(
             something else.
         FailureError: the Hub failed again and again.
     """
+    if to.startswith((".", "/", "~")):
+        raise UserError(
+            f"'{to}' is a folder, and a module is pushed to the Hub: `adstilts zoo export "
+            f"{as_text(module)} --out {to} --format module` writes it there"
+        )
     wanted = HubId.parse(to)
     if "@" in to:
         raise UserError(f"'{to}': a revision cannot be written; give --branch")
