@@ -142,7 +142,7 @@ def test_training_data_in_any_language(tmp_path: Path) -> None:
 
 def test_splits() -> None:
     assert asked_split(get_target("xnli"), "dev") == "dev"
-    with pytest.raises(UserError, match="xquad has no dev data: .*--split test or --dev-file"):
+    with pytest.raises(UserError, match=r"xquad has no dev data: .*--split test or --dev-file"):
         asked_split(get_target("xquad"), "dev")
     with pytest.raises(UserError, match="no split of xnli 'tset': did you mean 'test'"):
         asked_split(get_target("xnli"), "tset")

@@ -234,6 +234,6 @@ def test_export_refuses(saved: Path, module: Path, tmp_path: Path) -> None:
     shutil.rmtree(module / "peft")
     record = ModuleRecord.read(module)
     record.write(module)
-    with pytest.raises(UserError, match="is no LoRA .*--format adapters"):
+    with pytest.raises(UserError, match=r"is no LoRA .*--format adapters"):
         export(module, tmp_path / "x", library="peft")
     assert export(saved, tmp_path / "taken", overwrite=True).is_dir()
