@@ -210,7 +210,7 @@ def test_what_is_no_composition_is_refused() -> None:
         (lambda: ads.train_adapter("squad", method=3), "method=3"),  # type: ignore[arg-type]
         (lambda: ads.evaluate("xnli", "none", langs=3), "langs=3"),  # type: ignore[arg-type]
         (lambda: ads.evaluate("xnli", "none", limit="x"), "limit='x'"),  # type: ignore[arg-type]
-        (lambda: ads.predict("squad", question=5), "question=5"),  # type: ignore[arg-type]
+        (lambda: ads.predict("squad", question=5), "question=5"),  # type: ignore[call-overload]
     ],
 )
 def test_a_value_of_another_type_is_refused_by_name(call: Callable[[], object], named: str) -> None:
