@@ -10,15 +10,14 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.hashing import text_digest
-from adapter_stilts.heads import get_head
 from adapter_stilts.registered import added
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.spec import Source, TaskSpec
-from adapter_stilts.tasks.target_spec import Category, TargetSpec
+from adapter_stilts.tasks.target_spec import TargetSpec, target_of
 
 if TYPE_CHECKING:
     from adapter_stilts.own.build import OwnTask
@@ -220,24 +219,5 @@ def _written(source: Source) -> Any:
 def as_target(task: TaskSpec) -> TargetSpec:
     """A task to train on as one to evaluate, in its own language."""
     task = with_identity(task)
-    return TargetSpec(
-        name=task.name,
-        title=task.title,
-        category=cast(Category, get_head(task.head).category),
-        head=task.head,
-        metric=task.metric,
-        suites={},
-        sources=task.sources,
-        to_example=task.to_example,
-        training=(task,),
-        licence=task.licence,
-        citation=task.citation,
-        train_languages=(task.language,),
-        labels=task.labels,
-        tags=task.tags,
-        choices=task.choices,
-        repeated_ids=task.repeated_ids,
-        max_length=task.max_length,
-        identity=task.identity,
-        own_languages=task.languages or (task.language,),
-    )
+    languages = task.languages or (task.language,)
+    return replace(target_of(task), identity=task.identity, own_languages=languages)

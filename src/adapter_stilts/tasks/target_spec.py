@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks.language_codes import check_language, three_letters
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HeadKind,
-    Row,
-    Source,
-    Split,
-    TaskSpec,
-    fill,
-)
+from adapter_stilts.tasks.spec import FileData, HeadKind, Row, Source, Split, TaskSpec, fill
 
 Category = Literal["classification", "structured", "qa", "retrieval"]
 Suite = Literal["xtreme", "xtreme-r"]
@@ -227,3 +219,26 @@ def _fill_source(source: Source, values: Mapping[str, str], language: str) -> So
 
 
 __all__ = ["Category", "FileData", "Retrieval", "Split", "Suite", "TargetSpec", "codes"]
+
+
+def target_of(stage: TaskSpec) -> TargetSpec:
+    """A target that is learnt and tried on one task, to be given its suites and what differs."""
+    return TargetSpec(
+        name=stage.name,
+        title=stage.title,
+        category=cast(Category, get_head(stage.head).category),
+        head=stage.head,
+        metric=stage.metric,
+        suites={},
+        sources=stage.sources,
+        to_example=stage.to_example,
+        training=(stage,),
+        licence=stage.licence,
+        citation=stage.citation,
+        train_languages=(stage.language,),
+        labels=stage.labels,
+        tags=stage.tags,
+        choices=stage.choices,
+        repeated_ids=stage.repeated_ids,
+        max_length=stage.max_length,
+    )

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import texts
-from adapter_stilts.tasks.spec import (
-    FileData,
-    Row,
-    Source,
-    TaskSpec,
-)
+from adapter_stilts.tasks.spec import FileData, Row, Source, TaskSpec
 
 
 def example(row: Row) -> TaggingExample:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.tasks.rows import label_index, text, texts
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-    TaskSpec,
-)
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
 
 
 def example(row: Row) -> ChoiceExample:

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.rows import label_index, text
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-    TaskSpec,
-)
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
 
 LABELS = ("not_duplicate", "duplicate")
 

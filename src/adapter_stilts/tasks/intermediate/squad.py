@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.span import SpanExample
 from adapter_stilts.tasks.rows import text
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-    TaskSpec,
-)
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
 
 
 def span_example(row: Row) -> SpanExample:

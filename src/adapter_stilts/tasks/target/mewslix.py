@@ -8,20 +8,15 @@ all languages; XTREME-R's preprocessing splits it and blanks the entities of the
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
 from adapter_stilts.errors import shown
 from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.tasks.rows import text
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-    TaskSpec,
-)
-from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec, codes
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.target_spec import Retrieval, codes, target_of
 
 LANGUAGES = codes("ar de en es fa ja pl ro ta tr uk")
 HUB = ("izhx/mewsli-x", "7e3723faa15c6d84cfd56d66cf6cd347be8ad00e")
@@ -103,12 +98,43 @@ CITATION = (
 )
 FOLDERS = ("mewslix", "mewsli-x", "mewsli_x/output/dataset")
 
-TASK = TargetSpec(
+STAGE = TaskSpec(
     name="mewslix",
-    title="Mewsli-X, entity linking by retrieval",
-    category="retrieval",
+    title="Mewsli-X, mentions in English Wikipedia",
     head="embedding",
     metric="map_at_20",
+    sources=(
+        Source(
+            name="mewslix",
+            folders=FOLDERS,
+            hub=HubData(
+                *HUB,
+                splits={
+                    "train": ({"config": "wikipedia_pairs", "split": "train"},),
+                    "dev": ({"config": "wikipedia_pairs", "split": "validation"},),
+                },
+            ),
+            files=(
+                FileData(
+                    "jsonl",
+                    {
+                        "train": ("wikipedia_pairs-train.jsonl",),
+                        "dev": ("wikipedia_pairs-dev.jsonl",),
+                    },
+                ),
+            ),
+        ),
+    ),
+    to_example=train_example,
+    sizes={"train": 167_719, "dev": 14_051},
+    licence="Wikipedia text, CC BY-SA",
+    citation=CITATION,
+    max_length=64,
+)
+
+TASK = dataclasses.replace(
+    target_of(STAGE),
+    title="Mewsli-X, entity linking by retrieval",
     suites={"xtreme-r": LANGUAGES},
     sources=(
         Source(
@@ -141,43 +167,7 @@ TASK = TargetSpec(
         ),
     ),
     to_example=example,
-    training=(
-        TaskSpec(
-            name="mewslix",
-            title="Mewsli-X, mentions in English Wikipedia",
-            head="embedding",
-            metric="map_at_20",
-            sources=(
-                Source(
-                    name="mewslix",
-                    folders=FOLDERS,
-                    hub=HubData(
-                        *HUB,
-                        splits={
-                            "train": ({"config": "wikipedia_pairs", "split": "train"},),
-                            "dev": ({"config": "wikipedia_pairs", "split": "validation"},),
-                        },
-                    ),
-                    files=(
-                        FileData(
-                            "jsonl",
-                            {
-                                "train": ("wikipedia_pairs-train.jsonl",),
-                                "dev": ("wikipedia_pairs-dev.jsonl",),
-                            },
-                        ),
-                    ),
-                ),
-            ),
-            to_example=train_example,
-            sizes={"train": 167_719, "dev": 14_051},
-            licence="Wikipedia text, CC BY-SA",
-            citation=CITATION,
-            max_length=64,
-        ),
-    ),
     licence="WikiNews text, CC BY 2.5; Wikipedia text, CC BY-SA",
-    citation=CITATION,
     retrieval=Retrieval(
         search="ranking",
         candidates=(
@@ -205,7 +195,6 @@ TASK = TargetSpec(
         candidate_example=candidate_example,
         shared=True,
     ),
-    max_length=64,
     aliases=("mewsli-x", "mewsli"),
     published={
         "map_at_20": 45.7,

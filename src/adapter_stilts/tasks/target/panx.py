@@ -6,16 +6,12 @@ tags; the release's and the Hub's have.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import tag_names, texts
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-    TaskSpec,
-)
-from adapter_stilts.tasks.target_spec import TargetSpec, codes
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.target_spec import codes, target_of
 
 LANGUAGES = codes(
     "en af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw "
@@ -78,32 +74,22 @@ CITATION = (
     "and Trevor Cohn. Massively Multilingual Transfer for NER. ACL 2019. arXiv:1902.00193"
 )
 
-TASK = TargetSpec(
+STAGE = TaskSpec(
     name="panx",
     title="PAN-X (WikiANN), named entities",
-    category="structured",
     head="tagging",
     metric="seqeval_f1",
-    suites={"xtreme": LANGUAGES, "xtreme-r": tuple(sorted((*LANGUAGES, *ADDED)))},
     sources=(SOURCE,),
     to_example=example,
     tags=TAGS,
-    training=(
-        TaskSpec(
-            name="panx",
-            title="PAN-X (WikiANN), named entities",
-            head="tagging",
-            metric="seqeval_f1",
-            sources=(SOURCE,),
-            to_example=example,
-            tags=TAGS,
-            sizes={"train": 20_000, "dev": 10_000},
-            licence="Wikipedia text, CC BY-SA",
-            citation=CITATION,
-        ),
-    ),
+    sizes={"train": 20_000, "dev": 10_000},
     licence="Wikipedia text, CC BY-SA",
     citation=CITATION,
+)
+
+TASK = replace(
+    target_of(STAGE),
+    suites={"xtreme": LANGUAGES, "xtreme-r": tuple(sorted((*LANGUAGES, *ADDED)))},
     near="ccg",
     train_languages=(*LANGUAGES, *ADDED),
     aliases=("pan-x", "wikiann", "ner"),

@@ -5,16 +5,12 @@ Learnt from English PAWS, or from its machine translation into one of the other 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.rows import given_label, text, unquoted
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-    TaskSpec,
-)
-from adapter_stilts.tasks.target_spec import TargetSpec, codes
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.target_spec import codes, target_of
 
 LANGUAGES = codes("en de es fr ja ko zh")
 LABELS = ("not_paraphrase", "paraphrase")
@@ -71,39 +67,29 @@ CITATION = (
     "Dataset for Paraphrase Identification. EMNLP 2019. arXiv:1908.11828"
 )
 
-TASK = TargetSpec(
+STAGE = TaskSpec(
     name="pawsx",
-    title="PAWS-X, paraphrase identification",
-    category="classification",
+    title="PAWS, paraphrase identification",
     head="classification",
     metric="accuracy",
-    suites={"xtreme": LANGUAGES},
-    parallel=True,
     sources=(SOURCE,),
     to_example=example,
-    training=(
-        TaskSpec(
-            name="pawsx",
-            title="PAWS, paraphrase identification",
-            head="classification",
-            metric="accuracy",
-            sources=(SOURCE,),
-            to_example=example,
-            labels=LABELS,
-            sizes={"train": 49_401, "dev": 2_000},
-            licence="free with credit",
-            citation=CITATION,
-            max_length=128,
-        ),
-    ),
+    labels=LABELS,
+    sizes={"train": 49_401, "dev": 2_000},
     licence="free with credit",
     citation=CITATION,
+    max_length=128,
+)
+
+TASK = replace(
+    target_of(STAGE),
+    title="PAWS-X, paraphrase identification",
+    suites={"xtreme": LANGUAGES},
+    parallel=True,
     near="qqp",
     train_languages=LANGUAGES,
     fields={"train": {lang: "train" if lang == "en" else "translated_train" for lang in LANGUAGES}},
-    labels=LABELS,
     submitted=("0", "1"),
-    max_length=128,
     aliases=("paws-x",),
     published={
         "accuracy": 86.4,

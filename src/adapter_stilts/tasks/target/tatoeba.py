@@ -10,12 +10,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.tasks.rows import text
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-)
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source
 from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec
 
 CODES = {

@@ -8,16 +8,11 @@ and keeps of an id no more than a number, which many questions then share.
 
 from __future__ import annotations
 
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    HubSplit,
-    Source,
-    Split,
-    TaskSpec,
-)
+from dataclasses import replace
+
+from adapter_stilts.tasks.spec import FileData, HubData, HubSplit, Source, Split, TaskSpec
 from adapter_stilts.tasks.target import xquad
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.target_spec import target_of
 
 NAMES = {
     "en": "english", "ar": "arabic", "bn": "bengali", "fi": "finnish", "id": "indonesian",
@@ -68,40 +63,30 @@ CITATION = (
     "Answering in Typologically Diverse Languages. TACL 8, 2020. arXiv:2003.05002"
 )
 
-TASK = TargetSpec(
+STAGE = TaskSpec(
     name="tydiqa",
     title="TyDiQA-GoldP, extractive question answering",
-    category="qa",
     head="span",
     metric="squad",
-    suites={"xtreme": tuple(NAMES), "xtreme-r": tuple(NAMES)},
-    sources=(_source("tydiqa", "test", "validation", *DEV_FILES),),
-    to_example=xquad.example,
-    training=(
-        TaskSpec(
-            name="tydiqa",
-            title="TyDiQA-GoldP, extractive question answering",
-            head="span",
-            metric="squad",
-            sources=(
-                _source("tydiqa_train", "train", "train", *TRAIN_FILES),
-                _source("tydiqa", "dev", "validation", *DEV_FILES),
-            ),
-            to_example=xquad.example,
-            sizes={"train": 3_696, "dev": 440},
-            licence="Apache-2.0",
-            citation=CITATION,
-            repeated_ids=True,
-            max_length=384,
-        ),
+    sources=(
+        _source("tydiqa_train", "train", "train", *TRAIN_FILES),
+        _source("tydiqa", "dev", "validation", *DEV_FILES),
     ),
+    to_example=xquad.example,
+    sizes={"train": 3_696, "dev": 440},
     licence="Apache-2.0",
     citation=CITATION,
+    repeated_ids=True,
+    max_length=384,
+)
+
+TASK = replace(
+    target_of(STAGE),
+    suites={"xtreme": tuple(NAMES), "xtreme-r": tuple(NAMES)},
+    sources=(_source("tydiqa", "test", "validation", *DEV_FILES),),
     near="squad",
     train_languages=tuple(NAMES),
     fields={"name": NAMES},
-    repeated_ids=True,
-    max_length=384,
     aliases=("tydiqa-goldp", "tydi"),
     published={
         "f1": 65.1,

@@ -8,16 +8,12 @@ languages that XTREME-R adds: predictions on it cannot be handed in.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import tag_names, texts
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-    TaskSpec,
-)
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.target_spec import target_of
 
 NAMES = {
     "af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "de": "German", "el": "Greek",
@@ -94,32 +90,22 @@ CITATION = (
     "digital library, Charles University, 2019. http://hdl.handle.net/11234/1-3105"
 )
 
-TASK = TargetSpec(
+STAGE = TaskSpec(
     name="udpos",
     title="Universal Dependencies, parts of speech",
-    category="structured",
     head="tagging",
     metric="seqeval_f1",
-    suites={"xtreme": tuple(NAMES), "xtreme-r": tuple(sorted({**NAMES, **ADDED}))},
     sources=(SOURCE,),
     to_example=example,
     tags=TAGS,
-    training=(
-        TaskSpec(
-            name="udpos",
-            title="Universal Dependencies, parts of speech",
-            head="tagging",
-            metric="seqeval_f1",
-            sources=(SOURCE,),
-            to_example=example,
-            tags=TAGS,
-            sizes={"train": 21_253, "dev": 3_974},
-            licence="by treebank, CC BY-SA and others",
-            citation=CITATION,
-        ),
-    ),
+    sizes={"train": 21_253, "dev": 3_974},
     licence="by treebank, CC BY-SA and others",
     citation=CITATION,
+)
+
+TASK = replace(
+    target_of(STAGE),
+    suites={"xtreme": tuple(NAMES), "xtreme-r": tuple(sorted({**NAMES, **ADDED}))},
     near="ccg",
     train_languages=tuple(lang for lang in (*NAMES, *ADDED) if lang not in NOT_TRAINED),
     fields={"name": {**NAMES, **ADDED}},

@@ -6,17 +6,13 @@ Its dev set chooses the checkpoint.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.intermediate import mnli
 from adapter_stilts.tasks.rows import given_label, text, unquoted
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    Row,
-    Source,
-    TaskSpec,
-)
-from adapter_stilts.tasks.target_spec import TargetSpec, codes
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.target_spec import codes, target_of
 
 LANGUAGES = codes("en ar bg de el es fr hi ru sw th tr ur vi zh")
 HUB = ("facebook/xnli", "b8dd5d7af51114dbda02c0e3f6133f332186418e")
@@ -100,39 +96,32 @@ CITATION = (
     "EMNLP 2018. arXiv:1809.05053"
 )
 
-TASK = TargetSpec(
+STAGE = TaskSpec(
     name="xnli",
-    title="XNLI, natural language inference",
-    category="classification",
+    title="MultiNLI, to be tried on XNLI",
     head="classification",
     metric="accuracy",
+    sources=(TRAIN, SOURCE),
+    to_example=train_example,
+    labels=mnli.LABELS,
+    sizes={"train": 392_702, "dev": 2_490},
+    licence="OANC and others, by genre (MultiNLI), CC BY-NC 4.0 (XNLI)",
+    citation=CITATION,
+    max_length=128,
+)
+
+TASK = replace(
+    target_of(STAGE),
+    title="XNLI, natural language inference",
     suites={"xtreme": LANGUAGES, "xtreme-r": LANGUAGES},
     parallel=True,
     sources=(SOURCE,),
     to_example=example,
-    training=(
-        TaskSpec(
-            name="xnli",
-            title="MultiNLI, to be tried on XNLI",
-            head="classification",
-            metric="accuracy",
-            sources=(TRAIN, SOURCE),
-            to_example=train_example,
-            labels=mnli.LABELS,
-            sizes={"train": 392_702, "dev": 2_490},
-            licence="OANC and others, by genre (MultiNLI), CC BY-NC 4.0 (XNLI)",
-            citation=CITATION,
-            max_length=128,
-        ),
-    ),
     licence="CC BY-NC 4.0",
-    citation=CITATION,
     near="anli-plus",
     train_languages=LANGUAGES,
     # MultiNLI's own files are English: in another language this names files that nobody has.
     fields={"english": {"en": ""}},
-    labels=mnli.LABELS,
-    max_length=128,
     published={
         "accuracy": 79.2,
         "model": "XLM-R Large, every weight trained",
