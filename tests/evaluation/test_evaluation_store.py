@@ -114,7 +114,16 @@ def test_other_peoples_folders_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"format": 1}', '{"composition": 3, "backbone": {}, "results": {}}'],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"format": 1}',
+        '{"composition": 3, "backbone": {}, "results": {}}',
+        '{"format": 1, "composition": {"expression": "a", "identity": "b"}, "backbone": {}, '
+        '"sessions": [], "results": {"nli": {"test": 3}}}',
+    ],
 )
 def test_a_damaged_record_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / RECORD).write_text(content)

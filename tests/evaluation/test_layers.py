@@ -112,7 +112,11 @@ def test_anothers_choice_is_not_taken(engine: Engine, data: str, tmp_path: Path)
     assert json.loads((tmp_path / "p" / "layer.json").read_text())["composition"] == "m"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"layer": 3}', "\x00"])
+WRONG = {"composition": "m", "target": "t", "identity": "i", "backbone": "b", "layer": "x",
+         "pooling": "mean", "rule": "asked for", "scores": {}, "data": []}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"layer": 3}', "\x00", json.dumps(WRONG)])
 def test_a_damaged_record(engine: Engine, data: str, tmp_path: Path, text: str) -> None:
     (tmp_path / "layer.json").write_text(text)
     with pytest.raises(UserError, match=r"layer\.json is damaged: remove it"):

@@ -23,6 +23,7 @@ from adapter_stilts.inference.vectors import Half, layer_vectors
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.retrieval import above, best_threshold
 from adapter_stilts.paths import cache_dir
+from adapter_stilts.schema import check_shape
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.local import Composed, activate
 
@@ -166,8 +167,8 @@ def _recorded(
     try:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = {key: fields.pop(key) for key in ("composition", *mine)}
-        choice = LayerChoice(**fields)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        choice = check_shape(LayerChoice, fields, path)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, UserError) as error:
         raise UserError(f"{path} is damaged: remove it to choose a layer anew") from error
     if any(found[key] != mine[key] for key in mine):
         if overwrite:

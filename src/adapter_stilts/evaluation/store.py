@@ -27,6 +27,7 @@ from adapter_stilts.evaluation.files import (
 )
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.paths import check_writable
+from adapter_stilts.schema import Shape, check_shape
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.environment import machine, versions
@@ -37,6 +38,20 @@ FORMAT = 1
 
 Entry = dict[str, Any]
 """What `evaluation.json` says of one task, split and language."""
+
+
+class _Composition(Shape):
+    expression: str
+    identity: str
+
+
+class _Record(Shape):
+    """The shape of `evaluation.json`."""
+
+    composition: _Composition
+    backbone: dict[str, Any]
+    sessions: list[Any]
+    results: dict[str, dict[str, dict[str, Entry]]]
 
 
 class Store:
@@ -152,10 +167,8 @@ class Store:
         """What was recorded of a language, if anything."""
         if not self._claimed:
             return None
-        found: Any = self._read()["results"]
-        for key in (task, split, language):
-            found = found.get(key) if isinstance(found, dict) else None
-        return found if isinstance(found, dict) else None
+        found: Entry | None = self._read()["results"].get(task, {}).get(split, {}).get(language)
+        return found
 
     def save(
         self,
@@ -229,14 +242,11 @@ class Store:
         path = self.folder / RECORD
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            whole = all(isinstance(record[key], dict) for key in _OBJECTS)
-            whole = whole and isinstance(record["composition"]["expression"], str)
-            whole = whole and "identity" in record["composition"]
-            whole = whole and isinstance(record["sessions"], list)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            whole = False
-        if not whole:
-            raise UserError(f"{path} is damaged: choose another --out, or add --overwrite")
+            check_shape(_Record, record, path)
+        except (OSError, ValueError, RecursionError, UserError) as error:
+            raise UserError(
+                f"{path} is damaged: choose another --out, or add --overwrite"
+            ) from error
         if record.get("format") != FORMAT:
             raise UserError(
                 f"{path}: written in format {record.get('format')}, this version reads {FORMAT}: "
@@ -251,14 +261,11 @@ class Store:
         )
 
 
-_OBJECTS = ("composition", "backbone", "results")
-
-
 def _files(record: Mapping[str, Any]) -> list[str]:
     """The prediction files of a record; none that would lie outside its folder."""
     names = (
         str(entry.get("file"))
-        for splits in record.get("results", {}).values()
+        for splits in record["results"].values()
         for languages in splits.values()
         for entry in languages.values()
     )
