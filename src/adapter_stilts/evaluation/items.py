@@ -218,10 +218,8 @@ def item_lengths(head: Head, examples: Mapping[str, Sequence[Any]]) -> Lengths:
     """
     kinds = {name: head.columns[name] for name in head.inputs}
     inputs = [examples[name][:] for name in kinds]
-    lengths = [
-        sum(map(_words if head.has_tags else _characters, values))
-        for values in zip(*inputs, strict=True)
-    ]
+    measure = len if head.has_tags else _characters
+    lengths = [sum(map(measure, values)) for values in zip(*inputs, strict=True)]
     if "answers" not in head.columns:
         return [(length, None) for length in lengths]
     answers = [min(map(len, each), default=None) for each in examples["answers"][:]]
@@ -230,10 +228,6 @@ def item_lengths(head: Head, examples: Mapping[str, Sequence[Any]]) -> Lengths:
 
 def _characters(value: str | Sequence[str]) -> int:
     return len(value) if isinstance(value, str) else sum(map(len, value))
-
-
-def _words(value: Sequence[str]) -> int:
-    return len(value)
 
 
 Counts = list[tuple[float, float]]

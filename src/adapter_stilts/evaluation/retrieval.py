@@ -61,7 +61,7 @@ def evaluate_retrieval(
     Args:
         composed: the composition that makes the vectors; it is activated.
         where: as in `load_examples`.
-        layer: numbered as in `modules.vectors`; None: by rule.
+        layer: numbered as in `engine.vectors`; None: by rule.
         max_length: tokens a text at most; None: as the composition was trained, or the target's.
         limit: search only so many queries of each language, drawn at random. The candidates
             stay all, so that a query is as hard to answer as without it.

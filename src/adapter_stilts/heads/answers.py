@@ -118,7 +118,7 @@ def decode(
 
     Args:
         logits: one entry a window, in the order of `windows`.
-        windows: the columns `example`, `context_start` and `offsets` of `features.span.encode`.
+        windows: the columns `example`, `context_start` and `offsets` of a span head's `encode`.
         examples: number of questions.
 
     Returns:

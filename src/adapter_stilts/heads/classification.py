@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from adapter_stilts.heads.base import (
     Columns,
@@ -17,9 +17,6 @@ from adapter_stilts.heads.base import (
     TaskLike,
     check_label,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 class PairExample(TypedDict):

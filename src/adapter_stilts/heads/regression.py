@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adapter_stilts.errors import shown
 from adapter_stilts.heads.base import Decoded, Example, Outputs, Prediction, TargetLike, TaskLike
 from adapter_stilts.heads.classification import Pairs
-
-if TYPE_CHECKING:
-    pass
 
 
 class _Regression(Pairs):

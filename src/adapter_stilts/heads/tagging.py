@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from adapter_stilts.errors import shown
 from adapter_stilts.heads.base import (
@@ -21,9 +21,6 @@ from adapter_stilts.heads.base import (
     TaskLike,
 )
 from adapter_stilts.heads.sequences import template
-
-if TYPE_CHECKING:
-    pass
 
 IGNORED = -100
 """The label that the loss leaves out: special tokens and all but a word's first piece."""

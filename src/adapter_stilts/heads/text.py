@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from adapter_stilts.heads.base import Columns, Encoding, Features, Head
 from adapter_stilts.heads.sequences import template
-
-if TYPE_CHECKING:
-    pass
 
 
 class _Text(Head):

@@ -55,8 +55,8 @@ class _Row(NamedTuple):
 def run_mixed(engine: Engine, shares: Sequence[Share], *, batch_tokens: int) -> list[list[Any]]:
     """What every composition's head says of each of its feature rows, in their order.
 
-    The outputs are those of `inference.run.run_features` for the same kind; sentence vectors
-    (the mean of the last layer, of length 1) for the kind `embedding`.
+    The outputs are those of `inference.predictions.run_features` for the same kind; for the kind
+    `embedding`, sentence vectors (the mean of the last layer, of length 1).
     """
     engine.model.eval()
     outputs: list[list[Any]] = [[None] * len(share.features["input_ids"]) for share in shares]

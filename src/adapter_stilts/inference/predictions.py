@@ -27,7 +27,7 @@ from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 class Predictions:
     """One prediction an example, in the examples' order.
 
-    `values` are label numbers, option numbers, lists of tags, or `features.answers.Answer`s;
+    `values` are label numbers, option numbers, lists of tags, or `heads.answers.Answer`s;
     `scores` are the label's or option's probabilities where the head gives them.
     """
 

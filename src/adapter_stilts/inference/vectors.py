@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import datasets
 import numpy as np
@@ -19,6 +20,22 @@ from adapter_stilts.errors import FailureError
 from adapter_stilts.features.batch import collate, token_budget_batches
 
 Half = npt.NDArray[np.float16]
+
+
+class VectorOptions(TypedDict, total=False):
+    """How rows become vectors.
+
+    Attributes:
+        pooling: how a vector is made of those of the tokens: `mean`, `first` or `max`.
+        normalise: whether vectors have length 1.
+        column: the token sequences, `input_ids` or `query_ids`.
+        batch_tokens: a batch has so many padded tokens at most.
+    """
+
+    pooling: str
+    normalise: bool
+    column: str
+    batch_tokens: int
 
 
 def run_vectors(
@@ -36,8 +53,8 @@ def run_vectors(
     """Vectors of every feature row, batch by batch, in order of falling length.
 
     Args:
-        layers: numbered as in `modules.vectors`; all come from one pass.
-        column: the token sequences, `input_ids` or `query_ids`.
+        layers: numbered as in `engine.vectors`; all come from one pass.
+        pooling, normalise, column, batch_tokens: see `VectorOptions`.
         rank, world: which share of the batches, of how many.
 
     Yields:
@@ -76,11 +93,8 @@ def layer_vectors(
     features: datasets.Dataset,
     layers: Sequence[int],
     *,
-    pooling: str = "mean",
-    normalise: bool = True,
-    column: str = "input_ids",
-    batch_tokens: int = 8192,
     path: Path | None = None,
+    **options: Unpack[VectorOptions],
 ) -> Half:
     """Vectors of all rows at several layers, from one pass: (layers, rows, D).
 
@@ -88,6 +102,7 @@ def layer_vectors(
         path: where the result is written while it is computed, as .npy; it is then a memory
             map, and memory does not grow with the rows. A million vectors of 1,024 dimensions
             take 2 GB a layer there.
+        options: see `VectorOptions`.
 
     Raises:
         UserError: no such layer or pooling.
@@ -99,15 +114,7 @@ def layer_vectors(
     else:
         _check_space(path, 2 * math.prod(shape))
         vectors = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    for rows, found in run_vectors(
-        engine,
-        features,
-        layers,
-        pooling=pooling,
-        normalise=normalise,
-        column=column,
-        batch_tokens=batch_tokens,
-    ):
+    for rows, found in run_vectors(engine, features, layers, **options):
         vectors[:, rows] = found
     if isinstance(vectors, np.memmap):
         vectors.flush()
@@ -128,23 +135,10 @@ def sentence_vectors(
     features: datasets.Dataset,
     *,
     layer: int | None = None,
-    pooling: str = "mean",
-    normalise: bool = True,
-    column: str = "input_ids",
-    batch_tokens: int = 8192,
     path: Path | None = None,
+    **options: Unpack[VectorOptions],
 ) -> Half:
     """Vectors of all rows at one layer (None: the last), (rows, D); see `layer_vectors`."""
     layers = [engine.layers if layer is None else layer]
-    vectors = layer_vectors(
-        engine,
-        features,
-        layers,
-        pooling=pooling,
-        normalise=normalise,
-        column=column,
-        batch_tokens=batch_tokens,
-        path=path,
-    )
-    first: Half = vectors[0]
+    first: Half = layer_vectors(engine, features, layers, path=path, **options)[0]
     return first

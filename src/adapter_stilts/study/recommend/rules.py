@@ -191,7 +191,7 @@ class LabelledRows:
         targets: (rows, columns).
         examples: the number of the example that each row belongs to.
         grouped: whether a head would choose one row of each example: then what the rows of an
-            example share is taken away before, see `logme.centred`.
+            example share is taken away before, see `centred`.
     """
 
     sequences: list[list[int]]
