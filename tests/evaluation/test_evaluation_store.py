@@ -10,8 +10,15 @@ import pytest
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.evaluation import files
-from adapter_stilts.evaluation.files import LanguageResult, slug, suffix, write_whole, written
-from adapter_stilts.evaluation.store import RECORD, Store
+from adapter_stilts.evaluation.files import (
+    RECORD,
+    LanguageResult,
+    Store,
+    slug,
+    suffix,
+    write_whole,
+    written,
+)
 from adapter_stilts.tasks.registry import target_tasks
 from evaluation_kit import TARGETS
 

@@ -1,17 +1,33 @@
-"""Prediction files in XTREME's submission format: their names, their content, their writing."""
+"""Predictions in XTREME's submission format: names, lines, and the folder that holds them.
+
+Every language has a file, and `evaluation.json` says what they are. The folder can be handed to
+XTREME's evaluation code as it is. Every file appears whole or not at all, so that a run that was
+killed goes on where it stopped.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from adapter_stilts import paths
-from adapter_stilts.errors import FailureError
+from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hashing import file_sha256
 from adapter_stilts.heads import get_head
+from adapter_stilts.paths import check_writable
+from adapter_stilts.schema import Shape, check_shape
+from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.training.environment import machine, versions
+from adapter_stilts.zoo.choice import same_backbone
 
 if TYPE_CHECKING:
     import datasets
@@ -96,3 +112,242 @@ class LanguageResult:
     labelled: bool
     seconds: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
+
+
+RECORD = "evaluation.json"
+FORMAT = 1
+
+Entry = dict[str, Any]
+"""What `evaluation.json` says of one task, split and language."""
+
+
+class _Composition(Shape):
+    expression: str
+    identity: str
+
+
+class _Record(Shape):
+    """The shape of `evaluation.json`."""
+
+    composition: _Composition
+    backbone: dict[str, Any]
+    sessions: list[Any]
+    results: dict[str, dict[str, dict[str, Entry]]]
+
+
+class Store:
+    """The predictions of one composition on one backbone."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        expression: str,
+        identity: str,
+        backbone: Mapping[str, str],
+        flat: bool = False,
+    ) -> None:
+        """A store in a folder; with `flat` the folder is one task's own, in a larger one."""
+        self.folder = folder
+        self._flat = flat
+        self._claimed = False
+        self._about: dict[str, Any] = {
+            "format": FORMAT,
+            "composition": {"expression": expression, "identity": identity},
+            "backbone": dict(backbone),
+        }
+        self._session: dict[str, Any] | None = None
+
+    def check(self, *, overwrite: bool) -> None:
+        """Looks whether the folder is free or this composition's already; changes nothing.
+
+        Raises:
+            UserError: without `overwrite`: it holds the predictions of another composition, or
+                something else.
+        """
+        if not self.folder.is_dir():
+            check_writable(self.folder)
+        try:
+            known = self._read() if (self.folder / RECORD).is_file() else None
+        except UserError:
+            if not overwrite:
+                raise
+            return
+        self._claimed = known is not None and self._is_ours(known)
+        if overwrite or self._claimed:
+            return
+        if known is not None:
+            raise self._occupied(known)
+        if self.folder.is_dir() and any(
+            not each.name.startswith(".") for each in self.folder.iterdir()
+        ):
+            raise UserError(f"{self.folder} is not empty: choose another --out")
+
+    def _occupied(self, known: Mapping[str, Any]) -> UserError:
+        other = known["composition"]["expression"]
+        same = other == self._about["composition"]["expression"]
+        which = f"'{other}', trained otherwise or on another backbone," if same else f"'{other}'"
+        return UserError(
+            f"the predictions of {which} lie in {self.folder}: choose another --out, or add "
+            "--overwrite to replace them"
+        )
+
+    def _claim(self) -> None:
+        """Makes the folder this composition's: another one's predictions are removed."""
+        if (self.folder / RECORD).is_file():
+            with contextlib.suppress(UserError):
+                known = self._read()
+                # Another process may have been faster.
+                if self._is_ours(known):
+                    return
+                for name in _files(known):
+                    (self.folder / name).unlink(missing_ok=True)
+                    items_path(self.folder / name).unlink(missing_ok=True)
+        self._write({**self._about, "sessions": [], "results": {}})
+
+    def place(self, target: TargetSpec) -> Path:
+        """The folder of the target's files, which is this composition's from now on.
+
+        Raises:
+            FailureError: the disk is full or the folder cannot be written.
+        """
+        with self._locked():
+            self._ensure_claimed()
+        return self.path_of(target)
+
+    def path_of(self, target: TargetSpec) -> Path:
+        """Where the target's files lie or would lie; nothing is claimed."""
+        return self.folder if self._flat else self.folder / folder_name(target)
+
+    @property
+    def fingerprint(self) -> str:
+        """The backbone's, as far as its modules know it."""
+        return str(self._about["backbone"].get("fingerprint", ""))
+
+    def _ensure_claimed(self) -> None:
+        if not self._claimed:
+            self._claim()
+            self._claimed = True
+
+    def finished(
+        self, task: str, split: Split, language: str, data: str, settings: Mapping[str, Any]
+    ) -> Entry | None:
+        """The entry of a language whose predictions are there, whole, and of the same data.
+
+        Args:
+            data: fingerprint of the examples.
+            settings: whatever else decides the predictions.
+        """
+        entry = self.entry(task, split, language)
+        if entry is None or entry.get("data") != data or entry.get("settings") != dict(settings):
+            return None
+        path = self.folder / str(entry.get("file"))
+        return entry if path.is_file() and file_sha256(path) == entry.get("sha256") else None
+
+    def entry(self, task: str, split: Split, language: str) -> Entry | None:
+        """What was recorded of a language, if anything."""
+        if not self._claimed:
+            return None
+        found: Entry | None = self._read()["results"].get(task, {}).get(split, {}).get(language)
+        return found
+
+    def save(
+        self,
+        target: TargetSpec,
+        split: Split,
+        language: str,
+        result: LanguageResult,
+        about: Mapping[str, Any],
+    ) -> Entry:
+        """Writes a language's predictions, then their entry.
+
+        Args:
+            about: `data`, `settings` and `examples`.
+
+        Raises:
+            FailureError: the disk is full or the folder cannot be written.
+        """
+        name = f"{split}-{language}.{suffix(target)}"
+        name = name if self._flat else f"{folder_name(target)}/{name}"
+        path = self.folder / name
+        # Another process may be at another task of the same folder.
+        with self._locked():
+            self._ensure_claimed()
+            write_whole(path, written(target, result))
+            entry = {
+                "file": name,
+                "sha256": file_sha256(path),
+                **about,
+                "labelled": result.labelled,
+                "scores": result.scores,
+                **({"details": result.details} if result.details else {}),
+                "seconds": round(result.seconds, 3),
+            }
+            record = self._read()
+            entry["session"] = self._joined(record["sessions"])
+            splits = record["results"].setdefault(target.name, {})
+            splits.setdefault(split, {})[language] = entry
+            self._write(record)
+        return entry
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.folder / f".{RECORD}.lock")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _joined(self, sessions: list[dict[str, Any]]) -> int:
+        """The number of this process among those that wrote here."""
+        if self._session is None:
+            began = datetime.now(UTC).isoformat(timespec="microseconds")
+            self._session = {"began": began, "machine": machine(), "versions": versions()}
+        if self._session not in sessions:
+            sessions.append(self._session)
+        return sessions.index(self._session)
+
+    def _is_ours(self, known: Mapping[str, Any]) -> bool:
+        mine = self._about
+        return bool(
+            known["composition"]["identity"] == mine["composition"]["identity"]
+            and same_backbone(known["backbone"], mine["backbone"])
+        )
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / RECORD
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            check_shape(_Record, record, path)
+        except (OSError, ValueError, RecursionError, UserError) as error:
+            raise UserError(
+                f"{path} is damaged: choose another --out, or add --overwrite"
+            ) from error
+        if record.get("format") != FORMAT:
+            raise UserError(
+                f"{path}: written in format {record.get('format')}, this version reads {FORMAT}: "
+                "choose another --out"
+            )
+        return dict(record)
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        write_whole(
+            self.folder / RECORD,
+            json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        )
+
+
+def _files(record: Mapping[str, Any]) -> list[str]:
+    """The prediction files of a record; none that would lie outside its folder."""
+    names = (
+        str(entry.get("file"))
+        for splits in record["results"].values()
+        for languages in splits.values()
+        for entry in languages.values()
+    )
+    return [name for name in names if ".." not in Path(name).parts and not Path(name).is_absolute()]

@@ -17,10 +17,10 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine, load_engine
 from adapter_stilts.evaluation.candidates import Candidate, backbone_record
 from adapter_stilts.evaluation.data import TargetData
+from adapter_stilts.evaluation.files import Entry, Store
 from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.labels import Found, Progress, evaluate_labels
 from adapter_stilts.evaluation.options import Settings, layer_rule
-from adapter_stilts.evaluation.store import Entry, Store
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.inference.predictions import default_batch_tokens
