@@ -134,7 +134,8 @@ class Spoiler:
     def _whole(self) -> str:
         """What somebody changes who makes all files agree with each other."""
         name, change = self._chance.choice(sorted(WHOLE.items()))
-        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError):
+        no_use = (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError)
+        with suppress(*no_use, RecursionError):  # an earlier change may have nested too deep
             return f"{name}: {change(self._folder, self._chance)}"
         return f"{name}: cannot be done"
 

@@ -150,7 +150,21 @@ def test_whole_surrogate_pairs_are_read(write: Writer) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("a,a\n1,2\n", ", line 1: expected a header of distinct column names, not ['a', 'a']"),
+        ("a,a\n1,2\n", ", line 1: the header names the column 'a' twice: rename one of them"),
+        (
+            "a,,b\n1,2,3\n",
+            ", line 1: expected a header of distinct column names, not ['a', '', 'b']",
+        ),
+        (
+            "a,b\r1,2\r",
+            ", line 1: a line ends in a carriage return alone: save the file with usual line "
+            "ends (LF)",
+        ),
+        (
+            "a,b\n1,2\r3,4\n",
+            ", line 2: a line ends in a carriage return alone: save the file with usual line "
+            "ends (LF)",
+        ),
         (
             'a,b\n1,2\n"open,2\n3,4\n',
             ", line 3: broken CSV in the row that starts here (unexpected end of data); is a "

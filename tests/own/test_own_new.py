@@ -36,7 +36,7 @@ def test_new_file_reads_its_data_and_is_shown(
     given = ["task", "new", "--head", head, "--data", str(tmp_path / name), "--name", "mine"]
     code, printed, err = run(*given, "--dev-file", str(tmp_path / name), "--out", str(out))
     assert code == 0, err
-    assert "rows with the columns" in printed
+    assert "with the columns" in printed
     assert load_task_file(out).task.head == head
     code, printed, err = run("task", "check", str(out), "--backbone", str(tiny_xlmr))
     assert code == 0, err
@@ -109,6 +109,34 @@ def test_a_wrong_column_is_refused(tmp_path: Path, column: str, named: str) -> N
     assert named in str(refused.value)
 
 
+def test_an_index_without_a_name_is_a_column_like_others(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(",text,label\n0,so good,y\n1,so bad,n\n", "utf-8")
+    found = look_at(tmp_path / "a.csv", "classification")
+    assert found.parts == {"text": "text", "label": "label"}
+    assert found.rows == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "named"),
+    [
+        ("a.csv", "text,label,text\na,y,b\nc,n,d\n", ("line 1", "'text' twice")),
+        ("a.csv", "text,,label\na,x,y\nc,x,n\n", ("line 1", "distinct")),
+        ("a.csv", "text,label\rso good,y\rso bad,n\r", ("line 1", "carriage return")),
+        ("a.csv", '"text,label\nso good,y\nso bad,n\n', ("line 1", "quote")),
+        ("a.json", '[{"text": "a", "label": "y"}]', ("a.json", "JSON Lines")),
+        (".", "", ("is a folder",)),
+    ],
+)
+def test_what_cannot_be_looked_at_is_said(
+    tmp_path: Path, name: str, data: str, named: tuple[str, ...]
+) -> None:
+    if data:
+        (tmp_path / name).write_bytes(data.encode())
+    with pytest.raises(UserError) as refused:
+        look_at(tmp_path / name, "classification")
+    assert all(each in str(refused.value) for each in named), refused.value
+
+
 def test_what_is_cut_is_said(run: Run, tmp_path: Path, tiny_xlmr: Path) -> None:
     rows = "".join(f"{'many words ' * 20},{label}\n" for label in "ab")
     (tmp_path / "a.csv").write_text("text,label\n" + rows, "utf-8")
@@ -118,6 +146,12 @@ def test_what_is_cut_is_said(run: Run, tmp_path: Path, tiny_xlmr: Path) -> None:
     code, out, err = run("task", "check", str(tmp_path / "a.yaml"), "--backbone", str(tiny_xlmr))
     assert code == 0, err
     assert "16 pieces" in out and "are cut" in out
+    (tmp_path / "a.csv").write_text(
+        "text,label\n" + rows.replace("many words", "words " * 20), "utf-8"
+    )
+    code, out, err = run("task", "check", str(tmp_path / "a.yaml"), "--backbone", str(tiny_xlmr))
+    assert code == 0, err
+    assert "characters in all" in out and max(map(len, out.splitlines())) < 600
 
 
 def test_shortest_way(run: Run, own: Path, tiny_xlmr: Path, zoo: Path) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from adapter_stilts.tasks.target_spec import TargetSpec
 
 
+_SHOWN = 500
+"""Characters of a value that `task check` shows."""
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("tasks")(tasks)
@@ -253,4 +257,5 @@ def _value(key: str, value: Any, labels: tuple[str, ...]) -> str:
     if key == "label" and labels and isinstance(value, int) and value >= 0:
         return f"{value} ({labels[value]})"
     listed = isinstance(value, list) and key in ("words", "tags")
-    return " ".join(value) if listed else str(value)
+    text = " ".join(value) if listed else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters in all)"

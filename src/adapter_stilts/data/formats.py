@@ -28,6 +28,7 @@ from adapter_stilts.tasks.spec import FileFormat, Reading, Row
 Lines = Iterable[tuple[int, str]]
 BOM = b"\xef\xbb\xbf"
 _ROWS = 1000
+_UNNAMED = "unnamed"
 
 
 def read_rows(
@@ -112,7 +113,11 @@ def jsonl_rows(path: Path, lines: Lines) -> Iterator[tuple[Place, Row]]:
 
 def _header(path: Path, number: int, names: list[str]) -> list[str]:
     names = [name.strip() for name in names]
-    if not all(names) or len(set(names)) != len(names):
+    if twice := next((name for name in names if name and names.count(name) > 1), ""):
+        raise bad(path, number, f"the header names the column '{twice}' twice: rename one of them")
+    if len(names) > 1 and names[0] == "" and all(names[1:]) and _UNNAMED not in names:
+        return [_UNNAMED, *names[1:]]  # as pandas writes its index
+    if not all(names):
         raise bad(path, number, f"expected a header of distinct column names, not {shown(names)}")
     return names
 
@@ -182,6 +187,15 @@ def _numbered(count: int) -> list[str]:
     return [str(number) for number in range(1, count + 1)]
 
 
+def broken_table(path: Path, number: int, error: csv.Error) -> UserError:
+    """What is wrong where the csv module cannot read a row, and the remedy."""
+    if "new-line" in str(error):
+        what = "a line ends in a carriage return alone: save the file with usual line ends (LF)"
+        return bad(path, number, what)
+    what = f"broken CSV in the row that starts here ({error}); is a quote left open?"
+    return bad(path, number, what)
+
+
 def _read_table(path: Path, reading: Reading) -> Iterator[tuple[Place, Row]]:
     """Cells as the csv module reads them: one row may go over several lines."""
     reader, delimiter = _cells(path, reading), reading.delimiter or ","
@@ -202,8 +216,7 @@ def _read_table(path: Path, reading: Reading) -> Iterator[tuple[Place, Row]]:
                     raise _other_count(path, here, cells, header, reading)
                 yield here, dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        what = f"broken CSV in the row that starts here ({error}); is a quote left open?"
-        raise bad(path, start, what) from error
+        raise broken_table(path, start, error) from error
 
 
 def _read_tsv(path: Path, header: Sequence[str] = ()) -> Iterator[tuple[Place, Row]]:

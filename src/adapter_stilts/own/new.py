@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from adapter_stilts.data.formats import read_lines, read_rows
+from adapter_stilts.data.formats import broken_table, read_lines, read_rows
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
@@ -47,6 +47,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "id": ("id", "uid", "guid"),
 }
 """What the columns are called in data sets that are around; text and query have others too."""
+_KNOWN = frozenset(name for names in NAMES.values() for name in names)
 _OPTION = re.compile(r"(option|choice|ending|answer|sol)[_-]?([a-z]|\d+)")
 _LOOKED_AT = 1000
 _TABLES = ("csv", "tsv", "jsonl", "parquet")
@@ -80,7 +81,7 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
     if head not in KINDS:
         raise unknown("kind of head", head, KINDS)
     if not path.is_file():
-        raise UserError(f"data file '{path}' is not there")
+        raise UserError(f"data file '{path}' {'is a folder' if path.is_dir() else 'is not there'}")
     kind = get_head(head)
     form = SUFFIXES.get(path.suffix.lower(), "")
     if form == "tsv" and kind.has_tags:
@@ -88,6 +89,11 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
     if not form or (form == "conll" and not kind.has_tags):
         known = ", ".join(sorted(each for each in SUFFIXES if each != ".txt"))
         raise UserError(f"data file '{path}': its ending says no format: {known} do")
+    if form == "squad" and "question" not in kind.parts:
+        raise UserError(
+            f"data file '{path}': .json is SQuAD's format, for a span head: write the rows as JSON "
+            "Lines (.jsonl), one object a line, or as CSV"
+        )
     reading, keys = _reading(path, form)
     formats: Mapping[str, Any] = {"csv": "table", "tsv": "table", "conll": "columns"}
     rows = (row for _, row in read_rows(path, formats.get(form, form), (), reading))
@@ -123,16 +129,25 @@ def _reading(path: Path, form: str) -> tuple[Reading | None, dict[str, Any]]:
     quote = '"' if form == "csv" or quoted else ""
     keys: dict[str, Any] = {} if delimiter == usual else {"delimiter": delimiter}
     keys |= {"quote": '"'} if form == "tsv" and quoted else {}
-    return Reading(delimiter, quote, _has_header(lines, delimiter, quote)), keys
+    return Reading(delimiter, quote, _has_header(path, lines, delimiter, quote)), keys
 
 
-def _has_header(lines: Sequence[str], delimiter: str, quote: str) -> bool:
-    """Without a header, the first line has long texts, as the others have."""
+def _has_header(path: Path, lines: Sequence[str], delimiter: str, quote: str) -> bool:
+    """Without a header, the first line has long texts, as the others have, or one cell twice.
+
+    A usual name of a column makes it a header all the same; its first cell may be empty, as pandas
+    writes its index.
+    """
     quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-    cells = next(csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting))  # type: ignore[arg-type,unused-ignore]
-    return all(cell.strip() and len(cell.split()) <= 4 for cell in cells) and len(
-        set(cells)
-    ) == len(cells)
+    rows = csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting)  # type: ignore[arg-type,unused-ignore]
+    try:
+        cells = [cell.strip() for cell in next(rows)]
+    except csv.Error as error:
+        raise broken_table(path, 1, error) from error
+    if any(len(cell.split()) > 4 for cell in cells):
+        return False
+    usual = not _KNOWN.isdisjoint(cell.lower() for cell in cells)
+    return usual or (all(cells[1:]) and len(set(cells)) == len(cells))
 
 
 def _named(path: Path, head: str, names: Sequence[str], given: Sequence[str]) -> dict[str, Any]:
@@ -280,7 +295,8 @@ def task_text(
     used = {str(each) for column in found.parts.values() for each in _listed(column)}
     unused = [name for name in found.columns if name not in used and found.form in _TABLES]
     remarks = [
-        f"{found.rows:,} rows with the columns {', '.join(found.columns)}",
+        f"{found.rows:,} row{'s' if found.rows != 1 else ''} with the columns "
+        f"{', '.join(found.columns)}",
         *([f"columns that are not used: {', '.join(unused)}"] if unused else []),
         f"words a text: {found.words[0]:,} in the middle, {found.words[1]:,} at most",
         *([f"labels: {shown}"] if shown else []),
