@@ -27,6 +27,7 @@ from steps import apart, commit
 
 from adapter_stilts import evaluate, fuse, train_adapter
 from adapter_stilts.backbones import default_device
+from adapter_stilts.errors import FailureError
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
@@ -235,29 +236,31 @@ def run(args: argparse.Namespace, cell: Cell, rate: float) -> dict[str, Any]:
         "overwrite": True,
         "quiet": True,
     }
-    record = _train(cell, given).record
     metric = _metric(cell.task)
+    row = {**asdict(cell), "lr": rate, "seed": 0, "metric": metric, "commit": commit()}
+    row |= {"machine": machine(), "device": str(default_device())}
+    try:
+        record = _train(cell, given).record
+    except FailureError as error:  # it diverged: this rate is too high
+        shutil.rmtree(work)
+        spent = {"seconds": 0, "cpu_seconds": round(_cpu() - before)}
+        spent["wall_seconds"] = round(time.monotonic() - began)
+        row |= {"method": WAYS[cell.way].method, "head": _spec(cell.task).head, **spent}
+        return {**row, "dev": 0.0, "others": {}, "chosen_by": 0.0, "failed": str(error)}
     dev = record.scores[metric]
-    row = {
-        **asdict(cell),
-        "lr": rate,
+    row |= {
         "method": record.method,
         "head": record.head,
-        "metric": metric,
         "dev": round(dev, 2),
         "dev_examples": record.data["dev"]["examples"],
         "train_examples": record.data["train"]["examples"],
         "batch_examples": record.recipe["batch_examples"],
         "batch_tokens": record.recipe["batch_tokens"],
         "warmup": record.recipe["warmup"],
-        "seed": 0,
         "seconds": round(record.seconds),
         "cpu_seconds": round(_cpu() - before),
         "wall_seconds": round(time.monotonic() - began),
         "others": _others(args, cell, out),
-        "machine": record.machine or machine(),
-        "device": str(default_device()),
-        "commit": commit(),
     }
     # A hundred examples of COPA's dev say little: its other languages are asked as well.
     others = row["others"]
@@ -285,10 +288,12 @@ def _last_stage(target: str) -> TaskSpec:
     return get_target(target).trained_in("en")[-1]
 
 
+def _spec(task: str) -> TaskSpec:
+    return intermediate_tasks()[task] if task in NINE else _last_stage(PROBLEMS[task].target)
+
+
 def _metric(task: str) -> str:
-    target = PROBLEMS[task].target
-    spec = intermediate_tasks()[task] if task in NINE else _last_stage(target)
-    return primary(spec.metric)
+    return primary(_spec(task).metric)
 
 
 def _others(args: argparse.Namespace, cell: Cell, module: Path) -> dict[str, float]:

@@ -105,7 +105,7 @@ def line(cell: Cell, rows: Sequence[Row]) -> str:
     tried = ", ".join(
         f"**{row['lr']:g}: {row['chosen_by']:.1f}**"
         if row is top
-        else f"{row['lr']:g}: {row['chosen_by']:.1f}"
+        else f"{row['lr']:g}: {'diverged' if 'failed' in row else format(row['chosen_by'], '.1f')}"
         for row in rows
     )
     others = top["others"].values()
@@ -127,6 +127,7 @@ def picture(cells: Mapping[Cell, Sequence[Row]], place: Path) -> None:
         }
         for (way, task, steps), each in cells.items()
         for row in each
+        if "failed" not in row
     ]
     panels = list(dict.fromkeys(str(row["panel"]) for row in rows))
     budgets = [f"{steps:,} steps" for steps in COLOURS]

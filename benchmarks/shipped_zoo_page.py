@@ -14,7 +14,7 @@ from statistics import mean
 from typing import Any
 
 import shipped_scores
-from shipped_zoo import PLANS
+from shipped_zoo import PASSES, PLANS
 
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -128,8 +128,8 @@ def _multitask(rows: dict[str, Row]) -> str:
             lines.append(f"| {task}, {metric} | {alone:.1f} | {score:.1f} | {score - alone:+.1f} |")
     return f"""## One module of all nine tasks
 
-`multitask` has seen every row once, the modules of one task theirs three or four times; five points
-below each of them at most were aimed at.
+`multitask` has seen every row {PASSES["multitask"]} times, the modules of one task theirs three or
+four times; five points below each of them at most were aimed at.
 
 | task | own module | multitask | difference |
 |---|---|---|---|
@@ -166,8 +166,9 @@ def _fusions(rows: list[Row]) -> str:
         ((target, scores),) = row["evaluations"].items()
         metric = next(iter(next(iter(scores.values()))))
         others = [each[metric] for name, each in scores.items() if name != "en"]
+        english = f"{scores['en'][metric]:.1f}" if "en" in scores else ""
         lines.append(
-            f"| {row['name']} | {target} {row['split']}, {metric} | {scores['en'][metric]:.1f} | "
+            f"| {row['name']} | {target} {row['split']}, {metric} | {english} | "
             f"{mean(others):.1f} in {len(others)} |"
         )
     return f"""

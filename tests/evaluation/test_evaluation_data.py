@@ -188,3 +188,10 @@ def test_no_gap_without_english_or_without_others() -> None:
     alone = evaluation({"de": {"f1": 80.0}})
     assert (alone.english, alone.gap, alone.average) == ({}, {}, {"f1": 80.0})
     assert evaluation({"de": {}}).average == {}
+
+
+def test_no_languages_are_no_missing_data(tmp_path: Path) -> None:
+    """A study asks for those whose scores are sums over items: of ranked candidates, none."""
+    found = read_data(get_target("lareqa"), [], "test", str(tmp_path), limit=None)
+    assert not found.languages
+    assert not found.missing

@@ -172,7 +172,7 @@ def read_data(
             if origin_of(target, where) != "hub" or not read.languages:
                 raise
             read.missing[language] = str(error)
-    if not read.languages:
+    if read.missing and not read.languages:
         raise NoDataError(
             next(iter(read.missing.values())) + _elsewhere(target, read, split, where)
         )
