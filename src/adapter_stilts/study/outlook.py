@@ -120,10 +120,9 @@ def _shares(table: pa.Table) -> Floats:
 
 def _item_spread(differences: Floats, clusters: list[str]) -> float:
     """Of one item; where items hang together, what one would need for the same standard error."""
-    sums: dict[str, float] = defaultdict(float)
-    for value, cluster in zip(differences - differences.mean(), clusters, strict=True):
-        sums[cluster] += float(value)
-    squares = sum(each**2 for each in sums.values())
+    _, numbers = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(numbers, weights=differences - differences.mean())
+    squares = float((sums**2).sum())
     return math.sqrt(squares / len(differences) * len(sums) / max(1, len(sums) - 1))
 
 

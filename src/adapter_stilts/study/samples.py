@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.statistics.sample import Floats, Ints, Sample
@@ -83,25 +85,19 @@ def _clusters(items: Items, *, parallel: bool) -> dict[str, Ints]:
     """
     if not parallel:
         return {name: _numbers(cluster for _, cluster in each) for name, each in items.items()}
-    above: dict[str, str] = {}
-
-    def top(name: str) -> str:
-        above.setdefault(name, name)
-        while above[name] != name:
-            above[name] = above[above[name]]
-            name = above[name]
-        return name
-
-    for language, each in items.items():
-        for item, cluster in each:
-            above[top(f"item {item}")] = top(f"cluster {language} {cluster}")
-    order: dict[str, int] = {}
-    return {
-        language: np.array([order.setdefault(top(f"item {item}"), len(order)) for item, _ in each])
-        for language, each in items.items()
-    }
+    pairs = [
+        (item, (language, cluster)) for language, each in items.items() for item, cluster in each
+    ]
+    # Items come before clusters, so that what hangs together is numbered by its first item.
+    ends = [_numbers(each) for each in zip(*pairs, strict=True)]
+    size = len(pairs)
+    links = coo_array((np.ones(size), (ends[0], size + ends[1])), shape=(2 * size, 2 * size))
+    numbers = connected_components(links, directed=False)[1].astype(np.int64)[ends[0]]
+    sizes = np.cumsum([len(each) for each in items.values()])[:-1]
+    return dict(zip(items, np.split(numbers, sizes), strict=True))
 
 
-def _numbers(names: Iterable[str]) -> Ints:
-    order: dict[str, int] = {}
+def _numbers(names: Iterable[Hashable]) -> Ints:
+    """The number of every name, in the order in which they first occur."""
+    order: dict[Hashable, int] = {}
     return np.array([order.setdefault(name, len(order)) for name in names], dtype=np.int64)
