@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from huggingface_hub import try_to_load_from_cache
-
 from adapter_stilts.backbones.configuration import build_config, longest_text, read_fields
-from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
-from adapter_stilts.backbones.tokenizer import (
-    TOKENIZER,
-    build_own_tokenizer,
-    build_tokenizer,
-    read_options,
-)
-from adapter_stilts.backbones.weights import (
-    INDEX,
-    WEIGHTS,
-    Stored,
-    read_weights,
-    shard_names,
-    stored_words,
-)
-from adapter_stilts.errors import RefusedError, UserError, hint, unknown
-from adapter_stilts.hub.client import NotInRepositoryError, Repository, download
-from adapter_stilts.hub.guard import guarded
+from adapter_stilts.backbones.tokenizer import build_own_tokenizer, build_tokenizer, read_options
+from adapter_stilts.backbones.weights import Stored, read_weights, stored_words
+from adapter_stilts.errors import RefusedError, UserError, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -194,7 +176,7 @@ def find_backbone(name: str) -> Backbone:
         return found
     if name.startswith((".", "/", "~")) or name.partition("@")[0].count("/") > 1:
         raise UserError(f"backbone folder {name} is not there")
-    from adapter_stilts.backbones.backbone import download_backbone
+    from adapter_stilts.backbones.hub import download_backbone
 
     return download_backbone(name, [EMBEDDED])
 
@@ -246,69 +228,3 @@ def default_device() -> torch.device:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def download_backbone(name: str, others: Sequence[str]) -> Backbone:
-    """The backbone of that Hub id (`id@revision`).
-
-    Args:
-        others: what else might have been meant.
-
-    Raises:
-        UserError: no such repository or revision, no access, or the Hub cannot be reached.
-        FailureError: the disk is full.
-    """
-    remedy = "or use --backbone embedded|PATH (and --data sample|PATH)"
-    if name not in HUB_IDS and (meant := hint(name, [*others, *HUB_IDS])):
-        remedy += f"; {meant}"
-    asked = Repository(hub_id(name), "backbone", name.partition("@")[2], remedy)
-    with guarded():
-        config = download(asked, "config.json")
-        # The commit that was resolved is the name of the snapshot folder.
-        commit = config.parent.name
-        repository = dataclasses.replace(asked, revision=commit)
-        found = Backbone(name, config.parent, commit)
-        _download_tokenizer(repository)
-        # Both are accepted before gigabytes are downloaded.
-        assert found.fields and found.tokenizer
-        _download_weights(repository)
-    return found
-
-
-def _fetch(repository: Repository, file: str) -> bool:
-    """Whether the repository has the file, which is downloaded if need be.
-
-    The local cache knows of absent files too: a backbone that is in it loads without the Hub.
-    """
-    known = try_to_load_from_cache(repository.id, file, revision=repository.revision)
-    if known is not None:
-        return isinstance(known, str)
-    try:
-        download(repository, file)
-    except NotInRepositoryError:
-        return False
-    return True
-
-
-def _download_tokenizer(repository: Repository) -> None:
-    found, unreachable = set(), None
-    for file in TOKENIZER_FILES:
-        try:
-            if _fetch(repository, file):
-                found.add(file)
-        except UserError as error:
-            unreachable = error
-    if unreachable and TOKENIZER not in found:
-        raise unreachable
-
-
-def _download_weights(repository: Repository) -> None:
-    """Downloads safetensors, in one file or in shards; a pickle is not accepted."""
-    if _fetch(repository, WEIGHTS):
-        return
-    if not _fetch(repository, INDEX):
-        raise UserError(f"{repository} has no safetensors weights, and pickles are not loaded")
-    index = try_to_load_from_cache(repository.id, INDEX, revision=repository.revision)
-    for shard in shard_names(Path(str(index))):
-        if not _fetch(repository, shard):
-            raise UserError(f"{repository} lacks {shard}, which its index names")

@@ -56,7 +56,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
             if length > MAX_HEADER:
                 raise ValueError(f"its header has {length} bytes, {MAX_HEADER} is the limit")
             text = file.read(length).decode("utf-8")
-        entries = json.loads(text, object_pairs_hook=_once)
+        entries = json.loads(text, object_pairs_hook=once)
         return _tensors(entries, size - 8 - length)
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(
@@ -71,8 +71,12 @@ def data_offset(path: Path) -> int:
     return 8 + int(length)
 
 
-def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """An object in which no name comes twice, of which readers would take different ones."""
+def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no name comes twice, of which readers would take different ones.
+
+    Raises:
+        ValueError: one does.
+    """
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:

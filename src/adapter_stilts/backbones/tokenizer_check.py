@@ -11,11 +11,12 @@ import base64
 import binascii
 import json
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from adapter_stilts.backbones.header import once
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import brief, first_line, read_text
 
@@ -69,18 +70,10 @@ def check_file(path: Path, pieces: int) -> None:
     """
     text = read_text(path, kind="JSON", limit=MAX_FILE)
     try:
-        content = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        content = json.loads(text, object_pairs_hook=once, parse_constant=_no_number)
         _check(content, pieces)
     except (ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{path}: no tokenizer that is accepted ({first_line(error)})") from error
-
-
-def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """An object in which no name comes twice: readers differ in which one they take."""
-    pairs = list(pairs)
-    found = dict(pairs)
-    _demand(len(found) == len(pairs), "a name comes twice in an object")
-    return found
 
 
 def _no_number(name: str) -> NoReturn:

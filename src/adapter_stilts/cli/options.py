@@ -164,7 +164,7 @@ def one_task(named: str | None, file: str | None) -> str:
 
 
 def training_options(
-    command: Callable[..., Any], options: type = TrainingOptions, *, without: Sequence[str] = ()
+    command: Callable[..., Any], options: type = TrainingOptions
 ) -> Callable[..., None]:
     """A command with its own parameters and the shared ones, which it gets as keywords.
 
@@ -172,10 +172,9 @@ def training_options(
 
     Args:
         options: the `TypedDict` of the options that the function takes.
-        without: those that the command has no use for.
     """
     about = (Recipe, RunOptions, DataOptions, TrainingOptions)
-    shared = derived_options(options, Settings, about, without=(*_PYTHON_ONLY, *without))
+    shared = derived_options(options, Settings, about, without=_PYTHON_ONLY)
     own = [parameter("seeds", _SEEDS, str | None), parameter("as_json", _JSON, bool)]
 
     def run(**given: Any) -> None:

@@ -11,7 +11,6 @@ from adapter_stilts.data.load import load_examples
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.build import OwnTask
-from adapter_stilts.tasks.spec import Split
 
 
 @dataclass(frozen=True)
@@ -24,16 +23,14 @@ class Shown:
     offsets: list[tuple[str, int, int]]
 
 
-def show_examples(
-    own: OwnTask, backbone: Backbone, split: Split = "train", *, count: int = 5
-) -> Iterator[Shown]:
-    """The first examples of a split, encoded as for training.
+def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterator[Shown]:
+    """The first examples of the training data, encoded as for training.
 
     Raises:
         UserError: the data cannot be used; names file and line.
     """
     task = own.task
-    data = load_examples(task, split).examples
+    data = load_examples(task, "train").examples
     tokenizer = backbone.tokenizer
     length = min(task.max_length, backbone.max_length)
     encode = encoder(task.head, tokenizer, max_length=length, stride=min(128, length // 3))

@@ -324,7 +324,7 @@ def usual_name(path: Path) -> str:
     return "my-task"
 
 
-def task_of_files(head: str, files: Mapping[str, Path], name: str = "") -> OwnTask:
+def task_of_files(head: str, files: Mapping[str, Path]) -> OwnTask:
     """The task that files of rows make up, without a task file.
 
     Raises:
@@ -335,6 +335,5 @@ def task_of_files(head: str, files: Mapping[str, Path], name: str = "") -> OwnTa
         if not path.is_file():
             raise UserError(f"data file '{path}' is not there")
     place = files["train"].expanduser().resolve()
-    chosen = name or usual_name(place)
-    text = task_text(head, files, found, name=chosen, folder=place.parent)
+    text = task_text(head, files, found, name=usual_name(place), folder=place.parent)
     return build_task(place, *parse_task(place, text))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from adapter_stilts.engine.composition import Call, canonical
-from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.known_task import is_own
+from adapter_stilts.zoo.names import below
 from adapter_stilts.zoo.record import RECIPE, ModuleRecord
 
 
@@ -39,7 +38,7 @@ def _start(record: ModuleRecord) -> list[str]:
         start = ["adstilts", "train-adapter", own or record.task]
     elif target:
         start = ["adstilts", "train-target", target]
-        start += ["--on", below] if (below := _below(record)) else []
+        start += ["--on", base] if (base := below(record)) else []
     else:
         return []
     if record.recipe.get("fresh_head"):
@@ -65,16 +64,6 @@ def _target(task: str) -> str:
         (name for name, each in target_tasks().items() if task in {s.name for s in each.training}),
         "",
     )
-
-
-def _below(record: ModuleRecord) -> str:
-    """What the module was trained on top of."""
-    if not record.bases:
-        return ""
-    expression = parse(record.composition)
-    assert isinstance(expression, Call)
-    parts = expression.parts[:-1]
-    return canonical(parts[0] if len(parts) == 1 else Call("stack", parts))
 
 
 def _options(record: ModuleRecord) -> list[str]:

@@ -25,7 +25,7 @@ ALL_SEEDS = "-s*"
 """The end of a name that stands for every seed of a module: `squad-s*`."""
 
 
-def folder_name(name: str, below: str = "") -> str:
+def folder_name(name: str, base: str = "") -> str:
     """The folder of a module of seed 0: `tydiqa-on-squad` for `stack(squad, tydiqa)`.
 
     The seed of a module below is written `_s1` there, as `-s1` at the end is the module's own:
@@ -33,9 +33,9 @@ def folder_name(name: str, below: str = "") -> str:
     >>> folder_name("tydiqa", "squad-s1")
     'tydiqa-on-squad_s1'
     """
-    if not below:
+    if not base:
         return name
-    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", re.sub(rf"-s({_SEED})\b", r"_s\1", below)).strip("-")
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", re.sub(rf"-s({_SEED})\b", r"_s\1", base)).strip("-")
     return f"{name}-on-{plain}"
 
 
@@ -74,12 +74,13 @@ def series_name(folder: Path, seed: int) -> str:
 def usual_folder(record: ModuleRecord) -> str:
     """The folder in which a module lies where nobody chose another, of seed 0."""
     try:
-        return folder_name(record.name, _below(record))
+        return folder_name(record.name, below(record))
     except UserError:  # a composition that cannot be read: loading says so
         return record.name
 
 
-def _below(record: ModuleRecord) -> str:
+def below(record: ModuleRecord) -> str:
+    """What a module was trained on top of, or fuses; an empty text where it stands alone."""
     if is_fusion(record.method):
         return record.composition
     expression = parse(record.composition)
@@ -96,8 +97,8 @@ def called(folder: Path, record: ModuleRecord, *, pulled: bool) -> str:
     """What a module is called in compositions, tables and folders: by its folder's name.
 
     Inside a composition, one in its usual folder has the short name of its record, as in
-    `stack(squad, tydiqa)`; by itself that one is `tydiqa-on-squad` (`Resolved.name`). What was
-    pulled lies in a folder that is named after a commit.
+    `stack(squad, tydiqa)`; by itself that one is `tydiqa-on-squad`, as `ResolvedComposition.name`
+    says. What was pulled lies in a folder that is named after a commit.
     """
     own = plain_name(folder)
     return record.name if pulled or own in ("", record.name, usual_folder(record)) else own

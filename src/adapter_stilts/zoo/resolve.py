@@ -38,7 +38,12 @@ from adapter_stilts.zoo.hub.adopt import is_foreign
 from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes
 from adapter_stilts.zoo.names import usual_folder
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
+from adapter_stilts.zoo.resolved_composition import (
+    ModuleReference,
+    ResolvedComposition,
+    as_recorded,
+    over_runs,
+)
 
 
 def resolve(text: str, backbone: str | None = None) -> ResolvedComposition:
@@ -140,7 +145,7 @@ def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> Resolv
         if each.by:
             continue
         written = canonical(each)
-        over = _over_runs(
+        over = over_runs(
             each, {name: resolved.modules[name].record.run for name in module_names(each)}
         )
         found = [
@@ -159,16 +164,11 @@ def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> Resolv
     return ResolvedComposition(learnt(resolved.expression, names), modules)
 
 
-def _over_runs(expression: Expression, runs: Mapping[str, str]) -> str:
-    """An expression over the runs of its modules, whatever these are called."""
-    return canonical(in_order(renamed(expression, runs.__getitem__)))
-
-
 def _fused_runs(record: ModuleRecord) -> str:
     """What a fusion fuses, over runs; an empty text where its record does not say."""
     try:
         runs = {name: base["run"] for name, base in record.bases.items()}
-        return _over_runs(parse(record.composition), runs)
+        return over_runs(parse(record.composition), runs)
     except (UserError, KeyError):
         return ""
 
@@ -234,10 +234,7 @@ def _whole(reference: ModuleReference) -> ResolvedComposition:
 def _as_recorded(reference: ModuleReference) -> ResolvedComposition:
     """The same, over the names that its record has."""
     record = reference.record
-    fused = {base["fuses"]: name for name, base in record.bases.items() if "fuses" in base}
-    if is_fusion(record.method):
-        fused[record.composition] = record.name
-    expression = learnt(parse(record.composition), fused)
+    expression = as_recorded(record)
     found = {
         name: reference if name == record.name else _base(reference, name)
         for name in module_names(expression)

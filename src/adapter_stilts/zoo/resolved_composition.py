@@ -63,7 +63,7 @@ class ModuleReference:
 class ResolvedComposition:
     """A composition whose modules have been found; no weights are loaded yet.
 
-    `expression` is over names that are unique within it, `leaves` has each of them. `task` chooses
+    `expression` is over names that are unique within it, `modules` has each of them. `task` chooses
     a head of the topmost module, where that has one for each of several tasks.
     """
 
@@ -128,8 +128,7 @@ class ResolvedComposition:
         """
         if isinstance(self.expression, str):
             return self.text
-        runs = {name: reference.record.run for name, reference in self.modules.items()}
-        mine = canonical(in_order(renamed(self.expression, runs.__getitem__)))
+        mine = over_runs(self.expression, self._runs)
         whole = (
             reference
             for reference in self.modules.values()
@@ -172,7 +171,7 @@ class ResolvedComposition:
     @property
     def identity(self) -> str:
         """A hash of the modules' runs and how they are composed."""
-        return self._hash({name: reference.record.run for name, reference in self.modules.items()})
+        return self._hash(self._runs)
 
     @property
     def content(self) -> str:
@@ -180,6 +179,10 @@ class ResolvedComposition:
         return self._hash(
             {name: reference.record.content for name, reference in self.modules.items()}
         )
+
+    @property
+    def _runs(self) -> dict[str, str]:
+        return {name: reference.record.run for name, reference in self.modules.items()}
 
     def _hash(self, meaning: Mapping[str, str]) -> str:
         tree = _tree(renamed(self.expression, meaning.__getitem__))
@@ -199,15 +202,24 @@ class ResolvedComposition:
         return known
 
 
+def as_recorded(record: ModuleRecord) -> Expression:
+    """The composition that a module was trained as, over the names of its record."""
+    fused = {base["fuses"]: name for name, base in record.bases.items() if "fuses" in base}
+    if is_fusion(record.method):
+        fused[record.composition] = record.name
+    return learnt(parse(record.composition), fused)
+
+
+def over_runs(expression: Expression, runs: Mapping[str, str]) -> str:
+    """An expression over the runs of its modules, whatever these are called."""
+    return canonical(in_order(renamed(expression, runs.__getitem__)))
+
+
 def _trained_runs(record: ModuleRecord) -> str:
     """The composition that a module was trained as, over runs; empty where it does not say."""
     try:
         runs = {record.name: record.run} | {n: base["run"] for n, base in record.bases.items()}
-        fused = {base["fuses"]: n for n, base in record.bases.items() if "fuses" in base}
-        if is_fusion(record.method):
-            fused[record.composition] = record.name
-        expression = learnt(parse(record.composition), fused)
-        return canonical(in_order(renamed(expression, runs.__getitem__)))
+        return over_runs(as_recorded(record), runs)
     except (UserError, KeyError):
         return ""
 
