@@ -22,7 +22,6 @@ from adapter_stilts.evaluation.agreement import check_lengths
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
-from adapter_stilts.evaluation.options import default_layer, layer_rule
 from adapter_stilts.evaluation.search import Indices, nearest, rank
 from adapter_stilts.evaluation.sides import candidate_sets, has_gold
 from adapter_stilts.evaluation.vector_cache import Vectors
@@ -47,9 +46,8 @@ def evaluate_retrieval(
     split: Split,
     where: str | None,
     *,
-    layer: int | None = None,
+    layer: int,
     pooling: str = "mean",
-    max_length: int | None = None,
     limit: int | None = None,
     batch_tokens: int = 8192,
 ) -> Iterator[tuple[str, LanguageResult]]:
@@ -61,8 +59,7 @@ def evaluate_retrieval(
     Args:
         composed: the composition that makes the vectors; it is activated.
         where: as in `load_examples`.
-        layer: numbered as in `engine.vectors`; None: by rule.
-        max_length: tokens a text at most; None: as the composition was trained, or the target's.
+        layer: numbered as in `engine.vectors`.
         limit: search only so many queries of each language, drawn at random. The candidates
             stay all, so that a query is as hard to answer as without it.
 
@@ -72,13 +69,9 @@ def evaluate_retrieval(
     Raises:
         UserError: no such layer or pooling; data of a language that is not there or malformed.
     """
-    chosen = layer
-    if chosen is None:
-        rule = layer_rule([composed.record], engine.backbone.name)
-        chosen = default_layer(engine.layers, rule)
-    check_choice(engine, chosen, pooling)
-    length = max_length or trained_length(engine, composed, target)
-    vectors = Vectors(engine, composed, chosen, pooling, length, batch_tokens)
+    check_choice(engine, layer, pooling)
+    length = trained_length(engine, composed, target)
+    vectors = Vectors(engine, composed, layer, pooling, length, batch_tokens)
     searcher = Searcher(target, vectors, split, where, limit)
     for language in languages:
         began = time.monotonic()
