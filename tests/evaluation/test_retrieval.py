@@ -124,7 +124,7 @@ def test_files_that_do_not_belong_together(engine: Engine, tmp_path: Path) -> No
     path = tmp_path / "tatoeba" / "v1" / "tatoeba.deu-eng.deu"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(UserError, match=r"30 sentences in .*eng, but 29 translations in .*deu"):
-        found(engine, "tatoeba", ["de"], tmp_path)
+        found(engine, "tatoeba", ["de"], tmp_path, layer=1)
 
 
 def bucc(data: Path, *, gold: bool = True) -> tuple[Any, Any]:
@@ -179,7 +179,7 @@ def test_test_pairs_that_are_not_published(engine: Engine, tmp_path: Path) -> No
     result = found(engine, "bucc2018", ["zh"], tmp_path, layer=1)["zh"]
     assert result.predictions and not result.labelled and result.scores == {}
     with pytest.raises(UserError, match=r"no (dev|test) data of bucc2018\.de"):
-        found(engine, "bucc2018", ["de"], tmp_path)
+        found(engine, "bucc2018", ["de"], tmp_path, layer=1)
 
 
 def test_a_limit_of_mining_leaves_pairs_of_the_drawn_sentences(
@@ -304,9 +304,9 @@ def test_queries_without_gold_are_ranked_all_the_same(engine: Engine, tmp_path: 
 def test_a_language_that_is_not_there(engine: Engine, tmp_path: Path) -> None:
     lareqa(tmp_path)
     with pytest.raises(UserError, match=r"no test data of lareqa\.el"):
-        found(engine, "lareqa", ["el"], tmp_path)
+        found(engine, "lareqa", ["el"], tmp_path, layer=1)
     with pytest.raises(UserError, match="no language 'xx'"):
-        found(engine, "lareqa", ["xx"], tmp_path)
+        found(engine, "lareqa", ["xx"], tmp_path, layer=1)
     with pytest.raises(UserError, match="no layer 9"):
         found(engine, "lareqa", ["en"], tmp_path, layer=9)
 
