@@ -24,6 +24,7 @@ from steps import commit, side_by_side
 RECORDS = Path("docs/results/records/checkpoints.jsonl")
 LAST = 3
 """Evaluations whose weights are averaged."""
+SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ Row = dict[str, Any]
 def main() -> None:
     """Runs what is missing and writes the page."""
     args = arguments()
+    if not args.page:
+        train(args)
+    args.out.write_text(page(read(args.records)), encoding="utf-8")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Adds a record for every training that has none."""
     args.work.mkdir(parents=True, exist_ok=True)
     args.records.parent.mkdir(parents=True, exist_ok=True)
     done = {(row["target"], row["seed"], row["steps"]) for row in read(args.records)}
@@ -61,21 +69,21 @@ def main() -> None:
         with args.records.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(row["target"], row["seed"], {key: row[key] for key in KINDS}, flush=True)
-    args.out.write_text(page(read(args.records)), encoding="utf-8")
 
 
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     found = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    found.add_argument("--data", type=Path, required=True)
+    found.add_argument("--data", type=Path, help="needed unless --page")
     found.add_argument("--backbone", default="embedded")
-    found.add_argument("--seeds", type=int, default=3)
+    found.add_argument("--seeds", type=int, default=SEEDS)
     found.add_argument("--steps", type=int, default=300)
     found.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     found.add_argument("--work", type=Path, default=Path("runs/checkpoints"))
     found.add_argument("--records", type=Path, default=RECORDS)
     found.add_argument("--targets", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     found.add_argument("--out", type=Path, default=Path("docs/results/checkpoints.md"))
+    found.add_argument("--page", action="store_true", help="the page alone")
     return found.parse_args()
 
 
@@ -189,6 +197,11 @@ def page(rows: list[Row]) -> str:
     for row in rows:
         by_target[row["target"]].append(row)
     lines = [_line(target, of) for target, of in by_target.items()]
+    left = [f"{name} ({SEEDS - len(by_target[name])})" for name in PROBLEMS]
+    left = [each for each in left if not each.endswith("(0)")]
+    lacking = f"\nSeeds that are missing: {', '.join(left)}.\n" if left else ""
+    gains = [mean(row["mean"] - row["best"] for row in of) for of in by_target.values() if of]
+    error = stdev(gains) / len(gains) ** 0.5
     machines = ", ".join(sorted({row["machine"] for row in rows}))
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     return f"""# Which weights of a training to keep
@@ -202,7 +215,10 @@ DATA` of [the records](records/checkpoints.jsonl).
 | target | seeds | best | last | mean of {LAST} | mean − best | mean − last |
 |---|---|---|---|---|---|---|
 {chr(10).join(lines)}
-"""
+
+Over the targets the mean of the last {LAST} is {mean(gains):+.1f} points from the best (standard
+error {error:.1f}).
+{lacking}"""
 
 
 def _line(target: str, rows: list[Row]) -> str:

@@ -20,13 +20,22 @@ def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("name", ["recipes", "memory"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("recipes_page", []),
+        ("memory_page", []),
+        ("checkpoints", ["--page"]),
+        ("unfreezing", ["--page"]),
+        ("recommend", ["--page"]),
+    ],
+)
 def test_a_page_is_made_of_its_records(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = tmp_path / f"{name}.md"
-    monkeypatch.setattr(sys, "argv", ["page", "--out", str(made)])
-    importlib.import_module(f"{name}_page").main()
+    made = tmp_path / f"{name.removesuffix('_page')}.md"
+    monkeypatch.setattr(sys, "argv", ["page", *options, "--out", str(made)])
+    importlib.import_module(name).main()
     assert made.read_bytes() == (RESULTS / made.name).read_bytes()
 
 
