@@ -24,11 +24,12 @@ logger = logging.getLogger(__name__)
 SQUAD_URL = "https://rajpurkar.github.io/SQuAD-explorer/"
 ANSWERS = {"text": ["string"], "answer_start": ["int64"]}
 """The form of the gold answers of a question."""
-_FORM = (
-    {"id": "string", "prediction_text": "string"},
-    {"id": "string", "answers": ANSWERS},
+_answers = partial(
+    metric,
+    rows="predictions: id, prediction_text; references: id, answers.",
+    form=({"id": "string", "prediction_text": "string"}, {"id": "string", "answers": ANSWERS}),
+    paired=False,
 )
-_ROWS = "predictions: id, prediction_text; references: id, answers."
 _SQUAD = "Rajpurkar et al. 2016, SQuAD: 100,000+ Questions for Machine Comprehension of Text, EMNLP"
 
 Row = Mapping[str, Any]
@@ -152,12 +153,9 @@ def mean_scores(
     return {"f1": 100.0 * f1 / len(gold), "exact_match": 100.0 * exact / len(gold)}
 
 
-@metric(
+@_answers(
     primary="f1",
     summary="SQuAD 1.1: token F1 and exact match, in percent (0 to 100).",
-    rows=_ROWS,
-    form=_FORM,
-    paired=False,
     citation=_SQUAD,
     url=SQUAD_URL,
 )
@@ -176,12 +174,9 @@ def squad(predictions: Sequence[Row], references: Sequence[Row]) -> dict[str, fl
     return mean_scores(predictions, references, squad_scores)
 
 
-@metric(
+@_answers(
     primary="exact_match",
     summary="SQuAD 1.1: exact match and token F1, in percent (0 to 100).",
-    rows=_ROWS,
-    form=_FORM,
-    paired=False,
     citation=_SQUAD,
     url=SQUAD_URL,
 )
@@ -237,12 +232,9 @@ def mlqa_scores(prediction: str, golds: Sequence[str], *, language: str) -> tupl
     return float(normal in normal_golds), f1
 
 
-@metric(
+@_answers(
     primary="f1",
     summary="MLQA: token F1 and exact match, in percent (0 to 100).",
-    rows=_ROWS,
-    form=_FORM,
-    paired=False,
     citation="Lewis et al. 2020, MLQA: Evaluating Cross-lingual Extractive Question Answering, ACL",
     url="https://github.com/facebookresearch/MLQA",
 )
