@@ -216,6 +216,8 @@ def members_of(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def rehash(folder: Path) -> None:
     """Makes the record agree with its files again, so that more than hashes is looked at."""
+    if not (folder / RECORD).is_file():
+        return  # it may be a link to a device that never ends
     with suppress(ValueError, RecursionError, OSError, TypeError, AttributeError, KeyError):
         record = json.loads((folder / RECORD).read_text("utf-8"))
         for name in record["files"]:
