@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,16 @@ BAD: dict[str, tuple[str, bytes | str, tuple[str, ...], str, tuple[str, ...]]] =
     "metric": ("a.csv", ROWS, ("metric: seqeval_f1",), PAIR, ("line 4", "accuracy")),
     "key twice": ("a.csv", ROWS, ("title: a", "title: b"), "classification", ("line 5", "'title'")),
     "ending": ("a.xlsx", ROWS, (), PAIR, ("line 3", "format")),
+    "labels of none": ("a.csv", ROWS, ("labels: []",), PAIR, ("line 4", "'labels'")),
+    "label unprintable": ("a.csv", ROWS, ('labels: ["a\\e", b]',), PAIR, ("line 4", "printed")),
+    "label with NUL": ("a.csv", ROWS + "c,y\x1bs\n", (), PAIR, ("a.csv, line 4", "printed")),
+    "no label": ("a.csv", ROWS + "c,\n", (), PAIR, ("a.csv, line 4", "no label")),
+    "tag unprintable": ("a.conll", "a X\x07\n", (), "tagging", ("a.conll, line 1", "printed")),
+    "title": ("a.csv", ROWS, ('title: "\\e[31mred"',), PAIR, ("line 4", "'title'")),
+    "citation": ("a.csv", ROWS, ('citation: "a\\u202eb"',), PAIR, ("line 4", "'citation'")),
+    "same column": ("a.csv", ROWS, ("columns: {text: label}",), PAIR, ("line 4", "'label'")),
+    "other choices": ("a.csv", ROWS, ("choices: 4",), PAIR, ("line 4", "'choices'")),
+    "no answers": ("a.csv", ROWS, ("unanswerable: true",), PAIR, ("line 4", "'unanswerable'")),
     "answer": ("a.csv", "question,context,answer\nq,c,d\n", (), "span", ("a.csv, line 2", "'d'")),
 }  # fmt: skip
 
@@ -204,3 +215,24 @@ def test_languages_of_files_that_are_named_by_whole_paths(tmp_path: Path) -> Non
         "utf-8",
     )
     assert other_languages(load_task_file(path).target, "test", None) == ["ha"]
+
+
+def test_a_placeholder_that_stands_for_nothing_is_refused(tmp_path: Path) -> None:
+    path = task_file(tmp_path, "a.csv", ROWS)
+    path.write_text(path.read_text("utf-8").replace("test: a.csv", "test: 'a-{language}.csv'"))
+    with pytest.raises(UserError, match=r"mine\.yaml, line 3: '{language}' .* {lang}"):
+        load_task_file(path)
+    path.write_text(path.read_text("utf-8").replace("name: mine", f"name: {'a' * 101}"))
+    with pytest.raises(UserError, match=r"mine\.yaml, line 1: .* 100 characters"):
+        load_task_file(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"title": "a\nb"}, {"licence": "\x1b[2J"}, {"labels": ("y", 1)}, {"name": "a\x00"}]
+)
+def test_a_spec_that_no_record_can_hold_is_refused_before_any_training(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    spec = load_task_file(task_file(tmp_path, "a.csv", ROWS)).task
+    with pytest.raises(UserError, match="printed"):
+        replace(spec, **change)

@@ -248,7 +248,7 @@ def labels_and_choices(
                 break
             if not kind.has_labels and not listed:
                 break
-            for name in reader.label_names(row):
+            for name in _names(reader, row, place):
                 seen.setdefault(name, place)
             if len(seen) > MOST_LABELS and not listed:
                 what = f"over {MOST_LABELS} different labels: is it the right column?"
@@ -262,6 +262,14 @@ def labels_and_choices(
     if kind.has_labels and not listed:
         return _sorted(seen, lines), choices
     return listed, choices or len(listed)
+
+
+def _names(reader: RowReader, row: Mapping[str, Any], place: str) -> list[str]:
+    """The labels of a row, which is at that place."""
+    try:
+        return reader.label_names(row)
+    except ValueError as error:
+        raise UserError(f"{place}: {error}") from error
 
 
 class _NoDataError(UserError):

@@ -9,14 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.data.given import LANG
+from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metrics_of
 from adapter_stilts.own.rows import Column
+from adapter_stilts.schema import is_line
 from adapter_stilts.tasks.spec import FileFormat, Reading, Split
 from adapter_stilts.yaml_files import Lines, parse_yaml, read_yaml, validate
 
 FROM_DATA = "from the data"
+_LONGEST = 100
 MOST_LABELS = 1000
 """More different labels are no labels: the column is another one."""
 
@@ -85,9 +88,9 @@ class TaskFile(BaseModel):
     labels: Annotated[Literal["from the data"] | list[str], BeforeValidator(_as_names)] = (
         "from the data"
     )
-    choices: int = 0
+    choices: int = Field(default=0, ge=0)
     unanswerable: bool = False
-    max_length: int = Field(default=256, ge=16)
+    max_length: int = Field(default=256, ge=16, le=1 << 20)
     languages: list[str] = Field(default_factory=list)
     source_language: str = ""
     licence: str = "unknown"
@@ -124,6 +127,8 @@ def _check(task: TaskFile, lines: Lines) -> None:
     """What the shape alone does not say."""
     if task.head not in KINDS:
         raise lines.bad(("head",), unknown("head", task.head, KINDS))
+    _check_texts(task, lines)
+    _check_head(task, lines)
     if not re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", task.name):
         raise lines.bad(
             ("name",), f"'{task.name}' is no name: small letters, digits and - are, as in my-task"
@@ -136,6 +141,8 @@ def _check(task: TaskFile, lines: Lines) -> None:
     if task.metric and task.metric not in metrics:
         wrong = unknown(f"metric of a {task.head} head", task.metric, metrics)
         raise lines.bad(("metric",), wrong)
+    if task.labels == []:
+        raise lines.bad(("labels",), f"'labels' lists none: list them, or write '{FROM_DATA}'")
     if isinstance(task.labels, list) and len(set(task.labels)) < len(task.labels):
         twice = next(each for each in task.labels if task.labels.count(each) > 1)
         raise lines.bad(("labels",), f"the label '{twice}' stands there twice")
@@ -148,6 +155,35 @@ def _check(task: TaskFile, lines: Lines) -> None:
         what = "a revision that does not move is needed: the commit of the data set's page"
         raise lines.bad(("hub", "revision"), what)
     _check_columns(task, lines)
+
+
+def _check_texts(task: TaskFile, lines: Lines) -> None:
+    """Refuses what the record of a module cannot hold, before anything is trained."""
+    if len(task.name) > _LONGEST:
+        raise lines.bad(("name",), f"a name has at most {_LONGEST} characters")
+    for key in ("title", "licence", "citation"):
+        if not is_line(" ".join(getattr(task, key).split())):
+            raise lines.bad((key,), f"'{key}' has characters that cannot be printed: remove them")
+    for number, label in enumerate(task.labels if isinstance(task.labels, list) else ()):
+        if not label or not is_line(label):
+            what = f"the label {shown(label)} is not one line that can be printed"
+            raise lines.bad(("labels", number), what)
+    for split, paths in (task.files.model_dump() if task.files else {}).items():
+        for path in paths or ():
+            if other := next((each for each in re.findall(r"{\w*}", path) if each != LANG), ""):
+                what = f"'{other}' stands for nothing: {LANG} stands for a language's code"
+                raise lines.bad(("files", split), what)
+
+
+def _check_head(task: TaskFile, lines: Lines) -> None:
+    """Refuses keys that are for another kind of head."""
+    head = get_head(task.head)
+    if task.unanswerable and "answer" not in head.parts:
+        what = f"'unanswerable' is for questions with answers, not a {task.head} head: remove it"
+        raise lines.bad(("unanswerable",), what)
+    if task.choices and not head.chooses:
+        what = f"'choices' is the number of options, and a {task.head} head has none: remove it"
+        raise lines.bad(("choices",), what)
 
 
 def _check_columns(task: TaskFile, lines: Lines) -> None:
@@ -253,7 +289,8 @@ def columns_of(file: TaskFile, form: str, lines: Lines) -> dict[str, Any]:
     """The column of every part of an example.
 
     Raises:
-        UserError: a number where columns have names, or a name where they have numbers.
+        UserError: a number where columns have names, or a name where they have numbers; one column
+            for two parts.
     """
     usual, parts = _COLUMNS.get(form, {}), get_head(file.head).parts
     columns: dict[str, Any] = {part: usual.get(part, part) for part in parts} | {
@@ -274,4 +311,16 @@ def columns_of(file: TaskFile, form: str, lines: Lines) -> dict[str, Any]:
     if form in ("csv", "tsv") and not file.header and named_parts:
         what = f"without a header, columns are numbers: write '{named_parts[0]}: 1' for the first"
         raise lines.bad(("columns",), what)
+    _check_distinct(columns | given, lines)
     return columns | given
+
+
+def _check_distinct(columns: Mapping[str, Any], lines: Lines) -> None:
+    """Refuses a column that is two parts of an example, such as its text and its label."""
+    seen: dict[str | int, str] = {}
+    for part, column in columns.items():
+        for each in () if part == "id" else column if isinstance(column, tuple) else (column,):
+            if each in seen:
+                what = f"column '{each}' is both '{seen[each]}' and '{part}': name another one"
+                raise lines.bad(("columns", part), what)
+            seen[each] = part

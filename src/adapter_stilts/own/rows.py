@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from adapter_stilts.errors import shown
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import UNLABELLED, Example
+from adapter_stilts.schema import is_line
 from adapter_stilts.tasks.spec import Row
 
 Column = str | int
@@ -49,7 +51,7 @@ class RowReader:
         if value is None or value == "":
             return []
         listed = _as_list(value, self.columns[part], split=True) if head.has_tags else [value]
-        return [_label_name(each) for each in listed]
+        return [_checked(_label_name(each)) for each in listed]
 
     def cell(self, row: Row, column: Any) -> Any:
         """What stands in a column."""
@@ -110,7 +112,7 @@ class OwnRow:
         value = self._part("tags")
         if reader.classes and isinstance(value, list) and reader.labels:
             value = [reader.name(each) for each in value]
-        return _as_list(value, self.columns["tags"], split=True)
+        return [_checked(each) for each in _as_list(value, self.columns["tags"], split=True)]
 
     def options(self) -> list[str]:
         """The options, of one column with a list or of several."""
@@ -137,6 +139,8 @@ class OwnRow:
         if value is None and self.reader.unlabelled:
             return UNLABELLED
         name = self.reader.name(value)
+        if not name:
+            raise ValueError("the row has no label")
         if name not in labels:
             raise ValueError(f"label {shown(value)} is none of {', '.join(labels)}")
         return list(labels).index(name)
@@ -184,6 +188,14 @@ def _whole(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError):
         raise ValueError(f"{shown(value)} where a whole number was expected") from None
+
+
+@lru_cache(maxsize=10_000)
+def _checked(label: str) -> str:
+    """A label that a module's record can hold."""
+    if not is_line(label):
+        raise ValueError(f"the label {shown(label)} is not one line that can be printed")
+    return label
 
 
 def _label_name(value: Any) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NotRequired, TypedDict
 
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.heads.base import Example
+from adapter_stilts.schema import is_line
 
 SHORTEST = 16
 """Tokens that a sequence may have at least: special tokens, and some room for texts."""
@@ -202,6 +204,14 @@ class TaskSpec:
     unlabelled: bool = False
     identity: str = ""
     languages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses what the record of a module could not hold, before anything is trained."""
+        for text in (self.name, self.title, self.licence, self.citation, *self.labels, *self.tags):
+            if not isinstance(text, str) or not is_line(text):
+                raise UserError(
+                    f"task {shown(self.name)}: {shown(text)} is not one line that can be printed"
+                )
 
     def __repr__(self) -> str:
         return f"<TaskSpec {self.name}: {self.head}, {self.metric}>"
