@@ -191,7 +191,7 @@ def test_no_gap_without_english_or_without_others() -> None:
 
 
 def test_no_languages_are_no_missing_data(tmp_path: Path) -> None:
-    """A study asks for those whose scores are sums over items: of ranked candidates, none."""
+    """A study asks for those whose scores are sums over items: there may be none."""
     found = read_data(get_target("lareqa"), [], "test", str(tmp_path), limit=None)
     assert not found.languages
     assert not found.missing

@@ -28,6 +28,7 @@ from adapter_stilts.metrics import get_metric
 from adapter_stilts.study.samples import Seeds, make_sample
 from adapter_stilts.tasks.registry import get_target
 from evaluation_kit import LANGUAGES, ROWS, write_data
+from retrieval_kit import write_lareqa
 
 MODULES = {"tiny-qa": "qa", "tiny-nli": "nli", "tiny-copa": "copa", "tiny-pos": "pos"}
 
@@ -167,7 +168,23 @@ def test_metrics_that_are_no_sum_over_items_have_none(tiny: Path) -> None:
     target = get_target("tiny-nli")
     assert has_items(target, {"labelled": True})
     assert not has_items(dataclasses.replace(target, metric="f1"), {"labelled": True})
-    assert not has_items(get_target("lareqa"), {"labelled": True})
+    assert has_items(get_target("lareqa"), {"labelled": True})
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_the_precision_of_every_query_is_an_item(tiny: Path, limit: int | None) -> None:
+    """The candidates of all languages are searched, and the relevant ones are of all, too."""
+    made = [[(f"so {n}", f"which {n}") for n in range(k, k + 3)] for k in range(0, 9, 3)]
+    for language in ("en", "de", "ko"):
+        write_lareqa(tiny / "data", language, made)
+    options: dict[str, Any] = {"langs": "en,de", "layer": 2, "limit": limit, "precision": "fp32"}
+    (found,) = evaluate("lareqa", compositions=["nli"], data="data", **options)
+    for language in ("en", "de"):
+        table = pq.read_table(items_path(found.folder / found.languages[language]["file"]))
+        assert len(table) == len(set(table["id"].to_pylist())) == (limit or 9)
+        assert set(table["denominator"].to_pylist()) == {1.0}
+        mean = 100 * np.mean(table["numerator"].to_numpy())
+        assert 0 < mean == pytest.approx(found.scores[language]["map_at_20"])
 
 
 def test_questions_of_an_article_are_one_cluster(tiny: Path) -> None:

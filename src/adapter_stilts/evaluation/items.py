@@ -29,14 +29,14 @@ from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.metrics import primary
-from adapter_stilts.metrics.retrieval import Pair
+from adapter_stilts.metrics.retrieval import K, Pair, average_precision
 from adapter_stilts.metrics.squad import MLQA_LANGUAGES, mlqa_scores, squad_scores
 from adapter_stilts.metrics.tags import chunks
 from adapter_stilts.paths import atomic_file
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 
-METRICS = ("accuracy", "squad", "exact_match", "mlqa", "seqeval_f1", "bitext_f1")
+METRICS = ("accuracy", "squad", "exact_match", "mlqa", "seqeval_f1", "bitext_f1", "map_at_20")
 """Those whose items are counted here."""
 SCHEMA = pa.schema(
     [
@@ -51,10 +51,7 @@ SCHEMA = pa.schema(
 
 
 def has_items(target: TargetSpec, entry: Mapping[str, Any]) -> bool:
-    """Whether a language's score is a sum over items that its predictions tell.
-
-    Ranked candidates do not: which of them are relevant, the whole pool says.
-    """
+    """Whether a language's score is a sum over items that its predictions tell."""
     return bool(entry["labelled"]) and target.metric in METRICS
 
 
@@ -133,20 +130,27 @@ def _rows(
 ) -> list[dict[str, Any]]:
     examples = data.examples.examples
     if target.retrieval is not None:
-        from adapter_stilts.evaluation.retrieval import drawn_from
+        from adapter_stilts.evaluation.retrieval import drawn_from, relevant_ids
 
         drawn, places = drawn_from(data.examples, entry["settings"]["limit"])
         ids = list(drawn.examples["id"][:])
-        if target.retrieval.search == "nearest":
+        clusters: Sequence[str] = ids
+        if target.retrieval.search == "ranking":
+            ranked = json.loads(text)
+            relevant = relevant_ids(target, language, split, where, drawn.examples["gold"][:])
+            counts = ranked_counts([ranked[name] for name in ids], relevant)
+            titles = _titles(target, split, language, where)
+            clusters = [titles.get(name) or name for name in ids]
+        elif target.retrieval.search == "nearest":
             counts = equal_counts([int(line) for line in _lines(text)], places.tolist())
         else:
             listed = gold_pairs(load_examples(target.gold(language), split, where), drawn)
             pairs = [(a, b) for a, _, b in (line.partition("\t") for line in _lines(text))]
             counts = pair_counts(pairs, sorted(listed), ids)
-        return _joined(ids, ids, counts, item_lengths(get_head(target.head), drawn.examples))
+        return _joined(ids, clusters, counts, item_lengths(get_head(target.head), drawn.examples))
     ids = list(examples["id"][:])
     counts = _counts(target, language, text, examples)
-    clusters: Sequence[str] = ids
+    clusters = ids
     head = get_head(target.head)
     if head.unique_ids:
         clusters = article_clusters(target, split, language, where, examples)
@@ -265,6 +269,14 @@ def chunk_counts(predictions: Sequence[Sequence[str]], gold: Sequence[Sequence[s
     true = Counter(bisect_right(starts, first) - 1 for _, first, _ in found & right)
     wrong = Counter(bisect_right(starts, first) - 1 for _, first, _ in found ^ right)
     return [(2.0 * true[k], 2.0 * true[k] + wrong[k]) for k in range(len(gold))]
+
+
+def ranked_counts(ranked: Sequence[Sequence[str]], relevant: Sequence[Sequence[str]]) -> Counts:
+    """Of the mean average precision at 20: candidates' ids of every query, best first."""
+    return [
+        (average_precision(found, wanted, K), 1.0)
+        for found, wanted in zip(ranked, relevant, strict=True)
+    ]
 
 
 def pair_counts(

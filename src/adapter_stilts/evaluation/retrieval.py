@@ -164,9 +164,7 @@ class Searcher:
         return self._result(scores, lines, candidates=len(pool.vectors), **lacking)
 
     def _pool(self, language: str) -> Pool:
-        assert self.target.retrieval
-        shared = self.target.retrieval.pooled and language in self.target.languages
-        if shared or self.target.retrieval.shared:
+        if has_shared_pool(self.target, language):
             return self._shared_pool
         return read_pool(self.target, language, self.split, self.where, self.vectors)
 
@@ -256,6 +254,31 @@ class Pool:
         for data in self.sets:
             table = data.examples.select_columns([name]).with_format("arrow")[:]
             yield from table.column(name).chunks
+
+
+def has_shared_pool(target: TargetSpec, language: str) -> bool:
+    """Whether a language's queries are ranked against the same candidates as those of others."""
+    assert target.retrieval
+    pooled = target.retrieval.pooled and language in target.languages
+    return pooled or target.retrieval.shared
+
+
+def relevant_ids(
+    target: TargetSpec,
+    language: str,
+    split: Split,
+    where: str | None,
+    gold: Sequence[Sequence[str]],
+) -> list[list[str]]:
+    """For each query, given by its gold keys, the ids of the relevant candidates.
+
+    Raises:
+        UserError: the candidates are not there or malformed.
+    """
+    whose = target.languages[0] if has_shared_pool(target, language) else language
+    tasks, _ = candidate_sets(target, whose, split, where)
+    sets = tuple(load_examples(task, split, where) for task in tasks)
+    return Pool(sets, np.empty((0, 0), np.float16)).relevant(gold)
 
 
 def read_pool(
