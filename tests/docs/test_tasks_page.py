@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapter_stilts.cli import app
-from adapter_stilts.data.layouts import FORMATS, layouts
+from adapter_stilts.data.status import FORMATS, layouts
 from adapter_stilts.report.tasks_page import tasks_page
 from adapter_stilts.tasks.registry import find_either, intermediate_tasks, target_tasks
 from adapter_stilts.tasks.spec import FileFormat

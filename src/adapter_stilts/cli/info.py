@@ -84,7 +84,7 @@ def _show_one(task: dict[str, Any]) -> None:
 
 def _files(task: TaskSpec | TargetSpec) -> Iterator[dict[str, Any]]:
     """Under which names the files of a task are looked for, and which columns are read."""
-    from adapter_stilts.data.layouts import layouts
+    from adapter_stilts.data.status import layouts
 
     for layout in layouts(task):
         named = "; ".join(f"{split} {', '.join(each)}" for split, each in layout.files.items())

@@ -1,23 +1,26 @@
-"""What `adstilts tasks` shows of a task's data: whether it is there, and where. No network."""
+"""What is told of a task's data: how its files are called, and whether it is here. No network."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby, islice
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 from adapter_stilts.data.cache import examples_folder, remembered
-from adapter_stilts.data.folders import FilePart
+from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
 from adapter_stilts.data.hub import HubPart, in_cache
 from adapter_stilts.data.load import examples_key, find_all, origin_of, read_from_of
 from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.spec import FileFormat, Split, TaskSpec
+from adapter_stilts.tasks.spec import FileData, FileFormat, Source, Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
-SPLITS: tuple[Split, Split] = ("train", "dev")
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+LEARNT: tuple[Split, Split] = ("train", "dev")
 EVALUATED: tuple[Split, Split] = ("test", "dev")
 
 
@@ -40,14 +43,14 @@ def data_status(task: TaskSpec, where: str | None = None) -> DataStatus:
     """Whether the task's data is here; `where` as in `load_examples`. Nothing is downloaded."""
     origin = origin_of(task, where)
     try:
-        parts = {split: find_all(task, split, origin) for split in SPLITS}
+        parts = {split: find_all(task, split, origin) for split in LEARNT}
     except UserError as error:
         return DataStatus(False, origin, str(error))
     if origin == "hub":
-        return _hub_status(task, {split: cast(list[HubPart], parts[split]) for split in SPLITS})
-    files = {split: cast(list[FilePart], parts[split]) for split in SPLITS}
+        return _hub_status(task, {split: cast(list[HubPart], parts[split]) for split in LEARNT})
+    files = {split: cast(list[FilePart], parts[split]) for split in LEARNT}
     try:
-        rows: dict[str, int] = {split: sum(map(count_rows, files[split])) for split in SPLITS}
+        rows: dict[str, int] = {split: sum(map(count_rows, files[split])) for split in LEARNT}
     except (UserError, OSError) as error:
         return DataStatus(False, origin, str(error))
     if origin == "sample":
@@ -90,7 +93,7 @@ def _rows_here(task: TaskSpec, split: Split, origin: str) -> int | None:
 
 def _folder(parts: dict[Split, list[FilePart]], index: int) -> str:
     """One source's folder and its files, or their number where they are many."""
-    files = [path for split in SPLITS for path in parts[split][index].files]
+    files = [path for split in LEARNT for path in parts[split][index].files]
     names = ", ".join(path.name for path in files) if len(files) <= 6 else f"{len(files)} files"
     return f"{files[0].parent}: {names}"
 
@@ -104,7 +107,7 @@ def _hub_status(task: TaskSpec, parts: dict[Split, list[HubPart]]) -> DataStatus
     if None not in kept.values():
         rows: dict[str, int] = {split: count for split, count in kept.items() if count is not None}
         return DataStatus(True, "hub", f"{ids}, converted in the cache", rows)
-    if all(in_cache(part.hub, split) for split in SPLITS for part in parts[split]):
+    if all(in_cache(part.hub, split) for split in LEARNT for part in parts[split]):
         return DataStatus(True, "hub", f"{ids}, downloaded")
     return DataStatus(False, "hub", f"{ids}, not downloaded yet")
 
@@ -169,3 +172,176 @@ _COUNTERS: dict[FileFormat, Callable[[Iterable[bytes]], int]] = {
     "conll": _words,
     "conllu": _sentences,
 }
+
+
+FORMATS: Mapping[FileFormat, str] = {
+    "jsonl": "JSON Lines",
+    "csv": "CSV with a header",
+    "tsv": "TSV with a header",
+    "table": "CSV or TSV",
+    "parquet": "Parquet",
+    "columns": "a word a line, with its tag",
+    "squad": "SQuAD's JSON",
+    "auto": "CCGbank's derivations",
+    "pipe": "a sentence a line: word, part of speech and category with | between",
+    "conll": "a word and its tag a line, with a tab between, and a blank line after a sentence",
+    "conllu": "CoNLL-U",
+    "lines": "a sentence a line",
+    "xquad-r": "XQuAD-R's JSON",
+    "mentions": "Mewsli-X's mentions: JSON Lines",
+    "checks": "templates of this package",
+}
+"""What each format is, for a reader."""
+ON_HUB = "data set on the Hub"
+_WITH_COLUMNS = ("jsonl", "csv", "tsv", "table", "parquet", "columns")
+_LOOKED_AT = 50
+Names = dict[str, None]
+"""Names in the order in which they were met."""
+
+
+class Columns(NamedTuple):
+    """The columns that are read of every row, and those that are read where they are there."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    def __str__(self) -> str:
+        also = f" (optional: {', '.join(self.optional)})" if self.optional else ""
+        return ", ".join(self.needed) + also
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which some splits of a task may lie: their files by name, or a place on the Hub.
+
+    `what` says what they are for where a task has several kinds (its training, its candidates);
+    `source` names the data set, of which a task may need several.
+    """
+
+    what: str
+    source: str
+    files: Mapping[Split, tuple[str, ...]]
+    form: str
+    columns: Columns
+    hub: str = ""
+
+
+class _Recorder(dict[str, Any]):
+    """A row that remembers which of its columns were read, and which were only asked for."""
+
+    def __init__(self, row: Mapping[str, Any], needed: Names, optional: Names) -> None:
+        super().__init__(row)
+        self._needed, self._optional = needed, optional
+
+    def __getitem__(self, name: str) -> Any:
+        self._needed[name] = None
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The column's value, or the default; it counts as one that may be missing."""
+        self._optional[name] = None
+        return super().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self._optional[str(name)] = None
+        return super().__contains__(name)
+
+
+def layouts(task: TaskSpec | TargetSpec) -> Iterator[Layout]:
+    """Every layout of a task: those of its training first, then those of its evaluation."""
+    if isinstance(task, TaskSpec):
+        yield from _layouts(task.sources, lambda _: task, ("en",), "")
+        return
+    learnt_in = task.train_languages
+    for number, stage in enumerate(task.training):
+        what = f"training on {stage.name}" if len(task.training) > 1 else "training"
+        make = partial(_stage, task, number)
+        yield from _layouts(stage.sources, make, learnt_in, what)
+    retrieval, languages = task.retrieval, task.languages
+    what = "queries" if retrieval else "evaluation"
+    yield from _layouts(task.sources, task.at, languages, what)
+    if retrieval:
+        yield from _layouts(retrieval.candidates, task.candidates, languages, "candidates")
+        yield from _layouts(retrieval.gold, task.gold, languages, "pairs")
+
+
+def _stage(target: TargetSpec, number: int, language: str) -> TaskSpec:
+    return target.trained_in(language)[number]
+
+
+def _used(
+    files: Mapping[Split, tuple[str, ...]], splits: Sequence[Split]
+) -> Mapping[Split, tuple[str, ...]]:
+    return {split: names for split, names in files.items() if split in splits}
+
+
+def _layouts(
+    sources: Sequence[Source],
+    make: Callable[[str], TaskSpec],
+    languages: Sequence[str],
+    what: str,
+) -> Iterator[Layout]:
+    """The layouts of some sources; `make` gives the task of one language."""
+    splits = SPLITS[:2] if not what or what.startswith("training") else SPLITS[1:]
+    for number, source in enumerate(sources):
+        alone = (_alone(make(language), number) for language in languages)
+        read = _columns_read(alone)
+        if hub := source.hub:
+            places = {split: tuple(map(_hub_place, found)) for split, found in hub.splits.items()}
+            where = f"{hub.id}@{hub.revision}"
+            yield Layout(what, source.name, _used(places, splits), ON_HUB, read, where)
+        for files in source.files:
+            columns, used = _as_written(files, read), _used(files.paths, splits)
+            yield Layout(what, source.name, used, _form(files), columns)
+
+
+def _alone(task: TaskSpec, number: int) -> TaskSpec:
+    return replace(task, sources=task.sources[number : number + 1])
+
+
+def _hub_place(split: Mapping[str, Any]) -> str:
+    if "files" in split:
+        return str(split["files"])
+    config = f"{split['config']}/" if "config" in split else ""
+    return f"{config}{split['split']}"
+
+
+def _form(files: FileData) -> str:
+    if files.format == "tsv" and files.header:
+        return f"TSV without a header, with the columns {', '.join(files.header)}"
+    return FORMATS[files.format]
+
+
+def _as_written(files: FileData, read: Columns) -> Columns:
+    """The columns as a file calls them; only tables and JSON Lines have names for them."""
+    if files.format not in _WITH_COLUMNS or files.header:
+        return Columns((), ())
+    written = {ours: theirs for theirs, ours in files.columns.items()}
+    needed, optional = (tuple(written.get(name, name) for name in names) for names in read)
+    return Columns(needed, optional)
+
+
+def _columns_read(tasks: Iterable[TaskSpec]) -> Columns:
+    """The columns that a task's function reads of a row, seen by giving it the bundled samples."""
+    needed: Names = {}
+    asked: Names = {}
+    for task in tasks:
+        if task.identity:  # a user's own, whose task file names the columns
+            named = getattr(task.to_example, "columns", {}).values()
+            listed = (each if isinstance(each, tuple) else (each,) for each in named)
+            return Columns(tuple(str(name) for names in listed for name in names), ())
+        for row in _sample_rows(task):
+            with suppress(KeyError, ValueError):
+                task.to_example(_Recorder(row, needed, asked))
+        if needed:
+            break
+    return Columns(tuple(needed), tuple(name for name in asked if name not in needed))
+
+
+def _sample_rows(task: TaskSpec) -> Iterator[Mapping[str, Any]]:
+    for split in SPLITS:
+        with suppress(UserError, ValueError):
+            for part in find_parts(task, split, samples_folder()):
+                names = part.columns
+                for _, _, row in islice(part.rows(), _LOOKED_AT):
+                    yield {names.get(name, name): value for name, value in row.items()}

@@ -23,7 +23,7 @@ from adapter_stilts.evaluation.agreement import Side, check_agreement
 from adapter_stilts.evaluation.sides import data_sets
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
-from adapter_stilts.tasks.language_codes import check_language, choose_language
+from adapter_stilts.tasks.languages import check_language, choose_language
 from adapter_stilts.tasks.spec import HeadKind, Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 

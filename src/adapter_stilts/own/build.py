@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from adapter_stilts.data.folders import find_parts
-from adapter_stilts.data.given import LANG
+from adapter_stilts.data.folders import LANG, find_parts
 from adapter_stilts.errors import UserError, hint, located, shown
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
@@ -27,7 +26,7 @@ from adapter_stilts.own.model import (
     reading_of,
 )
 from adapter_stilts.own.rows import RowReader
-from adapter_stilts.tasks.language_codes import check_language
+from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.spec import (
     FileData,
     HubData,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from adapter_stilts.data.layouts import Columns, Layout, layouts
+from adapter_stilts.data.status import Columns, Layout, layouts
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.study.spec import TRAIN, ArmPart, StudySpec
-from adapter_stilts.tasks.language_codes import check_language
+from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.yaml_files import Lines, read_yaml, validate
 

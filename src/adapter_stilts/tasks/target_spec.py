@@ -9,7 +9,7 @@ from typing import Literal, cast
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example
-from adapter_stilts.tasks.language_codes import check_language, three_letters
+from adapter_stilts.tasks.languages import check_language, three_letters
 from adapter_stilts.tasks.spec import FileData, HeadKind, Row, Source, Split, TaskSpec, fill
 
 Category = Literal["classification", "structured", "qa", "retrieval"]

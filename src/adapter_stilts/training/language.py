@@ -8,7 +8,7 @@ from typing import Unpack
 from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.tasks.languages import check_language
+from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.spec import Row, TaskSpec
 from adapter_stilts.training.options import RunOptions
 from adapter_stilts.training.run import Trained, train
@@ -41,7 +41,7 @@ def train_language(
     Raises:
         UserError: as of `train_adapter`; no such language, or no usable text.
     """
-    code = check_language(language)
+    code = known_language(language)
     recipe = options.get("recipe", "default")
     chosen = chosen_recipe(recipe, {"method": options.get("method")}, usual="language")
     path = Path(text).expanduser()

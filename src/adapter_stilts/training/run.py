@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
-from adapter_stilts.data.given import Files, with_files
+from adapter_stilts.data.folders import Files, with_files
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.errors import UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone
-from adapter_stilts.data.given import given_files
+from adapter_stilts.data.folders import given_files
 from adapter_stilts.engine.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_method
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import Split, TaskSpec

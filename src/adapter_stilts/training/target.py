@@ -10,12 +10,12 @@ from typing import Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.data.given import with_files
+from adapter_stilts.data.folders import with_files
 from adapter_stilts.data.load import find_all, origin_of
 from adapter_stilts.engine.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.tasks.language_codes import choose_language
+from adapter_stilts.tasks.languages import choose_language
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapter_stilts.errors import UserError, hint
 from adapter_stilts.paths import zoo_dir
-from adapter_stilts.tasks.languages import check_language
+from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
 from adapter_stilts.zoo.choice import (
     Found,
@@ -41,7 +41,7 @@ def find_language(name: str, backbone: str | None = None) -> Path:
     """
     match = _NAME.fullmatch(name)
     assert match
-    slug, code = match[1], check_language(match[2])
+    slug, code = match[1], known_language(match[2])
     found = [
         each
         for each in _modules(code, slug or "")

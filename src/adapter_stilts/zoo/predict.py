@@ -12,7 +12,7 @@ from adapter_stilts.data.formats import decode, json_object
 from adapter_stilts.errors import UserError, bad, located
 from adapter_stilts.heads import get_head
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.tasks.languages import check_language, cut_words
+from adapter_stilts.tasks.languages import cut_words, known_language
 from adapter_stilts.tasks.registry import get_target, is_task_file
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.load import AnyModule, find, kind_of, load
@@ -74,7 +74,7 @@ def _check_language(language: Any) -> str:
     if not isinstance(language, str):
         raise InputError("lang", "'lang' must be a language's code")
     try:
-        return check_language(language) if language else ""
+        return known_language(language) if language else ""
     except UserError as error:
         raise InputError("lang", str(error)) from error
 
@@ -205,7 +205,7 @@ def answers(
     Raises:
         UserError: as of `predict`.
     """
-    language = check_language(lang) if lang else ""
+    language = known_language(lang) if lang else ""
     if not row and file is None:
         raise UserError(
             "nothing to predict: give --question and --context, --text-a, --prompt and --option, "

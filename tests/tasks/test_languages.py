@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.language_codes import check_language, spellings
-from adapter_stilts.tasks.languages import check_language as of_benchmarks
-from adapter_stilts.tasks.languages import cut_words, known_languages
+from adapter_stilts.tasks.languages import check_language, cut_words, known_languages, spellings
+from adapter_stilts.tasks.languages import known_language as of_benchmarks
 
 
 @pytest.mark.parametrize("code", known_languages())
