@@ -21,7 +21,7 @@ for package in LAZY:
     places = [f"{place}/{package}" for place in adapter_stilts.__path__]
     for found in pkgutil.walk_packages(places, f"adapter_stilts.{package}."):
         importlib.import_module(found.name)
-for name in (*HEAVY, *MODELS, "adapter_stilts.zoo.hub.pull", "adapter_stilts.zoo.hub.push"):
+for name in (*HEAVY, *MODELS, "adapter_stilts.zoo.pull", "adapter_stilts.zoo.push"):
     importlib.import_module(name)
 for name in ("adapter_stilts.study.work", "adapter_stilts.study.run", "adapter_stilts.zoo.load"):
     importlib.import_module(name)

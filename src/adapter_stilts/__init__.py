@@ -85,15 +85,15 @@ if TYPE_CHECKING:
     from adapter_stilts.training.seeds import Series as Series
     from adapter_stilts.training.seeds import train_seeds as train_seeds
     from adapter_stilts.training.target import train_target as train_target
-    from adapter_stilts.zoo.hub.pull import Pulled as Pulled
-    from adapter_stilts.zoo.hub.pull import pull as pull
-    from adapter_stilts.zoo.hub.push import Pushed as Pushed
-    from adapter_stilts.zoo.hub.push import push as push
     from adapter_stilts.zoo.load import load as load
     from adapter_stilts.zoo.module import Module as Module
     from adapter_stilts.zoo.predict import InputError as InputError
     from adapter_stilts.zoo.predict import InputFields as InputFields
     from adapter_stilts.zoo.predict import predict as predict
+    from adapter_stilts.zoo.pull import Pulled as Pulled
+    from adapter_stilts.zoo.pull import pull as pull
+    from adapter_stilts.zoo.push import Pushed as Pushed
+    from adapter_stilts.zoo.push import push as push
 
 _PUBLIC = {
     "compositions": "MergeTerms arrow average compose dare_ties fusion linear slerp stack "
@@ -127,8 +127,8 @@ _PUBLIC = {
     "training.run": "Trained train_adapter",
     "training.seeds": "Series train_seeds",
     "training.target": "train_target",
-    "zoo.hub.pull": "Pulled pull",
-    "zoo.hub.push": "Pushed push",
+    "zoo.pull": "Pulled pull",
+    "zoo.push": "Pushed push",
     "zoo.load": "load",
     "zoo.module": "Module",
     "zoo.predict": "InputError InputFields predict",

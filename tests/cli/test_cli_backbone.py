@@ -14,7 +14,7 @@ import pytest
 
 from adapter_stilts.serving import run as serving
 from adapter_stilts.serving.pool import ModulePool
-from adapter_stilts.zoo.hub import push as pushing
+from adapter_stilts.zoo import push as pushing
 from adapter_stilts.zoo.record import ModuleRecord
 from cli_kit import Result, assert_one_line
 from fusion_kit import save_fused

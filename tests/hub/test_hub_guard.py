@@ -15,7 +15,7 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import body, guard
 from adapter_stilts.hub.client import ATTEMPTS
-from adapter_stilts.zoo.hub.pull import search
+from adapter_stilts.zoo.pull import search
 from hub_kit import REPO, connect, files_of
 from made_modules import make_engine, save_made
 from writable_hub import WRITER, Fault, Hub, serving

@@ -17,8 +17,8 @@ from adapter_stilts.engine.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIG
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.hub.guard import RemoteFile
+from adapter_stilts.zoo.adopt import Offer, adopt
 from adapter_stilts.zoo.export import export
-from adapter_stilts.zoo.hub.adopt import Offer, adopt
 from adapter_stilts.zoo.local import load_module
 from adapter_stilts.zoo.record import RECORD
 from adapter_stilts.zoo.verify import verify

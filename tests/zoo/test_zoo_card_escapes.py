@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.card import write_card
-from adapter_stilts.zoo.hub.push import stage
+from adapter_stilts.zoo.push import stage
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from made_modules import make_record
 

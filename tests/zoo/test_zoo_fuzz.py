@@ -21,8 +21,8 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub.guard import RemoteFile
 from adapter_stilts.safety import printable
+from adapter_stilts.zoo.adopt import Offer, adopt
 from adapter_stilts.zoo.export import export
-from adapter_stilts.zoo.hub.adopt import Offer, adopt
 from adapter_stilts.zoo.inventory import entries
 from adapter_stilts.zoo.local import load_composition, load_module
 from adapter_stilts.zoo.resolve import resolve_folder

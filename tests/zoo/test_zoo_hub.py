@@ -21,8 +21,8 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub.client import ATTEMPTS
 from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.hub.pull import search
 from adapter_stilts.zoo.names import HubId
+from adapter_stilts.zoo.pull import search
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from hub_kit import REPO, connect, files_of, pull_there, push_there
@@ -271,7 +271,7 @@ def test_disk_full_in_mid_copy(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("adapter_stilts.zoo.hub.pull.shutil.copyfile", fail)
+        patch.setattr("adapter_stilts.zoo.pull.shutil.copyfile", fail)
         assert "disk full" in line(lambda: pull(REPO), FailureError)
     assert not list((tmp_path / "pulled").rglob(RECORD))
     assert pull(REPO).record.name == "mnli-lora"

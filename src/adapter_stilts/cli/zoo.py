@@ -214,7 +214,7 @@ def pull(
     as_json: bool = JSON,
 ) -> None:
     """Get a module from the Hub; its id then names it wherever a module is named."""
-    from adapter_stilts.zoo.hub import pull as hub
+    from adapter_stilts.zoo import pull as hub
 
     found = hub.pull(module, out=out, backbone=backbone, overwrite=overwrite)
     record = found.record
@@ -247,7 +247,7 @@ def push(
     as_json: bool = JSON,
 ) -> None:
     """Share a module on the Hub, with a card that says what it is."""
-    from adapter_stilts.zoo.hub import push as hub
+    from adapter_stilts.zoo import push as hub
 
     done = hub.push(
         module,
@@ -277,7 +277,7 @@ def search(
     """Search the Hub for modules."""
     from dataclasses import asdict
 
-    from adapter_stilts.zoo.hub import pull as hub
+    from adapter_stilts.zoo import pull as hub
 
     hits = hub.search(
         text, backbone=backbone, task=task, language=language, anybody=anybody, limit=limit

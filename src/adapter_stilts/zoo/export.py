@@ -10,7 +10,7 @@ from adapter_stilts.engine.native import FILES, NATIVE_CONFIG, NATIVE_WEIGHTS, h
 from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.paths import atomic_folder, check_replaceable
-from adapter_stilts.zoo.hub.push import shareable, stage
+from adapter_stilts.zoo.push import shareable, stage
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.verify import check_stored
 

@@ -10,6 +10,7 @@ from adapter_stilts.errors import UserError, hint
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
+from adapter_stilts.zoo.adopt import adopt_folder, is_foreign
 from adapter_stilts.zoo.choice import (
     Found,
     by_name,
@@ -19,7 +20,6 @@ from adapter_stilts.zoo.choice import (
     is_of,
     same_backbone,
 )
-from adapter_stilts.zoo.hub.adopt import adopt_folder, is_foreign
 from adapter_stilts.zoo.names import is_hub_id
 from adapter_stilts.zoo.record import LANGUAGE, RECORD, ModuleRecord
 
@@ -121,7 +121,7 @@ def find_module(name: str, backbone: str | None = None) -> Path:
     if is_hub_id(name) and name.partition("/")[0] not in {
         each.folder.parent.name for each in local
     }:
-        from adapter_stilts.zoo.hub.pull import fetch
+        from adapter_stilts.zoo.pull import fetch
 
         return fetch(name)
     meant = hint(name, [each.folder.name for each in local])

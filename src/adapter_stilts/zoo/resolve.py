@@ -25,6 +25,7 @@ from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.engine.stacking import check_fusable, check_stackable
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import zoo_dir
+from adapter_stilts.zoo.adopt import is_foreign
 from adapter_stilts.zoo.choice import (
     Found,
     check_one_backbone,
@@ -34,7 +35,6 @@ from adapter_stilts.zoo.choice import (
     same_backbone,
 )
 from adapter_stilts.zoo.find import find_module, is_language
-from adapter_stilts.zoo.hub.adopt import is_foreign
 from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes
 from adapter_stilts.zoo.names import usual_folder
 from adapter_stilts.zoo.record import ModuleRecord

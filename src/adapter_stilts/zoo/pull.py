@@ -25,7 +25,7 @@ from adapter_stilts.hub.guard import RemoteFile, guarded
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder, check_replaceable, pulled_dir
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
-from adapter_stilts.zoo.hub.adopt import Offer
+from adapter_stilts.zoo.adopt import Offer
 from adapter_stilts.zoo.names import HubId
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -207,7 +207,7 @@ def _check_disk(repo: str, size: int) -> None:
 
 
 def _assemble(offer: Offer, files: dict[str, RemoteFile], folder: Path, *, offline: bool) -> None:
-    from adapter_stilts.zoo.hub.adopt import adopt
+    from adapter_stilts.zoo.adopt import adopt
 
     with atomic_folder(folder) as work:
         with guarded() as guard:
