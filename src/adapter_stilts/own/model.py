@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from adapter_stilts.data.given import LANG
+from adapter_stilts.data.folders import LANG
 from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metrics_of
