@@ -16,7 +16,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from adapter_stilts.engine.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
 from adapter_stilts.errors import UserError, unknown
@@ -139,7 +139,29 @@ def _add_method(method: Method, place: str) -> None:
     def known(name: str) -> str:
         return name if name in BUILT_IN_METHODS else ""
 
-    add("adapter method", method.name, method, place, known=known)
+    own = replace(method, config=_checked_config(method, place))
+    add("adapter method", method.name, own, place, known=known)
+
+
+def _checked_config(method: Method, place: str) -> Callable[[MethodOptions], AdapterConfig]:
+    """The method's function; where it fails, or returns something else, its place is named."""
+    make = cast(Callable[[MethodOptions], Any], method.config)
+    called = f"{place}: adapter method '{method.name}'"
+
+    def config(options: MethodOptions) -> AdapterConfig:
+        from adapters import AdapterConfig
+
+        try:
+            found = make(options)
+        except Exception as error:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"{called} fails with {what} (--debug shows where)") from error
+        if not isinstance(found, AdapterConfig):
+            what = type(found).__name__
+            raise UserError(f"{called} returns {what}: it must return an AdapterConfig of adapters")
+        return found
+
+    return config
 
 
 def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
@@ -157,7 +179,10 @@ def _add_task_file(path: Path, place: str) -> None:
     found = path.expanduser()
     # A plug-in names its files from where it lies, as a task file does.
     found = found if found.is_absolute() or not (folder / found).is_file() else folder / found
-    own = load_task_file(found)
+    try:
+        own = load_task_file(found)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
     add("task", own.file.name, own.target, place, known=built_in)
 
 

@@ -54,7 +54,7 @@ def add(kind: Kind, name: str, value: Any, place: str, *, known: Callable[[str],
             f"{place}: '{name}' is no name of a {kind}: small letters, digits, - and _ are"
         )
     if own := known(name):
-        raise UserError(f"{place}: the package has a {kind} '{own}': choose another name than it")
+        raise UserError(f"{place}: '{own}' is a {kind} of the package: choose another name")
     there = _ADDED[kind].get(name)
     # Who runs a cell of a notebook again means the new one.
     if there and not (place == there.place or _is_typed(place)):

@@ -113,6 +113,10 @@ def test_installed_package_adds_what_its_entry_point_names(
             "import adapter_stilts as ads\n@ads.metric('a', heads=['tagginh'])\ndef a(p, r): ...\n",
             "tagging",
         ),
+        (
+            "import adapter_stilts as ads\nads.register('no.yaml')\n",
+            "own.py:2: task file",
+        ),
     ],
 )
 def test_bad_plugin_is_refused(run: Run, tmp_path: Path, code: str, named: str) -> None:
@@ -138,7 +142,15 @@ def test_two_tasks_of_one_name_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("result", "named"),
-    [("tensors", "list"), ("tensors[0][..., :1]", "shape"), ("1 / 0", "ZeroDivisionError")],
+    [
+        ("tensors", "list"),
+        ("tensors[0][..., :1]", "shape"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("tensors[0].to_sparse()", "dense"),
+        ("tensors[0].to('meta')", "no values"),
+        ("tensors[0].long()", "floating-point"),
+        ("tensors[0].numpy()", "ndarray"),
+    ],
 )
 def test_merge_method_that_returns_something_else_is_refused(
     tmp_path: Path, result: str, named: str
@@ -155,6 +167,33 @@ def test_merge_method_that_returns_something_else_is_refused(
     merge = blend("mine", [torch.ones(2, 3), torch.zeros(2, 3)])
     with pytest.raises(UserError, match=rf"own\.py:2: .*'mine'.*{named}"):
         merge(torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("result", "named"),
+    [("5", "returns int"), ("None", "returns NoneType"), ("1 / 0", "fails with ZeroDivisionError")],
+)
+def test_adapter_method_that_makes_no_configuration_is_refused(
+    run: Run, folder: Path, tiny_xlmr: Path, result: str, named: str
+) -> None:
+    own = folder / "own.py"
+    code = "import adapter_stilts as ads\n@ads.adapter_method('mine')\ndef mine(options):\n"
+    own.write_text(f"{code}    return {result}\n", "utf-8")
+    given = ["train-adapter", "my-reviews", "--backbone", str(tiny_xlmr), "--method", "mine"]
+    given += ["--include", "my_plugin.py", "--include", "own.py", *FEW]
+    assert_one_line(run(*given), 2, "own.py:2", "'mine'", named)
+
+
+@pytest.mark.parametrize("score", ["float('nan')", "float('inf')", "{'own': float('nan')}"])
+def test_metric_without_a_finite_score_is_named(tmp_path: Path, score: str) -> None:
+    from adapter_stilts.metrics import get_metric
+
+    file = tmp_path / "own.py"
+    code = "import adapter_stilts as ads\n@ads.metric('own', heads=['classification'])\n"
+    file.write_text(f"{code}def own(predictions, references):\n    return {score}\n", "utf-8")
+    ads.include(file)
+    with pytest.raises(UserError, match=r"own\.py:2: metric 'own'.*finite"):
+        get_metric("own").compute(predictions=[1], references=[1])
 
 
 def test_public_names_are_there() -> None:

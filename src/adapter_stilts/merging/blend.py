@@ -84,7 +84,10 @@ def apply(
             f"{named} returns a tensor of {found}: it must return one of shape {shape}, the "
             "shape of its modules' tensors, of floating-point numbers"
         )
-    return merged.detach().to(tensors[0].dtype)
+    if merged.layout is not torch.strided or merged.is_meta:
+        what = "that has no values" if merged.is_meta else f"of layout {merged.layout}"
+        raise UserError(f"{named} returns a tensor {what}: it must return a dense one with values")
+    return merged.detach().cpu().to(tensors[0].dtype)
 
 
 def _seed_of(seed: int, key: str) -> int:

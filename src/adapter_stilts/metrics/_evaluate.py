@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
@@ -146,6 +147,8 @@ def _scores_of_plugin(
     for name, value in scores.items():
         if not isinstance(value, Real) or isinstance(value, bool):
             raise UserError(f"{called}: '{name}' is a {type(value).__name__}, not a number")
+        if not math.isfinite(value):
+            raise UserError(f"{called}: '{name}' is {float(value)}, not a finite number")
     if own.primary not in scores:
         raise UserError(
             f"{called} gives {', '.join(map(str, scores)) or 'nothing'}, but no "
