@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from training_kit import SHORT  # type: ignore[import-not-found]
+from transformers.models.xlm_roberta import modeling_xlm_roberta
 
 from adapter_stilts import evaluate, fuse, train_adapter, train_multitask, train_target
 from adapter_stilts.training.run import Trained
@@ -20,6 +21,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
 ]
+MASK = "_prepare_4d_attention_mask_for_sdpa"
 TASKS = ("mnli", "ccg", "squad", "commonsense-qa")
 
 
@@ -112,8 +114,13 @@ def test_it_learns_in_a_process_that_was_spawned(options: dict[str, Any]) -> Non
 def test_no_step_waits_for_the_gpu(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A step that waits leaves both the processor and the GPU idle in turn."""
+    """A step that waits leaves the processor and the GPU idle in turn.
+
+    The one place that does is transformers', which looks whether a mask hides anything.
+    """
     step = ModuleTrainer.training_step
+    mask = vars(modeling_xlm_roberta)[MASK]
+    asked = []
 
     def watched(trainer: ModuleTrainer, *args: Any, **kwargs: Any) -> torch.Tensor:
         if not trainer.state.global_step:  # the first one allocates
@@ -124,5 +131,15 @@ def test_no_step_waits_for_the_gpu(
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
+    def looked(*args: Any, **kwargs: Any) -> Any:
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("default")
+        asked.append(before)
+        made = mask(*args, **kwargs)
+        torch.cuda.set_sync_debug_mode(before)
+        return made
+
     monkeypatch.setattr(ModuleTrainer, "training_step", watched)
+    monkeypatch.setattr(modeling_xlm_roberta, MASK, looked)
     assert train_adapter("mnli", **options).record.steps > 1
+    assert any(asked)
