@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.heads.base import Example
@@ -62,6 +62,18 @@ class HubData:
     id: str
     revision: str
     splits: Mapping[Split, tuple[HubSplit, ...]]
+
+
+def hub_splits(config: str, **names: str) -> dict[Split, tuple[HubSplit, ...]]:
+    """Our splits by the Hub's names for them, all of one configuration."""
+    return {
+        cast(Split, split): ({"config": config, "split": name},) for split, name in names.items()
+    }
+
+
+def one_file(pattern: str, *splits: Split) -> dict[Split, tuple[str, ...]]:
+    """One file for each split, named by a pattern with `{split}` where its name stands."""
+    return {split: (pattern.replace("{split}", split),) for split in splits}
 
 
 @dataclass(frozen=True)

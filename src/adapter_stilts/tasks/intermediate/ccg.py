@@ -57,8 +57,7 @@ TASK = TaskSpec(
                     "Representations. EACL 2017. arXiv:1702.03964",
                 ),
                 FileData(
-                    "jsonl",
-                    {"train": ("sample_train.jsonl",), "dev": ("sample_validation.jsonl",)},
+                    "jsonl", {"train": ("sample_train.jsonl",), "dev": ("sample_validation.jsonl",)}
                 ),
             ),
             obtain="CCGbank (LDC2005T13) is licensed and not on the Hub: buy it from the LDC and "

@@ -33,8 +33,7 @@ TASK = TaskSpec(
             ),
             files=(
                 FileData(
-                    "jsonl",
-                    {"train": ("hellaswag_train.jsonl",), "dev": ("hellaswag_val.jsonl",)},
+                    "jsonl", {"train": ("hellaswag_train.jsonl",), "dev": ("hellaswag_val.jsonl",)}
                 ),
             ),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.rows import label_index, text
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits
 
 LABELS = ("entailment", "neutral", "contradiction")
 JSONL_COLUMNS = {"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"}
@@ -31,10 +31,7 @@ SOURCE = Source(
     hub=HubData(
         id="nyu-mll/glue",
         revision="bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
-        splits={
-            "train": ({"config": "mnli", "split": "train"},),
-            "dev": ({"config": "mnli", "split": "validation_matched"},),
-        },
+        splits=hub_splits("mnli", train="train", dev="validation_matched"),
     ),
     files=(
         FileData("jsonl", {"train": ("train.jsonl",), "dev": ("validation_matched.jsonl",)}),
@@ -44,9 +41,7 @@ SOURCE = Source(
             columns=JSONL_COLUMNS,
         ),
         FileData(
-            "tsv",
-            {"train": ("train.tsv",), "dev": ("dev_matched.tsv",)},
-            columns=JSONL_COLUMNS,
+            "tsv", {"train": ("train.tsv",), "dev": ("dev_matched.tsv",)}, columns=JSONL_COLUMNS
         ),
     ),
 )

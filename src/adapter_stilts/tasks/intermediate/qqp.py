@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.rows import label_index, text
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits
 
 LABELS = ("not_duplicate", "duplicate")
 
@@ -34,10 +34,7 @@ TASK = TaskSpec(
             hub=HubData(
                 id="nyu-mll/glue",
                 revision="bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
-                splits={
-                    "train": ({"config": "qqp", "split": "train"},),
-                    "dev": ({"config": "qqp", "split": "validation"},),
-                },
+                splits=hub_splits("qqp", train="train", dev="validation"),
             ),
             files=(
                 FileData("jsonl", {"train": ("train.jsonl",), "dev": ("validation.jsonl",)}),

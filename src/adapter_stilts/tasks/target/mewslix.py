@@ -15,7 +15,7 @@ from typing import Any
 from adapter_stilts.errors import shown
 from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.tasks.rows import text
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits, one_file
 from adapter_stilts.tasks.target_spec import Retrieval, codes, target_of
 
 LANGUAGES = codes("ar de en es fa ja pl ro ta tr uk")
@@ -108,21 +108,9 @@ STAGE = TaskSpec(
             name="mewslix",
             folders=FOLDERS,
             hub=HubData(
-                *HUB,
-                splits={
-                    "train": ({"config": "wikipedia_pairs", "split": "train"},),
-                    "dev": ({"config": "wikipedia_pairs", "split": "validation"},),
-                },
+                *HUB, splits=hub_splits("wikipedia_pairs", train="train", dev="validation")
             ),
-            files=(
-                FileData(
-                    "jsonl",
-                    {
-                        "train": ("wikipedia_pairs-train.jsonl",),
-                        "dev": ("wikipedia_pairs-dev.jsonl",),
-                    },
-                ),
-            ),
+            files=(FileData("jsonl", one_file("wikipedia_pairs-{split}.jsonl", "train", "dev")),),
         ),
     ),
     to_example=train_example,
@@ -140,27 +128,14 @@ TASK = dataclasses.replace(
         Source(
             name="mewslix",
             folders=FOLDERS,
-            hub=HubData(
-                *HUB,
-                splits={
-                    "dev": ({"config": "{lang}", "split": "validation"},),
-                    "test": ({"config": "{lang}", "split": "test"},),
-                },
-            ),
+            hub=HubData(*HUB, splits=hub_splits("{lang}", dev="validation", test="test")),
             files=(
                 FileData(
-                    "mentions",
-                    {
-                        "dev": ("wikinews_mentions/dev-{lang}.jsonl",),
-                        "test": ("wikinews_mentions/test-{lang}.jsonl",),
-                    },
+                    "mentions", one_file("wikinews_mentions/{split}-{lang}.jsonl", "dev", "test")
                 ),
                 FileData(
                     "mentions",
-                    {
-                        "dev": ("wikinews_mentions-dev.jsonl",),
-                        "test": ("wikinews_mentions-test.jsonl",),
-                    },
+                    one_file("wikinews_mentions-{split}.jsonl", "dev", "test"),
                     only=("context.language", "{lang}"),
                 ),
             ),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import permutations
 
 from adapter_stilts.tasks.intermediate import squad
-from adapter_stilts.tasks.spec import FileData, HubData, Source
+from adapter_stilts.tasks.spec import FileData, HubData, Source, hub_splits
 from adapter_stilts.tasks.target.xquad import example
 from adapter_stilts.tasks.target_spec import TargetSpec, codes
 
@@ -35,10 +35,7 @@ TASK = TargetSpec(
             hub=HubData(
                 id="google/xtreme",
                 revision="ec5f1f46e9af79639a90684a7a70a956c4998f04",
-                splits={
-                    "dev": ({"config": "MLQA.{context}.{question}", "split": "validation"},),
-                    "test": ({"config": "MLQA.{context}.{question}", "split": "test"},),
-                },
+                splits=hub_splits("MLQA.{context}.{question}", dev="validation", test="test"),
             ),
             files=tuple(
                 FileData(

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import tag_names, texts
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, one_file
 from adapter_stilts.tasks.target_spec import codes, target_of
 
 LANGUAGES = codes(
@@ -50,20 +50,16 @@ SOURCE = Source(
     files=(
         FileData(
             "conll",
-            {
-                "train": ("train-{lang}.tsv",),
-                "dev": ("dev-{lang}.tsv",),
-                "test": ("test-{lang}.tsv",),
-            },
+            one_file("{split}-{lang}.tsv", "train", "dev", "test"),
             columns={"tags": "ner_tags"},
         ),
         *(
             FileData(
                 "conll",
-                {split: (pattern.format(split),) for split in ("train", "dev", "test")},
+                one_file(pattern, "train", "dev", "test"),
                 columns={"tags": "ner_tags", "tokens": "marked"},
             )
-            for pattern in ("{{lang}}/{}", "{{lang}}-{}")
+            for pattern in ("{lang}/{split}", "{lang}-{split}")
         ),
     ),
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.rows import given_label, text, unquoted
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits, one_file
 from adapter_stilts.tasks.target_spec import codes, target_of
 
 LANGUAGES = codes("en de es fr ja ko zh")
@@ -32,20 +32,12 @@ SOURCE = Source(
     hub=HubData(
         id="google-research-datasets/paws-x",
         revision="4cd8187c404bda33cb1f62b49b001115862acf37",
-        splits={
-            "train": ({"config": "{lang}", "split": "train"},),
-            "dev": ({"config": "{lang}", "split": "validation"},),
-            "test": ({"config": "{lang}", "split": "test"},),
-        },
+        splits=hub_splits("{lang}", train="train", dev="validation", test="test"),
     ),
     files=(
         FileData(
             "tsv",
-            {
-                "train": ("train-{lang}.tsv",),
-                "dev": ("dev-{lang}.tsv",),
-                "test": ("test-{lang}.tsv",),
-            },
+            one_file("{split}-{lang}.tsv", "train", "dev", "test"),
             header=("sentence1", "sentence2", "label"),
         ),
         *(

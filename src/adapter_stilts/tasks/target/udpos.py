@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import tag_names, texts
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits, one_file
 from adapter_stilts.tasks.target_spec import target_of
 
 NAMES = {
@@ -57,29 +57,17 @@ SOURCE = Source(
     hub=HubData(
         id="google/xtreme",
         revision="ec5f1f46e9af79639a90684a7a70a956c4998f04",
-        splits={
-            "train": ({"config": "udpos.{name}", "split": "train"},),
-            "dev": ({"config": "udpos.{name}", "split": "validation"},),
-            "test": ({"config": "udpos.{name}", "split": "test"},),
-        },
+        splits=hub_splits("udpos.{name}", train="train", dev="validation", test="test"),
     ),
     files=(
         FileData(
             "conll",
-            {
-                "train": ("train-{lang}.tsv",),
-                "dev": ("dev-{lang}.tsv",),
-                "test": ("test-{lang}.tsv",),
-            },
+            one_file("{split}-{lang}.tsv", "train", "dev", "test"),
             columns={"tags": "pos_tags"},
         ),
         FileData(
             "conllu",
-            {
-                "train": ("UD_*/{lang}_*-ud-train.conllu",),
-                "dev": ("UD_*/{lang}_*-ud-dev.conllu",),
-                "test": ("UD_*/{lang}_*-ud-test.conllu",),
-            },
+            one_file("UD_*/{lang}_*-ud-{split}.conllu", "train", "dev", "test"),
             columns={"tags": "pos_tags"},
         ),
     ),

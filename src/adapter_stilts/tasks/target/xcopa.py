@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.tasks.rows import given_label, label_index, text
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits
 from adapter_stilts.tasks.target_spec import TargetSpec, codes
 
 LANGUAGES = codes("et ht id it qu sw ta th tr vi zh")
@@ -124,10 +124,7 @@ TASK = TargetSpec(
             hub=HubData(
                 id="cambridgeltl/xcopa",
                 revision="042f78955ba48e6404616762fa6e05e839c3907a",
-                splits={
-                    "dev": ({"config": "{lang}", "split": "validation"},),
-                    "test": ({"config": "{lang}", "split": "test"},),
-                },
+                splits=hub_splits("{lang}", dev="validation", test="test"),
             ),
             files=(
                 FileData(

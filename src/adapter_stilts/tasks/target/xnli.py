@@ -11,7 +11,7 @@ from dataclasses import replace
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.intermediate import mnli
 from adapter_stilts.tasks.rows import given_label, text, unquoted
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits
 from adapter_stilts.tasks.target_spec import codes, target_of
 
 LANGUAGES = codes("en ar bg de el es fr hi ru sw th tr ur vi zh")
@@ -43,19 +43,9 @@ def train_example(row: Row) -> PairExample | None:
 SOURCE = Source(
     name="xnli",
     folders=("xnli", "XNLI"),
-    hub=HubData(
-        *HUB,
-        splits={
-            "dev": ({"config": "{lang}", "split": "validation"},),
-            "test": ({"config": "{lang}", "split": "test"},),
-        },
-    ),
+    hub=HubData(*HUB, splits=hub_splits("{lang}", dev="validation", test="test")),
     files=(
-        FileData(
-            "tsv",
-            {"dev": ("dev-{lang}.tsv",), "test": ("test-{lang}.tsv",)},
-            header=XTREME,
-        ),
+        FileData("tsv", {"dev": ("dev-{lang}.tsv",), "test": ("test-{lang}.tsv",)}, header=XTREME),
         *(
             FileData(
                 "tsv",
