@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.study.engines import local
-from adapter_stilts.study.engines.local import LocalEngine
+from adapter_stilts.study.engines import process
+from adapter_stilts.study.engines.process import LocalEngine
 from adapter_stilts.study.folder import StudyFolder
 from cli_kit import Result, assert_one_line, call_cli
 from docs_kit import commands
@@ -54,7 +54,7 @@ def test_commands_do_what_the_page_says(
                 super().__init__(folder)
                 begun.append(processes)
 
-        monkeypatch.setattr(local, "LocalEngine", HereOnly)
+        monkeypatch.setattr(process, "LocalEngine", HereOnly)
 
     def call(*words: str) -> Result:
         return call_cli(monkeypatch, capsys, *words)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.study.damage import find_damaged, forget
-from adapter_stilts.study.folder import StudyFolder, append_result
+from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.results import RunResult
-from adapter_stilts.study.run import run_study
+from adapter_stilts.study.results import RunResult, append_result
+from adapter_stilts.study.run import find_damaged, forget, run_study
 from adapter_stilts.study.spec_file import load_study
 from engine_kit import Nothing
 from made_modules import make_engine, save_made

@@ -13,7 +13,7 @@ import pytest
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study import run as running
 from adapter_stilts.study import work
-from adapter_stilts.study.engines.local import LocalEngine
+from adapter_stilts.study.engines.process import LocalEngine
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.plan import make_plan

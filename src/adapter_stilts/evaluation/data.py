@@ -19,8 +19,7 @@ from adapter_stilts.data.load import (
     resolve_where,
 )
 from adapter_stilts.errors import UserError, bad, hint, unknown
-from adapter_stilts.evaluation.agreement import Side, check_agreement
-from adapter_stilts.evaluation.sides import data_sets
+from adapter_stilts.evaluation.retrieval_sets import Side, check_agreement, data_sets
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.languages import check_language, choose_language
@@ -197,19 +196,9 @@ def _elsewhere(target: TargetSpec, read: TargetData, split: Split, where: str | 
     return f"; there are files of {', '.join(others)}: --langs {','.join(others)}" if others else ""
 
 
-def _sets(
-    target: TargetSpec, language: str, split: Split, where: str | None
-) -> Iterator[tuple[TaskSpec, Split]]:
-    """Every data set that a language's predictions depend on: the examples, then what they need."""
-    if target.retrieval is not None:
-        yield from data_sets(target, language, split, where)
-    else:
-        yield target.at(language), split
-
-
 def _lacking(target: TargetSpec, language: str, split: Split, where: str | None) -> str | None:
     try:
-        for task, each in _sets(target, language, split, where):
+        for task, each in data_sets(target, language, split, where):
             find_all(task, each, origin_of(target, where))
     except UserError as error:
         return str(error)
@@ -227,7 +216,7 @@ def _read_language(
     # Candidates stay all under a limit, so that the queries are as hard; these are drawn later.
     sides = [
         Side(task, each, load_examples(task, each, where))
-        for task, each in _sets(target, language, split, where)
+        for task, each in data_sets(target, language, split, where)
     ]
     check_agreement(target, language, where, sides)
     read = [side.data for side in sides]

@@ -16,8 +16,8 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import write_whole
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
 from adapter_stilts.evaluation.options import RULES, LayerRule, default_layer, layer_rule
+from adapter_stilts.evaluation.retrieval_sets import data_sets, lacks
 from adapter_stilts.evaluation.search import nearest
-from adapter_stilts.evaluation.sides import data_sets, lacks
 from adapter_stilts.evaluation.vector_cache import features_of
 from adapter_stilts.inference.vectors import Half, layer_vectors
 from adapter_stilts.metrics import get_metric, primary

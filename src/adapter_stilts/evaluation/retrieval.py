@@ -18,12 +18,11 @@ import pyarrow.compute as pc
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.vectors import check_choice
-from adapter_stilts.evaluation.agreement import check_lengths
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
+from adapter_stilts.evaluation.retrieval_sets import candidate_sets, check_lengths, has_gold
 from adapter_stilts.evaluation.search import Indices, nearest, rank
-from adapter_stilts.evaluation.sides import candidate_sets, has_gold
 from adapter_stilts.evaluation.vector_cache import Vectors
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import PLAIN

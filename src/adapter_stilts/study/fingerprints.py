@@ -79,17 +79,14 @@ class Fingerprints:
     def _languages(self, task: str, split: Split, langs: str | Sequence[str], name: str) -> str:
         """Of all languages that are here; none of them is no data at all."""
         from adapter_stilts.evaluation.data import asked_languages
-        from adapter_stilts.evaluation.sides import data_sets
+        from adapter_stilts.evaluation.retrieval_sets import data_sets
 
         target = get_target(task)
         found: dict[str, list[str]] = {}
         problem = UserError(f"no {name}")
         for language in asked_languages(target, langs, split, self.data):
             try:
-                if target.retrieval is None:
-                    sets = [(target.at(language), split)]
-                else:
-                    sets = list(data_sets(target, language, split, self.data))
+                sets = data_sets(target, language, split, self.data)
                 found[language] = [self._set(each, part) for each, part in sets]
             except UserError as error:
                 problem = error

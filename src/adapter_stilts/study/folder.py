@@ -19,7 +19,6 @@ from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.results import (
     RESULTS,
     Results,
-    append_result,
     drop_results,
     read_results,
 )
@@ -223,6 +222,3 @@ def _this_process() -> dict[str, Any]:
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
-
-
-__all__ = ["StudyFolder", "append_result"]

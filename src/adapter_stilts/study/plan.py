@@ -284,6 +284,3 @@ class _Arm:
             if self.part.choose_on != "train":  # the rows that choose are not for training
                 rows = (rows or 0) + (budget.intermediate_rows or 0) if both else None
         return steps, rows
-
-
-__all__ = ["FUSIONS", "MULTITASK", "Plan", "Run", "make_plan"]

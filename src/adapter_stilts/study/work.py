@@ -22,11 +22,11 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.plugins import load_plugins
 from adapter_stilts.study.dev import dev_halves, keep_selecting
 from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED
-from adapter_stilts.study.fingerprints import Fingerprints
-from adapter_stilts.study.folder import StudyFolder, append_result
+from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints
+from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Run
-from adapter_stilts.study.plan import FUSIONS, MULTITASK
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.plan import FUSIONS
+from adapter_stilts.study.results import RunResult, append_result
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -108,6 +108,11 @@ class _Work:
         """What is done, and where the data and the backbone lie."""
         return {**self.run.place, **self.run.does}
 
+    @property
+    def where(self) -> dict[str, Any]:
+        """Options of all that loads the backbone and reads data."""
+        return {key: self.does[key] for key in ("data", "backbone", "precision")}
+
     def do(self) -> RunResult:
         began = time.monotonic()
         if self.run.among:
@@ -142,9 +147,7 @@ class _Work:
                     target=run.target,
                     examples=does["search"],
                     budget=does["budget"],
-                    data=does["data"],
-                    backbone=does["backbone"],
-                    precision=does["precision"],
+                    **self.where,
                     seed=run.seed_intermediate or 0,
                     name="merged",
                     out=out,
@@ -199,9 +202,7 @@ class _Work:
             items,
             langs=does["langs"],
             split=does["tests"][0]["split"],
-            data=does["data"],
-            backbone=does["backbone"],
-            precision=does["precision"],
+            **self.where,
             batch_tokens=does["batch_tokens"],
         )
 
@@ -265,15 +266,13 @@ class _Work:
         so that dev has no part in it."""
         does, out = self.does, self.folder.module(self.id)
         return {
-            "backbone": does["backbone"],
-            "data": does["data"],
+            **self.where,
             "method": self.run.method,
             "steps": does["steps"],
             "limit": does["rows"],
             "dev_limit": 64,
             "lr": lr,
             "batch_tokens": does["batch_tokens"],
-            "precision": does["precision"],
             "evaluations": 1,
             "keep": "last",
             "patience": 0,
@@ -298,10 +297,8 @@ class _Work:
                 compositions=[composition],
                 langs=does["langs"],
                 split=test["split"],
-                data=does["data"],
                 limit=test["items"],
-                backbone=does["backbone"],
-                precision=does["precision"],
+                **self.where,
                 batch_tokens=does["batch_tokens"],
                 out=out,
                 **layer,

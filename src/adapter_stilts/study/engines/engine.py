@@ -233,7 +233,7 @@ def make_engine(folder: StudyFolder, options: EngineOptions, tell: Callable[[str
             hours=options.hours,
             options=options.slurm_options,
         )
-    from adapter_stilts.study.engines.local import LocalEngine
+    from adapter_stilts.study.engines.process import LocalEngine
 
     return LocalEngine(
         folder,

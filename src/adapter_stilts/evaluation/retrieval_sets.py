@@ -1,9 +1,9 @@
-"""Whether the files of a retrieval task belong together: checked before anything is computed."""
+"""The data sets of a retrieval task, and whether they belong together."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -13,6 +13,67 @@ from adapter_stilts.data.load import ExampleSet, convert_row, find_all, resolve_
 from adapter_stilts.errors import UserError, bad, shown
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+
+
+def data_sets(
+    target: TargetSpec, language: str, split: Split, where: str | None
+) -> Iterator[tuple[TaskSpec, Split]]:
+    """Every data set that a language's predictions depend on: the examples, then what they need.
+
+    Of retrieval these are the queries, the candidates, and what else decides scores. A mining task
+    needs its dev data for the threshold too; its test pairs may be secret.
+
+    Raises:
+        UserError: there are no candidates.
+    """
+    yield target.at(language), split
+    if target.retrieval is None:
+        return
+    for task in candidate_sets(target, language, split, where)[0]:
+        yield task, split
+    if target.retrieval.gold:
+        if split == "dev" or has_gold(target, language, split, where):
+            yield target.gold(language), split
+        if split != "dev":
+            yield from data_sets(target, language, "dev", where)
+
+
+def has_gold(target: TargetSpec, language: str, split: Split, where: str | None) -> bool:
+    """Whether the pairs of a mining task are listed."""
+    return lacks(target.gold(language), split, where) is None
+
+
+def candidate_sets(
+    target: TargetSpec, language: str, split: Split, where: str | None
+) -> tuple[list[TaskSpec], list[str]]:
+    """What the queries of a language are searched in, and the languages that lack in a pool.
+
+    Of a pool of all languages, those whose candidates the data lacks are left out: the queries
+    of the others can still be answered, with fewer candidates to tell apart.
+
+    Raises:
+        UserError: the data has no candidates of any language of a pool.
+    """
+    assert target.retrieval
+    if not target.retrieval.pooled:
+        return [target.candidates(language)], []
+    pooled = dict.fromkeys((*target.languages, language))
+    tasks = {each: target.candidates(each) for each in pooled}
+    lacking = {each: error for each, task in tasks.items() if (error := lacks(task, split, where))}
+    found = [task for each, task in tasks.items() if each not in lacking]
+    if not found:
+        raise next(iter(lacking.values()))
+    return found, list(lacking)
+
+
+def lacks(task: TaskSpec, split: Split, where: str | None) -> UserError | None:
+    """Why the data has no such set; None if it has."""
+    try:
+        find_all(task, split, resolve_where(where))
+    except UserError as error:
+        return error
+    return None
+
 
 logger = logging.getLogger(__name__)
 
