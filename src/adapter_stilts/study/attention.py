@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from adapter_stilts.evaluation.explain import Explanation
 from adapter_stilts.paths import write_whole
+
+if TYPE_CHECKING:
+    from adapter_stilts.evaluation.explain import Explanation
 
 ATTENTION = "attention.json"
 TEXTS = 16
@@ -38,7 +40,7 @@ def keep_attention(
         items: the folder of the run's scores, where the file is put.
         options: as of `explain`.
     """
-    from adapter_stilts.evaluation.explain import explain  # torch: not for the report
+    from adapter_stilts.evaluation.explain import explain  # not for the report
 
     found = summary(explain(str(module), task=target, limit=TEXTS, **options), names)
     write_whole(items / ATTENTION, found.model_dump_json() + "\n")

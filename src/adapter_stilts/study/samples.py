@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.statistics.sample import Floats, Ints, Sample
@@ -85,6 +83,9 @@ def _clusters(items: Items, *, parallel: bool) -> dict[str, Ints]:
     """
     if not parallel:
         return {name: _numbers(cluster for _, cluster in each) for name, each in items.items()}
+    from scipy.sparse import coo_array  # slow to load: only parallel sets need it
+    from scipy.sparse.csgraph import connected_components
+
     pairs = [
         (item, (language, cluster)) for language, each in items.items() for item, cluster in each
     ]
