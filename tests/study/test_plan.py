@@ -47,7 +47,7 @@ def test_the_ready_studies_are_plans(
     monkeypatch.setenv("ADSTILTS_ZOO_PATH", str(Path(__file__).parents[2] / "adapters_zoo"))
     plan = make_plan(load_study(file))
     assert plan.study.name == file.stem
-    assert look_ahead(plan, StudyFolder(tmp_path)).left == len(plan.runs) > 50
+    assert look_ahead(plan, StudyFolder(tmp_path)).left == len(plan.runs) >= 12
 
 
 def test_there_are_ready_studies() -> None:
