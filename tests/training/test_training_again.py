@@ -221,9 +221,9 @@ def test_the_command_of_the_card_makes_the_same_run(
         (b"- " * 8000, "nested too deeply"),
         (b"lr: " + b"9" * 15000, "number too long"),
         (b"lr: 1.0e-3\nlearning_rate: 2\n", "learning_rate"),
-        (b"lr: .inf\n", "lr must be a finite number"),
+        (b"lr: .inf\n", "lr: Input should be a finite number"),
         (b"lr: !!python/object/apply:os.system ['true']\n", "recipe"),
-        (b"batch_tokens: 99999999999999999999999\nsteps: {a: 1}\n", "steps must be int"),
+        (b"batch_tokens: 99999999999999999999999\nsteps: {a: 1}\n", "steps: Input should be"),
     ],
 )
 def test_a_strangers_recipe_gets_one_line(tmp_path: Path, content: bytes, words: str) -> None:

@@ -179,10 +179,6 @@ def training_options(
 
     def run(**given: Any) -> None:
         as_json = given.pop("as_json")
-        if given["leave_out"] is not None:
-            from adapter_stilts.training.recipe import parse_layers
-
-            given["leave_out"] = parse_layers(given["leave_out"])
         seeds = given.pop("seeds")
         if seeds is None:
             show(command(**given, quiet=as_json), as_json=as_json)

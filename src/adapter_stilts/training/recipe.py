@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
 
 from adapter_stilts.engine.methods import (
     DEFAULT_METHOD,
@@ -23,13 +31,32 @@ Unfreeze = Literal["top-down", "none"]
 Keep = Literal["best", "last", "mean"]
 Activations = Literal["kept", "recomputed"]
 
+Precision = Literal["auto", "bf16", "fp32"]
+
+Count = Annotated[int, Field(ge=0)]
+Some = Annotated[int, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
 PASSES = 3.0
 """Passes over the training data where neither `epochs` nor `steps` are given."""
 MOST_PASSES = 25.0
 """So many at most where three make too few steps (as the help of `epochs` says)."""
 
 
-@dataclass(frozen=True)
+def _known(method: str) -> str:
+    get_method(method)
+    return method
+
+
+def _layers(value: Any) -> Any:
+    """One spelling of equal values: a run's identity is a hash of the recipe."""
+    if isinstance(value, tuple):
+        return value
+    return parse_layers(value if isinstance(value, list) else str(value))
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False))
 class Recipe:
     """Everything that decides a training besides task, data, backbone and seed.
 
@@ -72,61 +99,45 @@ class Recipe:
         precision: the precision of the frozen trunk: `auto`, `bf16` or `fp32`.
         activations: whether they are `kept` for the backward pass or `recomputed`, which takes
             less memory and more time; the result is the same.
+
+    Raises:
+        UserError: a value of another type, or one that cannot be.
     """
 
-    method: str = DEFAULT_METHOD
-    epochs: float = 0.0
-    steps: int = 0
-    min_steps: int = 300
-    lr: float = 0.0
-    batch_tokens: int = 4096
-    batch_examples: int = 32
-    accumulate: int = 1
-    max_length: int = 0
-    stride: int = 128
-    warmup: float = 0.06
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
+    method: Annotated[str, AfterValidator(_known)] = DEFAULT_METHOD
+    epochs: Amount = 0.0
+    steps: Count = 0
+    min_steps: Count = 300
+    lr: Amount = 0.0
+    batch_tokens: Some = 4096
+    batch_examples: Some = 32
+    accumulate: Some = 1
+    max_length: Count = 0
+    stride: Count = 128
+    warmup: Share = 0.06
+    weight_decay: Amount = 0.01
+    max_grad_norm: Amount = 1.0
     unfreeze: Unfreeze = "none"
-    unfreeze_fraction: float = 0.5
-    leave_out: tuple[int, ...] = ()
-    reduction_factor: int = 0
-    rank: int = 0
-    alpha: int = 0
-    head_dropout: float = 0.0
-    evaluations: int = 8
+    unfreeze_fraction: Share = 0.5
+    leave_out: Annotated[tuple[int, ...], BeforeValidator(_layers)] = ()
+    reduction_factor: Count = 0
+    rank: Count = 0
+    alpha: Count = 0
+    head_dropout: Share = 0.0
+    evaluations: Some = 8
     keep: Keep = "best"
-    average_last: int = 3
-    patience: int = 3
-    precision: str = "auto"
+    average_last: Some = 3
+    patience: Count = 3
+    precision: Precision = "auto"
     activations: Activations = "kept"
 
-    def __post_init__(self) -> None:
-        get_method(self.method)
-        # One spelling of equal values: a run's identity is a hash of the recipe.
-        object.__setattr__(self, "leave_out", tuple(self.leave_out))
-        for name in _FRACTIONS:
-            value = float(getattr(self, name))
-            if not math.isfinite(value):
-                raise UserError(f"{_flag(name)} must be a finite number, not {value}")
-            object.__setattr__(self, name, value)
-        for name in _POSITIVE:
-            if getattr(self, name) <= 0:
-                raise UserError(f"{_flag(name)} must be above 0, not {getattr(self, name)}")
-        for name in _NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise UserError(f"{_flag(name)} cannot be below 0, not {getattr(self, name)}")
-        for name in ("warmup", "unfreeze_fraction", "head_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{_flag(name)} must lie between 0 and 1")
-        if self.unfreeze not in ("top-down", "none"):
-            raise unknown("unfreezing", self.unfreeze, ("top-down", "none"))
-        if self.keep not in ("best", "last", "mean"):
-            raise unknown("weights to keep", self.keep, ("best", "last", "mean"))
-        if self.precision not in ("fp32", "bf16", "auto"):
-            raise unknown("precision", self.precision, ("fp32", "bf16", "auto"))
-        if self.activations not in get_args(Activations):
-            raise unknown("activations", self.activations, get_args(Activations))
+    @model_validator(mode="wrap")
+    @classmethod
+    def _complaint(cls, values: Any, checked: Any) -> Any:
+        try:
+            return checked(values)
+        except ValidationError as error:
+            raise _of_field(error) from None
 
     @property
     def shape(self) -> MethodOptions:
@@ -149,26 +160,15 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
     return {**dataclasses.asdict(recipe), "leave_out": list(recipe.leave_out)}
 
 
-_FRACTIONS = tuple(name for name, kind in get_type_hints(Recipe).items() if kind is float)
-_POSITIVE = ("batch_tokens", "batch_examples", "accumulate", "evaluations", "average_last")
-_NOT_NEGATIVE = (
-    "epochs",
-    "steps",
-    "min_steps",
-    "lr",
-    "max_length",
-    "stride",
-    "weight_decay",
-    "max_grad_norm",
-    "patience",
-    "reduction_factor",
-    "rank",
-    "alpha",
-)
-
-
-def _flag(name: str) -> str:
-    return f"recipe: {name.replace('_', '-')}"
+def _of_field(error: ValidationError) -> UserError:
+    """What is wrong with the first field that is."""
+    first = error.errors(include_url=False)[0]
+    name, given = str(first["loc"][0]), first["input"]
+    kind = get_type_hints(Recipe)[name]
+    if get_origin(kind) is Literal and isinstance(given, str):
+        return unknown(name, given, get_args(kind))
+    note = " (YAML reads 1e-3 as text: write 1.0e-3)" if first["type"] == "float_type" else ""
+    return UserError(f"recipe: {name.replace('_', '-')}: {first['msg']}, not {given!r}{note}")
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -212,28 +212,17 @@ def get_recipe(name: str, usual: str = "default") -> Recipe:
 
 def recipe_from_fields(fields: Mapping[str, Any], *, base: Recipe, where: str) -> Recipe:
     """A recipe from untrusted fields: names and types are checked."""
-    types = get_type_hints(Recipe)
     known = {field.name for field in dataclasses.fields(Recipe)}
     changes: dict[str, Any] = {}
     for key, value in fields.items():
         name = str(key).replace("-", "_")
         if name not in known:
             raise UserError(f"{where}: {unknown('field', name, known)}")
-        if name == "leave_out":
-            value = parse_layers(str(value) if not isinstance(value, list) else value)
-        elif types[name] is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        else:
-            _check_type(value, types[name], f"{where}: {name}")
         changes[name] = value
-    return dataclasses.replace(base, **changes)
-
-
-def _check_type(value: Any, wanted: Any, what: str) -> None:
-    kind = wanted if wanted in (int, float) else str
-    if not isinstance(value, kind) or isinstance(value, bool):
-        note = " (YAML reads 1e-3 as text: write 1.0e-3)" if kind is float else ""
-        raise UserError(f"{what} must be {kind.__name__}, not {value!r}{note}")
+    try:
+        return dataclasses.replace(base, **changes)
+    except UserError as error:
+        raise UserError(f"{where}: {str(error).removeprefix('recipe: ')}") from None
 
 
 def parse_layers(text: str | list[Any]) -> tuple[int, ...]:

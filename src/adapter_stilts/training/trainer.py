@@ -305,7 +305,7 @@ def without_walks(model: torch.nn.Module, own: Sequence[torch.nn.Parameter]) -> 
     """`model.train()` and `model.zero_grad()` do no more here than they have to.
 
     transformers calls both at every step, and each walks over the thousand parts of a model with
-    adapters: on a small backbone that is a tenth of a step's time, and more of it on a GPU.
+    adapters, almost always for nothing.
 
     Args:
         model: a model that is training. Only as a whole is it set to evaluate and to train.
