@@ -174,6 +174,24 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
         ("arms: [alone", "arms: [{arm: alone, steps: 9}", ("line 7", "--unequal")),
         ("name: small", "name: small\nname: large", ("line 2", "name", "line 1")),
         ("{intermediate: [0", "{intermediat: [0", ("line 10", "intermediat", "intermediate")),
+        ("name: small", "langs: []\nname: small", ("line 1", "langs")),
+        ("rates: [1.0e-3,", "rates: [1.0e-3, 1.0e-3,", ("line 9", "0.001", "twice")),
+        ("- xnli", "- {task: xnli, layer: 7}", ("line 5", "layer", "xnli")),
+        ("- xnli", "- {task: xnli, also: [xnli]}", ("line 5", "xnli", "already")),
+        ("name: small", "below: [swahili]\nname: small", ("line 1", "swahili", "lang:sw")),
+        ("name: small", "below: ['lang:xx9']\nname: small", ("line 1", "xx9")),
+        ("name: small", "source_langs: [en, en]\nname: small", ("line 1", "en", "twice")),
+        (
+            "name: small",
+            "contrasts: [{name: a, first: alone, second: alone}]\nname: small",
+            ("line 1", "alone", "itself"),
+        ),
+        (
+            "name: small",
+            "contrasts: [{name: a, first: alone, second: singles},"
+            " {name: a, first: singles, second: alone}]\nname: small",
+            ("line 1", "'a'", "twice"),
+        ),
     ],
 )
 def test_mistakes_are_named_with_their_line(

@@ -21,17 +21,18 @@ ArmKind = Literal[
 ]
 
 
-def _distinct(seeds: list[int]) -> list[int]:
-    if len(set(seeds)) < len(seeds):
-        raise ValueError("every seed is to be given once")
-    return seeds
+def _distinct(values: list[Any]) -> list[Any]:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"{value} is given twice")
+    return values
 
 
 Positive = Annotated[int, Field(gt=0, le=1 << 40)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 SeedList = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 Rate = Annotated[float, Field(gt=0, lt=10)]
-Rates = Annotated[list[Rate], Field(min_length=1)]
+Rates = Annotated[list[Rate], Field(min_length=1), AfterValidator(_distinct)]
 Module = Annotated[str, Field(min_length=1, max_length=4096)]
 Layer = Annotated[int, Field(ge=0, le=200)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,80}$")]
@@ -251,7 +252,7 @@ class StudySpec(_Part):
     targets: Annotated[list[TargetPart], Field(min_length=1)]
     arms: Annotated[list[ArmPart], Field(min_length=1)]
     methods: Names = ["bottleneck"]
-    langs: str | list[str] = "all"
+    langs: str | Names = "all"
     source_langs: Names = ["en"]
     below: Names = ["none"]
     budget: Budget

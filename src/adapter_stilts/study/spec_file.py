@@ -54,10 +54,17 @@ def _check_tasks(spec: StudySpec, lines: Lines) -> None:
             get_task(source.task)
     for k, target in enumerate(spec.targets):
         with _at(lines, "targets", k):
-            get_target(target.task)
+            searches = get_target(target.task).retrieval is not None
+        if target.layer is not None and not searches:
+            wrong = f"{target.task} has a head, so no layer is chosen for it: leave 'layer' out"
+            raise lines.bad(["targets", k, "layer"], wrong)
         for j, test in enumerate(target.also):
             with _at(lines, "targets", k, "also", j):
                 get_target(test.task)
+            tests = [(each.task, each.split) for each in (target, *target.also[:j])]
+            if (test.task, test.split) in tests:
+                wrong = f"it is tested on {test.task}, {test.split}, already"
+                raise lines.bad(["targets", k, "also", j], wrong)
     _check_distinct(lines, "intermediate", [each.task for each in spec.intermediate])
     _check_distinct(lines, "targets", [each.task for each in spec.targets])
     if spec.zoo is not None and spec.sources == TRAIN:
@@ -87,6 +94,19 @@ def _check_languages(spec: StudySpec, lines: Lines) -> None:
         if code.strip() not in ("all", "xtreme", "xtreme-r"):
             with _at(lines, "langs", k):
                 check_language(code.strip(), tuple(known))
+    _check_distinct(lines, "source_langs", spec.source_langs)
+    _check_distinct(lines, "below", spec.below)
+    for k, module in enumerate(spec.below):
+        with _at(lines, "below", k):
+            _check_below(module)
+
+
+def _check_below(module: str) -> None:
+    if module in ("none", "lang:*") or Path(module).expanduser().is_dir():
+        return
+    if not module.startswith("lang:"):
+        raise UserError(f"'{module}' is no module of a language: none, lang:sw or lang:* is")
+    check_language(module.removeprefix("lang:"), ())
 
 
 def _check_arms(spec: StudySpec, lines: Lines, *, unequal: bool) -> None:
@@ -120,7 +140,10 @@ def _check_further(spec: StudySpec, arm: ArmPart) -> None:
 
 
 def _check_contrasts(spec: StudySpec, lines: Lines) -> None:
+    _check_distinct(lines, "contrasts", [each.name for each in spec.contrasts])
     for k, each in enumerate(spec.contrasts):
+        if each.first == each.second:
+            raise lines.bad(["contrasts", k], f"'{each.first}' is compared with itself")
         for side, name in (("first", each.first), ("second", each.second)):
             if spec.kind_of(name) is None:
                 wrong = unknown("arm of this study", name, spec.arm_names)
