@@ -58,33 +58,24 @@ def find_language(name: str, backbone: str | None = None) -> Path:
 
 def _modules(code: str, backbone: str) -> list[Found]:
     """Those of the first place that has any, for each backbone; the usual name goes first."""
-    groups: list[list[Found]] = []
+    groups: list[list[tuple[Found, ModuleRecord]]] = []
     for found in found_modules():
         record = found.record()
         if record is None or _language(record) != code:
             continue
         if backbone and found.folder.parent.name != backbone:
             continue
-        near = next((group for group in groups if _alike(group[0], record)), None)
+        alike = (each for each in groups if same_backbone(each[0][1].backbone, record.backbone))
+        near = next(alike, None)
         if near is None:
-            groups.append([found])
-        elif near[0].place == found.place and not any(_runs_as(each, record) for each in near):
-            near.append(found)
+            groups.append([(found, record)])
+        elif near[0][0].place == found.place and record.run not in {each.run for _, each in near}:
+            near.append((found, record))
     chosen = []
     for group in groups:
-        usual = [each for each in group if each.folder.name == f"{LANGUAGE}{code}"]
-        chosen += usual or group
+        modules = [each for each, _ in group]
+        chosen += [each for each in modules if each.folder.name == f"{LANGUAGE}{code}"] or modules
     return chosen
-
-
-def _alike(found: Found, record: ModuleRecord) -> bool:
-    other = found.record()
-    return other is not None and same_backbone(other.backbone, record.backbone)
-
-
-def _runs_as(found: Found, record: ModuleRecord) -> bool:
-    other = found.record()
-    return other is not None and other.run == record.run
 
 
 def _language(record: ModuleRecord) -> str:

@@ -102,13 +102,9 @@ def _entry(found: Found) -> Entry:
 
 
 def _fits(record: ModuleRecord, *, task: str, language: str) -> bool:
-    if task and not any(_same_task(task, own) for own in _tasks(record)):
+    if task and not any(_same_task(task, own) for own in record.heads or [record.task]):
         return False
     return not language or language_of(record) == language
-
-
-def _tasks(record: ModuleRecord | None) -> list[str]:
-    return [] if record is None else list(record.heads) or [record.task]
 
 
 def _same_task(wanted: str, own: str) -> bool:
@@ -130,7 +126,9 @@ def locate(name: str, backbone: str | None = None) -> list[Entry]:
             name and none was chosen.
     """
     if has_record(Path(name)):
-        return [_entry(next((each for each in found_modules() if _same(each, name)), _own(name)))]
+        folder = Path(name)
+        listed = (each for each in found_modules() if each.folder.resolve() == folder.resolve())
+        return [_entry(next(listed, Found("zoo", folder)))]  # or one that is in no zoo
     if is_language(name):
         return locate(str(find_language(name, backbone)))
     named = by_name(name)
@@ -172,15 +170,6 @@ def _full_name(found: Found) -> str:
 
 def _names(found: Found) -> tuple[str, ...]:
     return (found.name,) if found.place == "hub" else (found.name, found.folder.name)
-
-
-def _same(found: Found, name: str) -> bool:
-    return found.folder.resolve() == Path(name).resolve()
-
-
-def _own(name: str) -> Found:
-    """A module in a folder that is in no zoo."""
-    return Found("zoo", Path(name))
 
 
 def standing_on(entry: Entry) -> list[str]:
