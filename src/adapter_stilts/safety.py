@@ -77,6 +77,11 @@ def is_number(value: Any) -> bool:
         return False
 
 
+def is_count(value: object, most: int, *, least: int = 0) -> bool:
+    """Whether a JSON value is a whole number within these bounds, both included."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
 def read_json(path: Path) -> Any:
     """The JSON value in a file of a stranger.
 

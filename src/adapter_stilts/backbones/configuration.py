@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import brief, is_number, read_json
+from adapter_stilts.safety import brief, is_count, is_number, read_json
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -155,10 +155,6 @@ def _demand(fine: bool, path: Path, key: str, value: object, what: str) -> None:
         raise UserError(f"{path}: '{key}' is {_shown(value)}, and must be {what}")
 
 
-def _is_count(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
 def _check_kept_out(path: Path, given: Mapping[str, Any]) -> None:
     """Refuses what would be another model than the one that is built."""
     for key in _CHANGING:
@@ -174,7 +170,7 @@ def _sizes(path: Path, given: Mapping[str, Any]) -> dict[str, int]:
     for key, most in SIZES.items():
         if key not in given:
             raise UserError(f"{path}: '{key}' is missing")
-        _demand(_is_count(given[key], 1, most), path, key, given[key], f"from 1 to {most}")
+        _demand(is_count(given[key], most, least=1), path, key, given[key], f"from 1 to {most}")
     return {key: given[key] for key in SIZES}
 
 
@@ -194,7 +190,7 @@ def _ids(path: Path, given: Mapping[str, Any]) -> dict[str, int]:
     there = {key: value for key, value in found.items() if value is not None}
     for key, value in there.items():
         last = given["vocab_size"] - 1
-        _demand(_is_count(value, 0, last), path, key, value, f"from 0 to {last}")
+        _demand(is_count(value, last), path, key, value, f"from 0 to {last}")
     return there
 
 

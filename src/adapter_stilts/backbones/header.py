@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import brief, first_line
+from adapter_stilts.safety import brief, first_line, is_count
 
 MAX_HEADER = 8 << 20
 """Bytes; that of XLM-R Large has 50,000."""
@@ -80,7 +80,7 @@ def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"'{brief(key)}' is there twice")
+            raise ValueError(f"the name '{brief(key)}' comes twice")
         found[key] = value
     return found
 
@@ -116,7 +116,4 @@ def _tensor(name: str, about: Any) -> Tensor:
 
 
 def _are_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(each, int) and not isinstance(each, bool) and 0 <= each < 1 << 62
-        for each in value
-    )
+    return isinstance(value, list) and all(is_count(each, (1 << 62) - 1) for each in value)

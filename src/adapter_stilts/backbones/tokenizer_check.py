@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from adapter_stilts.backbones.header import once
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import brief, first_line, read_text
+from adapter_stilts.safety import brief, first_line, is_count, read_text
 
 MAX_FILE = 96 << 20
 """Bytes; XLM-R's has 9 MB, that of a vocabulary of a million pieces 45 MB."""
@@ -182,11 +182,11 @@ def _check_model(model: Mapping[str, Any], pieces: int) -> None:
             raise _StrangeError("its vocabulary is no object")
         names, ids = list(vocabulary), list(vocabulary.values())
     _demand(len(names) <= pieces, f"{len(names)} pieces, for which {pieces} embeddings are there")
-    _demand(all(_is_id(each, pieces) for each in ids), f"an id above {pieces - 1}")
+    _demand(all(is_count(each, pieces - 1) for each in ids), f"an id above {pieces - 1}")
     _demand(max(map(len, names), default=0) <= _MAX_PIECE, "a piece that is very long")
     _demand(not model.get("dropout"), "a model that leaves out merges by chance")
     longest = model.get("max_input_chars_per_word", 100)
-    _demand(_is_id(longest, _MAX_WORD + 1), "a word's limit that is very long")
+    _demand(is_count(longest, _MAX_WORD), "a word's limit that is very long")
 
 
 def _scored(vocabulary: Any) -> list[str]:
@@ -211,8 +211,6 @@ def _check_added(tokens: Any, pieces: int) -> None:
         _demand(
             isinstance(content, str) and 0 < len(content) <= _MAX_PIECE, "an added token of no use"
         )
-        _demand(_is_id(each.get("id"), pieces), f"an added token with an id above {pieces - 1}")
-
-
-def _is_id(value: Any, pieces: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < pieces
+        _demand(
+            is_count(each.get("id"), pieces - 1), f"an added token with an id above {pieces - 1}"
+        )

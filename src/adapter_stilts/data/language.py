@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from adapter_stilts.data import cache
 from adapter_stilts.data.code_digest import package_digest
+from adapter_stilts.data.formats import decode
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.errors import UserError, bad
+from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads.base import Example
 
@@ -85,12 +86,7 @@ def _read(path: Path) -> Iterator[str]:
     """A file's lines that are not blank, one at a time."""
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
-            try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError as error:
-                what = f"not UTF-8 ({error.reason}): convert the file"
-                raise bad(path, number, what) from error
-            if text:
+            if text := decode(path, number, raw).strip():
                 yield text
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,7 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
         raise UserError(f"{path}: the file has no rows")
     names = tuple(name for name in first[0] if name != "lines")
     parts = _parts(path, form, head, names, first, _named(path, head, names, given))
-    return _counted(form, head, names, parts, keys, _chain(first, rows))
-
-
-def _chain(first: Sequence[Any], rest: Iterator[Any]) -> Iterator[Any]:
-    yield from first
-    yield from rest
+    return _counted(form, head, names, parts, keys, chain(first, rows))
 
 
 def _reading(path: Path, form: str) -> tuple[Reading | None, dict[str, Any]]:
