@@ -15,7 +15,7 @@ from typing import Any
 from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.safety import first_line, printable
-from adapter_stilts.serving.pool import ModulePool, ModulePoolFullError
+from adapter_stilts.serving.pool import ModuleError, ModulePool
 from adapter_stilts.zoo import together
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.together import Prepared
@@ -29,12 +29,8 @@ class BatcherFullError(Exception):
     """More inputs wait than may."""
 
 
-class ModuleFailedError(Exception):
-    """A module cannot answer; `name` is the one that was asked for."""
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(why)
-        self.name = name
+class ModuleFailedError(ModuleError):
+    """A module cannot answer."""
 
 
 class TooLargeError(Exception):
@@ -196,7 +192,7 @@ class Batcher:
         try:
             self._prepare(order)
         except Exception as error:
-            if not isinstance(error, ModuleFailedError | ModulePoolFullError | TooLargeError):
+            if not isinstance(error, ModuleError | TooLargeError):
                 logger.exception("a request could not be read")
             order.fail(error)
             return False

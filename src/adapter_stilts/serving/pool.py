@@ -35,12 +35,16 @@ from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedCom
 logger = logging.getLogger(__name__)
 
 
-class ModulePoolFullError(Exception):
-    """As many modules are in memory as may be; `name` is one more that was asked for."""
+class ModuleError(Exception):
+    """Why a module does not answer; `name` is the one that was asked for."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(why)
         self.name = name
+
+
+class ModulePoolFullError(ModuleError):
+    """As many modules are in memory as may be."""
 
 
 @dataclass(frozen=True)
