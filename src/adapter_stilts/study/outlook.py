@@ -149,7 +149,7 @@ def _other(seeds: Seeds, stage: int) -> int:
 SECONDS_A_STEP: Mapping[str, float] = MappingProxyType(
     {"classification": 3.7, "choice": 3.1, "tagging": 2.0}
 )
-"""Processor seconds by the kind of head: the mean of the trainings of bottleneck adapters in
+"""Processor seconds by the kind of head: the mean of the CPU trainings of bottleneck adapters in
 docs/results/records/recipes.jsonl, loading and scoring included; a test compares them. These have
 50 steps each, so that more steps take less time each."""
 SLOWEST = max(SECONDS_A_STEP.values())
