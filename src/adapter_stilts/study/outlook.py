@@ -19,7 +19,6 @@ from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.run import room_needed
-from adapter_stilts.study.samples import Seeds
 from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
 from adapter_stilts.study.statistics.decisions import Design, detectable_difference
 from adapter_stilts.study.statistics.sample import Floats
@@ -135,15 +134,11 @@ def _seed_spread(data: StudyData, *, stage: int) -> float | None:
             for seeds, run in data.on(arm, target).items():
                 scores = data.languages(run, target).values()
                 if scores:
-                    groups[_other(seeds, stage)].append(fmean(scores))
+                    groups[seeds[1 - stage]].append(fmean(scores))
             for values in (each for each in groups.values() if len(each) > 1):
                 squares += float(np.var(values)) * len(values)
                 free += len(values) - 1
     return math.sqrt(2 * squares / free) if free >= FREE else None
-
-
-def _other(seeds: Seeds, stage: int) -> int:
-    return seeds.target if stage == 0 else seeds.intermediate
 
 
 SECONDS_A_STEP: Mapping[str, float] = MappingProxyType(
