@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,9 @@ def page(report: Report) -> str:
     return text
 
 
+@cache
 def _vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
+    """Vega, Vega-Lite and Vega-Embed as one script, which takes seconds to make."""
     library: Any = vl_convert  # its types ask for an argument that it can do without
     bundle: str = library.javascript_bundle().replace("</script", "<\\/script")
     return bundle
@@ -178,10 +180,9 @@ def write_report(report: Report, folder: Path) -> None:
         for table in report.tables:
             (work / f"{table.name}.csv").write_text(as_csv(table), encoding="utf-8")
         for chart in report.charts:
-            fixed = {**chart.spec, "width": 480}
-            (work / f"{chart.name}.pdf").write_bytes(vl_convert.vegalite_to_pdf(fixed))
-            svg = vl_convert.vegalite_to_svg(fixed)
+            svg = vl_convert.vegalite_to_svg({**chart.spec, "width": 480})
             (work / f"{chart.name}.svg").write_text(svg, encoding="utf-8")
+            (work / f"{chart.name}.pdf").write_bytes(vl_convert.svg_to_pdf(svg))
 
 
 def markdown(table: Table) -> str:
