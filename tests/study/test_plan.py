@@ -183,11 +183,6 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
         ("name: small", "source_langs: [en, en]\nname: small", ("line 1", "en", "twice")),
         (
             "name: small",
-            "contrasts: [{name: a, first: alone, second: alone}]\nname: small",
-            ("line 1", "alone", "itself"),
-        ),
-        (
-            "name: small",
             "contrasts: [{name: a, first: alone, second: singles},"
             " {name: a, first: singles, second: alone}]\nname: small",
             ("line 1", "'a'", "twice"),

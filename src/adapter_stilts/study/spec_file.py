@@ -142,8 +142,6 @@ def _check_further(spec: StudySpec, arm: ArmPart) -> None:
 def _check_contrasts(spec: StudySpec, lines: Lines) -> None:
     _check_distinct(lines, "contrasts", [each.name for each in spec.contrasts])
     for k, each in enumerate(spec.contrasts):
-        if each.first == each.second:
-            raise lines.bad(["contrasts", k], f"'{each.first}' is compared with itself")
         for side, name in (("first", each.first), ("second", each.second)):
             if spec.kind_of(name) is None:
                 wrong = unknown("arm of this study", name, spec.arm_names)
