@@ -14,10 +14,10 @@ from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin
 from adapter_stilts.errors import UserError, hint, shown
 
 _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {8,}.+)*)", re.MULTILINE)
-_TYPES: Mapping[str, tuple[type, str]] = {
+_TYPES: Mapping[str, tuple[Any, str]] = {
     "int": (Integral, "a whole number"),
     "float": (Real, "a number"),
-    "str": (str, "a text"),
+    "str": ((str, os.PathLike), "a text"),
     "bool": (bool, "True or False"),
     "Path": (os.PathLike, "a path"),
     "Sequence": (Iterable, "a list"),

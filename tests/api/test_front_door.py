@@ -219,6 +219,13 @@ def test_a_value_of_another_type_is_refused_by_name(call: Callable[[], object], 
     assert named in str(refused.value) and "was expected" in str(refused.value)
 
 
+def test_a_path_is_a_text(tmp_path: Path) -> None:
+    """A folder of data is refused for what it lacks, and not for being a path."""
+    with pytest.raises(ads.UserError) as refused:
+        ads.evaluate("xnli", "none", data=tmp_path)  # type: ignore[arg-type]
+    assert "was expected" not in str(refused.value)
+
+
 def test_a_task_prints_as_one_short_line() -> None:
     assert repr(ads.get_task("squad")) == "<TaskSpec squad: span, squad>"
     assert repr(ads.get_target("xcopa")).startswith("<TargetSpec xcopa: choice, accuracy, 1")
