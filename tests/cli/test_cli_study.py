@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,6 +144,22 @@ def test_exported_rules_of_snakemake_do_the_same_commands(run: Run, file: Path) 
     last = re.findall(r"^    input: \[(.*)\]$", rules, re.MULTILINE)[-1]
     assert len(outputs) == 3
     assert last.split(", ") == outputs[:2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("snakemake") is None, reason="snakemake is not installed")
+def test_snakemake_does_the_rules(
+    run: Run, tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    file = write_study(tmp_path, tiny_xlmr, steps=4).relative_to(tmp_path)
+    _, rules, _ = run("study", "export", str(file), "--format", "snakemake")
+    Path("Snakefile").write_text(rules, encoding="utf-8")
+    subprocess.run(["snakemake", "--cores", "2"], check=True, capture_output=True)
+    found = _status(run, file)
+    assert (found["runs"], found["done"], found["failed"]) == (3, 3, [])
 
 
 def test_what_is_exported_is_written_into_the_folder(
