@@ -95,6 +95,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/shipped_scores.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo_page.py
 	$(BIN)/python benchmarks/study_page.py
+	$(BIN)/python benchmarks/fusion_rate_page.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

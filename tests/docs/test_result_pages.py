@@ -25,6 +25,7 @@ def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("recipes_page", []),
         ("memory_page", []),
+        ("fusion_rate_page", []),
         ("checkpoints", ["--page"]),
         ("unfreezing", ["--page"]),
         ("recommend", ["--page"]),
