@@ -129,7 +129,7 @@ def test_modules_of_the_zoo_are_not_trained_and_their_weights_are_in_the_ids(
         ("singles, seeds: {target: [0]}", "singles", ("line 10", "seed 1")),
         ("best: 1", "best: 3", ("line 10", "best 3 of 2")),
         ("uniform, seeds", "uniform, module: x, seeds", ("line 11", "'uniform'")),
-        ("target: [0, 1]", "target: [0, 0]", ("line 12", "once")),
+        ("target: [0, 1]", "target: [0, 0]", ("line 12", "twice")),
     ],
 )
 def test_what_cannot_be_is_named_in_one_line(
