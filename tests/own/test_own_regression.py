@@ -41,7 +41,7 @@ def test_correlation_is_that_of_scipy() -> None:
 def test_scores_of_pairs_are_learnt(pairs: Path, tiny_xlmr: Path, zoo: Path) -> None:
     """Squared errors fall: twelve pairs are learnt by heart."""
     task = load_task_file(pairs).task
-    trained = train_adapter(task, backbone=str(tiny_xlmr), steps=300, lr=3e-3, evaluations=3)
+    trained = train_adapter(task, backbone=str(tiny_xlmr), steps=150, lr=6e-3, evaluations=1)
     module = load(trained.path)
     rows = [task.to_example(row) for row in _rows(pairs.parent / "train.csv")]
     found = module.predict([row for row in rows if row is not None]).values
