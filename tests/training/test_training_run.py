@@ -181,7 +181,7 @@ def test_what_is_planned_is_said(
 ) -> None:
     samples = files("adapter_stilts") / "data" / "samples"
     train(epochs=1, lr=1e-3, quiet=False, data=str(samples))
-    assert "planned: 6 steps, 1 passes over 24 examples; learning rate 0.001" in (
+    assert "planned: 6 steps, 1 pass over 24 examples; learning rate 0.001" in (
         capsys.readouterr().err
     )
     (warning,) = [each for each in caplog.records if "steps are few" in each.message]
@@ -533,6 +533,10 @@ def test_a_failed_training_leaves_the_old_module_whole(
     [
         ({"max_length": 4000}, r"max-length 4000 is over the 128 tokens"),
         ({"seed": -1}, r"seed must lie between 0 and"),
+        ({"method": "bottleneck", "rank": 8}, "rank.*lora"),
+        ({"method": "lora", "reduction_factor": 4}, "reduction-factor.*bottleneck"),
+        ({"method": "head", "alpha": 4}, "alpha"),
+        ({"head_dropout": 1.0}, "head-dropout"),
         ({"limit": 0}, r"limit must be above 0"),
         ({"dev_limit": -3}, r"dev-limit must be above 0"),
         ({"leave_out": (3,)}, r"cannot leave out layer 3: .* has layers 0 to 2"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from adapter_stilts.errors import unknown
+from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.registered import added
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ ALL_LAYERS = tuple(range(1000))
 
 
 Family = Literal["bottleneck", "lora", "dora", "ia3", "fusion"]
+Size = Literal["reduction_factor", "rank", "alpha"]
+SIZES: tuple[Size, ...] = get_args(Size)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Method:
 
     Methods of one family can be stacked, fused and merged with each other. An `invertible` one has
     a part at the embeddings too, so it works at the bottom of a composition only. `rates_of` is
-    the method whose usual learning rates it takes, if it has none of its own.
+    the method whose usual learning rates it takes, if it has none of its own. `sizes` are the
+    options that decide how large a module is; None where a plug-in's configuration decides.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Method:
     family: Family = "bottleneck"
     invertible: bool = False
     rates_of: str = ""
+    sizes: tuple[Size, ...] | None = None
 
 
 def _config(kind: str, **values: Any) -> AdapterConfig:
@@ -112,28 +116,33 @@ _METHODS = (
         "bottleneck",
         "one bottleneck adapter after the feed-forward block (Pfeiffer et al. 2021)",
         _bottleneck("SeqBnConfig", 16),
+        sizes=("reduction_factor",),
     ),
     Method(
         "double-bottleneck",
         "bottleneck adapters after attention and after feed-forward (Houlsby et al. 2019)",
         _bottleneck("DoubleSeqBnConfig", 16),
+        sizes=("reduction_factor",),
     ),
     Method(
         "parallel-bottleneck",
         "a scaled bottleneck adapter beside the feed-forward block (He et al. 2022)",
         _bottleneck("ParBnConfig", 2),
+        sizes=("reduction_factor",),
     ),
     Method(
         "invertible",
         "a bottleneck adapter in every layer and an invertible one at the embeddings (MAD-X, "
         "Pfeiffer et al. 2020)",
         _bottleneck("SeqBnInvConfig", 2),
+        sizes=("reduction_factor",),
         invertible=True,
     ),
     Method(
         "double-invertible",
         "two bottleneck adapters in every layer and an invertible one at the embeddings",
         _bottleneck("DoubleSeqBnInvConfig", 2),
+        sizes=("reduction_factor",),
         invertible=True,
     ),
     Method(
@@ -142,6 +151,7 @@ _METHODS = (
         _lora("LoRAConfig", ("q", "v"), 8, 16),
         peft=True,
         family="lora",
+        sizes=("rank", "alpha"),
     ),
     Method(
         "lora-all",
@@ -149,48 +159,56 @@ _METHODS = (
         _lora_all,
         peft=True,
         family="lora",
+        sizes=("rank", "alpha"),
     ),
     Method(
         "dora",
         "LoRA with the magnitude of the weights learnt apart (Liu et al. 2024)",
         _lora("DoRAConfig", ("q", "v"), 8, 16),
         family="dora",
+        sizes=("rank", "alpha"),
     ),
     Method(
         "ia3",
         "learnt scalings of keys, values and feed-forward activations (Liu et al. 2022)",
         _ia3,
         family="ia3",
+        sizes=(),
     ),
     Method(
         "head",
         "nothing but the prediction head: the probe that a module has to beat",
         _head_only,
+        sizes=(),
     ),
     Method(
         "fusion-full",
         "attention over modules at full width (AdapterFusion, Pfeiffer et al. 2021)",
         None,
         family="fusion",
+        sizes=(),
     ),
     Method(
         "fusion-lean",
         "attention over modules with low-rank queries and keys",
         None,
         family="fusion",
+        sizes=("rank",),
     ),
     Method(
         "fusion-shared",
         "attention over modules with low-rank queries and keys, the same in all layers",
         None,
         family="fusion",
+        sizes=("rank",),
     ),
-    Method("fusion-uniform", "the mean of modules", None, family="fusion"),
+    Method("fusion-uniform", "the mean of modules", None, family="fusion", sizes=()),
     Method(
         "fusion-arrow",
         "LoRAs chosen by each token's input, without training (Ostapenko et al. 2024)",
         None,
         family="fusion",
+        sizes=(),
     ),
 )
 
@@ -237,3 +255,23 @@ def get_method(name: str) -> Method:
     if method is None:
         raise unknown("method", name, METHODS)
     return method
+
+
+def check_sizes(name: str, given: Mapping[str, int]) -> None:
+    """Refuses a size that a method does not have, which would change nothing.
+
+    Args:
+        given: by option; 0 where it is not given.
+
+    Raises:
+        UserError: names the option, and the methods that have it.
+    """
+    method = get_method(name)
+    for size in SIZES:
+        if given.get(size) and method.sizes is not None and size not in method.sizes:
+            having = [each.name for each in METHODS.values() if size in (each.sizes or ())]
+            option = size.replace("_", "-")
+            raise UserError(
+                f"method '{method.name}' has no {option}: leave out --{option}, or choose "
+                f"{' or '.join(having)}"
+            )

@@ -195,11 +195,11 @@ def warn_of_schedule(recipe: Recipe, schedule: Schedule, *, sample: bool = False
 def _warn_of_steps(recipe: Recipe, schedule: Schedule, sample: bool) -> None:
     if schedule.steps < FEW_STEPS and not sample:
         logger.warning(
-            "%d steps are few: scores may say more of the learning rate than of task or method; "
-            "raise %s (%.3g passes over %s examples now)",
-            schedule.steps,
+            "%s few: scores may say more of the learning rate than of task or method; "
+            "raise %s (%s over %s examples now)",
+            "1 step is" if schedule.steps == 1 else f"{schedule.steps} steps are",
             _deciding(recipe),
-            schedule.passes,
+            schedule.in_passes,
             f"{schedule.examples:,}",
         )
     elif schedule.passes > MANY_PASSES:

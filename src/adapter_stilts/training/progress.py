@@ -23,8 +23,8 @@ def announce(job: Job, schedule: Schedule) -> None:
         return
     recipe = job.recipe
     tqdm.write(
-        f"planned: {schedule.steps:,} steps, {schedule.passes:.3g} passes over "
-        f"{schedule.examples:,} examples; learning rate {recipe.lr:g}",
+        f"planned: {schedule.steps:,} {'step' if schedule.steps == 1 else 'steps'}, "
+        f"{schedule.in_passes} over {schedule.examples:,} examples; learning rate {recipe.lr:g}",
         file=sys.stderr,
     )
 

@@ -123,7 +123,7 @@ class Recipe:
     reduction_factor: Count = 0
     rank: Count = 0
     alpha: Count = 0
-    head_dropout: Share = 0.0
+    head_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     evaluations: Some = 8
     keep: Keep = "best"
     average_last: Some = 3
