@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import unknown
 from adapter_stilts.registered import added
 
 if TYPE_CHECKING:
@@ -257,21 +257,14 @@ def get_method(name: str) -> Method:
     return method
 
 
-def check_sizes(name: str, given: Mapping[str, int]) -> None:
-    """Refuses a size that a method does not have, which would change nothing.
+def unused_sizes(name: str, given: Mapping[str, int]) -> Iterator[str]:
+    """The sizes that are given and that a method does not have, each with the methods that have it.
 
     Args:
         given: by option; 0 where it is not given.
-
-    Raises:
-        UserError: names the option, and the methods that have it.
     """
     method = get_method(name)
     for size in SIZES:
         if given.get(size) and method.sizes is not None and size not in method.sizes:
             having = [each.name for each in METHODS.values() if size in (each.sizes or ())]
-            option = size.replace("_", "-")
-            raise UserError(
-                f"method '{method.name}' has no {option}: leave out --{option}, or choose "
-                f"{' or '.join(having)}"
-            )
+            yield f"{size.replace('_', '-')} (of {', '.join(having)})"

@@ -16,7 +16,7 @@ from adapter_stilts.engine.engine import add_head, add_module, copy_weights
 from adapter_stilts.engine.fusing import FusionShape, add_fusion, start_fusion
 from adapter_stilts.engine.heads import claim_head, head_name
 from adapter_stilts.engine.masked_words import add_masked_words_head
-from adapter_stilts.engine.methods import get_method
+from adapter_stilts.engine.methods import SIZES, get_method, unused_sizes
 from adapter_stilts.engine.native import head_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import has_weights, is_named
@@ -172,6 +172,8 @@ def warn_of_schedule(recipe: Recipe, schedule: Schedule, *, sample: bool = False
         sample: whether the data are the bundled samples, which suffice for a demonstration only.
     """
     _warn_of_steps(recipe, schedule, sample)
+    for size in unused_sizes(recipe.method, {size: getattr(recipe, size) for size in SIZES}):
+        logger.warning("method %s has no %s: it changes nothing", recipe.method, size)
     usual = schedule.rate
     if recipe.lr and not usual / FAR <= recipe.lr <= usual * FAR:
         logger.warning(

@@ -7,7 +7,7 @@ import sys
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.load import check_where, find_all, resolve_where
 from adapter_stilts.engine.composition import stacked
-from adapter_stilts.engine.methods import SIZES, check_sizes, get_method, is_fusion
+from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.engine.stacking import check_stackable
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import has_weights
@@ -79,8 +79,8 @@ def completed(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:
     apart from.
 
     Raises:
-        UserError: sequences too short, or longer than the backbone has positions for; nothing to
-            train; or a size that the method does not have.
+        UserError: sequences too short, or longer than the backbone has positions for; or nothing
+            to train.
     """
     tasks = spec.tasks
     length = recipe.max_length or backbone.sequence_length(tasks[0].max_length)
@@ -92,7 +92,6 @@ def completed(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:
             f"'{backbone.name}' has positions for"
         )
     method, tokens = get_method(recipe.method).name, recipe.batch_tokens
-    check_sizes(method, {size: getattr(recipe, size) for size in SIZES})
     if not has_weights(tasks[0].head):
         if method == "head":
             raise UserError(f"task {tasks[0].name} has no head to train: choose another --method")

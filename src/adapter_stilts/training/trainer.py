@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
@@ -138,20 +138,22 @@ class ModuleTrainer(Trainer):
         with without_walks(self.model, list(self._own.values())):
             return super().train(*args, **kwargs)
 
-    def _prepare_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A batch on the trunk's device; a GPU gets it while it still computes the last step."""
-        if self.engine.device.type == "cuda":
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Forward and backward; the loss is looked at later.
+
+        A GPU gets the batch while it still computes the last step, and nothing waits for that.
+        """
+        device = self.engine.device
+        if device.type == "cuda":
             inputs = {
-                key: value.to(self.engine.device, non_blocking=True)
+                key: value.to(device, non_blocking=True)
                 if isinstance(value, torch.Tensor)
                 else value
                 for key, value in inputs.items()
             }
-        return dict(super()._prepare_inputs(inputs))  # type: ignore[arg-type]
-
-    def training_step(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Forward and backward; the loss is looked at later."""
-        loss = super().training_step(model, *args, **kwargs)
+        loss = super().training_step(model, inputs, *args, **kwargs)
         self._loss = self._loss + loss
         return loss
 
