@@ -12,7 +12,7 @@ from adapter_stilts.data.cache import file_digests
 from adapter_stilts.data.code_digest import source_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of
 from adapter_stilts.engine.methods import get_method
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, hint
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec
@@ -108,6 +108,8 @@ def _backbone(name: str) -> str:
     if name != EMBEDDED and not Path(name).expanduser().is_dir():
         if name.startswith((".", "/", "~")):
             raise UserError(f"backbone folder {name} is not there")
+        if meant := hint(name, [EMBEDDED]):
+            raise UserError(f"no backbone '{name}': {meant}")
         return name
     folder = find_backbone(name).path
     paths = [folder / each for each in BACKBONE_FILES if (folder / each).is_file()]
