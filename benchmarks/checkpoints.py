@@ -11,7 +11,6 @@ training that is in the records is not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections import defaultdict
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from steps import commit, side_by_side
+from steps import add_row, commit, read_rows, side_by_side
 
 RECORDS = Path("docs/results/records/checkpoints.jsonl")
 LAST = 3
@@ -51,14 +50,13 @@ def main() -> None:
     args = arguments()
     if not args.page:
         train(args)
-    args.out.write_text(page(read(args.records)), encoding="utf-8")
+    args.out.write_text(page(read_rows(args.records)), encoding="utf-8")
 
 
 def train(args: argparse.Namespace) -> None:
     """Adds a record for every training that has none."""
     args.work.mkdir(parents=True, exist_ok=True)
-    args.records.parent.mkdir(parents=True, exist_ok=True)
-    done = {(row["target"], row["seed"], row["steps"]) for row in read(args.records)}
+    done = {(row["target"], row["seed"], row["steps"]) for row in read_rows(args.records)}
     missing = [
         (args, target, seed)
         for seed in range(args.seeds)
@@ -66,8 +64,7 @@ def train(args: argparse.Namespace) -> None:
         if (target, seed, args.steps) not in done
     ]
     for row in side_by_side(args.jobs, run, missing):
-        with args.records.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        add_row(args.records, row)
         print(row["target"], row["seed"], {key: row[key] for key in KINDS}, flush=True)
 
 
@@ -85,13 +82,6 @@ def arguments() -> argparse.Namespace:
     found.add_argument("--out", type=Path, default=Path("docs/results/checkpoints.md"))
     found.add_argument("--page", action="store_true", help="the page alone")
     return found.parse_args()
-
-
-def read(records: Path) -> list[Row]:
-    """The trainings so far."""
-    if not records.exists():
-        return []
-    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
 
 
 KINDS = ("best", "last", "mean")

@@ -22,6 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from steps import read_rows
+
 SOURCES = 9
 """Modules that a fusion is over."""
 SERVED = 20
@@ -89,7 +91,7 @@ def main() -> None:
             for row in (replace(each, precision=precision) for each in ROWS):
                 if args.only and f"{row.what}/{row.who}/{row.taken}" not in args.only:
                     continue
-                if key(args, row, batch) not in map(key_of, read(args.records)):
+                if key(args, row, batch) not in map(key_of, read_rows(args.records)):
                     found = child(args, "--batch", batch, "--one", json.dumps(asdict(row)))
                     with args.records.open("a", encoding="utf-8") as file:
                         file.write(f"{found}\n")
@@ -111,13 +113,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-def read(records: Path) -> list[dict[str, Any]]:
-    """The rows measured so far."""
-    if not records.exists():
-        return []
-    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
 
 
 def key(args: argparse.Namespace, row: Row, batch: str) -> tuple[Any, ...]:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from memory import RECORDS, ROWS, SERVED, SOURCES, Row, read
+from memory import RECORDS, ROWS, SERVED, SOURCES, Row
+from steps import read_rows
 
 LAYERS, SHAPE = 24, "24 layers, 1,024 wide, 250,002 words"
 GOALS = {("cpu", "8x128"): 4, ("cuda", "32x384"): 8}
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--out", type=Path, default=Path("docs/results/memory.md"))
     args = parser.parse_args()
-    records = [each for each in read(args.records) if each["layers"] == LAYERS]
+    records = [each for each in read_rows(args.records) if each["layers"] == LAYERS]
     args.out.write_text(page(records), encoding="utf-8")
 
 

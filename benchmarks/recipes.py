@@ -12,7 +12,6 @@ Every run is written as it ends, one line of JSON, so the script can be stopped 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import shutil
@@ -23,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from steps import apart, commit
+from steps import add_row, apart, commit, read_rows
 
 from adapter_stilts import evaluate, fuse, train_adapter
 from adapter_stilts.backbones import default_device
@@ -154,7 +153,6 @@ def main() -> None:
     """Runs what is missing, the cheapest cells first."""
     args = arguments()
     args.work.mkdir(parents=True, exist_ok=True)
-    args.records.parent.mkdir(parents=True, exist_ok=True)
     os.environ["ADSTILTS_ZOO"] = str(args.work / "zoo")
     chosen = [cell for cell in cells() if not args.steps or cell.steps in args.steps]
     with ThreadPoolExecutor(args.jobs) as threads:  # each waits for processes of its own
@@ -165,8 +163,7 @@ def finish(args: argparse.Namespace, cell: Cell) -> None:
     """Runs the rates that a cell lacks, one after the other."""
     while (rate := next_rate(args.records, cell)) is not None:
         row = apart(run, args, cell, rate)
-        with args.records.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        add_row(args.records, row)
         print(f"{cell.way} {cell.task} {cell.steps} {rate:g}: {row['dev']:.1f}", flush=True)
 
 
@@ -195,11 +192,10 @@ def cells() -> list[Cell]:
 
 def done(records: Path, cell: Cell) -> dict[float, float]:
     """The cell's rates so far, and what each reached."""
-    if not records.exists():
-        return {}
-    rows = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
     ours = asdict(cell)
-    return {row["lr"]: row["chosen_by"] for row in rows if ours.items() <= row.items()}
+    return {
+        row["lr"]: row["chosen_by"] for row in read_rows(records) if ours.items() <= row.items()
+    }
 
 
 def next_rate(records: Path, cell: Cell) -> float | None:

@@ -11,14 +11,13 @@ python benchmarks/recommend.py --page     # docs/results/recommend.md from the r
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rule_quality import Quality, matrix_of, rate_rules, sizes_of
-from steps import commit
+from steps import add_row, commit, read_rows
 
 from adapter_stilts.study.recommend.recommendation import RULES, Recommendation
 from adapter_stilts.study.recommend.recommender import recommend
@@ -48,14 +47,14 @@ def main() -> None:
         if not (args.results and args.zoo):
             parser.error("--results and --zoo are needed, or --page")
         rank(args)
-    args.out.write_text(page(read(args.records)), encoding="utf-8")
+    args.out.write_text(page(read_rows(args.records)), encoding="utf-8")
 
 
 def rank(args: argparse.Namespace) -> None:
     """Adds a record for every target that has none."""
     runs = list(read_results(args.results).runs.values())
     matrix, sizes = matrix_of(runs, args.method), sizes_of(runs)
-    done = {row["target"] for row in read(args.records)}
+    done = {row["target"] for row in read_rows(args.records)}
     for target, row in matrix.items():
         if target in done or not get_target(target).training:
             continue
@@ -63,9 +62,7 @@ def rank(args: argparse.Namespace) -> None:
         found = recommend(target, modules=modules, data=args.data, examples=args.examples)
         # Sources of the zoo have no run in the study: their records know.
         record = made(found, row, {n: sizes.get(n) or rows_of(args.zoo / n) for n in row})
-        args.records.parent.mkdir(parents=True, exist_ok=True)
-        with args.records.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        add_row(args.records, record)
         print(f"{target}: {found.answer}", flush=True)
 
 
@@ -93,13 +90,6 @@ def made(found: Recommendation, scores: Mapping[str, float], sizes: Mapping[str,
         "machine": machine(),
         "commit": commit(),
     }
-
-
-def read(records: Path) -> list[Row]:
-    """The records; none where there is no file."""
-    if not records.is_file():
-        return []
-    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
 
 
 def rated(rows: Sequence[Row]) -> dict[str, Quality]:

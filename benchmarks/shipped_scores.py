@@ -11,14 +11,13 @@ line of docs/results/records/shipped_scores.jsonl; stopped, the script goes on w
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from steps import commit, side_by_side
+from steps import add_row, commit, read_rows, side_by_side
 
 from adapter_stilts import evaluate
 from adapter_stilts.engine.composition import NONE
@@ -72,17 +71,13 @@ def main() -> None:
     calls = [(args.work, args.data, plan) for plan in chosen]
     for row in side_by_side(args.jobs, measure, calls):
         if row not in read(args.records):
-            args.records.parent.mkdir(parents=True, exist_ok=True)
-            with args.records.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            add_row(args.records, row)
         print(f"{row['target']}: {row['others']} ± {row['others_error']}", flush=True)
 
 
 def read(records: Path) -> list[dict[str, Any]]:
     """The rows so far, the last of each target and composition."""
-    if not records.exists():
-        return []
-    rows = map(json.loads, records.read_text(encoding="utf-8").splitlines())
+    rows = read_rows(records)
     return list({(row["target"], row["composition"]): row for row in rows}.values())
 
 

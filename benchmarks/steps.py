@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,20 @@ def side_by_side(
                 failed = error
     if failed:
         raise failed
+
+
+def read_rows(records: Path) -> list[dict[str, Any]]:
+    """What a benchmark has measured so far, a line of JSON each; nothing where there is no file."""
+    if not records.exists():
+        return []
+    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
+
+
+def add_row(records: Path, row: Mapping[str, Any]) -> None:
+    """Keeps what was measured, so that it is not measured again."""
+    records.parent.mkdir(parents=True, exist_ok=True)
+    with records.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 def commit() -> str:

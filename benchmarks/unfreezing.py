@@ -9,14 +9,13 @@ other languages. A training that is in the records is not repeated.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from steps import commit, side_by_side
+from steps import add_row, commit, read_rows, side_by_side
 
 RECORDS = Path("docs/results/records/unfreezing.jsonl")
 PAGE = Path("docs/results/unfreezing.md")
@@ -37,19 +36,17 @@ def main() -> None:
     args = arguments()
     if not args.page:
         train(args)
-    args.out.write_text(page(read(args.records)), encoding="utf-8")
+    args.out.write_text(page(read_rows(args.records)), encoding="utf-8")
 
 
 def train(args: argparse.Namespace) -> None:
     """Adds a record for every training that has none."""
     args.work.mkdir(parents=True, exist_ok=True)
-    args.records.parent.mkdir(parents=True, exist_ok=True)
-    done = {tuple(row[key] for key in KEY) for row in read(args.records)}
+    done = {tuple(row[key] for key in KEY) for row in read_rows(args.records)}
     every = product(args.seeds, args.steps, args.targets, (0.0, FRACTION))
     missing = [(args, *each) for each in every if each not in done]
     for row in side_by_side(args.jobs, run, missing):
-        with args.records.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        add_row(args.records, row)
         print(*(row[key] for key in KEY), row["scores"]["en"], row["others"], flush=True)
 
 
@@ -70,13 +67,6 @@ def arguments() -> argparse.Namespace:
     found.add_argument("--out", type=Path, default=PAGE)
     found.add_argument("--page", action="store_true", help="the page alone")
     return found.parse_args()
-
-
-def read(records: Path) -> list[Row]:
-    """The trainings so far."""
-    if not records.exists():
-        return []
-    return [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
 
 
 def run(args: argparse.Namespace, seed: int, steps: int, target: str, fraction: float) -> Row:
