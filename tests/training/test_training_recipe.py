@@ -65,6 +65,12 @@ def test_a_wrong_recipe_file_gets_one_line(tmp_path: Path, text: str, message: s
     assert "\n" not in str(caught.value)
 
 
+def test_a_value_without_end_is_cut(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="epochs") as caught:
+        from_yaml(tmp_path, f"epochs: {'long ' * 1000}")
+    assert len(str(caught.value)) < 400
+
+
 def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not there"):
         get_recipe(str(tmp_path / "none.yaml"))

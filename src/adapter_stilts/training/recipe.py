@@ -24,7 +24,7 @@ from adapter_stilts.engine.methods import (
     MethodOptions,
     get_method,
 )
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.yaml_files import read_yaml
 
 Unfreeze = Literal["top-down", "none"]
@@ -167,8 +167,9 @@ def _of_field(error: ValidationError) -> UserError:
     kind = get_type_hints(Recipe)[name]
     if get_origin(kind) is Literal and isinstance(given, str):
         return unknown(name, given, get_args(kind))
-    note = " (YAML reads 1e-3 as text: write 1.0e-3)" if first["type"] == "float_type" else ""
-    return UserError(f"recipe: {name.replace('_', '-')}: {first['msg']}, not {given!r}{note}")
+    is_text = first["type"] == "float_type" and isinstance(given, str)
+    note = " (YAML reads 1e-3 as text: write 1.0e-3)" if is_text else ""
+    return UserError(f"recipe: {name.replace('_', '-')}: {first['msg']}, not {shown(given)}{note}")
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
