@@ -16,6 +16,7 @@ from adapter_stilts.study.results import RunResult, Stage
 from study_kit import benchmark
 
 RULES = benchmark("rule_quality")
+read_rows = benchmark("steps").read_rows
 matrix_of, rate_rules, sizes_of = RULES.matrix_of, RULES.rate_rules, RULES.sizes_of
 
 
@@ -85,7 +86,7 @@ def test_rules_against_what_they_have_to_beat() -> None:
 
 def test_the_page_comes_of_records_alone(tmp_path: Path) -> None:
     made = benchmark("recommend")
-    assert "Nothing is measured" in made.page(made.read(tmp_path / "none"))
+    assert "Nothing is measured" in made.page(read_rows(tmp_path / "none"))
     names = ("squad", "mnli", "ccg")
     for target, row in matrix_of(RUNS).items():
         ranked = tuple(
@@ -95,7 +96,7 @@ def test_the_page_comes_of_records_alone(tmp_path: Path) -> None:
         found = Recommendation(target, "tiny", 300, 20, ranked, None, {}, {"logme": 6.0})
         with (tmp_path / "records").open("a") as file:
             file.write(json.dumps(made.made(found, row, sizes_of(RUNS))) + "\n")
-    page = made.page(made.read(tmp_path / "records"))
+    page = made.page(read_rows(tmp_path / "records"))
     assert "2 targets on backbone tiny; 6 seconds a target" in page and "are few" in page
     lost = f"{100 * 30 / 80 / 2:.1f}"
     for rule in ("logme", "mean rank", "always squad"):
