@@ -71,6 +71,19 @@ def test_the_answer_of_readme_is_that_of_the_study() -> None:
     assert f"{int(planned) - int(left)} of {planned} runs" in readme
 
 
+def test_the_memory_of_readme_is_that_of_its_page() -> None:
+    page = (RESULTS / "memory.md").read_text(encoding="utf-8")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    default, recomputed = re.findall(r"(1/[0-9.]+) (?:by default,|with `--activ)", page)[:2]
+    assert f"trains in {default} of the memory" in readme
+    assert f"({recomputed} with `--activations recomputed`)" in readme
+    full, adapters = (
+        re.findall(rf"^\| {kept} \|.* ([0-9,]+) \|$", page, re.MULTILINE)[-1]
+        for kept in ("full fine-tuning, AdamW", "bottleneck adapter")
+    )
+    assert f"{adapters} MB of disk instead of {full}" in readme
+
+
 @pytest.mark.slow
 def test_the_page_of_the_study_is_made_of_its_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
