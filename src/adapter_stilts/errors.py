@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,12 @@ def shown(value: Any, limit: int = 60) -> str:
         return repr(f"{value[:limit]}…")
     written = repr(value)
     return written if len(written) <= limit else f"{written[: limit - 1]}…"
+
+
+def few(names: Sequence[str], limit: int = 20) -> str:
+    """Names with commas between; of many the first ones, and how many there are."""
+    written = ", ".join(names[:limit])
+    return written if len(names) <= limit else f"{written}, … ({len(names):,})"
 
 
 Place = int | str

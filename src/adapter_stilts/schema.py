@@ -11,10 +11,23 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from adapter_stilts.errors import Place, UserError, bad
+from adapter_stilts.errors import Place, UserError, bad, shown
 from adapter_stilts.safety import brief, printable
 
 _KINDS = {list: "a list", dict: "an object", str: "a text", int: "a whole number"}
+
+
+class _DoubleKeyError(Exception):
+    """An object has a key twice."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; Python's own reader takes the last of two members of one name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _DoubleKeyError(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def load_json(path: Path, place: Place, written: str, expected: str) -> Any:
@@ -24,13 +37,18 @@ def load_json(path: Path, place: Place, written: str, expected: str) -> Any:
         UserError: it is no JSON.
     """
     try:
-        value = json.loads(written.rstrip("\r\n"))  # a break at its end is on this line
+        # A break at its end is on this line.
+        value = json.loads(written.rstrip("\r\n"), object_pairs_hook=_members)
         if "\\ud" in written.lower():  # an escaped surrogate without its other half
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
         what = f"broken JSON ({error.msg} at {line}column {error.colno}); expected {expected}"
         raise bad(path, place, what) from error
+    except _DoubleKeyError as error:
+        raise bad(
+            path, place, f"the key {shown(str(error))} stands there twice: remove one"
+        ) from error
     except UnicodeEncodeError as error:
         raise bad(path, place, "half of a surrogate pair (\\ud…) in a string") from error
     except RecursionError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -153,10 +154,25 @@ def _complaint(
         key = place[-1] if isinstance(place[-1], str) else first["loc"][-1]
         expected = re.findall(r"'([^']+)'", first["msg"])
         return lines.bad(place, unknown(str(key), first["input"], expected))
-    what = first["msg"].removeprefix("Value error, ")
+    what = _EXPECTED.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_type" and isinstance(first["input"], bool | int | float | date):
+        what += f", and YAML reads {first['input']}: put it in quotes"
     if first["type"] == "float_type" and isinstance(first["input"], str):
         what += " (YAML reads 1e-3 as text: write 1.0e-3)"
     return lines.bad(place, f"'{name}': {what}")
+
+
+_EXPECTED = {
+    "list_type": "a list was expected, as [first, second]",
+    "dict_type": "keys with values were expected, as {key: value}",
+    "model_type": "keys with values were expected, as {key: value}",
+    "string_type": "a text was expected",
+    "int_type": "a whole number was expected",
+    "int_from_float": "a whole number was expected",
+    "float_type": "a number was expected",
+    "bool_type": "true or false was expected",
+}
+"""What pydantic says of a value's type, in the words of who writes YAML."""
 
 
 def _keys(kind: type[BaseModel], place: Sequence[str | int]) -> list[str]:

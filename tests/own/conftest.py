@@ -13,6 +13,13 @@ from cli_kit import Result, call_cli
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_csv"
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept from test to test."""
+    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("ADSTILTS_DATA", raising=False)
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """The example's folder, in a place of the test's own."""
@@ -21,11 +28,9 @@ def own(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], zoo: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], zoo: Path
 ) -> Callable[..., Result]:
     """Calls `adstilts` in this process; returns exit code, standard output, standard error."""
-    monkeypatch.delenv("ADSTILTS_DATA", raising=False)
-    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "400")
 
     return lambda *arguments: call_cli(monkeypatch, capsys, *arguments)

@@ -15,41 +15,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import other_languages
 from adapter_stilts.own.build import load_task_file
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import Split
-
-ROWS = 'text,label\nfine,yes\n"bad, really",no\n'
-JSON = '{"t": "fine", "label": "yes"}\n{"t": "bad, really", "label": "no"}\n'
-CONLL = """-DOCSTART- -X- -X- O
-
-Anna NNP B-NP S-PER
-runs VBZ B-VP O
-
-in IN B-PP O
-Ulm NNP B-NP S-LOC
-"""
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is kept from test to test."""
-    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("ADSTILTS_DATA", raising=False)
-
-
-def task_file(
-    folder: Path, name: str, data: bytes | str, *lines: str, head: str = "classification"
-) -> Path:
-    content = data.encode() if isinstance(data, str) else data
-    (folder / name).write_bytes(content)
-    path = folder / "mine.yaml"
-    files = f"files: {{train: {name}, dev: {name}, test: {name}}}"
-    path.write_text("\n".join(["name: mine", f"head: {head}", files, *lines, ""]), "utf-8")
-    return path
-
-
-def examples(path: Path, split: Split = "train") -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = load_examples(load_task_file(path).task, split).examples.to_list()
-    return found
+from own_kit import CONLL, JSON, PAIR, ROWS, examples, task_file
 
 
 @pytest.mark.parametrize(
@@ -131,7 +97,6 @@ def test_identity_is_the_content(tmp_path: Path) -> None:
     assert load_task_file(path).task.identity != first
 
 
-PAIR = "classification"
 BAD: dict[str, tuple[str, bytes | str, tuple[str, ...], str, tuple[str, ...]]] = {
     "unknown key": ("a.csv", ROWS, ("labls: [yes]",), PAIR, ("mine.yaml, line 4", "labels")),
     "unknown part": ("a.csv", ROWS, ("columns: {txt: text}",), PAIR, ("line 4", "'text'")),

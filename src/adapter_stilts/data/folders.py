@@ -157,10 +157,14 @@ def _match(root: Path, layout: FileData, split: Split) -> tuple[Path, ...]:
 
 def glob_files(root: Path, glob: str) -> Iterator[Path]:
     """The files of a glob, which in a user's own task file may be a whole path."""
-    path = Path(glob).expanduser()
-    if not path.is_absolute():
-        return root.glob(glob)
-    return Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    try:
+        path = Path(glob).expanduser()
+        if path.is_absolute():
+            root, path = Path(path.anchor), path.relative_to(path.anchor)
+        yield from root.glob(str(path))
+    except (IndexError, RuntimeError, ValueError) as error:
+        why = "it is a folder" if isinstance(error, IndexError) else str(error).rstrip(".")
+        raise UserError(f"'{glob}' names no file ({why})") from error
 
 
 def _missing(task: TaskSpec, source: Source, split: Split, folder: Path) -> str:
@@ -170,7 +174,20 @@ def _missing(task: TaskSpec, source: Source, split: Split, folder: Path) -> str:
     names = " or ".join(list(wanted)[:3])
     hint = f" ({source.obtain})" if source.obtain else ""
     if source.root:
-        return f"no {split} data of {task.name} in '{folder}': its task file names {names}"
+        globs = [glob for layout in source.files for glob in layout.paths.get(split, ())]
+        lacking = [
+            glob for glob in globs if not any(each.is_file() for each in glob_files(folder, glob))
+        ]
+        a_folder = next(
+            (glob for glob in lacking if (folder / Path(glob).expanduser()).is_dir()), ""
+        )
+        remedy = (
+            f": '{a_folder}' is a folder, so name its files, as {a_folder}/*.csv"
+            if a_folder
+            else ""
+        )
+        named = f"its task file names {', '.join(lacking)}"
+        return f"no {split} data of {task.name} in '{folder}': {named}{remedy}"
     if folder == samples_folder():
         return (
             f"no {split} data of {task.name} among the bundled samples: use --data hub, or "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,16 @@ from adapter_stilts.tasks.spec import FileFormat, Reading, Row
 Lines = Iterable[tuple[int, str]]
 BOM = b"\xef\xbb\xbf"
 _ROWS = 1000
+_CELL = 1 << 24
+_UTF_16 = "UTF-16: save the file as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+_MARKS: Mapping[bytes, str] = {
+    b"\xff\xfe": _UTF_16,
+    b"\xfe\xff": _UTF_16,
+    b"\x1f\x8b": "compressed by gzip: unpack it first (gunzip)",
+    b"PK\x03\x04": "a zip archive, as Excel writes them: unpack it, or save the table as CSV",
+    b"PAR1": "a Parquet file: its name ends in .parquet, or 'format: parquet' says so",
+}
+"""What a file that is no UTF-8 text begins with, and what is said of it."""
 _UNNAMED = "unnamed"
 
 
@@ -61,8 +71,9 @@ def decode(path: Path, number: int, line: bytes) -> str:
         UserError: it is not UTF-8.
     """
     line = line.removeprefix(BOM) if number == 1 else line
-    if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise bad(path, number, "UTF-16: save the file as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+    what = next((what for mark, what in _MARKS.items() if line.startswith(mark)), "")
+    if what and number == 1:
+        raise bad(path, number, what)
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -153,6 +164,7 @@ def _opens_and_closes(cells: Sequence[str], quote: str) -> bool:
 
 def _cells(path: Path, reading: Reading) -> Any:
     """The csv module's reader of the file."""
+    csv.field_size_limit(max(_CELL, csv.field_size_limit()))
     return csv.reader(
         (_whole(path, number, line) for number, line in read_lines(path)),
         delimiter=reading.delimiter or ",",

@@ -76,7 +76,7 @@ def read_examples(
             try:
                 example = _checked(task, split, row, part, seen)
             except ValueError as error:
-                at = _word_place(row, error.word, place) if isinstance(error, WordError) else place
+                at = word_place(row, error.word, place) if isinstance(error, WordError) else place
                 complaint = bad(where, at, str(error))
                 if not (skip_bad or isinstance(error, OffsetError)):
                     raise complaint from error
@@ -114,7 +114,7 @@ def _checked(task: TaskSpec, split: Split, row: Row, part: Part, seen: set[str])
     return example
 
 
-def _word_place(row: Row, word: int, place: Place) -> Place:
+def word_place(row: Row, word: int, place: Place) -> Place:
     """The line of a word, in files with a word a line."""
     lines = row.get("lines")
     return lines[word] if isinstance(lines, list) and word < len(lines) else place

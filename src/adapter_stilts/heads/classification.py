@@ -75,8 +75,13 @@ class Pairs(Head):
 
     def texts(self, row: Any) -> dict[str, str]:
         """The id and the texts in a row of a user's own file."""
+        text_a = row.text("text")
         text_b = row.text("text_b") if "text_b" in row.columns else ""
-        return {"id": row.id(), "text_a": row.text("text"), "text_b": text_b}
+        if not text_a.strip() and not text_b.strip():
+            raise ValueError(
+                "both texts are empty" if "text_b" in row.columns else "the text is empty"
+            )
+        return {"id": row.id(), "text_a": text_a, "text_b": text_b}
 
 
 class _Classification(Pairs):

@@ -127,7 +127,8 @@ class _Span(Head):
         if len(example["answers"]) != len(example["answer_starts"]):
             raise ValueError("as many answers as answer_starts were expected")
         if not example["answers"] and not (task.unanswerable or task.unlabelled):
-            raise ValueError("the question has no answer (squad-v2 is the task for these)")
+            remedy = "'unanswerable: true' stands" if task.identity else "squad-v2 is the task"
+            raise ValueError(f"the question has no answer ({remedy} for these)")
         if not all(example["answers"]):
             raise ValueError("an answer is empty")
 

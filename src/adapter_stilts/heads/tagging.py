@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import Any, TypedDict
 
-from adapter_stilts.errors import shown
+from adapter_stilts.errors import few, shown
 from adapter_stilts.heads.base import (
     Columns,
     Decoded,
@@ -121,8 +121,11 @@ class _Tagging(Head):
             raise WordError(0, f"{shown(words[0])} has no tag, so nothing can be learnt from it")
         if len(words) != len(tags) and (tags or not task.unlabelled):
             raise ValueError(f"{len(words)} words but {len(tags)} tags")
-        if not words or not all(words) or not all(tags):
-            raise ValueError("the sentence has no words, or a word or tag is empty")
+        if not words:
+            raise ValueError("the sentence has no words")
+        for number, (word, tag) in enumerate(zip_longest(words, tags, fillvalue="-")):
+            if not (word and tag):
+                raise WordError(number, f"a {'tag' if word else 'word'} is empty")
         if task.tags:
             _check_tags(task, words, tags)
 
@@ -208,7 +211,7 @@ def _check_tags(task: TaskLike, words: Sequence[str], tags: Sequence[str]) -> No
             remedy = "another set is named with --tags"
             if word in known and tag not in words:
                 remedy = "are the columns swapped?"
-            what = f"{shown(tag)} is no tag of {name} ({', '.join(task.tags)})"
+            what = f"{shown(tag)} is no tag of {name} ({few(task.tags, 100)})"
             raise WordError(number, f"{what}: {remedy}")
     if not tags and all(_ends_in_tag(word, known) for word in words):
         raise WordError(0, f"{shown(words[0])} where a word, a tab and its tag belong")

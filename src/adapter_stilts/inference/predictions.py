@@ -106,7 +106,7 @@ class Scorer:
     def scores(self) -> dict[str, float]:
         """The official scores of everything added, in percent, the primary one first."""
         options: dict[str, Any] = {}
-        if self._task.unanswerable:
+        if self._task.unanswerable and self._task.metric == "squad_v2":
             # A score is a difference of logits: above 0, no answer is the likelier one.
             options["no_answer_threshold"] = 0.0
         if self._task.metric == "mlqa":

@@ -32,7 +32,9 @@ def _as_names(value: Any) -> Any:
     """YAML reads `1` as a number and `yes` as true: a label is what was written, if unambiguous."""
     if isinstance(value, list):
         for each in value:
-            if isinstance(each, bool) or each is None:
+            if isinstance(each, list | dict):
+                raise ValueError("a label is one text")
+            if not isinstance(each, str | int) or isinstance(each, bool):
                 raise ValueError(f"YAML reads a label as {each}: put it in quotes")
         return [str(each) for each in value]
     return value
@@ -141,8 +143,10 @@ def _check(task: TaskFile, lines: Lines) -> None:
     if task.metric and task.metric not in metrics:
         wrong = unknown(f"metric of a {task.head} head", task.metric, metrics)
         raise lines.bad(("metric",), wrong)
-    if task.labels == []:
-        raise lines.bad(("labels",), f"'labels' lists none: list them, or write '{FROM_DATA}'")
+    if isinstance(task.labels, list) and len(task.labels) < 2:
+        found = f"has one label ({task.labels[0]})" if task.labels else "lists none"
+        what = f"'labels' {found}: list two or more, or write '{FROM_DATA}'"
+        raise lines.bad(("labels",), what)
     if isinstance(task.labels, list) and len(set(task.labels)) < len(task.labels):
         twice = next(each for each in task.labels if task.labels.count(each) > 1)
         raise lines.bad(("labels",), f"the label '{twice}' stands there twice")
@@ -168,11 +172,16 @@ def _check_texts(task: TaskFile, lines: Lines) -> None:
         if not label or not is_line(label):
             what = f"the label {shown(label)} is not one line that can be printed"
             raise lines.bad(("labels", number), what)
+        if label != label.strip():
+            what = f"the label {shown(label)} has spaces around it, which no label has: remove them"
+            raise lines.bad(("labels", number), what)
     for split, paths in (task.files.model_dump() if task.files else {}).items():
         for path in paths or ():
             if other := next((each for each in re.findall(r"{\w*}", path) if each != LANG), ""):
                 what = f"'{other}' stands for nothing: {LANG} stands for a language's code"
                 raise lines.bad(("files", split), what)
+            if len(paths) > len(set(paths)):
+                raise lines.bad(("files", split), f"'{path}' stands there twice: remove one")
 
 
 def _check_head(task: TaskFile, lines: Lines) -> None:
@@ -184,6 +193,8 @@ def _check_head(task: TaskFile, lines: Lines) -> None:
     if task.choices and not head.chooses:
         what = f"'choices' is the number of options, and a {task.head} head has none: remove it"
         raise lines.bad(("choices",), what)
+    if isinstance(task.labels, list) and not (head.is_named or head.chooses):
+        raise lines.bad(("labels",), f"a {task.head} head has no labels: remove 'labels'")
 
 
 def _check_columns(task: TaskFile, lines: Lines) -> None:
@@ -224,6 +235,8 @@ FORMATS: Mapping[str, FileFormat] = {
     "conllu": "conllu",
     "squad": "squad",
 }
+COMPRESSED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz")
+_TABLE = ("delimiter", "quote", "header")
 _COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "conll": {"words": 1, "tags": -1},
     "conllu": {"words": "tokens"},
@@ -252,7 +265,7 @@ def form_of(file: TaskFile, lines: Lines) -> str:
         UserError: there is none, or there are two; names the line.
     """
     if file.format:
-        return file.format
+        return _checked_form(file, file.format, lines)
     if file.hub:
         return "parquet"
     found: dict[str, Split] = {}
@@ -262,6 +275,8 @@ def form_of(file: TaskFile, lines: Lines) -> str:
             form = SUFFIXES.get(suffix, "")
             if form == "tsv" and get_head(file.head).has_tags:
                 form = "conll"
+            if suffix in COMPRESSED:
+                raise lines.bad(("files", split), f"'{each}' is compressed: unpack it first")
             if not form or (form == "conll" and not get_head(file.head).has_tags):
                 what = f"'{each}': its ending says no format: add a line 'format: csv' (or tsv, "
                 raise lines.bad(("files", split), f"{what}jsonl, parquet, conll, squad)")
@@ -275,9 +290,27 @@ def form_of(file: TaskFile, lines: Lines) -> str:
     return next(iter(found))
 
 
-def reading_of(file: TaskFile, form: str) -> Reading | None:
-    """How cells are written in files of that format; None where it leaves no choice."""
-    if form not in ("csv", "tsv", "conll"):
+def _checked_form(file: TaskFile, form: str, lines: Lines) -> str:
+    """The format that a task file names, if its head can be learnt from such files."""
+    head = get_head(file.head)
+    for_another = form in ("conll", "conllu") and not head.has_tags
+    if for_another or (form == "squad" and "question" not in head.parts):
+        what = f"files in the format {form} have nothing for a {file.head} head: name another"
+        raise lines.bad(("format",), what)
+    return form
+
+
+def reading_of(file: TaskFile, form: str, lines: Lines) -> Reading | None:
+    """How cells are written in files of that format; None where it leaves no choice.
+
+    Raises:
+        UserError: the task file says what that format has not; names the line.
+    """
+    has = {"csv": _TABLE, "tsv": _TABLE, "conll": ("delimiter",)}.get(form, ())
+    for key in _TABLE:
+        if key in file.model_fields_set and key not in has:
+            raise lines.bad((key,), f"files in the format {form} have no '{key}': remove the line")
+    if not has:
         return None
     usual = {"csv": Reading(",", '"'), "tsv": Reading("\t", "")}.get(form, Reading("", "", False))
     delimiter = usual.delimiter if file.delimiter is None else file.delimiter

@@ -17,8 +17,8 @@ from adapter_stilts.data.formats import broken_table, read_lines, read_rows
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
-from adapter_stilts.own.model import MOST_LABELS, SUFFIXES, parse_task
-from adapter_stilts.own.rows import RowReader
+from adapter_stilts.own.model import COMPRESSED, MOST_LABELS, SUFFIXES, parse_task
+from adapter_stilts.own.rows import RowReader, column_names
 from adapter_stilts.tasks.spec import Reading
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -86,6 +86,8 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
     form = SUFFIXES.get(path.suffix.lower(), "")
     if form == "tsv" and kind.has_tags:
         form = "conll"
+    if path.suffix.lower() in COMPRESSED:
+        raise UserError(f"data file '{path}' is compressed: unpack it first")
     if not form or (form == "conll" and not kind.has_tags):
         known = ", ".join(sorted(each for each in SUFFIXES if each != ".txt"))
         raise UserError(f"data file '{path}': its ending says no format: {known} do")
@@ -100,7 +102,7 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
     first = list(islice(rows, _LOOKED_AT))
     if not first:
         raise UserError(f"{path}: the file has no rows")
-    names = tuple(name for name in first[0] if name != "lines")
+    names = tuple(column_names(first[0]))
     parts = _parts(path, form, head, names, first, _named(path, head, names, given))
     return _counted(form, head, names, parts, keys, chain(first, rows))
 

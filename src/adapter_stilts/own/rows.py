@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from adapter_stilts.errors import shown
+from adapter_stilts.errors import few, shown
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import UNLABELLED, Example
 from adapter_stilts.schema import is_line
@@ -48,7 +51,7 @@ class RowReader:
         if part not in self.columns:
             return []
         value = self.cell(row, self.columns[part])
-        if value is None or value == "":
+        if is_missing(value):
             return []
         listed = _as_list(value, self.columns[part], split=True) if head.has_tags else [value]
         return [_checked(_label_name(each)) for each in listed]
@@ -57,7 +60,7 @@ class RowReader:
         """What stands in a column."""
         if isinstance(column, str):
             return row[column]
-        cells = [name for name in row if name != "lines"]
+        cells = column_names(row)
         if not -len(cells) <= column <= len(cells) or column == 0:
             raise KeyError(str(column))
         return row[cells[column - 1 if column > 0 else column]]
@@ -103,7 +106,7 @@ class OwnRow:
     def tags(self) -> list[str]:
         """A tag a word; none where a row may lack them, and does."""
         reader = self.reader
-        if [name for name in self.row if name != "lines"] == ["1"]:
+        if column_names(self.row) == ["1"]:
             if not reader.unlabelled:
                 raise ValueError("one column, so the words have no tags")
             return []
@@ -131,19 +134,22 @@ class OwnRow:
             value = self._part(part)
         except KeyError:
             return None
-        return None if value in (None, "", UNLABELLED) else value
+        return None if is_missing(value) or value == UNLABELLED else value
 
     def label(self, labels: Sequence[str]) -> int:
         """The number of the row's label."""
         value = self.given("label")
-        if value is None and self.reader.unlabelled:
-            return UNLABELLED
-        name = self.reader.name(value)
-        if not name:
+        if is_missing(value):
+            if self.reader.unlabelled:
+                return UNLABELLED
             raise ValueError("the row has no label")
-        if name not in labels:
-            raise ValueError(f"label {shown(value)} is none of {', '.join(labels)}")
-        return list(labels).index(name)
+        number = _numbers(tuple(labels)).get(self.reader.name(value))
+        if number is None:
+            remedy = (
+                "" if self.labels else ": these are the options' numbers; list 'labels' of yours"
+            )
+            raise ValueError(f"label {shown(value)} is none of {few(labels)}{remedy}")
+        return number
 
     def answers(self) -> list[str]:
         """The right answers; none where there is none."""
@@ -151,11 +157,11 @@ class OwnRow:
             if self.reader.unlabelled:
                 return []
             value = self._part("answer")
-            return [] if value in (None, "", []) else [str(value)]
+            return [] if value == [] or is_missing(value) else [str(value)]
         value = self._part("answer")
         if isinstance(value, Mapping):  # SQuAD's own rows
-            return [str(each) for each in value.get("text", ())]
-        return _as_list(value, self.columns["answer"]) if isinstance(value, list) else [str(value)]
+            value = value.get("text", [])
+        return [] if is_missing(value) else _as_list(_listed(value), self.columns["answer"])
 
     def starts(self, context: str, answers: Sequence[str]) -> list[int]:
         """Where the answers begin; without a column for that, where they first stand."""
@@ -163,14 +169,15 @@ class OwnRow:
             return []
         given = self._part("answer")
         if isinstance(given, Mapping):
-            return [int(each) for each in given.get("answer_start", ())]
+            return [_whole(each) for each in _listed(given.get("answer_start", []))]
         if self._has("start") or ("start" in self.columns and self._part("start") == 0):
-            value = self._part("start")
-            return [_whole(each) for each in (value if isinstance(value, list) else [value])]
+            return [_whole(each) for each in _listed(self._part("start"))]
         starts = [context.find(answer) for answer in answers]
         for answer, start in zip(answers, starts, strict=True):
             if start < 0 and not self.reader.unlabelled:
-                raise ValueError(f"the answer {shown(answer)} does not stand in the context")
+                near = _other_spelling(context, answer)
+                what = f"the answer {shown(answer)} does not stand in the context"
+                raise ValueError(what + (f", but {shown(near)} does" if near else ""))
         return starts
 
     def _part(self, part: str) -> Any:
@@ -183,10 +190,43 @@ class OwnRow:
             return False
 
 
+def column_names(row: Row) -> list[str]:
+    """The columns of a row, without the numbers of lines that files of tagged words add."""
+    return [name for name in row if name != "lines" or not isinstance(row[name], list)]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: no value, an empty text, or what pandas writes for a gap."""
+    return value is None or value == "" or (isinstance(value, float) and value != value)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@lru_cache(maxsize=16)
+def _numbers(labels: tuple[str, ...]) -> Mapping[str, int]:
+    return {name: number for number, name in enumerate(labels)}
+
+
+def _other_spelling(context: str, answer: str) -> str:
+    """Where an answer stands in other letters: cases, spaces around, other code points."""
+    for form in ("NFC", "NFD"):
+        text, wanted = (unicodedata.normalize(form, each) for each in (context, answer.strip()))
+        start = text.lower().find(wanted.lower()) if wanted else -1
+        if start >= 0:
+            found = text[start : start + len(wanted)]
+            same = unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", answer)
+            return f"{found} (in other code points of Unicode)" if same else found
+    return ""
+
+
 def _whole(value: Any) -> int:
     try:
+        if isinstance(value, bool) or int(value) != float(value):
+            raise ValueError
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{shown(value)} where a whole number was expected") from None
 
 
@@ -200,22 +240,33 @@ def _checked(label: str) -> str:
 
 def _label_name(value: Any) -> str:
     """A label as it is written: 1.0 of a table with gaps is 1."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, _NO_TEXT):
+        raise ValueError(f"label {shown(value)} where one value was expected")
+    if isinstance(value, float | Decimal) and value % 1 == 0:
         value = int(value)
     return str(value).strip()
 
 
+_NO_TEXT = (list, dict, bytes)
+_PYTHON_LIST = re.compile(r"""\[(['"]).*\1\]""", re.DOTALL)
+
+
 def _as_text(value: Any, column: Any) -> str:
-    if value is None:
+    if value != "" and is_missing(value):
         raise ValueError(f"column '{column}' has no value")
-    if isinstance(value, list | dict):
+    if isinstance(value, _NO_TEXT):
         raise ValueError(f"column '{column}' is {shown(value)} where a text was expected")
     return str(value)
 
 
 def _as_list(value: Any, column: Any, *, split: bool = False) -> list[str]:
-    if isinstance(value, str) and split:
+    if isinstance(value, str) and split and not _PYTHON_LIST.fullmatch(value.strip()):
         return value.split()
-    if not isinstance(value, list) or any(isinstance(each, list | dict) for each in value):
+    if isinstance(value, str):
+        between = ": write them with spaces between" if split else ""
+        raise ValueError(f"column '{column}' is {shown(value)} where a list was expected{between}")
+    if not isinstance(value, list) or any(isinstance(each, _NO_TEXT) for each in value):
         raise ValueError(f"column '{column}' is {shown(value)} where a list was expected")
-    return [str(each).strip() or str(each) for each in value]
+    if any(each is None for each in value):
+        raise ValueError(f"column '{column}' is {shown(value)}: one of the list has no value")
+    return [_label_name(each) or str(each) for each in value]

@@ -89,6 +89,7 @@ class TargetSpec:
     tags: tuple[str, ...] = ()
     submitted: tuple[str, ...] = ()
     choices: int = 0
+    unanswerable: bool = False
     repeated_ids: bool = False
     parallel: bool = False
     max_length: int = 256
@@ -189,6 +190,7 @@ class TargetSpec:
             labels=self.labels,
             tags=self.tags,
             choices=self.choices,
+            unanswerable=self.unanswerable,
             repeated_ids=self.repeated_ids,
             max_length=self.max_length,
             language=language,
@@ -239,6 +241,7 @@ def target_of(stage: TaskSpec) -> TargetSpec:
         labels=stage.labels,
         tags=stage.tags,
         choices=stage.choices,
+        unanswerable=stage.unanswerable,
         repeated_ids=stage.repeated_ids,
         max_length=stage.max_length,
     )

@@ -1,0 +1,223 @@
+"""The labels of a user's own task: those that its file lists, or that its training data has."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from adapter_stilts.data.folders import LANG, Located, find_parts
+from adapter_stilts.data.load import word_place
+from adapter_stilts.errors import UserError, bad, hint, located, shown
+from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Head
+from adapter_stilts.own.model import FROM_DATA, MOST_LABELS, TaskFile, paths_of
+from adapter_stilts.own.rows import OwnRow, RowReader, column_names
+from adapter_stilts.tasks.spec import Source, Split, TaskSpec
+from adapter_stilts.yaml_files import Lines
+
+logger = logging.getLogger(__name__)
+_HEADER = {"text", "sentence", "word", "words", "token", "tokens", "tag", "tags", "ner", "pos"} | {
+    "label",
+    "labels",
+    "class",
+    "category",
+}
+"""What a line of column names has where text and label are."""
+
+
+def listed_labels(file: TaskFile) -> tuple[str, ...]:
+    """The labels that a task file lists; none where they are those of the data."""
+    return () if file.labels == FROM_DATA else tuple(file.labels)
+
+
+def labels_and_choices(
+    file: TaskFile, lines: Lines, source: Source, reader: RowReader, language: str
+) -> tuple[tuple[str, ...], int]:
+    """Labels and number of choices, as far as the training data says them, which is checked."""
+    listed, kind = listed_labels(file), get_head(file.head)
+    options = reader.columns.get("options")
+    choices = len(options) if isinstance(options, tuple) else file.choices
+    if kind.chooses and listed and choices not in (0, len(listed)):
+        raise lines.bad(("labels",), f"{len(listed)} labels, but {choices} options")
+    if source.hub:
+        if kind.has_labels and not listed:
+            raise lines.bad(("labels",), "the labels of a data set on the Hub are to be listed")
+        if kind.chooses and not (choices or listed):
+            raise lines.bad(("choices",), "say how many options there are: 'choices: 4'")
+        return listed, _enough(choices or len(listed), kind, lines)
+    try:
+        seen, options_seen = _look_through(file, lines, source, reader, language)
+    except _NoDataError as error:
+        if (kind.has_labels or kind.chooses) and not listed and not choices:
+            key = ("files", "train") if "train" in paths_of(file) else ("files",)
+            what = f"{error}; labels and options are read from there, if they are not listed"
+            raise lines.bad(key, what) from error
+        return listed, _enough(choices or len(listed), kind, lines)
+    if listed and not kind.chooses:
+        _check_used(lines, listed, seen)
+    elif kind.is_named:
+        _check_spellings(seen)
+    if kind.has_labels and not listed:
+        return _sorted(seen, lines), choices
+    if kind.has_tags and len(seen) == 1:
+        logger.warning("%s: every word has the tag %s: nothing can be learnt", file.name, *seen)
+    return listed, _enough(choices or len(listed) or options_seen, kind, lines)
+
+
+def _enough(choices: int, kind: Head, lines: Lines) -> int:
+    if kind.chooses and choices < 2:
+        raise lines.bad(("choices",), f"{choices} options: two or more are needed to choose among")
+    return choices
+
+
+def _look_through(
+    file: TaskFile, lines: Lines, source: Source, reader: RowReader, language: str
+) -> tuple[dict[str, str], int]:
+    """The labels of the training data with the place of the first row of each, and the options.
+
+    Without labels, the first row alone is read, whose columns are checked.
+    """
+    kind, from_data = get_head(file.head), not listed_labels(file)
+    seen: dict[str, str] = {}
+    words: set[str] = set()
+    first: Mapping[str, Any] = {}
+    options = 0
+    for where, place, row in _rows(file, source, language):
+        _check_row(file, lines, reader, row, located(where, place))
+        try:
+            if kind.chooses and not options:
+                options = len(OwnRow(reader, row).options())
+            names = reader.label_names(row)
+            if kind.has_tags and len(words) <= MOST_LABELS:
+                words.update(OwnRow(reader, row).words("words"))
+        except ValueError as error:
+            raise bad(where, place, str(error)) from error
+        first = first or row
+        if not kind.is_named:
+            break
+        for word, name in enumerate(names):
+            if name not in seen:
+                seen[name] = located(where, word_place(row, word, place))
+        if len(seen) > MOST_LABELS and from_data:
+            what = f"over {MOST_LABELS} different labels: is it the right column?"
+            raise lines.bad(("columns", "tags" if kind.has_tags else "label"), what)
+    if kind.is_named and from_data:
+        _check_header(file, lines, reader, first, seen)
+    if kind.has_tags and from_data and len(seen) > len(words):
+        what = f"{len(seen)} different tags, but {len(words)} different words: are the columns "
+        raise lines.bad(("columns", "tags"), f"{what}swapped? If not, list the tags in 'labels'")
+    return seen, options
+
+
+class _NoDataError(UserError):
+    """The training data is not here."""
+
+
+def _rows(file: TaskFile, source: Source, language: str) -> Iterator[Located]:
+    """The rows of the training data with their places."""
+    layout = source.files[0]
+    paths: dict[Split, tuple[str, ...]] = {
+        split: tuple(each.replace(LANG, language) for each in globs)
+        for split, globs in layout.paths.items()
+        if split == "train"
+    }
+    task = cast(
+        TaskSpec, _Named(file.name, (replace(source, files=(replace(layout, paths=paths),)),))
+    )
+    try:
+        (part,) = find_parts(task, "train", Path(source.root))
+    except (UserError, ValueError) as error:
+        raise _NoDataError(str(error) or f"{file.name} has no train data") from error
+    yield from part.rows()
+
+
+@dataclass(frozen=True)
+class _Named:
+    """As much of a task as finding its files takes."""
+
+    name: str
+    sources: tuple[Source, ...]
+
+
+def _check_row(
+    file: TaskFile, lines: Lines, reader: RowReader, row: Mapping[str, Any], place: str
+) -> None:
+    """Refuses columns that a row has not: at the line that names them."""
+    names = column_names(row)
+    for part, column in reader.columns.items():
+        for each in column if isinstance(column, tuple) else (column,):
+            there = each in row if isinstance(each, str) else abs(each) <= len(names)
+            if not there:
+                known = hint(str(each), names, f"there are {', '.join(names)}")
+                key = ("columns", part) if part in file.columns else ("columns",)
+                of = "" if part in file.columns else f" for '{part}'"
+                what = f"no column '{each}'{of} in {place}: {known}"
+                raise lines.bad(key, " ".join(what.split())[:600])
+
+
+def _check_header(
+    file: TaskFile, lines: Lines, reader: RowReader, first: Mapping[str, Any], seen: Collection[str]
+) -> None:
+    """Refuses a header that is read as the first row, and a first row that is read as a header."""
+    columns, names = reader.columns, column_names(first)
+    label = columns["tags" if get_head(file.head).has_tags else "label"]
+    if not isinstance(label, int):
+        return
+    name = names[label - 1 if label > 0 else label]
+    if name in seen and not name.isdigit():
+        what = f"line 1 is read as a header, but '{name}' is a label: add 'header: false'"
+        raise lines.bad(("columns",), what)
+    cells = [reader.cell(first, columns[each]) for each in ("text", "words") if each in columns]
+    cells = [each[0] if isinstance(each, list) else each for each in (*cells, first[name])]
+    if {str(each).strip().lower() for each in cells} <= _HEADER:
+        what = f"the first line looks like a header ({', '.join(map(shown, cells))})"
+        remedy = "remove it" if "lines" in first else "remove 'header: false'"
+        raise lines.bad(("columns",), f"{what}: {remedy}, or list the labels in 'labels'")
+
+
+def _check_spellings(seen: Mapping[str, str]) -> None:
+    """Refuses two labels that are one in two spellings, such as 1 and 1.0, or Yes and yes."""
+    known: dict[str, str] = {}
+    for name, place in seen.items():
+        other = known.setdefault(_spelling(name), name)
+        if other != name:
+            raise UserError(
+                f"{place}: label {shown(name)} is {shown(other)} of {seen[other]} in another "
+                "spelling: write one of them everywhere; two labels are to be listed in 'labels'"
+            )
+
+
+def _spelling(name: str) -> str:
+    """What all spellings of a label have in common."""
+    with suppress(ValueError):
+        if "_" not in name:
+            return str(float(name))
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _check_used(lines: Lines, listed: tuple[str, ...], seen: Mapping[str, str]) -> None:
+    """Refuses a list of labels that is not the data's."""
+    if extra := next((name for name in seen if name not in listed), None):
+        what = f"{seen[extra]}: label {shown(extra)} is not among 'labels': add it, or mend the row"
+        raise lines.bad(("labels",), what)
+    for number, name in enumerate(listed):
+        if name not in seen and name != "O":
+            raise lines.bad(
+                ("labels", number),
+                f"no row of the training data has the label '{name}': remove it from 'labels'",
+            )
+
+
+def _sorted(seen: Mapping[str, str], lines: Lines) -> tuple[str, ...]:
+    if len(seen) < 2:
+        what = (
+            f"the training data has one label ({', '.join(seen)})" if seen else "no row has a label"
+        )
+        raise lines.bad(("columns", "label"), f"{what}: two or more are needed to tell apart")
+    numbers = all(name.isascii() and name.isdigit() for name in seen)
+    return tuple(sorted(seen, key=(lambda name: (int(name), name)) if numbers else None))
