@@ -138,3 +138,44 @@ def test_rows_to_evaluate_on_need_no_test_split(
     code, out, err = run(*given, "--test-file", str(own / "test-de.csv"))
     assert code == 0, err
     assert "accuracy" in out
+
+
+def test_fusion_is_learnt_on_a_task_file(
+    run: Run, own: Path, tiny_xlmr: Path, zoo: Path, tmp_path: Path
+) -> None:
+    """Of two modules of other tasks: it is evaluated, used and shown without its task file."""
+    task, backbone = str(own / "reviews.yaml"), ["--backbone", str(tiny_xlmr)]
+    limits = ["--data", "sample", "--limit", "16", "--dev-limit", "8"]
+    for name in ("mnli", "qqp"):
+        code, _, err = run("train-adapter", name, *backbone, *limits, *FEW)
+        assert code == 0, err
+    code, out, err = run("fuse", "mnli", "qqp", "--task", task, "--kind", "full", *FEW, "--json")
+    assert code == 0, err
+    record = json.loads(out)
+    assert (record["task"], record["spec"]["labels"]) == ("reviews", ["bad", "good"])
+    fusion = Path(record["path"]).name
+    given = ["evaluate", "--task", task, "--with", fusion, "--out", str(tmp_path / "p"), "--json"]
+    code, out, err = run(*given)
+    assert code == 0, err
+    assert set(json.loads(out)[0]["languages"]) == {"en", "de"}
+    given = ["train-target", "--task", task, "--on", fusion, *FEW, "--json"]
+    code, out, err = run(*given)
+    assert code == 0, err
+    shutil.move(own, tmp_path / "hidden")
+    code, out, err = run("predict", "--with", fusion, "--text-a", "Lovely bread.", "--json")
+    assert code == 0, err
+    assert set(json.loads(out)["labels"]) == {"good", "bad"}
+    code, out, err = run("zoo", "show", fusion)
+    assert code == 0 and "reviews" in out, err
+
+
+def test_fusion_says_what_is_wrong_with_its_task_file(run: Run, own: Path, tiny_xlmr: Path) -> None:
+    task = own / "reviews.yaml"
+    trained(run, own, tiny_xlmr)
+    given = ["fuse", "reviews", "reviews", "--task", str(task)]
+    code, _, err = run(*given)
+    assert code == 2 and "reviews" in err and "Traceback" not in err
+    task.write_text(task.read_text("utf-8").replace("  train: train.csv\n", ""), "utf-8")
+    for given in (["fuse", "mnli", "qqp"], ["train-target"]):
+        code, _, err = run(*given, "--task", str(task), "--backbone", str(tiny_xlmr))
+        assert code == 2 and "Traceback" not in err, err

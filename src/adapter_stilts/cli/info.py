@@ -10,7 +10,7 @@ import typer
 
 from adapter_stilts.cli.options import DATA
 from adapter_stilts.cli.results import print_json, print_table
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.errors import FailureError, UserError, few
 from adapter_stilts.heads import KINDS
 from adapter_stilts.safety import printable
 
@@ -233,11 +233,14 @@ def check(
     from adapter_stilts.own.build import load_task_file
 
     own = load_task_file(file)
-    from adapter_stilts.own.check import show_examples  # seconds of imports: the file can be used
+    # Seconds of imports: the file can be used.
+    from adapter_stilts.own.check import read_all, show_examples
 
     spec = own.task
-    labels = f"; labels: {', '.join(spec.labels or spec.tags)}" if spec.labels or spec.tags else ""
+    labels = f"; labels: {few(spec.labels or spec.tags)}" if spec.labels or spec.tags else ""
     typer.echo(printable(f"{spec.name}: {spec.head}, {spec.metric}{labels}"))
+    for line in read_all(own):
+        typer.echo(printable(line))
     for number, shown in enumerate(
         show_examples(own, find_backbone(backbone), count=count), start=1
     ):

@@ -54,12 +54,16 @@ class HubPart:
             UserError: the Hub cannot be reached, or has no such data.
             FailureError: the disk is full.
         """
+        from adapter_stilts.hub.client import Repository
         from adapter_stilts.hub.guard import guarded
 
         splits = self.hub.splits[self.split]
+        # A user's own task that is on the Hub has no other data.
+        remedy = _ELSEWHERE if self.source.files else ""
+        repository = Repository(self.hub.id, "data set", self.hub.revision, remedy)
         with guarded() as guard:
-            trouble = _ask(self.hub, guard)
-            loaded = [_load(self.hub, split, trouble) for split in splits]
+            trouble = _ask(repository, guard)
+            loaded = [_load(repository, split, trouble) for split in splits]
         for split, rows in zip(splits, loaded, strict=True):
             where = f"{self.hub.id}, split {split['split']}"
             column, prefix = split.get("only", ("", ""))
@@ -102,7 +106,7 @@ def in_cache(hub: HubData, split: Split) -> bool:
     )
 
 
-def _ask(hub: HubData, guard: Guard) -> UserError | None:
+def _ask(repository: Repository, guard: Guard) -> UserError | None:
     """One quick question to the Hub, as `datasets` would try for half a minute, and not quietly.
 
     Returns:
@@ -114,23 +118,17 @@ def _ask(hub: HubData, guard: Guard) -> UserError | None:
     from adapter_stilts.hub.client import look, status_of
 
     try:
-        commit, files = look(_repository(hub))
+        commit, files = look(repository)
     except UserError as error:
         if status_of(error) is not None:
             raise
         return error
-    for revision in {hub.revision, commit}:
-        guard.expect(hub.id, revision, files, kind="datasets/")
+    for revision in {repository.revision, commit}:
+        guard.expect(repository.id, revision, files, kind="datasets/")
     return None
 
 
-def _repository(hub: HubData) -> Repository:
-    from adapter_stilts.hub.client import Repository
-
-    return Repository(hub.id, "data set", hub.revision, _ELSEWHERE)
-
-
-def _load(hub: HubData, split: HubSplit, trouble: UserError | None) -> Any:
+def _load(repository: Repository, split: HubSplit, trouble: UserError | None) -> Any:
     """One split as a `datasets.Dataset` at the pinned revision."""
     import datasets
 
@@ -138,20 +136,21 @@ def _load(hub: HubData, split: HubSplit, trouble: UserError | None) -> Any:
     from adapter_stilts.hub.guard import closed
 
     name = split["split"]
-    given: dict[str, Any] = {"split": name, "revision": hub.revision}
+    revision = repository.revision
+    given: dict[str, Any] = {"split": name, "revision": revision}
     if "files" in split:
         given["data_files"] = {name: split["files"]}
     try:
         with closed() if trouble else nullcontext():
             loaded = call(
-                _repository(hub),
-                lambda: datasets.load_dataset(hub.id, split.get("config"), **given),
+                repository,
+                lambda: datasets.load_dataset(repository.id, split.get("config"), **given),
             )
     except UserError as error:
         raise trouble or error from error
     # Without the Hub, `datasets` takes the newest it has, of whatever revision; the folder of
     # what it converted is named after the commit.
     commits = {Path(file["filename"]).parent.name for file in loaded.cache_files}
-    if trouble and is_commit(hub.revision) and any(map(is_commit, commits - {hub.revision})):
+    if trouble and is_commit(revision) and any(map(is_commit, commits - {revision})):
         raise UserError(f"{trouble} (the cache has it at another revision than this one needs)")
     return loaded

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +175,25 @@ class ExampleSet:
     origin: str
     parts: tuple[dict[str, Any], ...]
     read_from: str = ""
+
+
+def warn_of_unknown_tags(name: str, data: ExampleSet, known: Collection[str]) -> None:
+    """Says which tags of tagged sentences a head with the known ones can never predict."""
+    tags = Counter(tag for sentence in data.examples["tags"] for tag in sentence)
+    unknown = Counter({tag: count for tag, count in tags.items() if tag not in known})
+    if not unknown:
+        return
+    files = [Path(file).name for part in data.parts for file in part.get("files", ())]
+    counts = [f"{tag} ({count:,})" for tag, count in unknown.most_common(6)]
+    logger.warning(
+        "%s: %s of %s tags in %s are none that the training data has, so they count as wrong: %s%s",
+        name,
+        f"{unknown.total():,}",
+        f"{tags.total():,}",
+        ", ".join(files[:3] or [str(part.get("hub")) for part in data.parts]),
+        ", ".join(counts),
+        f", and {len(unknown) - 6:,} more" if len(unknown) > 6 else "",
+    )
 
 
 def load_examples(

@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.data.load import ExampleSet, warn_of_unknown_tags
 from adapter_stilts.engine.composition import module_names
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.engine.prefix import layers_below, shared_prefix
@@ -69,6 +69,10 @@ def evaluate_labels(
         UserError: a head does not fit the target.
     """
     heads = [fitted_head(engine, target, composed) for composed in compositions]
+    for language, (data, labelled) in sets.items():
+        for head, composed in zip(heads, compositions, strict=True):
+            if labelled and head.tags:
+                warn_of_unknown_tags(f"{language}, {composed.expression}", data, head.tags)
     streams = {
         language: [Stream(target, language, head, labelled) for head in heads]
         for language, (_, labelled) in sets.items()

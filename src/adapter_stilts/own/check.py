@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from adapter_stilts.backbones import Backbone
-from adapter_stilts.data.load import load_examples
+from adapter_stilts.data.load import ExampleSet, load_examples, warn_of_unknown_tags
+from adapter_stilts.errors import UserError, few
+from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.build import OwnTask
+from adapter_stilts.tasks.spec import Split
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,52 @@ class Shown:
     pieces: list[list[str]]
     cut: int
     offsets: list[tuple[str, int, int]]
+
+
+def read_all(own: OwnTask) -> Iterator[str]:
+    """Reads all data that a task file names, and says of each part how much there is of what.
+
+    Raises:
+        UserError: some of it is not there or cannot be used; names file and line.
+    """
+    task, target = own.task, own.target
+    try:
+        train = load_examples(task, "train")
+    except UserError as error:
+        if not own.file.hub:
+            raise
+        raise own.lines.bad(("hub",), error) from error
+    yield _counted("train", train, task.labels)
+    tags = (
+        {tag for row in train.examples["tags"] for tag in row}
+        if get_head(task.head).has_tags
+        else None
+    )
+    evaluated: list[Split] = [
+        split for split in ("dev", "test") if any(each.has(split) for each in target.sources)
+    ]
+    others = [
+        (f"{split} ({language})", split, target.at(language))
+        for split in evaluated
+        for language in target.languages
+        if (split, language) != ("dev", task.language)
+    ]
+    for name, split, spec in [("dev", "dev", task), *others]:
+        data = load_examples(spec, split)
+        if has_labels(spec, split, None, data) and tags is not None:
+            warn_of_unknown_tags(name, data, tags)
+        yield _counted(name, data, task.labels)
+
+
+def _counted(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:
+    found: Counter[str] = Counter()
+    if "label" in data.examples.column_names:
+        numbers = (number for number in data.examples["label"] if number >= 0)
+        found.update(labels[number] if labels else str(number) for number in numbers)
+    elif "tags" in data.examples.column_names:
+        found.update(tag for row in data.examples["tags"] for tag in row)
+    counts = few([f"{label} {count:,}" for label, count in found.most_common()], 10)
+    return f"{name}: {len(data.examples):,} examples" + (f"; {counts}" if counts else "")
 
 
 def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterator[Shown]:

@@ -155,7 +155,7 @@ def _check(task: TaskFile, lines: Lines) -> None:
             raise lines.bad((key,), f'\'{key}\' is one character, such as ";" or "\\t"')
     if task.delimiter == "":
         raise lines.bad(("delimiter",), '\'delimiter\' is one character, such as ";" or "\\t"')
-    if task.hub and task.hub.revision in ("main", "master"):
+    if task.hub and task.hub.revision in ("", "main", "master"):
         what = "a revision that does not move is needed: the commit of the data set's page"
         raise lines.bad(("hub", "revision"), what)
     _check_columns(task, lines)

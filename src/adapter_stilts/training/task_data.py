@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from adapter_stilts.data.load import ExampleSet
+from adapter_stilts.data.load import ExampleSet, warn_of_unknown_tags
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.batch import collate
@@ -32,6 +33,8 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batch_sources import BatchSource, Ids, Masking
 from adapter_stilts.training.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,10 @@ def make_task_data(
     if get_head(task.head).has_tags:
         counts = Counter(tag for row in train.examples["tags"] for tag in row)
         tags = sorted(counts, key=lambda tag: (-counts[tag], tag))
+        warn_of_unknown_tags(f"{task.name}, dev", dev, counts)
+    if train.fingerprint == dev.fingerprint:
+        what = "%s: the dev data is the training data, so dev scores say nothing of other data"
+        logger.warning(what, task.name)
     length = engine.backbone.sequence_length(recipe.max_length or task.max_length)
     train_features, dev_features = (
         build_features(
