@@ -171,6 +171,8 @@ _EXPECTED = {
     "int_from_float": "a whole number was expected",
     "float_type": "a number was expected",
     "bool_type": "true or false was expected",
+    "too_short": "the list is empty: name at least one",
+    "string_too_short": "the text is empty",
 }
 """What pydantic says of a value's type, in the words of who writes YAML."""
 

@@ -95,6 +95,14 @@ def test_rows_of_train_that_choose_are_those_that_no_training_draws(
         check_dev(target, _does(tiny_xlmr, choose_on="train", rows=count))
 
 
+def test_articles_that_make_one_half_alone_are_said_before_any_training(tiny_xlmr: Path) -> None:
+    """The questions of the sample are of too few articles."""
+    target, does = get_target("tydiqa"), _does(tiny_xlmr, rows=None)
+    with pytest.raises(UserError, match=r"tydiqa.*choose_on: whole"):
+        check_dev(target, {**does, "choose_on": "dev"})
+    assert not check_dev(target, {**does, "choose_on": "whole"})
+
+
 def test_a_small_dev_is_taken_whole_where_the_study_says_so(
     tiny_xlmr: Path, tmp_path: Path
 ) -> None:

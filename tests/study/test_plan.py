@@ -98,8 +98,8 @@ def test_a_module_as_it_is_stands_where_its_head_fits(tmp_path: Path) -> None:
 
 def test_a_tagger_of_other_tags_is_no_answer_as_it_is(tmp_path: Path) -> None:
     text = TEXT.replace("[squad, mnli]", "[ccg, mnli]").replace("- xnli", "- udpos")
-    found = [run for run in _plan(tmp_path, text).runs.values() if run.arm == "as-is"]
-    assert not found
+    with pytest.raises(UserError, match="line 7: 'as-is'"):
+        _plan(tmp_path, text)
 
 
 def test_the_plan_is_shown_in_eighty_columns(
@@ -186,6 +186,35 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
             "contrasts: [{name: a, first: alone, second: singles},"
             " {name: a, first: singles, second: alone}]\nname: small",
             ("line 1", "'a'", "twice"),
+        ),
+        ("multitask,", "multitask, arrow,", ("line 7", "arrow", "lora")),
+        ("[squad, mnli]", "[squad]", ("line 7", "two intermediate")),
+        ("- xnli", "- {task: tatoeba, train_rows: 9}", ("line 5", "tatoeba", "train_rows")),
+        ("- xnli", "- {task: xnli, split: dev}", ("line 5", "xnli", "choose_on: train")),
+        ("[alone,", "[{arm: alone, seeds: {intermediate: [4]}},", ("line 7", "alone", "seeds")),
+        ("name: small", "methods: [lora, lora]\nname: small", ("line 1", "lora", "twice")),
+        ("name: small", "langs: [en, en]\nname: small", ("line 1", "'en'", "twice")),
+        ("name: small", "source_langs: [xx9]\nname: small", ("line 1", "xx9")),
+        ("name: small", "name: ../small", ("line 1", "letters")),
+        ("steps: 30", "steps: many", ("line 8", "whole number")),
+        (
+            "{steps: 30, train_rows: 50, intermediate_steps: 20, intermediate_rows: 40}",
+            "30",
+            ("line 8", "keys and values"),
+        ),
+        ("[squad, mnli]", "[]", ("line 3", "empty")),
+        ("[squad, mnli]", "squad", ("line 3", "list")),
+        *(
+            (
+                "name: small",
+                f"contrasts: [{{name: a, first: {first}, second: {second}}}]\nname: small",
+                ("line 1", *words),
+            )
+            for first, second, words in (
+                ("alone", "alone", ("alone", "itself")),
+                ("'alone:squad'", "singles", ("alone:squad",)),
+                ("'singles:squad+mnli'", "alone", ("singles:squad+mnli",)),
+            )
         ),
     ],
 )

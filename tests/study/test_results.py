@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,29 @@ def test_damage_of_every_kind_is_found(tmp_path: Path, line: bytes) -> None:
     found = read_results(path)
     assert list(found.runs) == ["a"]
     assert list(found.damaged) == [1]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"scores": {"xnli": {"en": {"accuracy": 1500.0}}}},
+        {"scores": {"xnli": {"en": {"accuracy": float("nan")}}}},
+        {"dev_select": 101.0},
+        {"dev_choose": -101.0},
+        {"seconds": -1.0},
+        {"lr": -0.1},
+        {"items": "../../elsewhere"},
+        {"items": "/etc"},
+    ],
+)
+def test_what_cannot_have_been_measured_is_damage(tmp_path: Path, field: dict[str, Any]) -> None:
+    path = tmp_path / "results.jsonl"
+    append_result(path, _record("a"))
+    line = json.dumps({**json.loads(path.read_text()), **field})
+    path.write_text(f"{line}\n")
+    found = read_results(path)
+    assert not found.runs
+    assert next(iter(field)) in found.damaged[1]
 
 
 def test_several_writers_lose_nothing(tmp_path: Path) -> None:

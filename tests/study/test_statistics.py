@@ -177,7 +177,8 @@ def test_one_target_can_be_left_out() -> None:
     assert {name: each.value for name, each in found.without.items()} == pytest.approx(
         {"x": 10, "y": 50}
     )
-    assert found.overall.p == 0.0
+    # Nine items that are alike are few.
+    assert found.overall.p == pytest.approx(2 * (1 - 30 / 130) ** 9)
 
 
 def test_regret_of_rules() -> None:
@@ -212,6 +213,21 @@ def test_equivalence_takes_two_tests() -> None:
     assert equivalence_p(wide) > 0.3
     with pytest.raises(ValueError, match="margin"):
         equivalence_p(narrow, 0)
+
+
+@pytest.mark.parametrize("items", [4, 60, 2000])
+def test_items_that_are_all_alike_do_not_show_that_all_others_are(items: int) -> None:
+    """The exact binomial interval of "none of so many" is what they show."""
+    right, wrong = np.ones((1, 1, items)), np.zeros((1, 1, items))
+    target = Target("t", sample({"a": {"en": right}, "b": {"en": right}, "c": {"en": wrong}}))
+    exact = stats.binomtest(0, items).proportion_ci(method="exact").high
+    same = contrast(Draws([target], count=100), "a", "b").overall
+    assert same.value == 0 and (same.low, same.high) == pytest.approx((-100 * exact, 100 * exact))
+    # That one in a hundred items differs is refuted by 300 of them, not by 4.
+    assert equivalence_p(same) == pytest.approx(0.99**items)
+    apart = contrast(Draws([target], count=100), "a", "c").overall
+    assert (apart.low, apart.high) == pytest.approx((100 - 200 * exact, 100))
+    assert apart.p == pytest.approx(min(1.0, 2 * 0.5**items)), "the sign test"
 
 
 def test_an_effect_is_counted_in_so_many_languages_at_least() -> None:

@@ -99,6 +99,12 @@ def _warnings(
         total = there + len(data.absent)
         said.append(f"Unfinished: {len(data.absent)} of {total} cells of the matrix are missing.")
     for found in findings:
+        said += [
+            f"{found.spec.name}: '{name}' is compared without {', '.join(never)}, of which nothing "
+            "was evaluated yet."
+            for name in (found.spec.first, found.spec.second)
+            if (never := data.never_run(name))
+        ]
         if found.without:
             said.append(f"{found.spec.name}: without {', '.join(found.without)}.")
         if set(found.fixed.overall.noise) <= {"items", "languages"}:

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import read_data
 from adapter_stilts.evaluation.items import SCHEMA, article_clusters, ensure_items, has_items
 from adapter_stilts.evaluation.run import evaluate
+from adapter_stilts.heads import get_head
 from adapter_stilts.metrics import primary
 from adapter_stilts.metrics.retrieval import K, average_precision
 from adapter_stilts.study.folder import SELECT
@@ -91,8 +92,10 @@ def check_dev(target: TargetSpec, does: dict[str, Any]) -> str:
     Raises:
         UserError: there is nothing to choose by.
     """
-    stage, on_train = target.trained_in("en")[-1], does["choose_on"] == "train"
-    count = len(load_examples(stage, "train" if on_train else "dev", does["data"]).examples)
+    stage, choose_on = target.trained_in("en")[-1], does["choose_on"]
+    on_train = choose_on == "train"
+    examples = load_examples(stage, "train" if on_train else "dev", does["data"]).examples
+    count = there = len(examples)
     if on_train:
         count -= count if does["rows"] is None else min(does["rows"], count)
         if count < 2:
@@ -101,13 +104,31 @@ def check_dev(target: TargetSpec, does: dict[str, Any]) -> str:
                 "lower its train_rows in the study"
             )
     count = min(count, does["dev_items"] or count)
-    if does["choose_on"] == "whole" or count >= FEW:
+    if choose_on == "whole" or count >= FEW:
         return ""
-    remedy = "lower its train_rows" if on_train else "choose_on: whole takes all of them for both"
-    return (
-        f"{target.name}: {count} English items, half of them each, choose rates and arms, and "
-        f"hardly tell them apart: {remedy}"
+    if choose_on == "dev" and count == there:
+        aim = _on_dev(target, stage, on_train=False)
+        if not all(_halves([{"cluster": each} for each in _clusters(aim, examples, does["data"])])):
+            raise UserError(
+                f"{target.name}: its {count} items of English dev are too few for two halves: "
+                f"write {{task: {target.name}, choose_on: whole}} among the targets of the study"
+            )
+    remedy = (
+        "lower its train_rows, which leaves more"
+        if on_train
+        else "with `choose_on: whole` all of them choose both"
     )
+    return (
+        f"{target.name}: one half of {count} English items chooses learning rates, and the other "
+        f"chooses between arms: these are few, so that chance has a large part in it; {remedy}"
+    )
+
+
+def _clusters(aim: TargetSpec, examples: Any, data: str | None) -> list[str]:
+    """What the items of dev fall into halves by."""
+    if aim.retrieval is not None or get_head(aim.head).unique_ids:
+        return article_clusters(aim, "dev", "en", data, examples)
+    return list(examples["id"][:])
 
 
 def keep_selecting(dev: Path, items: Path) -> None:
@@ -137,7 +158,7 @@ def _scored(aim: TargetSpec, module: Path, out: Path, does: dict[str, Any]) -> l
     entry = found.languages["en"]
     if not has_items(aim, entry):
         if does["choose_on"] == "train":
-            raise FailureError(
+            raise UserError(
                 f"{aim.name}: rows of train cannot choose, since its score is no sum over rows: "
                 "leave out choose_on"
             )
@@ -182,9 +203,9 @@ def _found(aim: TargetSpec, module: Path, does: dict[str, Any]) -> list[Item]:
 def _score(items: list[Item], name: str) -> float:
     total = sum(item["denominator"] for item in items)
     if not total:
-        raise FailureError(
-            f"{name}: too few items of English dev to choose by: raise dev_items in the study, or "
-            "lower train_rows where choose_on is train"
+        raise UserError(
+            f"{name}: too few items of English dev to choose by: raise dev_items in the study, "
+            "write choose_on: whole, or lower train_rows where choose_on is train"
         )
     return float(100 * sum(item["numerator"] for item in items) / total)
 

@@ -35,6 +35,9 @@ class Planned(NamedTuple):
     stage: str
     arm: str
     target: str
+    method: str = ""
+    """Plans of earlier versions have neither this nor the tasks below."""
+    intermediate: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.arm} for {self.target}" if self.target else f"the module {self.arm}"
@@ -67,7 +70,10 @@ class StudyFolder:
 
     def write_plan(self, plan: Plan) -> None:
         """Writes down which runs the study has, so that a report knows what is missing."""
-        runs = {run.id: [run.stage, run.arm, run.target] for run in plan.runs.values()}
+        runs = {
+            run.id: [run.stage, run.arm, run.target, run.method, "+".join(run.intermediate)]
+            for run in plan.runs.values()
+        }
         about = {"study": plan.study.name, "runs": runs}
         text = json.dumps(about, ensure_ascii=False, allow_nan=False)
         write_whole(self.path / PLAN, text.replace("], ", "],\n ") + "\n")
@@ -83,7 +89,7 @@ class StudyFolder:
             return {}
         try:
             runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-            return {str(name): Planned(*map(str, each)) for name, each in runs.items()}
+            return {str(name): _planned(*map(str, each)) for name, each in runs.items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path}: damaged ({error}): `adstilts study run` writes it again"
@@ -208,6 +214,12 @@ class StudyFolder:
             return _about(place)
         lock.release()
         return {}
+
+
+def _planned(
+    stage: str, arm: str, target: str, method: str = "", intermediate: str = ""
+) -> Planned:
+    return Planned(stage, arm, target, method, tuple(filter(None, intermediate.split("+"))))
 
 
 def _about(place: Path) -> dict[str, Any]:

@@ -80,8 +80,8 @@ class _Planner:
         for method, below, language in product(study.methods, study.below, study.source_langs):
             if not trained and (below, language) != (study.below[0], study.source_langs[0]):
                 continue
-            variants = list(_variants(self.tasks, method, part, arm))
-            made = [_Arm(self, method, part, arm, each, below, language) for each in variants]
+            each_tasks = list(variants(self.tasks, method, part, arm))
+            made = [_Arm(self, method, part, arm, each, below, language) for each in each_tasks]
             runs = [run for each in made for run in each.add(first=first)]
             if made and trained and arm.further and not first:
                 made[0].add_further(runs)
@@ -132,7 +132,7 @@ class _Planner:
         return {"precision": self.study.precision, "batch_tokens": self.study.batch_tokens}
 
 
-def _variants(
+def variants(
     tasks: tuple[str, ...], method: str, part: TargetPart, arm: ArmPart
 ) -> Iterator[tuple[str, ...]]:
     """The intermediate tasks that an arm stands on: of singles, one after the other."""

@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapter_stilts.errors import FailureError
 from adapter_stilts.paths import write_whole
@@ -20,6 +20,9 @@ RESULTS = "results.jsonl"
 """The file's name in a study's folder."""
 Stage = Literal["intermediate", "rate", "target", "composition"]
 """`rate`: a training that is only scored on English dev, to choose the learning rate by."""
+Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]
+"""In percent; a correlation may be below zero."""
+Amount = Annotated[float, Field(ge=0)]
 
 
 class RunResult(BaseModel):
@@ -56,14 +59,14 @@ class RunResult(BaseModel):
     seed_target: int | None = None
     steps: Count = 0
     train_rows: Count = 0
-    lr: float = 0.0
-    dev_choose: float | None = None
-    dev_select: float | None = None
+    lr: Amount = 0.0
+    dev_choose: Score | None = None
+    dev_select: Score | None = None
     dev_whole: bool = False
-    scores: dict[str, dict[str, dict[str, float]]] = {}
-    items: str = ""
-    seconds: float = 0.0
-    train_seconds: float | None = None
+    scores: dict[Line, dict[Line, dict[Line, Score]]] = {}
+    items: Annotated[str, Field(pattern=r"^(items/[A-Za-z0-9][A-Za-z0-9._-]*)?$")] = ""
+    seconds: Amount = 0.0
+    train_seconds: Amount | None = None
     parameters: Count = 0
     disk_bytes: Count = 0
     peak_memory_bytes: Count = 0

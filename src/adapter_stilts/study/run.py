@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
+from adapter_stilts.study.item_files import PARTS, read_item_files
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
@@ -250,27 +248,12 @@ def _module_problem(folder: StudyFolder, run: Run) -> str:
 
 
 def _items_problem(folder: StudyFolder, result: RunResult) -> str:
-    if not result.items:
-        return ""
-    files = sorted((folder.path / result.items).rglob("*.items.parquet"))
-    if not files and _keeps_items(result):
-        return f"{folder.path / result.items} has no scores of single items"
-    for path in files:
-        try:
-            pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            return f"{path} cannot be read ({' '.join(str(error).split())[:120]})"
+    for target in result.scores:
+        for part in PARTS:
+            for each in read_item_files(folder.path, result, target, part).values():
+                if each.problem:
+                    return f"{each.path}: {each.problem}"
     return ""
-
-
-def _keeps_items(result: RunResult) -> bool:
-    """Whether the scores of one of its tests are sums over items."""
-    from adapter_stilts.evaluation.items import METRICS
-    from adapter_stilts.tasks.registry import target_tasks
-
-    known = target_tasks()
-    scored = [name for name, languages in result.scores.items() if languages]
-    return any(name in known and known[name].metric in METRICS for name in scored)
 
 
 def forget(folder: StudyFolder, names: dict[str, str]) -> None:

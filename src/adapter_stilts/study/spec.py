@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -28,6 +29,14 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}", text):
+        raise ValueError(
+            "1 to 81 letters, digits, - and _ are expected, no - or _ at the beginning"
+        )
+    return text
+
+
 Positive = Annotated[int, Field(gt=0, le=1 << 40)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 SeedList = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
@@ -35,10 +44,12 @@ Rate = Annotated[float, Field(gt=0, lt=10)]
 Rates = Annotated[list[Rate], Field(min_length=1), AfterValidator(_distinct)]
 Module = Annotated[str, Field(min_length=1, max_length=4096)]
 Layer = Annotated[int, Field(ge=0, le=200)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,80}$")]
+Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[list[str], Field(min_length=1)]
 Title = Annotated[str, Field(min_length=1, max_length=80)]
 ArmName = Annotated[str, Field(min_length=1, max_length=200)]
+EACH_TASK: tuple[ArmKind, ...] = ("singles", "as-is")
+"""Arms of which every intermediate task has one."""
 TRAIN = "train"
 """As a module: it is trained by the study."""
 
@@ -200,6 +211,8 @@ class ContrastSpec(_Part):
     `first` and `second` are names of arms, as records have them: `singles` for the one of them that
     English dev chooses, `singles:squad` for that one; where they vary, with what is below
     (`alone lang:en`), the language learnt from (`alone from de`) and the method (`alone [lora]`).
+    Where a study has several methods, a name without one stands for all of them, of which English
+    dev chooses one, too.
 
     Attributes:
         name: what the question is called in the report.
@@ -289,8 +302,10 @@ class StudySpec(_Part):
             return None
         known = self.arm_names
         if base not in known and base.count(":"):
-            base, _, tasks = base.rpartition(":")
-            if not {each.task for each in self.intermediate} >= set(tasks.split("+")):
+            base, _, task = base.rpartition(":")
+            if task not in {each.task for each in self.intermediate}:
+                return None
+            if known.get(base) not in EACH_TASK:
                 return None
         return known.get(base)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.study.spec import TRAIN, ArmPart, StudySpec
+from adapter_stilts.study.plan import variants
+from adapter_stilts.study.spec import TRAIN, ArmKind, ArmPart, StudySpec, TargetPart
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.yaml_files import Lines, read_yaml, validate
@@ -65,10 +66,31 @@ def _check_tasks(spec: StudySpec, lines: Lines) -> None:
             if (test.task, test.split) in tests:
                 wrong = f"it is tested on {test.task}, {test.split}, already"
                 raise lines.bad(["targets", k, "also", j], wrong)
+        _check_training(target, lines, k)
     _check_distinct(lines, "intermediate", [each.task for each in spec.intermediate])
     _check_distinct(lines, "targets", [each.task for each in spec.targets])
     if spec.zoo is not None and spec.sources == TRAIN:
         raise lines.bad(["zoo"], "a zoo, but 'sources: train': leave one of them out")
+
+
+def _check_training(part: TargetPart, lines: Lines, k: int) -> None:
+    """What is said of a target's training must be true of it."""
+    target = get_target(part.task)
+    if not target.training:
+        for key in ("train_rows", "choose_on"):
+            if key in part.model_fields_set:
+                wrong = f"{part.task} has no training data, so '{key}' says nothing: leave it out"
+                raise lines.bad(["targets", k, key], wrong)
+        return
+    chosen_on = {each.name for each in target.trained_in("en")[-1].sources if each.has("dev")}
+    for j, test in enumerate((part, *part.also)):
+        tested_on = {each.name for each in get_target(test.task).sources if each.has("dev")}
+        if test.split == "dev" and chosen_on & tested_on and part.choose_on != "train":
+            wrong = (
+                f"{test.task} is tested on its dev set, so that set must not choose rates and "
+                "arms: write 'choose_on: train', or 'split: test'"
+            )
+            raise lines.bad(["targets", k, *(("also", j - 1) if j else ("split",))], wrong)
 
 
 def _check_distinct(lines: Lines, key: str, names: Sequence[str]) -> None:
@@ -82,6 +104,7 @@ def _check_methods(spec: StudySpec, lines: Lines) -> None:
         with _at(lines, "methods", k):
             if is_fusion(get_method(method).name):
                 raise UserError(f"'{method}' is a fusion: name it in arms")
+    _check_distinct(lines, "methods", spec.methods)
 
 
 def _check_languages(spec: StudySpec, lines: Lines) -> None:
@@ -94,6 +117,12 @@ def _check_languages(spec: StudySpec, lines: Lines) -> None:
         if code.strip() not in ("all", "xtreme", "xtreme-r"):
             with _at(lines, "langs", k):
                 check_language(code.strip(), tuple(known))
+    _check_distinct(lines, "langs", [code.strip() for code in written])
+    for k, code in enumerate(spec.source_langs):
+        with _at(lines, "source_langs", k):
+            for part in spec.targets:
+                if (target := get_target(part.task)).training:
+                    target.trained_in(code)
     _check_distinct(lines, "source_langs", spec.source_langs)
     _check_distinct(lines, "below", spec.below)
     for k, module in enumerate(spec.below):
@@ -121,10 +150,33 @@ def _check_arms(spec: StudySpec, lines: Lines, *, unequal: bool) -> None:
         if each.module is not None and each.arm != "multitask":
             wrong = f"'{each.arm}' has no module of its own: name it in 'intermediate', as a task's"
             raise lines.bad(["arms", k, "module"], wrong)
-        if each.arm == "multitask" and len(spec.intermediate) < 2:
-            raise lines.bad(["arms"], "several tasks at once need two intermediate tasks")
+        if each.seeds and each.seeds.intermediate and each.arm in ("alone", "alone-longer"):
+            wrong = f"'{each.arm}' stands on no intermediate module, so it has no seeds of one"
+            raise lines.bad(["arms", k, "seeds"], wrong)
+        if not _targets_of(spec, each):
+            raise lines.bad(["arms", k], f"'{each.arm}' has no run in this study: {_why(each.arm)}")
         with _at(lines, "arms", k, "further"):
             _check_further(spec, each)
+
+
+def _targets_of(spec: StudySpec, arm: ArmPart) -> set[str]:
+    """The targets on which an arm has runs."""
+    tasks = tuple(get_task(part.task).name for part in spec.intermediate)
+    return {
+        part.task
+        for part in spec.targets
+        if any(list(variants(tasks, method, part, arm)) for method in spec.methods)
+    }
+
+
+def _why(arm: ArmKind) -> str:
+    if arm == "arrow":
+        return "it chooses among LoRAs, so add lora to 'methods'"
+    if arm == "as-is":
+        return "the head of no intermediate task fits a target, so leave the arm out"
+    if arm == "alone-longer":
+        return "no target has training data, so leave the arm out"
+    return "it needs two intermediate tasks or more, and most arms a target with training data"
 
 
 def _check_further(spec: StudySpec, arm: ArmPart) -> None:
@@ -141,8 +193,18 @@ def _check_further(spec: StudySpec, arm: ArmPart) -> None:
 
 def _check_contrasts(spec: StudySpec, lines: Lines) -> None:
     _check_distinct(lines, "contrasts", [each.name for each in spec.contrasts])
+    targets = {arm.arm: _targets_of(spec, arm) for arm in spec.arms}
     for k, each in enumerate(spec.contrasts):
+        kinds = []
         for side, name in (("first", each.first), ("second", each.second)):
-            if spec.kind_of(name) is None:
-                wrong = unknown("arm of this study", name, spec.arm_names)
-                raise lines.bad(["contrasts", k, side], wrong)
+            kind = spec.kind_of(name)
+            if kind is None:
+                missing = unknown("arm of this study", name, spec.arm_names)
+                raise lines.bad(["contrasts", k, side], missing)
+            kinds.append(kind)
+        if each.first == each.second:
+            wrong = f"'{each.first}' is compared with itself: name two arms"
+            raise lines.bad(["contrasts", k, "second"], wrong)
+        if not targets[kinds[0]] & targets[kinds[1]]:
+            wrong = f"no target has runs of both '{each.first}' and '{each.second}'"
+            raise lines.bad(["contrasts", k], wrong)

@@ -8,25 +8,24 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.attention import ATTENTION, Attention, mean_attention, read_attention
-from adapter_stilts.study.folder import SELECT, Planned
+from adapter_stilts.study.folder import Planned
+from adapter_stilts.study.item_files import Part, read_item_files
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.samples import Seeds, Tables, make_sample
+from adapter_stilts.study.spec import EACH_TASK
 from adapter_stilts.study.statistics.sample import Floats, Target
 from adapter_stilts.tasks.registry import target_tasks
 
 SCORED = ("target", "composition")
-Part = Literal["test", "dev"]
 
 
 class Damaged(NamedTuple):
@@ -41,15 +40,11 @@ def evaluated(results: Sequence[RunResult]) -> list[RunResult]:
     return [each for each in results if each.stage in SCORED and each.scores]
 
 
-_TABLE = ["id", "cluster", "numerator", "denominator"]
-_LENGTHS = ["length", "answer_length"]
-
-
 @dataclass(frozen=True)
 class StudyData:
     """Every run that was evaluated, under the name of its arm; `damaged` is filled as it is read.
 
-    An arm of several intermediate tasks, such as `single`, has a name for each: `single:squad`.
+    An arm that every intermediate task has has a name for each: `singles:squad`.
     Where it is known what is `planned`, records of other runs, of an earlier plan, play no part.
     """
 
@@ -116,22 +111,23 @@ class StudyData:
     @cached_property
     def arms(self) -> dict[str, list[RunResult]]:
         """The runs of every arm, in the order of the records."""
-        runs = evaluated(self.current)
-        methods = {each.method for each in runs}
-        several = {
-            arm
-            for arm in {each.arm for each in runs}
-            if len({each.intermediate for each in runs if each.arm == arm}) > 1
-        }
         found: dict[str, list[RunResult]] = {}
-        for each in runs:
-            name = each.arm
-            if name in several:
-                name += f":{'+'.join(each.intermediate) or 'none'}"
-            if len(methods) > 1:
-                name += f" [{each.method}]"
-            found.setdefault(name, []).append(each)
+        for each in evaluated(self.current):
+            found.setdefault(self._called(each), []).append(each)
         return found
+
+    def _called(self, each: RunResult | Planned) -> str:
+        """The arm, with the task below where each task has one, and the method of several."""
+        name = each.arm
+        if name.split()[0] in EACH_TASK:
+            name += f":{'+'.join(each.intermediate) or 'none'}"
+        return f"{name} [{each.method}]" if len(self.methods) > 1 else name
+
+    @cached_property
+    def methods(self) -> set[str]:
+        """How modules are put into the backbone, by the records and by the plan."""
+        known = [each.method for each in evaluated(self.current)]
+        return {*known, *(each.method for each in self.planned.values())} - {""}
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
@@ -159,13 +155,30 @@ class StudyData:
         return {arm for arm, runs in self.arms.items() if any(each.unequal for each in runs)}
 
     def named(self, arm: str) -> tuple[str, ...]:
-        """The arms that a name stands for: itself, or `single:squad` and all others by `single`."""
-        if arm in self.arms:
-            return (arm,)
-        base, _, method = arm.partition(" [")
-        ending = f" [{method}" if method else ""
-        return tuple(
-            name for name in self.arms if name.startswith(f"{base}:") and name.endswith(ending)
+        """The arms that a name stands for: itself, or those of all tasks and methods of that name.
+
+        So `singles` are `singles:squad` and all others, and where there are two methods `alone` are
+        `alone [bottleneck]` and `alone [lora]`.
+        """
+        return (arm,) if arm in self.arms else tuple(n for n in self.arms if self._is(n, arm))
+
+    def never_run(self, arm: str) -> tuple[str, ...]:
+        """The arms that a name stands for, and that the study plans, without any record yet."""
+        names = dict.fromkeys(
+            self._called(each)
+            for each in self.planned.values()
+            if each.stage in SCORED
+            and each.method
+            # Which task's single gets further seeds is open.
+            and (each.intermediate or each.arm.split()[0] not in EACH_TASK)
+        )
+        return tuple(n for n in names if n not in self.arms and (n == arm or self._is(n, arm)))
+
+    def _is(self, name: str, wanted: str) -> bool:
+        base, _, method = wanted.partition(" [")
+        ending = f" [{method}" if method and len(self.methods) > 1 else ""
+        return name.endswith(ending) and (
+            name == base + ending or name.startswith((f"{base}:", f"{base} ["))
         )
 
     def on(self, arm: str, target: str) -> dict[Seeds, RunResult]:
@@ -210,27 +223,16 @@ class StudyData:
         """
         key = run.run, target, part
         if key not in self._read:
-            self._read[key] = self._read_items(run, target, part) if run.items else {}
+            self._read[key] = self._read_items(run, target, part)
         return self._read[key]
 
     def _read_items(self, run: RunResult, target: str, part: Part) -> dict[str, pa.Table]:
-        known = target_tasks().get(target)
-        names = {target, folder_name(known) if known is not None else target}
         found = {}
-        for name in names:
-            # Below it: a language may have a folder, and XTREME's name of the task.
-            for path in sorted((self.folder / run.items / name).rglob("*-*.items.parquet")):
-                if path.name.endswith(f".{SELECT}") != (part == "dev"):
-                    continue
-                language = path.name.partition("-")[2].split(".")[0]
-                try:
-                    if not path.resolve().is_relative_to(self.folder.resolve()):
-                        raise ValueError("it lies outside the study's folder")
-                    table = pq.read_table(path)
-                    there = [name for name in _LENGTHS if name in table.column_names]
-                    found[language] = table.select([*_TABLE, *there]).sort_by("id")
-                except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-                    self._note(str(path.relative_to(self.folder)), error)
+        for language, each in read_item_files(self.folder, run, target, part).items():
+            if each.table is None:
+                self._note(str(each.path.relative_to(self.folder)), each.problem)
+            else:
+                found[language] = each.table
         return found
 
     def item_ids(self, target: str, arms: Sequence[str]) -> dict[str, list[str]]:
@@ -284,14 +286,14 @@ class StudyData:
             try:
                 each = read_attention(self.folder / place) if run.items else None
             except (OSError, ValueError) as error:
-                self._note(place, error)
+                self._note(place, str(error))
                 continue
             if each is not None and run.target == target:
                 found.append(each)
         return mean_attention(found) if found else None
 
-    def _note(self, place: str, error: Exception) -> None:
-        damaged = Damaged(place, " ".join(str(error).split())[:120])
+    def _note(self, place: str, why: str) -> None:
+        damaged = Damaged(place, " ".join(why.split())[:120])
         if damaged not in self.damaged:
             self.damaged.append(damaged)
 

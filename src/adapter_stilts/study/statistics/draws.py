@@ -193,7 +193,8 @@ class Estimate:
     """A value, its standard error, the degrees of freedom of that, and the interval.
 
     `noise` is the part of the standard error that each factor brings; a factor that is not named
-    was not drawn anew, and the interval says nothing of it.
+    was not drawn anew, and the interval says nothing of it. Where no draw differs from the others,
+    the error is 0, and the degrees of freedom are those of the items, see `_unseen`.
     """
 
     value: float
@@ -212,18 +213,39 @@ class Estimate:
     def p_above(self, bound: float) -> float:
         """One-sided: how likely a value as high is where the true one is `bound` or lower."""
         if self.error == 0:
-            return float(self.value <= bound)
+            return _unseen(self.value - bound, RANGE + self.value, self.df)
         return float(stdtr(self.df, (bound - self.value) / self.error))
 
     def p_below(self, bound: float) -> float:
         """One-sided: how likely a value as low is where the true one is `bound` or higher."""
         if self.error == 0:
-            return float(self.value >= bound)
+            return _unseen(bound - self.value, RANGE - self.value, self.df)
         return float(stdtr(self.df, (self.value - bound) / self.error))
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it; without limit to the degrees of freedom, there is no number."""
         return {**asdict(self), "df": self.df if math.isfinite(self.df) else None, "p": self.p}
+
+
+TINY = 1e-9
+"""Points: so much is what is left of computing with rounded numbers."""
+RANGE = 100.0
+"""Points by which an item of two arms can differ at most, either way."""
+
+
+def _unseen(distance: float, room: float, df: float) -> float:
+    """How likely all items are alike where the true value is so many points away.
+
+    Items that are all alike have no variance, but those that were not drawn may differ: each by
+    `room` points at most, so that a share of distance / room of them must. That none of n items is
+    one of these has the probability (1 - share) ** n (Hanley and Lippman-Hand 1983, "If nothing
+    goes wrong, is everything all right?", JAMA 249).
+
+    >>> round(_unseen(1, 100, 299), 2), _unseen(0, 100, 299)
+    (0.05, 1.0)
+    """
+    share = min(1.0, distance / room) if distance > 0 else 0.0
+    return float((1 - share) ** (df + 1))
 
 
 def subsets(factors: Factors) -> list[Factors]:
@@ -265,9 +287,14 @@ def estimate(
     # The items bring what is peculiar to a seed and an item, too.
     parts[ITEMS] = variance.get(frozenset([ITEMS]), 0.0)
     squares = sum(part**2 / free[factor] for factor, part in parts.items() if part)
-    df = total**2 / squares if squares else math.inf
-    half = error * float(stdtrit(df, (1 + level) / 2)) if error else 0.0
     noise = {factor: math.sqrt(part) for factor, part in sorted(parts.items())}
+    if error < TINY or not squares:
+        # The least and greatest value that all items being alike does not refute.
+        share = 1 - ((1 - level) / 2) ** (1 / (free[ITEMS] + 1))
+        low, high = value - share * (RANGE + value), value + share * (RANGE - value)
+        return Estimate(value, 0.0, free[ITEMS], low, high, level, noise)
+    df = total**2 / squares
+    half = error * float(stdtrit(df, (1 + level) / 2))
     return Estimate(value, error, df, value - half, value + half, level, noise)
 
 
