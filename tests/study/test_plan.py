@@ -200,7 +200,7 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
         (
             "{steps: 30, train_rows: 50, intermediate_steps: 20, intermediate_rows: 40}",
             "30",
-            ("line 8", "keys and values"),
+            ("line 8", "keys with values"),
         ),
         ("[squad, mnli]", "[]", ("line 3", "empty")),
         ("[squad, mnli]", "squad", ("line 3", "list")),
