@@ -132,6 +132,8 @@ def place_in(value: Any, parts: Iterable[int | str], *, missing: bool) -> list[i
 
 def is_line(text: str) -> bool:
     """Whether a text is one line, not long, without characters that steer a terminal."""
+    if text.isprintable():
+        return len(text) < 10_000
     return (
         len(text) < 10_000
         and printable(text) == text

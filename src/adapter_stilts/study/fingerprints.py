@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Fingerprints:
     data: str | None = None
     absent: dict[str, str] = field(default_factory=dict)
     _known: dict[str, str] = field(default_factory=dict)
+    _code: dict[Callable[..., Any], str] = field(default_factory=dict)
 
     def of_run(self, stage: str, arm: str, target: str, does: dict[str, Any]) -> dict[str, str]:
         """Those of all that a run reads itself; the runs that it stands on have their own."""
@@ -51,8 +52,9 @@ class Fingerprints:
         if stage in ("rate", "target", "intermediate"):
             language = does.get("source_lang", "en")
             name = f"training data of {target}" + ("" if language == "en" else f" in {language}")
-            stages = get_target(target).trained_in(language)
-            found[name] = self._trained(name, stages)
+            if name not in self._known:
+                self._trained(name, get_target(target).trained_in(language))
+            found[name] = self._known[name]
         for test in does.get("tests", ()):
             name = f"{test['split']} data of {test['task']}"
             found[name] = self._tested(name, test["task"], test["split"], does["langs"])
@@ -97,7 +99,9 @@ class Fingerprints:
     def _set(self, task: TaskSpec, split: Split) -> str:
         """Of one set of examples: the bytes that it is read from, and the code that reads them."""
         parts = find_all(task, split, origin_of(task, self.data))
-        return json_digest([read_from_of(task, split, parts), source_digest(task.to_example)])
+        if task.to_example not in self._code:
+            self._code[task.to_example] = source_digest(task.to_example)
+        return json_digest([read_from_of(task, split, parts), self._code[task.to_example]])
 
 
 def _backbone(name: str) -> str:

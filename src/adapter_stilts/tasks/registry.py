@@ -7,7 +7,7 @@ import json
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,7 @@ def _trained() -> Mapping[str, TaskSpec]:
     return {**stages, **intermediate_tasks()}
 
 
+@lru_cache(maxsize=1024)
 def _key(name: str) -> str:
     """Spelling that does not matter: case, dashes, underscores, dots and spaces."""
     return "".join(char for char in name.lower() if char.isalnum() or char == "+")
