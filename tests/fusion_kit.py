@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import load_leaves, save_module
+from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.sources import resolve_sources
 from made_modules import LABELS, make_engine, make_module, make_record, remove_module
 
@@ -77,3 +81,21 @@ def fill_zoo(backbone: str, folder: Path, method: str) -> Engine:
         save_module(engine, make_record(engine, name, method, "span", **more), "span", place)
         remove_module(engine, name)
     return engine
+
+
+def copy_zoo(backbone: str, folder: Path, method: str) -> None:
+    """The same zoo, copied from one that a test process makes once.
+
+    To make it, a model is loaded and four modules are saved.
+    """
+    asked = (backbone, method)
+    if asked not in _MADE:
+        _MADE[asked] = tempfile.TemporaryDirectory()
+        fill_zoo(backbone, Path(_MADE[asked].name), method)
+    shutil.copytree(_MADE[asked].name, folder, dirs_exist_ok=True)
+    above = ModuleRecord.read(folder / "squad-on-sw")
+    bases = {"sw": {**above.bases["sw"], "path": str(folder / "sw")}}
+    dataclasses.replace(above, bases=bases).write(folder / "squad-on-sw")
+
+
+_MADE: dict[tuple[str, str], tempfile.TemporaryDirectory[str]] = {}

@@ -71,20 +71,31 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not loaded
 
 
+@pytest.fixture(scope="module")
+def fused_zoo(made_zoo: Path, tiny_xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made zoo with `f`, which fuses two of its modules."""
+    zoo = tmp_path_factory.mktemp("fused") / "zoo"
+    shutil.copytree(made_zoo, zoo)
+    engine = make_engine(str(tiny_xlmr))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADSTILTS_ZOO", str(zoo))
+        folder = zoo / "tiny" / "f"
+        save_fused(engine, "f", ["squad", "qa-all"], "lean", "span", folder, run="f" * 16)
+    return zoo
+
+
 @pytest.fixture
 def place(
-    run: Run,
-    tiny: Path,
-    made_zoo: Path,
-    tiny_xlmr: Path,
-    zoo: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Run, tiny: Path, fused_zoo: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """The working folder with a zoo of its own; `f` fuses two modules."""
-    shutil.copytree(made_zoo, zoo)
+    shutil.copytree(fused_zoo, zoo)
     monkeypatch.setenv("ADSTILTS_ZOO", str(zoo))
-    engine = make_engine(str(tiny_xlmr))
-    save_fused(engine, "f", ["squad", "qa-all"], "lean", "span", zoo / "tiny" / "f", run="f" * 16)
+    fusion = ModuleRecord.read(zoo / "tiny" / "f")
+    bases = {
+        name: {**base, "path": str(zoo / "tiny" / name)} for name, base in fusion.bases.items()
+    }
+    dataclasses.replace(fusion, bases=bases).write(zoo / "tiny" / "f")
     for side in ("deu", "eng"):
         (tiny / "data" / f"tatoeba.deu-eng.{side}").write_text("one\ntwo\n")
     (tiny / "text.txt").write_text("".join(f"the old town is number {n}\n" for n in range(30)))

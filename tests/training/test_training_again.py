@@ -30,7 +30,7 @@ from adapter_stilts.training.run import Trained
 from adapter_stilts.yaml_files import MAX_BYTES
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECIPE, ModuleRecord, write_recipe
-from fusion_kit import fill_zoo
+from fusion_kit import copy_zoo
 
 OTHER: dict[str, tuple[Any, ...]] = {
     "method": ("lora", "head"),
@@ -191,7 +191,7 @@ def test_the_command_of_the_card_makes_the_same_run(
     recipe: Recipe | None,
 ) -> None:
     if make in (_target, _fused, _fused_in_stages):
-        fill_zoo(str(tiny_xlmr), zoo / "tiny", "bottleneck")
+        copy_zoo(str(tiny_xlmr), zoo / "tiny", "bottleneck")
     given: dict[str, Any] = {"data": "sample", "seed": 3, "limit": 20, "dev_limit": 8}
     given |= {} if recipe is None else {"recipe": recipe}
     monkeypatch.chdir(tmp_path)

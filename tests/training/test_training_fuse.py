@@ -27,7 +27,7 @@ from adapter_stilts.training.planning import usual_rate
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from fusion_kit import fill_zoo
+from fusion_kit import copy_zoo
 
 OPTIONS = {key: value for key, value in SHORT.items() if key != "task"}
 LARGE = {**OPTIONS, "batch_examples": 16, "limit": 4, "dev_limit": 4}
@@ -37,14 +37,14 @@ Worker = Callable[..., list[int]]
 @pytest.fixture
 def filled(tiny_xlmr: Path, zoo: Path) -> Path:
     """A zoo with `sw`, `squad` on it, `mnli` and `qa`."""
-    fill_zoo(str(tiny_xlmr), zoo / "tiny", "bottleneck")
+    copy_zoo(str(tiny_xlmr), zoo / "tiny", "bottleneck")
     return zoo / "tiny"
 
 
 @pytest.fixture
 def loras(tiny_xlmr: Path, zoo: Path) -> Path:
     """The same, as LoRAs."""
-    fill_zoo(str(tiny_xlmr), zoo / "tiny", "lora")
+    copy_zoo(str(tiny_xlmr), zoo / "tiny", "lora")
     return zoo / "tiny"
 
 
@@ -86,7 +86,7 @@ def test_the_learning_rate_is_the_usual_one_unless_given(
     given: dict[str, Any],
     rate: float,
 ) -> None:
-    fill_zoo(str(tiny_xlmr), zoo / "tiny", method)
+    copy_zoo(str(tiny_xlmr), zoo / "tiny", method)
     planned = []
 
     def run(job: Job, *args: Any, **kwargs: Any) -> None:

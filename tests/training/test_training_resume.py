@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,14 +136,22 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what a test trains first and the others copy."""
+    return tmp_path_factory.mktemp("once")
+
+
 @pytest.fixture
-def stopped(train: Train, spy: Spy, tmp_path: Path) -> Path:
+def stopped(train: Train, spy: Spy, once: Path, tmp_path: Path) -> Path:
     """The checkpoint of a run that was stopped after its best step."""
-    spy.stop_at(4)
-    with pytest.raises(InterruptedTrainingError):
-        train(report_to="spy", evaluations=6, patience=0)
-    spy.on_step = None
-    found = latest_checkpoint(tmp_path / "module.unfinished")
+    kept = once / "module.unfinished"
+    if not kept.exists():
+        spy.stop_at(4)
+        with pytest.raises(InterruptedTrainingError):
+            train(report_to="spy", evaluations=6, patience=0, out=str(once / "module"))
+        spy.on_step = None
+    found = latest_checkpoint(shutil.copytree(kept, tmp_path / "module.unfinished"))
     assert found is not None
     return found
 
@@ -188,9 +197,14 @@ def test_as_many_processes_as_before(train: Train, stopped: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_finished_module_that_is_damaged_is_not_finished(train: Train, damage: str) -> None:
-    trained = train()
-    DAMAGES[damage](trained.path / HEAD_WEIGHTS)
+def test_a_finished_module_that_is_damaged_is_not_finished(
+    train: Train, once: Path, tmp_path: Path, damage: str
+) -> None:
+    if not (once / "finished").exists():
+        train(out=str(once / "finished"))
+    module = shutil.copytree(once / "finished", tmp_path / "module")
+    assert train(resume=True).path == module  # undamaged, it is
+    DAMAGES[damage](module / HEAD_WEIGHTS)
     with pytest.raises(UserError, match=f"{HEAD_WEIGHTS} is .*again"):
         train(resume=True)
 

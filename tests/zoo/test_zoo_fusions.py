@@ -22,7 +22,7 @@ from adapter_stilts.zoo.local import load_composition
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.sources import all_sources, resolve_sources
-from fusion_kit import fill_zoo, run_of, save_fused
+from fusion_kit import copy_zoo, fill_zoo, run_of, save_fused
 from made_modules import logits_of, make_engine, save_made, token_batch
 from process_kit import in_a_process
 
@@ -123,7 +123,7 @@ def test_what_plain_adapters_would_compute_otherwise_is_not_written_for_it(
 @pytest.fixture
 def filled(tiny_xlmr: Path, zoo: Path) -> Path:
     """A zoo with `sw`, `squad` on it, `mnli` and `qa`."""
-    fill_zoo(str(tiny_xlmr), zoo / "tiny", "bottleneck")
+    copy_zoo(str(tiny_xlmr), zoo / "tiny", "bottleneck")
     return zoo / "tiny"
 
 
