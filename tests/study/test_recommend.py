@@ -13,6 +13,7 @@ import torch
 
 from adapter_stilts import recommend, train_target
 from adapter_stilts.errors import UserError
+from adapter_stilts.study.recommend import recommender
 from adapter_stilts.study.recommend.recommendation import Ranked, Recommendation
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import save_module
@@ -72,7 +73,8 @@ def planted(filled: Path, learnt: Path) -> Path:
 
 def test_the_planted_module_is_first(planted: Path) -> None:
     names = [str(planted / name) for name in (*TASKS, "planted")]
-    found = recommend("udpos", modules=names, data="sample", precision="fp32", draws=20)
+    options: dict[str, Any] = {"data": "sample", "precision": "fp32", "draws": 20, "examples": 60}
+    found = recommend("udpos", modules=names, **options)
     assert found.best.module == "planted" and found.best.task == "udpos"
     assert set(found.best.scores) == {"logme", "text", "parameters"}
     for rule in ("logme", "text", "parameters"):
@@ -84,26 +86,27 @@ def test_the_planted_module_is_first(planted: Path) -> None:
     assert sum(each.first for each in found.modules) == pytest.approx(1)
     assert not found.disagreeing and "only a training shows" in found.answer
     assert json.loads(json.dumps(found.as_dict()))["modules"][0]["module"] == "planted"
-    again = recommend("udpos", modules=names, data="sample", precision="fp32", draws=20)
+    again = recommend("udpos", modules=names, **options)
     assert [each.scores for each in again.modules] == [each.scores for each in found.modules]
 
 
-def test_probing_halves(filled: Path) -> None:
+def test_probing_halves(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommender, "PROBE_STEPS", 10)
     names = [*TASKS, "squad-lora"]
     found = recommend(
         "udpos", modules=names, data="sample", precision="fp32", draws=20, rules=["text"],
-        probe=True,
+        probe=True, examples=48,
     )  # fmt: skip
     by_steps = {
         steps: {each.module: each.probe[steps] for each in found.modules if steps in each.probe}
-        for steps in (30, 60)
+        for steps in (10, 20)
     }
     assert list(map(len, by_steps.values())) == [4, 2]
-    lost = by_steps[30].keys() - by_steps[60].keys()
-    assert max(by_steps[30][name] for name in lost) <= min(by_steps[30][n] for n in by_steps[60])
+    lost = by_steps[10].keys() - by_steps[20].keys()
+    assert max(by_steps[10][name] for name in lost) <= min(by_steps[10][n] for n in by_steps[20])
     order = [each.module for each in found.modules]
-    assert order[:2] == sorted(by_steps[60], key=lambda name: -by_steps[60][name])
-    assert "after 60 steps" in found.answer
+    assert order[:2] == sorted(by_steps[20], key=lambda name: -by_steps[20][name])
+    assert "after 20 steps" in found.answer
 
 
 def test_what_has_learnt_the_target_cannot_be_probed(planted: Path) -> None:
@@ -115,7 +118,9 @@ def test_what_has_learnt_the_target_cannot_be_probed(planted: Path) -> None:
     "target", ["xnli", "xcopa", "tydiqa", "lareqa"]
 )  # classification, choice, span, retrieval
 def test_every_kind_of_head(filled: Path, target: str) -> None:
-    found = recommend(target, data="sample", precision="fp32", draws=20, rules=["logme", "text"])
+    found = recommend(
+        target, data="sample", precision="fp32", draws=20, rules=["logme", "text"], examples=48
+    )
     assert {each.module for each in found.modules} == set(TASKS)
     has_labels = target != "lareqa"
     assert all(("logme" in each.scores) == has_labels for each in found.modules)
