@@ -165,9 +165,17 @@ def _checked_config(method: Method, place: str) -> Callable[[MethodOptions], Ada
 
 
 def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
+    from adapter_stilts.tasks.own_spec import check_spec
     from adapter_stilts.tasks.registry import built_in, target_with_identity, with_identity
 
-    own = with_identity(task) if isinstance(task, TaskSpec) else target_with_identity(task)
+    own: TaskSpec | TargetSpec
+    try:
+        if isinstance(task, TaskSpec):
+            own = with_identity(check_spec(task))
+        else:
+            own = target_with_identity(check_spec(task))
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
     add("task", task.name, own, place, known=built_in)
 
 

@@ -85,7 +85,13 @@ BAD: dict[str, tuple[str, bytes | str, tuple[str, ...], str, tuple[str, ...]]] =
     "blank text": ("a.csv", ROWS + "  ,no\n", (), PAIR, ("a.csv, line 4", "empty")),
     "label is a float": ("a.csv", ROWS, ("labels: [1.0, 2]",), PAIR, ("line 4", "1.0", "quotes")),
     "label is nested": ("a.csv", ROWS, ("labels: [[a], b]",), PAIR, ("line 4", "labels")),
-    "one label": ("a.csv", ROWS, ("labels: ['yes']",), PAIR, ("line 4", "yes", "two")),
+    "one label": (
+        "a.csv",
+        "text,label\na,yes\n",
+        ("labels: ['yes']",),
+        PAIR,
+        ("line 4", "yes", "two"),
+    ),
     "label with spaces": ("a.csv", ROWS, ("labels: [' yes', 'no']",), PAIR, ("line 4", "' yes'")),
     "language twice": ("a.csv", ROWS, ("languages: [en, eng]",), PAIR, ("line 4", "'eng'")),
     "header that is a row": (

@@ -148,8 +148,14 @@ def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
         raise ValueError(f"no column '{missing}' (the columns are {there})") from error
     except (TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"a value of another type than expected ({error})") from error
+    except (UserError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(f"to_example fails with {type(error).__name__}: {error}") from error
     if example is not None:
-        get_head(task.head).check(task, example)
+        head = get_head(task.head)
+        head.check_columns(example)
+        head.check(task, example)
     return example
 
 

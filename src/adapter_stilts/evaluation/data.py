@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapter_stilts.data.folders import glob_files
+from adapter_stilts.data.folders import LANG, given_files, glob_files
 from adapter_stilts.data.load import (
     ExampleSet,
     convert_row,
@@ -57,7 +57,27 @@ def asked_languages(
         found += groups.get(part) or [_chosen(target, part, split, where, [*known, *groups])]
     if not found:
         raise UserError(f"no language given: choose from {', '.join(known)}, or all")
+    other = next((each for each in found if each not in known), "")
+    if other and _is_in_one_language(target, split):
+        raise UserError(
+            f"the {split} data of {target.name} is in {', '.join(known)}, not in '{other}': files "
+            f"of several languages have {LANG} in their names"
+        )
     return tuple(dict.fromkeys(found))
+
+
+def _is_in_one_language(target: TargetSpec, split: Split) -> bool:
+    """Whether a user's own task has the same data of that split in whatever language."""
+    places = [
+        str(each)
+        for source in target.sources
+        for each in (
+            *(layout.paths.get(split) for layout in source.files),
+            source.hub and source.hub.splits.get(split),
+        )
+    ]
+    given = split in given_files(target)  # which may be in any language
+    return bool(target.identity) and not given and not any(LANG in each for each in places)
 
 
 def _chosen(

@@ -98,7 +98,8 @@ class Evaluation(Result):
         """The task, the composition, and the mean score."""
         mean = self.average.get(self.metric)
         count = len(self.languages)
-        said = "no labels" if mean is None else f"{self.metric} {mean:.1f}"
+        none = "no average" if any(self.scores.values()) else "no labels"
+        said = none if mean is None else f"{self.metric} {mean:.1f}"
         over = f"{count} language{'s' if count != 1 else ''}"
         return f"{self.task} {self.split}, {self.composition}: {said} over {over}"
 

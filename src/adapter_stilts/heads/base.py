@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from adapter_stilts.errors import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -132,6 +135,16 @@ class TargetLike(Protocol):
         ...
 
 
+_TYPES: Mapping[str, Any] = {
+    "text": (str, "a text"),
+    "texts": (str, "a list of texts"),
+    "whole": (Integral, "a whole number"),
+    "wholes": (Integral, "a list of whole numbers"),
+    "number": (Real | None, "a number"),
+}
+"""The types of an example's values by their kind, of lists those of their members; their names."""
+
+
 class Head:
     """One kind of head; its file makes the only object of a subclass, `HEAD`.
 
@@ -208,6 +221,26 @@ class Head:
         """Whether the example has what it is scored by."""
         value = example[self.gold]
         return value != UNLABELLED if self.gold == "label" else bool(value)
+
+    def check_columns(self, example: Example) -> None:
+        """Refuses an example that lacks a key of its kind, or has another type of value there.
+
+        Raises:
+            ValueError: names the key.
+        """
+        if not isinstance(example, Mapping):
+            raise ValueError(f"{shown(example)} is no example: that maps names to values")
+        for name, kind in self.columns.items():
+            if name not in example:
+                raise ValueError(f"the example has no '{name}', but {', '.join(map(str, example))}")
+            value = example[name]
+            listed = kind in ("texts", "wholes")
+            if listed and not isinstance(value, list | tuple):
+                raise ValueError(f"'{name}' of the example is {shown(value)}, not a list")
+            type_, called = _TYPES[kind]
+            fits = (isinstance(each, type_) for each in (value if listed else [value]))
+            if isinstance(value, bool) or not all(fits):
+                raise ValueError(f"'{name}' of the example is {shown(value)}, not {called}")
 
     def check(self, task: TaskLike, example: Example) -> None:
         """Holds an example against its task.
@@ -302,7 +335,5 @@ def check_label(task: TaskLike, label: int, count: int) -> None:
     Raises:
         ValueError: says which numbers there are.
     """
-    from adapter_stilts.errors import shown
-
     if not (0 <= label < count or (task.unlabelled and label == UNLABELLED)):
         raise ValueError(f"label {shown(label)} is outside the set (0 to {count - 1})")

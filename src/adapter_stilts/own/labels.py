@@ -205,6 +205,8 @@ def _check_used(lines: Lines, listed: tuple[str, ...], seen: Mapping[str, str]) 
     if extra := next((name for name in seen if name not in listed), None):
         what = f"{seen[extra]}: label {shown(extra)} is not among 'labels': add it, or mend the row"
         raise lines.bad(("labels",), what)
+    if len(listed) < 2:
+        raise lines.bad(("labels",), f"one label ({listed[0]}): two or more are needed")
     for number, name in enumerate(listed):
         if name not in seen and name != "O":
             raise lines.bad(

@@ -143,10 +143,8 @@ def _check(task: TaskFile, lines: Lines) -> None:
     if task.metric and task.metric not in metrics:
         wrong = unknown(f"metric of a {task.head} head", task.metric, metrics)
         raise lines.bad(("metric",), wrong)
-    if isinstance(task.labels, list) and len(task.labels) < 2:
-        found = f"has one label ({task.labels[0]})" if task.labels else "lists none"
-        what = f"'labels' {found}: list two or more, or write '{FROM_DATA}'"
-        raise lines.bad(("labels",), what)
+    if task.labels == []:
+        raise lines.bad(("labels",), f"'labels' lists none: list them, or write '{FROM_DATA}'")
     if isinstance(task.labels, list) and len(set(task.labels)) < len(task.labels):
         twice = next(each for each in task.labels if task.labels.count(each) > 1)
         raise lines.bad(("labels",), f"the label '{twice}' stands there twice")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.registered import added
 from adapter_stilts.tasks import intermediate, target
@@ -21,6 +22,8 @@ from adapter_stilts.tasks.target_spec import TargetSpec, target_of
 
 if TYPE_CHECKING:
     from adapter_stilts.own.build import OwnTask
+
+Spec = TypeVar("Spec", TaskSpec, TargetSpec)
 
 
 def _declared(package: ModuleType) -> Iterator[Any]:
@@ -61,6 +64,8 @@ def _named(name: str, tasks: Mapping[str, Any]) -> Any:
 
 def _find(kind: str, name: str, tasks: Mapping[str, Any]) -> Any:
     task = _named(name, tasks)
+    if task is None and Path(name).is_file():
+        raise UserError(f"'{name}' is no task file: the name of one ends in .yaml")
     if task is None:
         raise unknown(kind, name, tasks)
     return task
@@ -97,13 +102,13 @@ def get_task(name: str | Path | TaskSpec) -> TaskSpec:
         UserError: no task has that name; near names are suggested. Or it is a target.
     """
     if isinstance(name, TaskSpec):
-        return name
-    name = str(name)
+        return _checked(name)
+    name = _text(name)
     if is_task_file(name):
         return _own(name).task
     if own := _added(name):
         if isinstance(own, TaskSpec):
-            return own
+            return _checked(own)
         return own.trained_in(own.train_languages[0])[-1]
     if target := _named(name, target_tasks()):
         raise UserError(
@@ -113,6 +118,32 @@ def get_task(name: str | Path | TaskSpec) -> TaskSpec:
         )
     task: TaskSpec = _find("task", name, {**intermediate_tasks(), **_all_added()})
     return task
+
+
+def _text(name: object) -> str:
+    """What a user gave in place of a task, if it can be a name or a path."""
+    if not isinstance(name, (str, os.PathLike)):
+        what = "a task is a name, the path of a task file, or a spec"
+        raise UserError(f"{shown(name)} is no task: {what}")
+    return str(name)
+
+
+def _checked(spec: Spec) -> Spec:
+    """A spec from Python, if it is one of the package's, or one that can be used.
+
+    Raises:
+        UserError: it has a value that cannot be, or the name of another task; says which.
+    """
+    from adapter_stilts.tasks.own_spec import check_metric, check_spec
+
+    tasks: Mapping[str, TaskSpec | TargetSpec]
+    tasks = target_tasks() if isinstance(spec, TargetSpec) else _trained()
+    own = tasks.get(spec.name)
+    if own and (own.head, own.metric) == (spec.head, spec.metric):
+        return spec
+    if known := built_in(spec.name):
+        raise UserError(f"the package has a task '{known}' already, so give yours another name")
+    return check_metric(check_spec(spec))
 
 
 def _own(name: str) -> OwnTask:
@@ -128,10 +159,10 @@ def get_target(name: str | Path | TargetSpec | TaskSpec) -> TargetSpec:
         UserError: no target has that name; near names are suggested. Or it is an intermediate task.
     """
     if isinstance(name, TargetSpec):
-        return name
+        return _checked(name)
     if isinstance(name, TaskSpec):
-        return as_target(name)
-    name = str(name)
+        return as_target(_checked(name))
+    name = _text(name)
     if is_task_file(name):
         return _own(name).target
     if own := _added(name):
