@@ -16,7 +16,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from adapter_stilts.engine.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
 from adapter_stilts.errors import UserError, unknown
@@ -26,6 +26,8 @@ from adapter_stilts.metrics import MetricSpec, built_in_metrics
 from adapter_stilts.registered import (
     add,
     caller,
+    check_call,
+    named_if_it_fails,
     place_of,
     snapshot,
     summary_of,
@@ -69,7 +71,7 @@ def register(*things: TaskSpec | TargetSpec | Method | str | Path) -> None:
 
 
 def metric(
-    name: str, *, heads: Sequence[str], primary: str | None = None
+    name: str, *, heads: str | Sequence[str], primary: str | None = None
 ) -> Callable[[Function], Function]:
     """Makes a function of predictions and references a metric, which task files can name.
 
@@ -79,7 +81,7 @@ def metric(
 
     Args:
         name: of the metric.
-        heads: kinds of head whose predictions it scores.
+        heads: kind or kinds of head whose predictions it scores.
         primary: which of several scores chooses the weights; by default the one called `name`.
 
     Raises:
@@ -88,7 +90,11 @@ def metric(
 
     def decorate(function: Function) -> Function:
         place = place_of(function)
-        for head in heads:
+        check_call(function, place, "predictions and references")
+        kinds = (heads,) if isinstance(heads, str) else tuple(heads)
+        if not kinds:
+            raise UserError(f"{place}: the metric '{name}' names no kind of head that it is for")
+        for head in kinds:
             if head not in KINDS:
                 raise UserError(f"{place}: {unknown('kind of head', head, KINDS)}")
         own = MetricSpec(
@@ -96,8 +102,8 @@ def metric(
             function,
             primary or name,
             summary_of(function),
-            paired=not any(get_head(kind).unique_ids for kind in heads),
-            heads=tuple(heads),
+            paired=not any(get_head(kind).unique_ids for kind in kinds),
+            heads=kinds,
             place=place,
         )
         add("metric", name, own, place, known=lambda it: it if it in built_in_metrics() else "")
@@ -131,6 +137,8 @@ def adapter_method(
 
 
 def _add_method(method: Method, place: str) -> None:
+    if method.family not in get_args(Family):
+        raise UserError(f"{place}: {unknown('family of methods', method.family, get_args(Family))}")
     if method.family == "fusion" or method.config is None:
         raise UserError(f"{place}: method '{method.name}' needs a configuration of `adapters`")
     if method.rates_of not in BUILT_IN_METHODS:
@@ -149,16 +157,17 @@ def _checked_config(method: Method, place: str) -> Callable[[MethodOptions], Ada
     called = f"{place}: adapter method '{method.name}'"
 
     def config(options: MethodOptions) -> AdapterConfig:
-        from adapters import AdapterConfig
+        from adapters import AdapterConfig, BnConfig, LoRAConfig
 
-        try:
+        with named_if_it_fails(called):
             found = make(options)
-        except Exception as error:
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(f"{called} fails with {what} (--debug shows where)") from error
         if not isinstance(found, AdapterConfig):
             what = type(found).__name__
             raise UserError(f"{called} returns {what}: it must return an AdapterConfig of adapters")
+        of_family = BnConfig if method.family == "bottleneck" else LoRAConfig
+        if not isinstance(found, of_family):
+            what = f"{type(found).__name__}, but methods of the family '{method.family}' return"
+            raise UserError(f"{called} returns {what} a {of_family.__name__}")
         return found
 
     return config

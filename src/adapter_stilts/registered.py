@@ -80,6 +80,38 @@ def undone_if_it_fails() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def named_if_it_fails(called: str) -> Iterator[None]:
+    """Makes what a user's own function raises inside the block one line that names it.
+
+    Raises:
+        UserError: says what it failed with.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{called} fails with {what} (--debug shows where)") from error
+
+
+def check_call(function: Callable[..., Any], place: str, given: str) -> None:
+    """Refuses a function that cannot be called with two values, as it will be.
+
+    Args:
+        given: what they are.
+
+    Raises:
+        UserError: it takes another number, or needs keywords that have no default.
+    """
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        what = f"the function is called with {given}, but: {error}"
+        raise UserError(f"{place}: {what}") from error
+
+
 def restore(before: Mapping[Kind, Mapping[str, Registered]]) -> None:
     """Makes what has been added what it was."""
     for kind, things in _ADDED.items():

@@ -21,6 +21,8 @@ from cli_kit import Result, assert_one_line, call_cli
 Run = Callable[..., Result]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
 FEW = ("--steps", "2", "--evaluations", "1")
+METRIC = "import adapter_stilts as ads\n@ads.metric('a'"
+MERGE = "import adapter_stilts as ads\n@ads.merge_method"
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +119,18 @@ def test_installed_package_adds_what_its_entry_point_names(
             "import adapter_stilts as ads\nads.register('no.yaml')\n",
             "own.py:2: task file",
         ),
+        (f"{METRIC}, heads=[])\ndef a(p, r): ...\n", "own.py:2"),
+        (f"{METRIC}, heads='span')\ndef a(p): ...\n", "own.py:2"),
+        (f"{METRIC}, heads='span')\ndef a(p, r, *, more): ...\n", "'more'"),
+        (f"{MERGE}\ndef a(tensors): ...\n", "own.py:2"),
+        (f"{MERGE}(form='linearr')\ndef a(tensors, weights): ...\n", "'linear'"),
+        (f"{MERGE}(most=1)\ndef a(tensors, weights): ...\n", "most=1"),
+        (f"{MERGE}\ndef a(tensors, weights, density=True): ...\n", "'density'"),
+        (
+            "import adapter_stilts as ads\n@ads.adapter_method('a', family='lorra')\n"
+            "def a(options): ...\n",
+            "'lora'",
+        ),
     ],
 )
 def test_bad_plugin_is_refused(run: Run, tmp_path: Path, code: str, named: str) -> None:
@@ -146,6 +160,7 @@ def test_two_tasks_of_one_name_are_refused(folder: Path) -> None:
         ("tensors", "list"),
         ("tensors[0][..., :1]", "shape"),
         ("1 / 0", "ZeroDivisionError"),
+        ("exit(3)", "SystemExit"),
         ("tensors[0].to_sparse()", "dense"),
         ("tensors[0].to('meta')", "no values"),
         ("tensors[0].long()", "floating-point"),
@@ -171,7 +186,14 @@ def test_merge_method_that_returns_something_else_is_refused(
 
 @pytest.mark.parametrize(
     ("result", "named"),
-    [("5", "returns int"), ("None", "returns NoneType"), ("1 / 0", "fails with ZeroDivisionError")],
+    [
+        ("5", "returns int"),
+        ("None", "returns NoneType"),
+        ("1 / 0", "fails with ZeroDivisionError"),
+        ("exit(0)", "fails with SystemExit"),
+        ("__import__('adapters').LoRAConfig()", "LoRAConfig"),
+        ("__import__('adapters').PrefixTuningConfig()", "PrefixTuningConfig"),
+    ],
 )
 def test_adapter_method_that_makes_no_configuration_is_refused(
     run: Run, folder: Path, tiny_xlmr: Path, result: str, named: str
@@ -184,15 +206,25 @@ def test_adapter_method_that_makes_no_configuration_is_refused(
     assert_one_line(run(*given), 2, "own.py:2", "'mine'", named)
 
 
-@pytest.mark.parametrize("score", ["float('nan')", "float('inf')", "{'own': float('nan')}"])
-def test_metric_without_a_finite_score_is_named(tmp_path: Path, score: str) -> None:
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        ("float('nan')", "finite"),
+        ("float('inf')", "finite"),
+        ("{'own': float('nan')}", "finite"),
+        ("'50'", "str"),
+        ("{'other': 1.0}", "no 'own'"),
+        ("exit(0)", "SystemExit"),
+    ],
+)
+def test_metric_without_a_finite_score_is_named(tmp_path: Path, score: str, said: str) -> None:
     from adapter_stilts.metrics import get_metric
 
     file = tmp_path / "own.py"
     code = "import adapter_stilts as ads\n@ads.metric('own', heads=['classification'])\n"
     file.write_text(f"{code}def own(predictions, references):\n    return {score}\n", "utf-8")
     ads.include(file)
-    with pytest.raises(UserError, match=r"own\.py:2: metric 'own'.*finite"):
+    with pytest.raises(UserError, match=rf"own\.py:2: metric 'own'.*{said}"):
         get_metric("own").compute(predictions=[1], references=[1])
 
 

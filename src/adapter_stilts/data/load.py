@@ -150,7 +150,7 @@ def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
         raise ValueError(f"a value of another type than expected ({error})") from error
     except (UserError, ValueError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"to_example fails with {type(error).__name__}: {error}") from error
     if example is not None:
         head = get_head(task.head)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.merging.registry import MERGES, MergeMethod
+from adapter_stilts.registered import named_if_it_fails
 
 Blend = Callable[[Tensor], Tensor]
 """From one weight for each module, (N,), to the merged tensor."""
@@ -68,11 +69,8 @@ def apply(
     keywords = inspect.signature(method.function).parameters
     given = {name: value for name, value in options.items() if name in keywords}
     named = f"{method.place}: merge method '{method.name}'"
-    try:
+    with named_if_it_fails(named):
         merged = method.function([tensor.clone() for tensor in tensors], weights.clone(), **given)
-    except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{named} fails with {what} (--debug shows where)") from error
     shape = tuple(tensors[0].shape)
     if not isinstance(merged, Tensor):
         raise UserError(

@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.registered import add, added, place_of, summary_of
+from adapter_stilts.registered import add, added, check_call, place_of, summary_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,6 +115,7 @@ def merge_method(
         if function.__module__ == _METHODS:
             _BUILT_IN[method.name] = method
         else:
+            _check(method)
             add("merge method", method.name, method, method.place, known=_taken)
         return function
 
@@ -123,13 +124,22 @@ def merge_method(
     return lambda function: decorate(function, named)
 
 
+def _check(method: MergeMethod) -> None:
+    """Refuses a plug-in's function that could not be called, and options that cannot be."""
+    check_call(method.function, method.place, "tensors and weights")
+    if method.form not in get_args(Form):
+        raise UserError(f"{method.place}: {unknown('form', method.form, get_args(Form))}")
+    if method.most is not None and method.most < 2:
+        raise UserError(f"{method.place}: most={method.most}: a merge has two modules or more")
+
+
 def _density(function: Callable[..., Any]) -> float:
     """The default of a keyword `density`; 0 without one."""
     keyword = inspect.signature(function).parameters.get("density")
     if keyword is None:
         return 0.0
     usual = keyword.default
-    if not isinstance(usual, (int, float)) or not 0 < usual <= 1:
+    if isinstance(usual, bool) or not isinstance(usual, int | float) or not 0 < usual <= 1:
         raise UserError(f"{place_of(function)}: 'density' needs a default above 0 and up to 1")
     return float(usual)
 

@@ -14,6 +14,7 @@ from datasets import Features, List, Value
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics.registry import MetricSpec
+from adapter_stilts.registered import named_if_it_fails
 
 
 class BufferedMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
@@ -138,11 +139,8 @@ def _scores_of_plugin(
         UserError: the function fails, its scores are no numbers, or the primary one is missing.
     """
     called = f"{own.place}: metric '{own.name}'"
-    try:
+    with named_if_it_fails(called):
         found = own.score(predictions, references)
-    except Exception as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{called} fails with {what} (--debug shows where)") from error
     scores = found if isinstance(found, Mapping) else {own.primary: found}
     for name, value in scores.items():
         if not isinstance(value, Real) or isinstance(value, bool):
