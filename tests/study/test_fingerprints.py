@@ -123,3 +123,24 @@ def test_data_that_change_after_the_plan_are_not_learnt_from(
     _change(data / "squad" / "train-v1.1.json")
     with pytest.raises(UserError, match=r"data of squad.*changed"):
         work.work(folder, run.id)
+
+
+def test_language_modules_are_part_of_what_stands_on_them(
+    with_languages: Path, tiny_xlmr: Path
+) -> None:
+    text = TEXT.replace("[xnli, xquad]", "[xnli]").replace("[en, de]", "[en, sw]")
+    file = with_languages / "small.yaml"
+
+    def planned(below: str) -> Plan:
+        written = text.format(backbone=tiny_xlmr)
+        file.write_text(f"{written}below: ['{below}']\n", encoding="utf-8")
+        return make_plan(load_study(file), "sample")
+
+    assert list(planned("lang:th").absent) == ["module lang:th"]
+    english, every = planned("lang:en"), planned("lang:*")
+    assert not english.absent
+    assert not every.absent
+    shutil.rmtree(with_languages / "zoo-of-languages" / "tiny" / "lang-sw")
+    assert planned("lang:en").runs.keys() == english.runs.keys()
+    # The training stands on the English one; the test in Swahili had its own.
+    assert {stage for stage, _, _ in _redone(every, planned("lang:*"))} == {"target"}

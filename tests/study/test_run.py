@@ -174,6 +174,10 @@ def test_a_second_one_is_told_who_works_on_the_folder(plan: Plan, tmp_path: Path
     with folder.holding(), pytest.raises(UserError, match=str(os.getpid())):
         run_study(plan, folder, Nothing(folder), _quiet)
     assert not folder.holder()
+    # Who holds it is alive, whatever its note says.
+    with folder.holding():
+        (folder.path / "state" / "holder.json").write_text("{", encoding="utf-8")
+        assert folder.holder()
 
 
 def test_a_full_disk_is_found_before_the_work(

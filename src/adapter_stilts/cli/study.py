@@ -10,6 +10,7 @@ import typer
 from adapter_stilts.cli.options import derived_options, with_options
 from adapter_stilts.cli.study_show import DATA, FILE, OUT, UNEQUAL, plan, read_plan, status, stop
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.paths import check_writable
 from adapter_stilts.study.engines.engine import EngineOptions
 
 SOME_FAILED = 1
@@ -70,6 +71,7 @@ def run(
     from adapter_stilts.study.run import run_study
 
     made, folder = read_plan(file, out, data, unequal=unequal)
+    check_writable(folder.path)
     working = make_engine(folder, chosen, typer.echo)
     found = run_study(made, folder, working, typer.echo)
     typer.echo(
@@ -97,6 +99,7 @@ def export(
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     made, folder = read_plan(file, out, data, unequal=unequal)
+    check_writable(folder.path)
     folder.write_plan(made)
     for each in made.runs.values():
         folder.write_run(each, made.study.name)

@@ -67,13 +67,18 @@ def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 
     answers = [_answer(data, found) for found in findings] or ["No contrast can be answered yet."]
     runs = sum(map(len, data.arms.values()))
     about = (
-        f"{runs} runs of {len(data.arms)} arms on {len(data.targets)} targets; {draws} draws of "
+        f"{_counted(runs, 'run')} of {_counted(len(data.arms), 'arm')} on "
+        f"{_counted(len(data.targets), 'target')}; {draws} draws of "
         "items and of the seeds of both stages, crossed; what English dev chooses is chosen in "
         "every draw."
     )
     warnings = list(_warnings(data, findings, unanswered))
     charts = list(all_charts(data, findings, tables))
     return Report(f"Study {data.name}", about, answers, warnings, tables, charts)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _answer(data: StudyData, found: Finding) -> str:

@@ -13,6 +13,7 @@ from adapter_stilts.data.code_digest import source_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError, hint
+from adapter_stilts.evaluation.data import asked_languages
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec
@@ -55,10 +56,38 @@ class Fingerprints:
             if name not in self._known:
                 self._trained(name, get_target(target).trained_in(language))
             found[name] = self._known[name]
+        if (below := does.get("below", "none")) != "none":
+            found |= self._below(below, does)
         for test in does.get("tests", ()):
             name = f"{test['split']} data of {test['task']}"
             found[name] = self._tested(name, test["task"], test["split"], does["langs"])
         return found
+
+    def _below(self, below: str, does: dict[str, Any]) -> dict[str, str]:
+        """Of the language modules at the bottom: that of the training, and those of the tests."""
+        name = below.replace("*", does["source_lang"])
+        found = {f"module {name}": self._once(f"module {name}", lambda: self._module(name))}
+        for test in does.get("tests", ()) if below.endswith("*") else ():
+            key = f"modules of the languages of {test['task']}"
+            found[key] = self._tested_below(key, test["task"], test["split"], does["langs"])
+        return found
+
+    def _tested_below(self, name: str, task: str, split: Split, langs: str | Sequence[str]) -> str:
+        def compute() -> str:
+            asked = asked_languages(get_target(task), langs, split, self.data)
+            # A language without one is not compared.
+            return json_digest({each: self._known_module(f"lang:{each}") for each in asked})[:16]
+
+        return self._once(f"{name}, {split} in {langs}", compute)
+
+    def _module(self, name: str) -> str:
+        return ModuleRecord.read(find_module(name, self.backbone)).content
+
+    def _known_module(self, name: str) -> str:
+        try:
+            return self._module(name)
+        except UserError:
+            return ""
 
     def _once(self, name: str, compute: Any) -> str:
         if name not in self._known:
@@ -80,7 +109,6 @@ class Fingerprints:
 
     def _languages(self, task: str, split: Split, langs: str | Sequence[str], name: str) -> str:
         """Of all languages that are here; none of them is no data at all."""
-        from adapter_stilts.evaluation.data import asked_languages
         from adapter_stilts.evaluation.retrieval_sets import data_sets
 
         target = get_target(task)

@@ -211,7 +211,8 @@ class StudyFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            return _about(place)
+            # Somebody does, also where what it wrote of itself is damaged.
+            return {"pid": "?", "host": "?", **_about(place)}
         lock.release()
         return {}
 

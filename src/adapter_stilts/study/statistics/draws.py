@@ -230,7 +230,7 @@ class Estimate:
 TINY = 1e-9
 """Points: so much is what is left of computing with rounded numbers."""
 RANGE = 100.0
-"""Points by which an item of two arms can differ at most, either way."""
+"""Points by which two arms can differ at most, either way."""
 
 
 def _unseen(distance: float, room: float, df: float) -> float:
@@ -295,7 +295,8 @@ def estimate(
         return Estimate(value, 0.0, free[ITEMS], low, high, level, noise)
     df = total**2 / squares
     half = error * float(stdtrit(df, (1 + level) / 2))
-    return Estimate(value, error, df, value - half, value + half, level, noise)
+    low, high = max(-RANGE, value - half), min(RANGE, value + half)
+    return Estimate(value, error, df, low, high, level, noise)
 
 
 def _own(draws: Mapping[Factors, Floats], factors: Factors) -> Floats:
