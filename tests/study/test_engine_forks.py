@@ -41,6 +41,11 @@ def test_a_fork_server_outlives_its_runs_and_is_begun_again_when_it_is_gone(tmp_
         assert process.poll() is None, "one for both"
         assert not asked.exists(), "what is imported for all runs looks for no GPU"
 
+        for number in (signal.SIGUSR2, signal.SIGTERM):  # as Slurm does, to all of a job
+            os.killpg(process.pid, number)
+        assert server.do(folder, "b", {}, lambda: 0) == 2
+        assert server._process is process
+
         os.killpg(process.pid, signal.SIGSTOP)  # so that it is killed before its next run
         killer = threading.Timer(1, os.killpg, (process.pid, signal.SIGKILL))
         killer.start()

@@ -122,7 +122,9 @@ class _Doing:
     def _stop(self) -> None:
         self.outcome.stopped = True
         if self.pending:
-            self.tell(f"stopping: {len(self.pending)} runs end after a checkpoint")
+            count = len(self.pending)
+            those = "1 run ends" if count == 1 else f"{count} runs end"
+            self.tell(f"stopping: {those} after a checkpoint")
         self.engine.stop()
 
     def _submit(self) -> None:

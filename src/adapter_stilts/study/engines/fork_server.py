@@ -26,6 +26,10 @@ def main() -> None:
     """
     # The signal is for the runs alone; one that comes before a run can handle it waits.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Slurm sends these to every process of a job. Only the job's own knows what they mean: it
+    # asks the run for a checkpoint, and this process ends when its input does.
+    for each in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     folder = StudyFolder(Path(sys.argv[1]))
     _prepare()
     for line in sys.stdin.buffer:
@@ -61,6 +65,7 @@ def _run(folder: StudyFolder, asked: dict[str, Any]) -> int:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ.update(asked["environment"])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a training writes a checkpoint when it comes
     threading.Thread(target=_end_with_engine, daemon=True).start()
     code = finish(folder, asked["run"])
     sys.stdout.flush()
