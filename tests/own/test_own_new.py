@@ -9,8 +9,9 @@ import pytest
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.own.build import load_task_file
+from adapter_stilts.own.labels import listed_labels
 from adapter_stilts.own.new import look_at, task_of_files, usual_name
-from cli_kit import Result
+from cli_kit import Result, assert_one_line
 
 Run = Callable[..., Result]
 BODY = "O nice\tyes\nbad and long\tno\nfine as it is\tyes\nso so\tno\n"
@@ -173,3 +174,59 @@ def test_names_and_missing_columns(own: Path, tmp_path: Path) -> None:
         look_at(own / "train.csv", "span")
     with pytest.raises(UserError, match="classification"):
         look_at(own / "train.csv", "clasification")
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "data", "more", "words"),
+    [
+        ("classification", "a.jsonl", '{"text": "a", "label": ["x"]}\n', (), ("a.jsonl, line 1",)),
+        ("classification", "a.csv", "text,label\na,Yes\nb,yes\n", (), ("a.csv, line 3", "'yes'")),
+        ("classification", "a.csv", "text,label\na,yes\nb,yes\n", (), ("one label", "yes")),
+        ("classification", "a.csv", "text,label\na,y\nb,n\n", ("--name", "squad"), ("'squad'",)),
+        ("classification", "a.csv", "text,label\na,y\nb,n\n", ("--dev-file", "b.csv"), ("b.csv",)),
+        ("classification", "a.csv", "text,label\na,y\nb,n\n", ("--out", "no/a.yaml"), ("'no'",)),
+        ("tagging", "a.jsonl", '{"words": ["a", null], "tags": ["x", "y"]}\n', (), ("'words'",)),
+    ],
+)  # fmt: skip
+def test_no_task_file_is_written_that_could_not_be_used(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    head: str,
+    name: str,
+    data: str,
+    more: tuple[str, ...],
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(data, "utf-8")
+    assert_one_line(run("task", "new", "--head", head, "--data", name, *more), 2, *words)
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
+def test_a_first_line_whose_label_comes_again_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("so good,yes\nso bad,no\nfine,yes\nmeh,no\n", "utf-8")
+    found = look_at(tmp_path / "a.csv", "classification")
+    assert (found.rows, found.keys["header"]) == (4, False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "named"),
+    [
+        ("01", 2, ()),
+        ("0", 3, ()),
+        ("12", 2, ("1", "2")),
+        ("3", 3, ("1", "2", "3")),
+        ("A", 2, ("A", "B")),
+        ("cb", 4, ("a", "b", "c", "d")),
+    ],
+)
+def test_labels_of_options_are_found(
+    tmp_path: Path, labels: str, options: int, named: tuple[str, ...]
+) -> None:
+    listed = ", ".join(f'"option {number}"' for number in range(options))
+    rows = [f'{{"prompt": "q", "options": [{listed}], "label": "{each}"}}\n' for each in labels]
+    (tmp_path / "a.jsonl").write_text("".join(rows), "utf-8")
+    own = task_of_files("choice", {"train": tmp_path / "a.jsonl", "dev": tmp_path / "a.jsonl"})
+    assert own.task.choices == options
+    assert listed_labels(own.file) == named

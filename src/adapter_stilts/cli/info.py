@@ -197,19 +197,17 @@ def new(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace what lies at --out."),
 ) -> None:
     """Write a task file with what the data is found to hold."""
-    from adapter_stilts.own.new import look_at, task_text, usual_name
+    from adapter_stilts.own.new import new_task, usual_name
 
     called = name or usual_name(data)
     place = out or Path(f"{called}.yaml")
     if place.exists() and not overwrite:
         raise UserError(f"'{place}' is there already: --overwrite replaces it, --out names another")
-    found = look_at(data, head, column)
+    if not place.parent.is_dir():
+        raise UserError(f"'{place}' cannot be written: the folder '{place.parent}' is not there")
     given = {"train": data, "dev": dev_file, "test": test_file}
     files = {split: path for split, path in given.items() if path}
-    text = task_text(head, files, found, name=called, folder=place.parent)
-    from adapter_stilts.own.model import parse_task
-
-    parse_task(place, text)  # what is written can be read
+    text, _ = new_task(head, files, place, name=called, columns=column)
     try:
         place.write_text(text, encoding="utf-8")
     except OSError as error:

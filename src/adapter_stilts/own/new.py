@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import yaml
 
 from adapter_stilts.data.formats import broken_table, read_lines, read_rows
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import Place, UserError, bad, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
 from adapter_stilts.own.model import COMPRESSED, MOST_LABELS, SUFFIXES, parse_task
-from adapter_stilts.own.rows import RowReader, column_names
+from adapter_stilts.own.rows import OwnRow, RowReader, column_names
 from adapter_stilts.tasks.spec import Reading
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -56,7 +57,10 @@ _DELIMITERS = ",;\t|"
 
 @dataclass(frozen=True)
 class FoundData:
-    """What a file of data holds: `keys` are the task file's lines that it takes to read it."""
+    """What a file of data holds: `keys` are the task file's lines that it takes to read it.
+
+    `options` are those of a choice.
+    """
 
     form: str
     columns: tuple[str, ...]
@@ -65,6 +69,7 @@ class FoundData:
     rows: int
     labels: Counter[str] = field(default_factory=Counter)
     words: tuple[int, int] = (0, 0)
+    options: int = 0
 
 
 def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
@@ -80,9 +85,8 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
     """
     if head not in KINDS:
         raise unknown("kind of head", head, KINDS)
-    if not path.is_file():
-        raise UserError(f"data file '{path}' {'is a folder' if path.is_dir() else 'is not there'}")
-    kind = get_head(head)
+    _check_file(path)
+    path, kind = path.expanduser(), get_head(head)
     form = SUFFIXES.get(path.suffix.lower(), "")
     if form == "tsv" and kind.has_tags:
         form = "conll"
@@ -98,13 +102,14 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
         )
     reading, keys = _reading(path, form)
     formats: Mapping[str, Any] = {"csv": "table", "tsv": "table", "conll": "columns"}
-    rows = (row for _, row in read_rows(path, formats.get(form, form), (), reading))
+    rows = read_rows(path, formats.get(form, form), (), reading)
     first = list(islice(rows, _LOOKED_AT))
     if not first:
         raise UserError(f"{path}: the file has no rows")
-    names = tuple(column_names(first[0]))
-    parts = _parts(path, form, head, names, first, _named(path, head, names, given))
-    return _counted(form, head, names, parts, keys, chain(first, rows))
+    names = tuple(column_names(first[0][1]))
+    looked_at = [row for _, row in first]
+    parts = _parts(path, form, head, names, looked_at, _named(path, head, names, given))
+    return _counted(path, form, head, names, parts, keys, chain(first, rows))
 
 
 def _reading(path: Path, form: str) -> tuple[Reading | None, dict[str, Any]]:
@@ -130,7 +135,8 @@ def _reading(path: Path, form: str) -> tuple[Reading | None, dict[str, Any]]:
 
 
 def _has_header(path: Path, lines: Sequence[str], delimiter: str, quote: str) -> bool:
-    """Without a header, the first line has long texts, as the others have, or one cell twice.
+    """Without a header, the first line has long texts, as the others have, one cell twice, or one
+    that stands again below it.
 
     A usual name of a column makes it a header all the same; its first cell may be empty, as pandas
     writes its index.
@@ -138,13 +144,14 @@ def _has_header(path: Path, lines: Sequence[str], delimiter: str, quote: str) ->
     quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     rows = csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting)  # type: ignore[arg-type,unused-ignore]
     try:
-        cells = [cell.strip() for cell in next(rows)]
+        cells, *others = [[cell.strip() for cell in row] for row in rows]
     except csv.Error as error:
         raise broken_table(path, 1, error) from error
     if any(len(cell.split()) > 4 for cell in cells):
         return False
     usual = not _KNOWN.isdisjoint(cell.lower() for cell in cells)
-    return usual or (all(cells[1:]) and len(set(cells)) == len(cells))
+    again = any(cell in column for cell, *column in zip(cells, *others, strict=False))
+    return usual or (all(cells[1:]) and len(set(cells)) == len(cells) and not again)
 
 
 def _named(path: Path, head: str, names: Sequence[str], given: Sequence[str]) -> dict[str, Any]:
@@ -243,12 +250,13 @@ def _longest(names: Sequence[str], found: Mapping[str, Any], rows: Sequence[Any]
 
 
 def _counted(
+    path: Path,
     form: str,
     head: str,
     names: tuple[str, ...],
     parts: dict[str, Any],
     keys: dict[str, Any],
-    rows: Iterator[Mapping[str, Any]],
+    rows: Iterator[tuple[Place, Mapping[str, Any]]],
 ) -> FoundData:
     columns = {
         part: tuple(column) if isinstance(column, list) else column
@@ -258,17 +266,22 @@ def _counted(
     labels: Counter[str] = Counter()
     lengths: list[int] = []
     text = columns.get("text", columns.get("context", columns.get("words", columns.get("prompt"))))
-    count = 0
-    for row in rows:
+    count = options = 0
+    for place, row in rows:
         count += 1
-        if len(labels) <= MOST_LABELS:
-            labels.update(reader.label_names(row))
+        try:
+            if get_head(head).chooses and not options:
+                options = len(OwnRow(reader, row).options())
+            if len(labels) <= MOST_LABELS:
+                labels.update(reader.label_names(row))
+        except ValueError as error:
+            raise bad(path, place, str(error)) from error
         value = row[names[text - 1]] if isinstance(text, int) else row.get(str(text))
         lengths.append(len(value if isinstance(value, list) else str(value or "").split()))
     lengths.sort()
     words = (lengths[len(lengths) // 2], lengths[-1])
     keys = {**keys, **({"header": False} if form in ("csv", "tsv") and names[0] == "1" else {})}
-    return FoundData(form, names, parts, keys, count, labels, words)
+    return FoundData(form, names, parts, keys, count, labels, words, options)
 
 
 def task_text(
@@ -283,8 +296,8 @@ def task_text(
         "columns": found.parts,
     }
     kind = get_head(head)
-    if kind.chooses and isinstance(found.parts["options"], str):
-        content["labels"] = sorted(found.labels, key=lambda each: (len(each), each))
+    if kind.chooses:
+        content |= _options(found)
     elif kind.is_named:
         content["labels"] = "from the data"
     written = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
@@ -300,6 +313,19 @@ def task_text(
     ]
     lines = "".join(f"# {' '.join(each.split())[:300]}\n" for each in remarks)
     return f"{lines}{written}licence: unknown  # of the data; the module's card names it\n"
+
+
+def _options(found: FoundData) -> dict[str, Any]:
+    """How a choice's options are called in its labels: numbers from 0 or 1, letters, or names."""
+    numbers = [str(number) for number in range(found.options + 1)]
+    for names in (numbers[:-1], numbers[1:], ascii_uppercase, ascii_lowercase):
+        if set(found.labels) <= set(names[: found.options]):
+            return (
+                {"choices": found.options}
+                if names[0] == "0"
+                else {"labels": list(names[: found.options])}
+            )
+    return {"labels": sorted(found.labels, key=lambda each: (len(each), each))}
 
 
 def _listed(column: Any) -> Sequence[Any]:
@@ -327,10 +353,30 @@ def task_of_files(head: str, files: Mapping[str, Path]) -> OwnTask:
     Raises:
         UserError: as of `look_at`.
     """
-    found = look_at(files["train"], head)
-    for path in files.values():
-        if not path.is_file():
-            raise UserError(f"data file '{path}' is not there")
     place = files["train"].expanduser().resolve()
-    text = task_text(head, files, found, name=usual_name(place), folder=place.parent)
-    return build_task(place, *parse_task(place, text))
+    return new_task(head, files, place, name=usual_name(place))[1]
+
+
+def new_task(
+    head: str, files: Mapping[str, Path], place: Path, *, name: str, columns: Sequence[str] = ()
+) -> tuple[str, OwnTask]:
+    """The text of a task file that is to lie at a place, and the task that it makes.
+
+    Args:
+        files: by their splits.
+        columns: as `look_at` takes them.
+
+    Raises:
+        UserError: as of `look_at`, or no task can be made of the files.
+    """
+    found = look_at(files["train"], head, columns)
+    for path in files.values():
+        _check_file(path)
+    text = task_text(head, files, found, name=name, folder=place.parent)
+    return text, build_task(place, *parse_task(place, text))
+
+
+def _check_file(path: Path) -> None:
+    if not path.expanduser().is_file():
+        what = "is a folder" if path.expanduser().is_dir() else "is not there"
+        raise UserError(f"data file '{path}' {what}")
