@@ -7,9 +7,15 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
+
 from adapter_stilts.study.engines.engine import Place
-from adapter_stilts.study.engines.process import ForkServer
+from adapter_stilts.study.engines.process import ForkServer, LocalEngine
 from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.run import run_study
+from engine_study_kit import plan_of, quiet, write_study
+
+pytestmark = pytest.mark.whole
 
 QUIET = """
 import os
@@ -25,11 +31,21 @@ for name in ("is_available", "device_count", "_lazy_init"):
 """Notes when the server looks for a GPU: a process that has cannot be forked. Its forks may."""
 
 
-def test_a_fork_server_outlives_its_runs_and_is_begun_again_when_it_is_gone(tmp_path: Path) -> None:
+def test_a_fork_server_outlives_its_runs_and_is_begun_again_when_it_is_gone(
+    tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the engine of this machine, which does a run with it at the end."""
     folder, asked = StudyFolder(tmp_path / "study"), tmp_path / "asked.txt"
     (tmp_path / "sitecustomize.py").write_text(QUIET.format(asked=str(asked)), "utf-8")
-    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    server = ForkServer(Place.of(folder), {"PYTHONPATH": paths})
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
+    plan = plan_of(write_study(tmp_path, tiny_xlmr))
+    last = next(run for run in plan.runs.values() if run.stage == "rate")
+    plan.runs = {last.id: last}
+    engine = LocalEngine(folder, device="cpu")
+    server = engine._servers.get()
+    engine._servers.put(server)
     try:
         for run in ("a", "b"):
             assert server.do(folder, run, {"CUDA_VISIBLE_DEVICES": ""}, lambda: 0) == 2
@@ -51,10 +67,11 @@ def test_a_fork_server_outlives_its_runs_and_is_begun_again_when_it_is_gone(tmp_
         killer.start()
         assert server.do(folder, "c", {}, lambda: 0) not in (0, 2, 130)
         killer.join()
-        assert server.do(folder, "d", {}, lambda: 0) == 2, "begun again"
-        assert server._process is not process
+        assert run_study(plan, folder, engine, quiet).done == {last.id}, "begun again"
+        assert folder.log(last.id).is_file()
+        assert folder.results().runs[last.id].dev_choose is not None
     finally:
-        server.close()
+        engine.close()
 
 
 def test_a_fork_server_that_cannot_begin_says_why_in_the_log(tmp_path: Path) -> None:

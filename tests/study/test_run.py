@@ -13,7 +13,6 @@ import pytest
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study import run as running
 from adapter_stilts.study import work
-from adapter_stilts.study.engines.process import LocalEngine
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.plan import make_plan
@@ -187,13 +186,3 @@ def test_a_full_disk_is_found_before_the_work(
     monkeypatch.setattr(running, "ROOM", 1 << 60)
     with pytest.raises(FailureError, match="free"):
         run_study(plan, folder, Nothing(folder), _quiet)
-
-
-def test_processes_of_this_machine_do_a_run_and_leave_its_log(plan: Plan, tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path / "out")
-    first = next(run for run in plan.runs.values() if run.stage == "rate")
-    plan.runs = {first.id: first}
-    found = run_study(plan, folder, LocalEngine(folder, device="cpu"), _quiet)
-    assert found.done == {first.id}
-    assert folder.log(first.id).is_file()
-    assert folder.results().runs[first.id].dev_choose is not None
