@@ -41,11 +41,11 @@ REAL = frozenset({"embedded", "backbone_folder"})
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks with `whole` what `make test-unit` leaves out: see WHOLE, and the real backbone.
 
-    Of a test's cases with the real backbone, all but the first are `slow`: two tiny ones of both
+    Of a file's cases with the real backbone, all but the first are `slow`: two tiny ones of both
     architectures have all cases.
     """
     tests = Path(__file__).parent
-    real_cases: set[str] = set()
+    real_cases: set[Path] = set()
     for item in items:
         place = item.path.relative_to(tests)
         given = getattr(item, "callspec", None)
@@ -54,10 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         real = real or any(isinstance(value, str) and value == "embedded" for value in values)
         process = any(word in item.name for word in ("process", "killed", "signal"))
         if given is not None and given.params.get("backbone") == "embedded":
-            name = item.nodeid.partition("[")[0]
-            if name in real_cases:
+            if item.path in real_cases:
                 item.add_marker("slow")
-            real_cases.add(name)
+            real_cases.add(item.path)
         if place.parts[0] in WHOLE or len(place.parts) == 1 or real or process:
             item.add_marker("whole")
 
@@ -166,7 +165,7 @@ def embedded() -> str:
 def backbone(request: pytest.FixtureRequest) -> str:
     """Each architecture in turn, and the real backbone, as a `--backbone` value.
 
-    Where a test has several cases, one is for the real backbone; `make test-slow` has the others.
+    Of a file's cases, one is for the real backbone; `make test-slow` has the others.
     """
     return str(request.getfixturevalue(request.param.replace("-", "_")))
 

@@ -46,20 +46,6 @@ def _keep(backbone: str, method: str, kind: str, zoo: Path) -> None:
     (zoo / "made.json").write_text(json.dumps([backbone, COMPOSITIONS]), encoding="utf-8")
 
 
-def test_nested_fusions_compute_the_same_in_another_process(
-    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cases = (("bottleneck", "full"), ("lora", "lean"))
-    for method, kind in cases:
-        zoo = tmp_path / "zoos" / f"{method}-{kind}"
-        monkeypatch.setenv("ADSTILTS_ZOO", str(zoo))
-        _keep(backbone, method, kind, zoo)
-    assert in_a_process(compare, tmp_path / "zoos", tmp_path / "found.json") == 0
-    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
-    assert len(found) == len(cases) * len(COMPOSITIONS)
-    assert max(found.values()) < 1e-5, found
-
-
 @pytest.mark.parametrize("repo", ["", "someone/f"])
 def test_full_fusion_loads_with_plain_adapters(
     backbone: str, zoo: Path, repo: str, monkeypatch: pytest.MonkeyPatch
@@ -89,6 +75,20 @@ def test_full_fusion_loads_with_plain_adapters(
     assert torch.allclose(logits, expected, atol=5e-4, rtol=1e-4)
     load_composition(engine, "mnli")
     assert not torch.allclose(logits_of(forward(engine, batch), batch), expected, atol=1e-2)
+
+
+def test_nested_fusions_compute_the_same_in_another_process(
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = (("bottleneck", "full"), ("lora", "lean"))
+    for method, kind in cases:
+        zoo = tmp_path / "zoos" / f"{method}-{kind}"
+        monkeypatch.setenv("ADSTILTS_ZOO", str(zoo))
+        _keep(backbone, method, kind, zoo)
+    assert in_a_process(compare, tmp_path / "zoos", tmp_path / "found.json") == 0
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert len(found) == len(cases) * len(COMPOSITIONS)
+    assert max(found.values()) < 1e-5, found
 
 
 @pytest.mark.parametrize(
