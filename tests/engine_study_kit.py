@@ -1,7 +1,4 @@
-"""A study of three runs, small enough for engines that start a process for every run.
-
-The arm `as-is` has none, since the head of its module does not fit.
-"""
+"""A study of three runs, small enough for engines that start a process for every run."""
 
 from __future__ import annotations
 
@@ -21,15 +18,13 @@ backbone: {backbone}
 data: sample
 intermediate: [squad]
 targets: [xcopa]
-arms: [alone, as-is]
+arms: [alone]
 langs: [en, et]
 budget: {{steps: {steps}, train_rows: 8, intermediate_steps: 2, intermediate_rows: 8}}
 rates: [1.0e-3, 3.0e-3]
 dev_items: 12
 test_items: 4
 precision: fp32
-contrasts:
-  - {{name: with the module as it is, first: alone, second: as-is}}
 """
 
 
