@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter_stilts.backbones import find_backbone
+from adapter_stilts.backbones.backbone import EMBEDDED
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.layers import LayerChoice, Sweep, sweep_layers
@@ -153,12 +153,11 @@ def test_the_rule(engine: Engine, tmp_path: Path) -> None:
     assert (chosen.layer, chosen.rule) == (3, "the last layer, as trained for")
 
 
-def test_the_rule_of_larger_backbones(embedded: str, engine: Engine) -> None:
+def test_the_rule_of_larger_backbones(engine: Engine) -> None:
     layers = {24: 14, 12: 7, 6: 4}
     for count, expected in layers.items():
         assert round(count * 14 / 24) == expected
-    name = find_backbone(embedded).name
-    assert layer_rule([None], name) == "last" and default_layer(12, "last") == 12
+    assert layer_rule([None], EMBEDDED) == "last" and default_layer(12, "last") == 12
     composed(engine, "m")
     span = make_record(engine, "m", "bottleneck", "span")
-    assert layer_rule([None, span], name) == "middle"  # compared at one layer
+    assert layer_rule([None, span], EMBEDDED) == "middle"  # compared at one layer
