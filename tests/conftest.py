@@ -61,10 +61,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("whole")
 
 
+gc.disable()  # a sixth of the time of all imports goes into looking for garbage, and there is none
+
+
 def pytest_collection_finish() -> None:
     """Spares every later collection of garbage the walk over what the imports have made."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Looks for garbage from here on, in the process that gives out the tests, too."""
+    gc.enable()
 
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]

@@ -17,6 +17,7 @@ LAZY = ("data", "engine", "evaluation", "features", "heads", "inference", "metri
 HEAVY = ("accelerate", "adapters", "datasets", "evaluate", "peft", "sklearn", "torch")
 MODELS = ("adapters.models.bert.adapter_model", "adapters.models.xlm_roberta.adapter_model")
 
+gc.disable()  # what is imported is no garbage
 for package in LAZY:
     places = [f"{place}/{package}" for place in adapter_stilts.__path__]
     for found in pkgutil.walk_packages(places, f"adapter_stilts.{package}."):
@@ -28,3 +29,4 @@ for name in ("adapter_stilts.study.work", "adapter_stilts.study.run", "adapter_s
 
 gc.collect()
 gc.freeze()
+gc.enable()

@@ -218,9 +218,7 @@ def test_plan_shows_every_run_and_fits_a_terminal(
     assert all(name[:8] in out for name in plan_of(file).runs)
 
 
-def test_a_report_without_records_says_where_they_were_looked_for(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_report_without_records_says_where_they_were_looked_for(run: Run, tmp_path: Path) -> None:
     file = write_made_study(tmp_path, items=20, seeds=1)
     (tmp_path / "made" / "results.jsonl").unlink()
     assert_one_line(run("study", "report", str(file)), 2, "results.jsonl")
