@@ -226,7 +226,7 @@ def check(
     ),
     count: int = typer.Option(5, "--count", min=1, max=1000, help="How many examples to show."),
 ) -> None:
-    """Show the first examples as the model will see them: pieces, offsets, and what is cut."""
+    """Read all data of a task file; show examples as the model will see them, and what is cut."""
     from adapter_stilts.backbones import find_backbone
     from adapter_stilts.own.build import load_task_file
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from adapter_stilts.data.folders import LANG, Located, find_parts
+from adapter_stilts.data.folders import Located, find_parts
 from adapter_stilts.data.load import word_place
 from adapter_stilts.errors import UserError, bad, hint, located, shown
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.own.model import FROM_DATA, MOST_LABELS, TaskFile, paths_of
 from adapter_stilts.own.rows import OwnRow, RowReader, column_names
-from adapter_stilts.tasks.spec import Source, Split, TaskSpec
+from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.yaml_files import Lines
 
 logger = logging.getLogger(__name__)
@@ -120,15 +120,9 @@ class _NoDataError(UserError):
 
 def _rows(file: TaskFile, source: Source, language: str) -> Iterator[Located]:
     """The rows of the training data with their places."""
-    layout = source.files[0]
-    paths: dict[Split, tuple[str, ...]] = {
-        split: tuple(each.replace(LANG, language) for each in globs)
-        for split, globs in layout.paths.items()
-        if split == "train"
-    }
-    task = cast(
-        TaskSpec, _Named(file.name, (replace(source, files=(replace(layout, paths=paths),)),))
-    )
+    train = source.keeping(lambda split, _: split == "train")
+    files = tuple(layout.filled({"lang": language}) for layout in train.files)
+    task = cast(TaskSpec, _Named(file.name, (replace(train, files=files),)))
     try:
         (part,) = find_parts(task, "train", Path(source.root))
     except (UserError, ValueError) as error:
