@@ -59,6 +59,7 @@ def digest_of(folder: Path, task: str = TASK, **helpers: str) -> str:
     return (folder / "digest.txt").read_text("utf-8")
 
 
+@pytest.mark.whole
 def test_any_edit_changes_the_digest(tmp_path: Path) -> None:
     edits = [
         TASK.replace('"y"', '"z"'),
@@ -145,6 +146,7 @@ def source_digest_of(folder: Path, task: str, *options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.whole
 def test_what_is_written_counts_and_not_how_it_is_compiled(tmp_path: Path) -> None:
     task = TASK.replace(
         "def helper(text):", 'def helper(text):\n    "Says."\n    assert text, "none"'
