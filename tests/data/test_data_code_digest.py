@@ -76,6 +76,7 @@ def test_any_edit_changes_the_digest(tmp_path: Path) -> None:
     assert len(set(found)) == len(found)
 
 
+@pytest.mark.whole
 def test_the_same_code_has_the_same_digest(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
