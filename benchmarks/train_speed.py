@@ -15,13 +15,16 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from steps import add_row, commit, read_rows
+
+RECORDS = Path("docs/results/records/train_speed.jsonl")
 BATCH = 12  # as the question answering example of `adapters` has it
 LENGTH, STRIDE = 384, 128
 
@@ -78,50 +81,46 @@ TRAINED = (CAREFUL, OURS, OURS_UPPER, PEFT_CAREFUL, OURS_LORA)
 
 
 def main() -> None:
-    """Runs one candidate (in a child process) or all of them."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="folder with SQuAD, or sample")
+    """Runs one candidate (in a child process), or what is missing of all, and writes the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data", help="folder with SQuAD, or sample; needed unless --page")
     parser.add_argument("--backbone", default="embedded")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quality", type=int, default=0, help="questions to train on to the end")
     parser.add_argument("--epochs", type=float, default=2)
-    parser.add_argument("--work", type=Path, default=Path("runs/train_speed"))
+    parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--out", type=Path, default=Path("docs/results/train_speed.md"))
+    parser.add_argument("--page", action="store_true", help="the page alone")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
         print(json.dumps(measure(args, CANDIDATES[args.one])))
         return
-    args.work.mkdir(parents=True, exist_ok=True)
-    rounds = [
-        {each.name: child(args, each, f"speed-{number}") for each in CANDIDATES}
-        for number in range(args.rounds)
-    ]
-    trained = {}
-    if args.quality:
-        trained = {each.name: child(args, each, f"quality-{args.quality}") for each in TRAINED}
-    args.out.write_text(page(args, rounds, trained), encoding="utf-8")
+    if not args.page:
+        measure_all(args)
+    args.out.write_text(page(read_rows(args.records)), encoding="utf-8")
 
 
-def child(args: argparse.Namespace, candidate: Candidate, kind: str) -> dict[str, Any]:
-    """One measurement in a process of its own, or what an earlier call kept of it."""
-    number = CANDIDATES.index(candidate)
-    kept = args.work / f"{kind}-{number}.json"
-    if kept.exists():
-        found: dict[str, Any] = json.loads(kept.read_text())
-        return found
-    quality = args.quality if kind.startswith("quality") else 0
-    command = [
-        *(sys.executable, __file__, "--data", args.data, "--backbone", args.backbone),
-        *("--steps", str(args.steps), "--epochs", str(args.epochs)),
-        *("--quality", str(quality), "--one", str(number)),
-    ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    kept.write_text(json.dumps(row))
-    print(f"{kind}: {candidate.name}: {row}", file=sys.stderr)
-    return row
+def measure_all(args: argparse.Namespace) -> None:
+    """Adds a record for every measurement that has none, each made in a process of its own."""
+    asked = [(number, each, 0) for number in range(args.rounds) for each in CANDIDATES]
+    asked += [(0, each, args.quality) for each in TRAINED if args.quality]
+    done = {(row["round"], row["candidate"], row["quality"]) for row in read_rows(args.records)}
+    for number, candidate, quality in asked:
+        if (number, candidate.name, quality) in done:
+            continue
+        command = [
+            *(sys.executable, __file__, "--data", args.data, "--backbone", args.backbone),
+            *("--steps", str(args.steps), "--epochs", str(args.epochs)),
+            *("--quality", str(quality), "--one", str(CANDIDATES.index(candidate))),
+        ]
+        process = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        found = json.loads(process.stdout.splitlines()[-1])
+        key = {"round": number, "candidate": candidate.name, "quality": quality}
+        row = {**key, "backbone": args.backbone, **found, "commit": commit()}
+        add_row(args.records, row)
+        print(row, file=sys.stderr)
 
 
 def measure(args: argparse.Namespace, candidate: Candidate) -> dict[str, Any]:
@@ -335,51 +334,62 @@ def _dev_f1(args: argparse.Namespace, engine: Any, task: Any) -> float:
     return float(score_predictions(task, found, data.examples)["f1"])
 
 
-def page(args: argparse.Namespace, rounds: list[dict[str, Any]], trained: dict[str, Any]) -> str:
+def page(rows: Sequence[dict[str, Any]]) -> str:
     """Medians, ratios to both baselines, and scores where there are any."""
+    timed = [row for row in rows if not row["quality"]]
+    by_name: dict[str, dict[int, dict[str, Any]]] = {each.name: {} for each in CANDIDATES}
+    for row in timed:
+        by_name[row["candidate"]][row["round"]] = row
 
-    def rate(candidate: Candidate) -> float:
-        return float(median(each[candidate.name]["examples_per_second"] for each in rounds))
+    def middle(candidate: Candidate, key: str) -> float:
+        return float(median(row[key] for row in by_name[candidate.name].values()))
 
     def ratio(candidate: Candidate, base: Candidate) -> str:
-        found = median(
-            each[candidate.name]["examples_per_second"] / each[base.name]["examples_per_second"]
-            for each in rounds
-        )
-        return f"{found:.1f}x"
+        """Each round's by itself: the machine is not as fast at every hour."""
+        own, other = by_name[candidate.name], by_name[base.name]
+        shared = own.keys() & other.keys()
+        speed = "examples_per_second"
+        return f"{median(own[each][speed] / other[each][speed] for each in shared):.1f}x"
 
+    steps = " or ".join(sorted({str(row["steps"]) for row in timed}))
     lines = [
         "# Training speed",
         "",
         f"SQuAD questions in batches of {BATCH}, windows of {LENGTH} tokens, backbone "
-        f"`{args.backbone}`, {args.steps} steps of which the first three (with unfreezing: the "
-        f"first) are not timed, {args.rounds} round(s), medians; one process a measurement. "
-        f"The precision that is fast on this machine: {rounds[0][OURS.name]['low']}. "
-        f"Machine: {rounds[0][OURS.name]['machine']}. Made by `python benchmarks/train_speed.py "
-        "--data DATA`.",
+        f"`{told(timed, 'backbone')}`, {steps} steps of which the first three (with unfreezing: "
+        f"the first) are not timed, {len({row['round'] for row in timed})} round(s), medians; one "
+        f"process a measurement. The precision that is fast on this machine: {told(timed, 'low')}. "
+        f"Machine: {told(timed, 'machine')}; commit {told(timed, 'commit')}. Made by "
+        "`python benchmarks/train_speed.py --data DATA` of "
+        "[the records](records/train_speed.jsonl).",
         "",
         "| candidate | examples/s | against as configured | against with care | peak memory MB |",
         "|---|---|---|---|---|",
     ]
     for each in CANDIDATES:
         base, care = (PEFT, PEFT_CAREFUL) if each.method == "lora" else (AS_CONFIGURED, CAREFUL)
-        memory = median(found[each.name]["peak_memory_mb"] for found in rounds)
         lines.append(
-            f"| {each.name} | {rate(each):.1f} | {ratio(each, base)} | {ratio(each, care)} "
-            f"| {memory:,.0f} |"
+            f"| {each.name} | {middle(each, 'examples_per_second'):.1f} | {ratio(each, base)} "
+            f"| {ratio(each, care)} | {middle(each, 'peak_memory_mb'):,.0f} |"
         )
+    trained = [row for row in rows if row["quality"]]
     if trained:
         lines += [
             "",
-            f"Trained to the end on {args.quality:,} questions, {args.epochs:g} epochs, one seed. "
-            "After so few questions F1 still rises fast: differences of a few points tell how soon "
-            "one learns, not how far.",
+            f"Trained to the end on {trained[0]['quality']:,} questions, {trained[0]['steps']} "
+            "steps, one seed. After so few questions F1 still rises fast: differences of a few "
+            "points tell how soon one learns, not how far.",
             "",
             "| candidate | dev F1 |",
             "|---|---|",
-            *(f"| {name} | {row['f1']:.1f} |" for name, row in trained.items()),
+            *(f"| {row['candidate']} | {row['f1']:.1f} |" for row in trained),
         ]
     return "\n".join(lines) + "\n"
+
+
+def told(rows: Sequence[dict[str, Any]], key: str) -> str:
+    """The values that the rows have there."""
+    return ", ".join(sorted({str(row[key]) for row in rows}))
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ def forest(rows: Rows, *, first: str, second: str, title: str, numbers: bool = F
     ]
     low, high = _domain(rows)
     cut = any(row["low"] < low or row["high"] > high for row in rows)
-    axis = f"points: {first} less {second}" + ("; some intervals go on" if cut else "")
+    axis = [f"points: {first} less {second}"] + ["(some intervals end outside)"] * cut
     effect = {"field": "effect", "type": "nominal", "title": None,
               "scale": {"domain": effects, "range": [BLUE, ORANGE, GREY]},
               "legend": {"orient": "bottom", "labelLimit": 400, "columns": 1}}  # fmt: skip

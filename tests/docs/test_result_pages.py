@@ -29,6 +29,7 @@ def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("checkpoints", ["--page"]),
         ("unfreezing", ["--page"]),
         ("recommend", ["--page"]),
+        ("train_speed", ["--page"]),
     ],
 )
 def test_a_page_is_made_of_its_records(
@@ -82,6 +83,20 @@ def test_the_memory_of_readme_is_that_of_its_page() -> None:
         for kept in ("full fine-tuning, AdamW", "bottleneck adapter")
     )
     assert f"{adapters} MB of disk instead of {full}" in readme
+
+
+def test_the_speed_of_the_guide_is_that_of_its_page() -> None:
+    page = (RESULTS / "train_speed.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    for candidate, told in (
+        ("AdapterTrainer as its", "`AdapterTrainer` as its"),
+        (r"\+ autocast", "the same, configured"),
+        (r"\+ attention", "adapter-stilts"),
+    ):
+        (speed, memory) = re.findall(
+            rf"^\| {candidate}.*?\| (\S+) .* (\S+) \|$", page, re.MULTILINE
+        )[0]
+        assert re.search(rf"^\| {told}.*\| {speed} \| {memory} \|$", guide, re.MULTILINE)
 
 
 @pytest.mark.slow

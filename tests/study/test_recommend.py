@@ -16,6 +16,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.study.recommend import recommender
 from adapter_stilts.study.recommend.recommendation import Ranked, Recommendation
 from adapter_stilts.tasks.spec import HeadKind
+from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.zoo.local import save_module
 from cli_kit import assert_one_line, call_cli
 from made_modules import make_engine, make_module, make_record, remove_module
@@ -107,6 +108,19 @@ def test_probing_halves(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order = [each.module for each in found.modules]
     assert order[:2] == sorted(by_steps[20], key=lambda name: -by_steps[20][name])
     assert "after 20 steps" in found.answer
+
+
+def test_a_short_training_that_is_stopped_promises_nothing(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*asked: Any, **options: Any) -> None:
+        raise InterruptedTrainingError("saved in /tmp/probe: add --resume")
+
+    monkeypatch.setattr("adapter_stilts.training.target.train_target", stopped)
+    with pytest.raises(InterruptedTrainingError) as caught:
+        recommend("udpos", modules=["squad", "mnli"], data="sample", rules=["parameters"])
+    assert "resume" not in str(caught.value)
+    assert caught.value.exit_code == 130
 
 
 def test_what_has_learnt_the_target_cannot_be_probed(planted: Path) -> None:

@@ -291,7 +291,12 @@ RULE_SCORES: Mapping[Rule, Callable[[Work], Scores]] = {
 def trained_shortly(
     work: Work, on: str, method: str, steps: int, folder: Path
 ) -> tuple[Path, float]:
-    """A short training of the target on a composition: where it lies, and its dev score."""
+    """A short training of the target on a composition: where it lies, and its dev score.
+
+    Raises:
+        InterruptedTrainingError: Ctrl-C.
+    """
+    from adapter_stilts.training.failures import InterruptedTrainingError
     from adapter_stilts.training.target import train_target
 
     caution = logging.getLogger("adapter_stilts.training.begin")
@@ -314,6 +319,10 @@ def trained_shortly(
             out=folder / "probe",
             quiet=True,
         )
+    except InterruptedTrainingError as error:
+        raise InterruptedTrainingError(
+            "stopped in a short training, of which nothing is kept: the same command begins anew"
+        ) from error
     finally:
         caution.setLevel(before)
     return trained.path, next(iter(trained.record.scores.values()))
