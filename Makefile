@@ -17,6 +17,9 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 # Tests start many processes, each of which would compile every file anew.
 test test-unit test-slow: export PYTHONDONTWRITEBYTECODE :=
 
+# There is a worker for every core: with more threads each, they would wait for one another.
+test test-unit: export OMP_NUM_THREADS := 1
+
 .PHONY: demo test test-unit test-browser test-data test-slow lint types site docs format bench clean
 
 $(READY): pyproject.toml constraints.txt
