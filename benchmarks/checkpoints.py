@@ -206,7 +206,7 @@ DATA` of [the records](records/checkpoints.jsonl).
 |---|---|---|---|---|---|---|
 {chr(10).join(lines)}
 
-Over the targets the mean of the last {LAST} is {mean(gains):+.1f} points from the best (standard
+Over the targets the mean of the last {LAST} is {mean(gains):+z.1f} points from the best (standard
 error {error:.1f}).
 {lacking}"""
 
@@ -220,7 +220,7 @@ def _line(target: str, rows: list[Row]) -> str:
 
 def _spread(values: list[float]) -> str:
     around = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{mean(values):.1f}{around}"
+    return f"{mean(values):z.1f}{around}"
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def _value(rows: list[Row], target: str, steps: int, fraction: float) -> str:
 def _spread(values: list[float]) -> str:
     if not values:
         return ""
-    return f"{mean(values):+.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+    return f"{mean(values):+z.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":
