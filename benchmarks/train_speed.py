@@ -351,6 +351,10 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         speed = "examples_per_second"
         return f"{median(own[each][speed] / other[each][speed] for each in shared):.1f}x"
 
+    speeds = [
+        [row["examples_per_second"] for row in by_name[each.name].values()] for each in CANDIDATES
+    ]
+    spread = max(max(each) / min(each) - 1 for each in speeds)
     steps = " or ".join(sorted({str(row["steps"]) for row in timed}))
     lines = [
         "# Training speed",
@@ -358,7 +362,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         f"SQuAD questions in batches of {BATCH}, windows of {LENGTH} tokens, backbone "
         f"`{told(timed, 'backbone')}`, {steps} steps of which the first three (with unfreezing: "
         f"the first) are not timed, {len({row['round'] for row in timed})} round(s), medians; one "
-        f"process a measurement. The precision that is fast on this machine: {told(timed, 'low')}. "
+        f"process a measurement; the rounds of a candidate differ by {spread:.0%} "
+        f"at most. The precision that is fast on this machine: {told(timed, 'low')}. "
         f"Machine: {told(timed, 'machine')}; commit {told(timed, 'commit')}. Made by "
         "`python benchmarks/train_speed.py --data DATA` of "
         "[the records](records/train_speed.jsonl).",

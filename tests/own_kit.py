@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from adapter_stilts.data.load import load_examples
+from adapter_stilts.errors import UserError
 from adapter_stilts.own.build import load_task_file
 from adapter_stilts.tasks.spec import Split
 
@@ -38,3 +41,19 @@ def examples(path: Path, split: Split = "train") -> list[dict[str, Any]]:
     """What is read of one split."""
     found: list[dict[str, Any]] = load_examples(load_task_file(path).task, split).examples.to_list()
     return found
+
+
+Case = tuple[str, bytes | str, tuple[str, ...], str, tuple[str, ...]]
+"""A file's name and data, lines of the task file, the head, and the words of the complaint."""
+
+
+def assert_refused(folder: Path, case: Case) -> None:
+    """Checks that such a task file ends in one line with these words."""
+    name, data, lines, head, words = case
+    path = task_file(folder, name, data, *lines, head=head)
+    with pytest.raises(UserError) as caught:
+        examples(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message

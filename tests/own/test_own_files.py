@@ -15,7 +15,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import other_languages
 from adapter_stilts.own.build import load_task_file
 from adapter_stilts.tasks.registry import get_target
-from own_kit import CONLL, JSON, PAIR, ROWS, examples, task_file
+from own_kit import CONLL, JSON, PAIR, ROWS, Case, assert_refused, examples, task_file
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_identity_is_the_content(tmp_path: Path) -> None:
     assert load_task_file(path).task.identity != first
 
 
-BAD: dict[str, tuple[str, bytes | str, tuple[str, ...], str, tuple[str, ...]]] = {
+BAD: dict[str, Case] = {
     "unknown key": ("a.csv", ROWS, ("labls: [yes]",), PAIR, ("mine.yaml, line 4", "labels")),
     "unknown part": ("a.csv", ROWS, ("columns: {txt: text}",), PAIR, ("line 4", "'text'")),
     "no column": ("a.csv", ROWS, ("columns: {text: txt}",), PAIR, ("line 4", "a.csv", "'text'")),
@@ -137,14 +137,7 @@ BAD: dict[str, tuple[str, bytes | str, tuple[str, ...], str, tuple[str, ...]]] =
 
 @pytest.mark.parametrize("case", BAD)
 def test_mistakes_are_named_with_their_place(tmp_path: Path, case: str) -> None:
-    name, data, lines, head, words = BAD[case]
-    path = task_file(tmp_path, name, data, *lines, head=head)
-    with pytest.raises(UserError) as caught:
-        examples(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
+    assert_refused(tmp_path, BAD[case])
 
 
 @pytest.mark.parametrize("name", ["squad", "Squad-V2", "xnli", "multinli", "lang-sw", "../x"])

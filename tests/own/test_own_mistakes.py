@@ -11,10 +11,10 @@ from pyarrow import parquet
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.own.build import load_task_file
-from own_kit import CONLL, JSON, PAIR, ROWS, examples, task_file
+from own_kit import CONLL, JSON, PAIR, ROWS, Case, assert_refused, examples, task_file
 
 T = "columns: {text: t}"
-BAD: dict[str, tuple[str, bytes | str, tuple[str, ...], str, tuple[str, ...]]] = {
+BAD: dict[str, Case] = {
     "number twice": (
         "a.csv",
         "text,label\na,1\nb,1.0\nc,0\n",
@@ -195,14 +195,7 @@ BAD: dict[str, tuple[str, bytes | str, tuple[str, ...], str, tuple[str, ...]]] =
 
 @pytest.mark.parametrize("case", BAD)
 def test_mistakes_are_named_with_their_place(tmp_path: Path, case: str) -> None:
-    name, data, lines, head, words = BAD[case]
-    path = task_file(tmp_path, name, data, *lines, head=head)
-    with pytest.raises(UserError) as caught:
-        examples(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
+    assert_refused(tmp_path, BAD[case])
 
 
 @pytest.mark.parametrize(
