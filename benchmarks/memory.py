@@ -174,7 +174,7 @@ def train(args: argparse.Namespace, row: Row) -> dict[str, Any]:
     import torch
     from transformers import TrainerCallback, set_seed
 
-    bare = prepare(args)
+    bare = prepare(args, holds_tokenizer=row.who != "ours")
     set_seed(0)
     ticks: list[Tick] = []
 
@@ -197,7 +197,7 @@ def ask(args: argparse.Namespace, row: Row) -> dict[str, Any]:
     from adapter_stilts.engine.engine import add_module, forward
     from adapter_stilts.engine.methods import MethodOptions, get_method
 
-    bare = prepare(args)
+    bare = prepare(args, holds_tokenizer=True)
     engine = our_engine(args, row)
     names = [f"module{number}" for number in range(SERVED if row.what == "ask-many" else 1)]
     for name in names:
@@ -242,20 +242,27 @@ def record(
     }
 
 
-def prepare(args: argparse.Namespace) -> float:
-    """Imports what every side needs and reads the tokenizer; the memory of that, in MB."""
+def prepare(args: argparse.Namespace, *, holds_tokenizer: bool) -> float:
+    """Imports what every side needs and reads the tokenizer; the memory of that, in MB.
+
+    A training of this package puts the tokenizer away once its texts are encoded.
+    """
     import adapters
     import peft
     import transformers
 
     from adapter_stilts.backbones import find_backbone
     from adapter_stilts.backbones.tokenizer import quieten
+    from adapter_stilts.engine.heap import return_freed
     from adapter_stilts.training.trainer import ModuleTrainer
 
     quieten()
     assert all((adapters, peft, transformers.Trainer, ModuleTrainer))
     args.backbone = find_backbone(str(trunk_folder(args)))
-    assert args.backbone.tokenizer
+    assert args.backbone.pad_id
+    if not holds_tokenizer:
+        args.backbone.put_tokenizer_away()
+        return_freed()
     return 0.0 if args.device == "cuda" else status("VmRSS")
 
 

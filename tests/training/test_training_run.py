@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,8 @@ from training_kit import Spy, Train, Weights  # type: ignore[import-not-found]
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import integration_utils
 
-from adapter_stilts.backbones import find_backbone
+from adapter_stilts.backbones import backbone, find_backbone
+from adapter_stilts.backbones.tokenizer import build_tokenizer
 from adapter_stilts.engine import recomputing
 from adapter_stilts.engine.engine import load_engine, module_parameters
 from adapter_stilts.errors import UserError
@@ -226,6 +228,31 @@ def test_what_the_bundled_samples_suffice_for_needs_no_warning(
     monkeypatch.setenv("ADSTILTS_DATA", "sample")
     train(epochs=1, data=None, overwrite=True)
     assert not [each for each in caplog.records if "steps are few" in each.message]
+
+
+def test_no_tokenizer_lies_in_memory_while_it_trains(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    learn = execute._train
+
+    def watched(trainer: Any, *args: Any) -> None:
+        seen.append(trainer.engine.backbone)
+        assert all(each() is None for each in tokenizers)
+        learn(trainer, *args)
+        assert "tokenizer" not in seen[0].__dict__
+
+    tokenizers: list[Any] = []
+
+    def build(*args: Any, **kwargs: Any) -> Any:
+        made = build_tokenizer(*args, **kwargs)
+        tokenizers.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(backbone, "build_tokenizer", build)
+    monkeypatch.setattr(execute, "_train", watched)
+    train(epochs=1)
+    assert tokenizers and seen[0].tokenizer("a")
 
 
 def test_the_best_weights_survive_an_interruption(

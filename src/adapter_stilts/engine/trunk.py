@@ -24,6 +24,7 @@ from adapter_stilts.backbones.tokenizer import quieten
 from adapter_stilts.backbones.weights import Stored
 from adapter_stilts.engine.attention import fast_attention
 from adapter_stilts.engine.composition import Expression
+from adapter_stilts.engine.heap import return_large_blocks
 from adapter_stilts.engine.patches import patch_layers
 from adapter_stilts.errors import UserError
 
@@ -205,6 +206,7 @@ def load_engine(
     model.config.name_or_path = backbone.name
     identity = fingerprint(model.base_model.state_dict())
     if device.type == "cpu":
+        return_large_blocks()
         leave_words_on_disk(model, backbone.words(), dtype)
     model.to(device=device, dtype=dtype)
     model.requires_grad_(False)

@@ -77,7 +77,7 @@ def gather(
     found = Gathered(sources)
     activate_block(engine, composed.block, "")  # no head: what it says does not matter
     engine.model.eval()
-    pad_id = engine.backbone.tokenizer.pad_token_id
+    pad_id = engine.backbone.pad_id
     with watching(found.add):
         for batch in batches(features, pad_id, batch_tokens=batch_tokens):
             ids = batch.tensors["input_ids"]

@@ -146,7 +146,7 @@ def _run(
     below = layers_below(engine, modules) if len(compositions) > 1 else 0
     languages = list(dict.fromkeys(piece.language for piece in chunk))
     share = sum(len(piece.examples) for piece in chunk) / len(features)
-    pad_id = engine.backbone.tokenizer.pad_token_id
+    pad_id = engine.backbone.pad_id
     done = 0
     with shared_prefix(engine, below) if below else nullcontext() as prefix:
         for batch in batches(features, pad_id, batch_tokens=batch_tokens):

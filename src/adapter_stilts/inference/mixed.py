@@ -93,7 +93,7 @@ def _run(
     engine: Engine, shares: Sequence[Share], rows: Sequence[_Row]
 ) -> Iterator[tuple[_Row, Any]]:
     flat = [{"input_ids": ids} for row in rows for ids in row.sequences]
-    tensors = collate(flat, engine.backbone.tokenizer.pad_token_id)
+    tensors = collate(flat, engine.backbone.pad_id)
     groups = [(number, list(own)) for number, own in groupby(rows, key=lambda row: row.share)]
     counts = [sum(len(row.sequences) for row in own) for _, own in groups]
     parts = [

@@ -177,7 +177,7 @@ def run_features(
         `SpanLogits` of the row's own length; or the best tag number at each word start.
     """
     engine.model.eval()
-    pad_id = engine.backbone.tokenizer.pad_token_id
+    pad_id = engine.backbone.pad_id
     for batch in batches(features, pad_id, batch_tokens=batch_tokens, rank=rank, world=world):
         output = forward(engine, batch.tensors)
         yield from zip(batch.rows, split_output(kind, output, batch), strict=True)

@@ -72,7 +72,7 @@ def run_vectors(
     batches = token_budget_batches(
         order, lengths, batch_tokens=batch_tokens, batch_examples=batch_tokens
     )
-    pad_id = engine.backbone.tokenizer.pad_token_id
+    pad_id = engine.backbone.pad_id
     for rows in batches[rank::world]:
         batch = collate([{"input_ids": ids} for ids in sequences[rows][column]], pad_id)
         vectors = batch_vectors(engine, batch, layers, pooling, normalise=normalise)

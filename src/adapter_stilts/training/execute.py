@@ -18,6 +18,7 @@ from adapter_stilts.backbones import default_device
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples, resolve_where
 from adapter_stilts.engine.engine import load_engine
+from adapter_stilts.engine.heap import return_freed
 from adapter_stilts.engine.recomputing import recompute_activations
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.training.begin import add_module_of, trainer_arguments, warn_of_schedule
@@ -108,6 +109,9 @@ def _run(
             keep=recipe.keep,
             average_last=recipe.average_last,
         )
+        # All texts are encoded: their features lie on disk.
+        job.engine.backbone.put_tokenizer_away()
+        return_freed()
         _train(trainer, schedule, latest_checkpoint(work))
     if stop.caught and trainer.state.global_step < trainer.state.max_steps:
         raise InterruptedTrainingError(

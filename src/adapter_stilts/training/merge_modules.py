@@ -267,7 +267,7 @@ def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
     plan_ = token_budget_batches(
         np.argsort(-lengths, kind="stable"), lengths, batch_tokens=tokens, batch_examples=tokens
     )
-    pad_id = engine.backbone.tokenizer.pad_token_id
+    pad_id = engine.backbone.pad_id
     rows: Sequence[Any] = list(features)
     return [collate([rows[number] for number in numbers], pad_id) for numbers in plan_]
 

@@ -224,7 +224,7 @@ def score_masked_words(
     Several processes share the work.
     """
     engine.model.eval()
-    pad_id = engine.backbone.tokenizer.pad_token_id
+    pad_id = engine.backbone.pad_id
     sums: list[Any] = []
     for batch in batches(features, pad_id, batch_tokens=batch_tokens, rank=rank, world=world):
         rows = zip(batch.rows, batch.columns["input_ids"], strict=True)

@@ -86,7 +86,7 @@ class ModuleTrainer(Trainer):
         self._score = score
         self._on_scores = on_scores
         self._sources = tuple(sources)
-        pad_id = engine.backbone.tokenizer.pad_token_id
+        pad_id = engine.backbone.pad_id
         self._keeper = _Keeper(self)
         self._run = Path(str(args.output_dir))
         self._loss: torch.Tensor | float = 0.0

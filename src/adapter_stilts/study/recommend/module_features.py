@@ -64,7 +64,7 @@ def states(
     engine.model.eval()
     lengths = np.array([len(each) for each in sequences], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
-    pad = engine.backbone.tokenizer.pad_token_id
+    pad = engine.backbone.pad_id
     found: list[Any] = [None] * len(sequences)
     for numbers in token_budget_batches(
         order, lengths, batch_tokens=batch_tokens, batch_examples=batch_tokens

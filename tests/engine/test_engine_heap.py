@@ -1,0 +1,78 @@
+"""Large blocks go back to the machine when they are freed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adapter_stilts.engine.heap import return_freed, return_large_blocks  # noqa: F401
+
+BLOCK, BLOCKS = 4 << 20, 16
+VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
+
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc keeps large blocks on its heap"
+)
+
+
+def resident() -> int:
+    """Bytes of this process that lie in memory."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+def keep_holes() -> int:
+    """Frees large blocks that have small ones above them; the bytes that stay in memory."""
+    first = bytearray(31 << 20)  # glibc's own threshold rises to this when it is freed
+    del first
+    before = resident()
+    large, small = [], []
+    for number in range(BLOCKS):
+        large.append(bytes([number]) * BLOCK)
+        small.append(bytes([number]) * 200_000)
+    large.clear()
+    assert len(small) == BLOCKS
+    return resident() - before
+
+
+def give_back_small_blocks() -> int:
+    """Frees small blocks below one that stays; the bytes that go back when it is asked."""
+    kept = [bytes([number % 256]) * 4000 for number in range(20_000)]
+    top = [kept.pop()]
+    before = resident()
+    kept.clear()
+    return_freed()
+    assert top
+    return before - resident()
+
+
+def in_a_new_process(expression: str, **variables: str) -> int:
+    """What a new process finds for an expression of this file."""
+    found = subprocess.run(
+        [sys.executable, "-c", f"from test_engine_heap import *; print({expression})"],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).parent,
+        env={name: value for name, value in os.environ.items() if name not in VARIABLES}
+        | variables,
+    )
+    return int(found.stdout)
+
+
+def test_freed_blocks_go_back() -> None:
+    assert in_a_new_process("keep_holes()") > (BLOCKS - 1) * BLOCK
+    assert in_a_new_process("return_large_blocks() or keep_holes()") < 2 * BLOCK
+
+
+def test_who_has_chosen_an_allocator_keeps_it() -> None:
+    chosen = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=33554432"}
+    kept = in_a_new_process("return_large_blocks() or keep_holes()", **chosen)
+    assert kept > (BLOCKS - 1) * BLOCK
+
+
+def test_small_blocks_go_back_when_it_is_asked() -> None:
+    assert in_a_new_process("give_back_small_blocks()") > 70_000_000
