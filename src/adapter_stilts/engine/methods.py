@@ -38,6 +38,9 @@ Size = Literal["reduction_factor", "rank", "alpha"]
 SIZES: tuple[Size, ...] = get_args(Size)
 
 
+Build = Callable[[MethodOptions], "AdapterConfig"]
+
+
 @dataclass(frozen=True)
 class Method:
     """A way of adapting the trunk, its configuration in `adapters`, and where it comes from.
@@ -50,7 +53,7 @@ class Method:
 
     name: str
     summary: str
-    config: Callable[[MethodOptions], AdapterConfig] | None
+    config: Build | None
     peft: bool = False
     family: Family = "bottleneck"
     invertible: bool = False
@@ -58,57 +61,28 @@ class Method:
     sizes: tuple[Size, ...] | None = None
 
 
-def _config(kind: str, **values: Any) -> AdapterConfig:
+def _config(kind: str, leave_out: Sequence[int], **values: Any) -> AdapterConfig:
     """A configuration of `adapters`, whose import takes seconds and is left to the last moment."""
     import adapters
 
-    return getattr(adapters, kind)(**values)
+    return getattr(adapters, kind)(**values, leave_out=list(leave_out))
 
 
-def _bottleneck(kind: str, reduction: int) -> Callable[[MethodOptions], AdapterConfig]:
-    def build(options: MethodOptions) -> AdapterConfig:
-        return _config(
-            kind,
-            reduction_factor=options.reduction_factor or reduction,
-            leave_out=list(options.leave_out),
-        )
-
-    return build
-
-
-def _lora(
-    kind: str, matrices: Sequence[str], rank: int, alpha: int
-) -> Callable[[MethodOptions], AdapterConfig]:
-    def build(options: MethodOptions) -> AdapterConfig:
-        return _config(
-            kind,
-            r=options.rank or rank,
-            alpha=options.alpha or alpha,
-            attn_matrices=list(matrices),
-            leave_out=list(options.leave_out),
-        )
-
-    return build
-
-
-def _lora_all(options: MethodOptions) -> AdapterConfig:
-    return _config(
-        "LoRAConfig",
-        r=options.rank or 8,
-        alpha=options.alpha or 16,
-        attn_matrices=["q", "k", "v"],
-        intermediate_lora=True,
-        output_lora=True,
-        leave_out=list(options.leave_out),
+def _bottleneck(kind: str, reduction: int) -> Build:
+    return lambda options: _config(
+        kind, options.leave_out, reduction_factor=options.reduction_factor or reduction
     )
 
 
-def _ia3(options: MethodOptions) -> AdapterConfig:
-    return _config("IA3Config", leave_out=list(options.leave_out))
-
-
-def _head_only(options: MethodOptions) -> AdapterConfig:
-    return _config("SeqBnConfig", leave_out=list(ALL_LAYERS))
+def _lora(kind: str, matrices: Sequence[str], **more: bool) -> Build:
+    return lambda options: _config(
+        kind,
+        options.leave_out,
+        r=options.rank or 8,
+        alpha=options.alpha or 16,
+        attn_matrices=list(matrices),
+        **more,
+    )
 
 
 _METHODS = (
@@ -148,7 +122,7 @@ _METHODS = (
     Method(
         "lora",
         "low-rank updates of the query and value projections (Hu et al. 2022)",
-        _lora("LoRAConfig", ("q", "v"), 8, 16),
+        _lora("LoRAConfig", "qv"),
         peft=True,
         family="lora",
         sizes=("rank", "alpha"),
@@ -156,7 +130,7 @@ _METHODS = (
     Method(
         "lora-all",
         "low-rank updates of query, key, value and both feed-forward projections",
-        _lora_all,
+        _lora("LoRAConfig", "qkv", intermediate_lora=True, output_lora=True),
         peft=True,
         family="lora",
         sizes=("rank", "alpha"),
@@ -164,21 +138,21 @@ _METHODS = (
     Method(
         "dora",
         "LoRA with the magnitude of the weights learnt apart (Liu et al. 2024)",
-        _lora("DoRAConfig", ("q", "v"), 8, 16),
+        _lora("DoRAConfig", "qv"),
         family="dora",
         sizes=("rank", "alpha"),
     ),
     Method(
         "ia3",
         "learnt scalings of keys, values and feed-forward activations (Liu et al. 2022)",
-        _ia3,
+        lambda options: _config("IA3Config", options.leave_out),
         family="ia3",
         sizes=(),
     ),
     Method(
         "head",
         "nothing but the prediction head: the probe that a module has to beat",
-        _head_only,
+        lambda options: _config("SeqBnConfig", ALL_LAYERS),
         sizes=(),
     ),
     Method(
