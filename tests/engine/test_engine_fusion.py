@@ -11,11 +11,8 @@ from adapters.methods.bottleneck import BottleneckLayer
 from adapters.methods.lora import LoRALinear
 
 from adapter_stilts.engine.engine import Engine, activate_block, forward
-from adapter_stilts.engine.fusion import (
-    add_bottleneck_fusion,
-    add_lora_fusion,
-    watching,
-)
+from adapter_stilts.engine.fusing import FusionShape, add_bottleneck_fusion, add_lora_fusion
+from adapter_stilts.engine.fusion_forward import watching
 from made_modules import logits_of, make_engine, make_module, token_batch
 
 NAMES = ("a", "b", "c")
@@ -48,7 +45,7 @@ def _logits(engine: Engine, block: Any) -> torch.Tensor:
 @pytest.mark.parametrize("top", [False, True])
 def test_full_fusion_equals_the_library(backbone: str, method: str, top: bool) -> None:
     engine = _engine(backbone, method)
-    add_bottleneck_fusion(engine.model, "f", NAMES, "full", rank=0, shared=False)
+    add_bottleneck_fusion(engine.model, "f", NAMES, FusionShape("full"))
     _shake(engine, "adapter_fusion_layer")
     if top:
         make_module(engine, "t", method, "span", seed=9)
@@ -67,7 +64,7 @@ def test_full_fusion_equals_the_library(backbone: str, method: str, top: bool) -
 
 def test_changed_weights_are_noticed(tiny_xlmr: Any) -> None:
     engine = _engine(str(tiny_xlmr), "bottleneck")
-    add_bottleneck_fusion(engine.model, "f", NAMES, "full", rank=0, shared=False)
+    add_bottleneck_fusion(engine.model, "f", NAMES, FusionShape("full"))
     before = _logits(engine, Fuse(*NAMES, name="f"))
     _shake(engine, "adapter_fusion_layer")
     assert not torch.allclose(before, _logits(engine, Fuse(*NAMES, name="f")), atol=1e-3)
@@ -88,7 +85,7 @@ def _mean_of_updates(engine: Engine, inside: str) -> None:
 @pytest.mark.parametrize("shared", [False, True])
 def test_lean_fusion_begins_as_the_mean(backbone: str, kind: Any, shared: bool) -> None:
     engine = _engine(backbone, "bottleneck")
-    add_bottleneck_fusion(engine.model, "f", NAMES, kind, rank=0, shared=shared)
+    add_bottleneck_fusion(engine.model, "f", NAMES, FusionShape(kind, shared=shared))
     seen: list[torch.Tensor] = []
     with watching(lambda told: seen.append(told.weights)):
         fused = _logits(engine, Fuse(*NAMES, name="f"))
@@ -101,7 +98,7 @@ def test_parameters_of_lean_fusion(tiny_xlmr: Any) -> None:
     counts = {}
     for kind, shared in (("full", False), ("lean", False), ("lean", True), ("uniform", False)):
         engine = _engine(str(tiny_xlmr), "bottleneck")
-        add_bottleneck_fusion(engine.model, "f", NAMES, kind, rank=0, shared=shared)  # type: ignore[arg-type]
+        add_bottleneck_fusion(engine.model, "f", NAMES, FusionShape(kind, shared=shared))  # type: ignore[arg-type]
         counts[kind, shared] = sum(
             p.numel() for key, p in engine.model.named_parameters() if "fusion_layer" in key
         )
@@ -115,7 +112,7 @@ def test_parameters_of_lean_fusion(tiny_xlmr: Any) -> None:
 @pytest.mark.parametrize("method", ["lora", "lora-all"])
 def test_lora_fusion_begins_as_the_mean(backbone: str, kind: Any, method: str) -> None:
     engine = _engine(backbone, method)
-    add_lora_fusion(engine.model, "f", NAMES, kind, rank=0)
+    add_lora_fusion(engine.model, "f", NAMES, FusionShape(kind))
     fused = _logits(engine, Fuse(*NAMES, name="f"))
     activate_block(engine, None, "c")
     with torch.no_grad():
@@ -126,7 +123,7 @@ def test_lora_fusion_begins_as_the_mean(backbone: str, kind: Any, method: str) -
 
 def test_lora_fusion_attends(tiny_xlmr: Any) -> None:
     engine = _engine(str(tiny_xlmr), "lora")
-    add_lora_fusion(engine.model, "f", NAMES, "lean", rank=4)
+    add_lora_fusion(engine.model, "f", NAMES, FusionShape("lean", 4))
     before = _logits(engine, Fuse(*NAMES, name="f"))
     _shake(engine, "fusions")
     with torch.no_grad():
@@ -143,7 +140,7 @@ def test_lora_fusion_attends(tiny_xlmr: Any) -> None:
 
 def test_lora_above_a_lora_fusion_adds_up(tiny_xlmr: Any) -> None:
     engine = _engine(str(tiny_xlmr), "lora")
-    add_lora_fusion(engine.model, "f", NAMES, "lean", rank=4)
+    add_lora_fusion(engine.model, "f", NAMES, FusionShape("lean", 4))
     make_module(engine, "t", "lora", "span", seed=9)
     fuse = Fuse(*NAMES, name="f")
     alone = _logits(engine, fuse)

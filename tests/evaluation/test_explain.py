@@ -15,7 +15,7 @@ import torch
 from adapter_stilts import explain, write_explanation
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.engine.engine import forward
-from adapter_stilts.engine.fusion import Attended, watching
+from adapter_stilts.engine.fusion_forward import Attended, watching
 from adapter_stilts.errors import UserError
 from adapter_stilts.features.build import build_features
 from adapter_stilts.tasks.registry import get_target

@@ -7,14 +7,22 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from adapters import BnConfig
+from adapters import BnConfig, DynamicAdapterFusionConfig, StaticAdapterFusionConfig
+from adapters.methods.bottleneck import BottleneckLayer
+from adapters.methods.lora import LoRALinear
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from adapter_stilts.engine.composition import Call, Expression, canonical
+from adapter_stilts.engine.composition import (
+    UNLEARNT,
+    Call,
+    Expression,
+    canonical,
+    module_names,
+)
 from adapter_stilts.engine.engine import (
     Engine,
     activate_block,
@@ -22,12 +30,13 @@ from adapter_stilts.engine.engine import (
     block_of,
     module_parameters,
 )
-from adapter_stilts.engine.fusion import (
-    FusionKind,
-    add_bottleneck_fusion,
-    add_lora_fusion,
-    modules_of,
+from adapter_stilts.engine.fusion_forward import (
+    ArrowFusion,
+    LeanFusion,
+    LoraFusion,
+    UniformFusion,
 )
+from adapter_stilts.engine.heads import load_head
 from adapter_stilts.engine.native import (
     FUSION_CONFIG,
     FUSION_WEIGHTS,
@@ -35,7 +44,6 @@ from adapter_stilts.engine.native import (
     LORAS_ALONE,
     NOT_SHARED,
     check_files,
-    check_head_whole,
     fusion_files,
     fusion_weights_in,
 )
@@ -44,6 +52,8 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HeadKind
+
+FusionKind = Literal["full", "lean", "uniform", "arrow"]
 
 VALUE_PENALTY = 0.01
 """How strongly the value matrix is held near the identity (as in the library)."""
@@ -93,10 +103,9 @@ def add_fusion(
     """
     engine.model.requires_grad_(False)
     engine.model.base_model.freeze_model(True)  # the library's trainer asks for that
-    before = {key for key, _ in engine.model.named_parameters()}
-    _add_layers(engine, name, sources, shape)
-    add_head(engine, name, head, labels=labels, choices=choices, dropout=head_dropout)
-    _claim(engine, name, before, trainable=True)
+    with engine.adding(name, trainable=True):
+        _add_layers(engine, name, sources, shape)
+        add_head(engine, name, head, labels=labels, choices=choices, dropout=head_dropout)
     engine.fusions[name] = (tuple(sources), shape)
     activate_block(engine, block_of(Call("fuse", tuple(sources), name)), name)
 
@@ -116,23 +125,62 @@ def _add_layers(
     if any(".loras." in key for each in modules_of(sources) for key in engine.modules[each]):
         if shape.shared:
             raise UserError(NOT_SHARED)
-        kind: FusionKind = "lean" if shape.kind == "full" else shape.kind
-        add_lora_fusion(engine.model, name, sources, kind, rank=shape.rank)
+        add_lora_fusion(engine.model, name, sources, shape)
     elif shape.kind == "arrow":
         raise UserError(LORAS_ALONE)
     else:
-        add_bottleneck_fusion(
-            engine.model, name, sources, shape.kind, rank=shape.rank, shared=shape.shared
-        )
+        add_bottleneck_fusion(engine.model, name, sources, shape)
 
 
-def _claim(engine: Engine, name: str, before: set[str], *, trainable: bool) -> None:
-    """Makes all parameters that are new the fusion's own, in float32."""
-    added = {key: p for key, p in engine.model.named_parameters() if key not in before}
-    engine.modules[name] = tuple(added)
-    for parameter in added.values():
-        parameter.data = parameter.data.to(engine.device, torch.float32)
-        parameter.requires_grad_(trainable)
+def add_bottleneck_fusion(
+    model: Any, name: str, sources: Sequence[Expression], shape: FusionShape
+) -> None:
+    """Adds a fusion over bottleneck adapters in every layer that has any of them."""
+    names, kind = modules_of(sources), shape.kind
+    full = kind == "full"
+    config = (DynamicAdapterFusionConfig if full else StaticAdapterFusionConfig)(dropout_prob=None)
+    if full:
+        model.add_adapter_fusion(names, config=config, name=name)
+    else:
+        model.adapters_config.add_fusion(names, config=config, fusion_name=name)
+    one: nn.Module | None = None
+    for layer in model.modules():
+        if not isinstance(layer, BottleneckLayer):
+            continue
+        if not set(names) & set(layer.adapters):
+            layer.delete_fusion_layer(name)  # which all the modules leave out
+        elif not full:
+            if one is None or not shape.shared:
+                width = int(layer.model_config.hidden_size)
+                rank = shape.rank or width // 16
+                one = LeanFusion(width, rank) if kind == "lean" else UniformFusion()
+            layer.adapter_fusion_layer[name] = one
+
+
+def add_lora_fusion(
+    model: Any, name: str, sources: Sequence[Expression], shape: FusionShape
+) -> None:
+    """Adds a fusion over LoRAs in every linear layer that has any of them; a full one is lean."""
+    names = [name for source in sources for name in module_names(source)]
+    for layer in model.modules():
+        if not isinstance(layer, LoRALinear):
+            continue
+        ranks = [layer.loras[each].lora_A.shape[0] for each in names if each in layer.loras]
+        if not ranks:
+            continue
+        if not hasattr(layer, "fusions"):
+            layer.fusions = nn.ModuleDict()
+        if shape.kind in UNLEARNT:
+            made: nn.Module = ArrowFusion() if shape.kind == "arrow" else UniformFusion()
+        else:
+            width = layer.in_features
+            made = LoraFusion(width, ranks, shape.rank or max(1, width // 64))
+        layer.fusions[name] = made
+
+
+def modules_of(sources: Sequence[Expression]) -> list[str]:
+    """Every module of a fusion's sources once."""
+    return list(dict.fromkeys(name for source in sources for name in module_names(source)))
 
 
 def value_penalty(engine: Engine, name: str) -> Tensor | None:
@@ -201,16 +249,12 @@ def load_fusion(
     if len(about.get("sources", ())) != len(sources):
         written = ", ".join(map(canonical, sources))
         raise UserError(f"{folder / FUSION_CONFIG}: fuses other modules than {written}")
-    before = {key for key, _ in engine.model.named_parameters()}
     shape = FusionShape(about["kind"], int(about["rank"]), bool(about["shared"]))
-    _add_layers(engine, name, sources, shape)
-    _claim(engine, name, before, trainable=False)
+    with engine.adding(name):
+        _add_layers(engine, name, sources, shape)
     _fill(module_parameters(engine, name), folder / fusion_weights_in(folder))
     if head:
-        engine.model.load_head(str(folder), load_as=name, use_safetensors=True)
-        check_head_whole(engine, name, folder)
-    engine.model.to(device=engine.device)
-    _claim(engine, name, before, trainable=False)
+        load_head(engine, name, name, folder)
     engine.fusions[name] = (tuple(sources), shape)
     engine.model.eval()
 

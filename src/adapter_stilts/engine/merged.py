@@ -57,14 +57,9 @@ def add_merged(engine: Engine, name: str, merge: Call) -> Setter:
     config = engine.model.adapters_config.get(sources[0])
     if rank := _rank(engine, sources, merge.terms):
         config = config.replace(r=rank, alpha=rank)  # of scaling 1
-    before = {key for key, _ in engine.model.named_parameters()}
-    engine.model.add_adapter(name, config=config)
+    with engine.adding(name):
+        engine.model.add_adapter(name, config=config)
     engine.model.to(device=engine.device)
-    added = {key: p for key, p in engine.model.named_parameters() if key not in before}
-    engine.modules[name] = tuple(added)
-    for parameter in added.values():
-        parameter.data = parameter.data.float()
-        parameter.requires_grad_(False)
     engine.model.eval()
     setter = _setter(engine, name, sources, merge.operator, merge.terms, rank)
     setter(full_weights(MERGES[merge.operator], merge.terms, len(sources)))

@@ -61,16 +61,10 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
     """
     check_files(folder, FILES if head else FILES[:1])
     report: dict[str, Any] = {}
-    before = {key for key, _ in engine.model.named_parameters()}
+    how = {"with_head": head, "set_active": True, "loading_info": report}
     try:
-        engine.model.load_adapter(
-            str(folder),
-            load_as=name,
-            with_head=head,
-            use_safetensors=True,
-            set_active=True,
-            loading_info=report,
-        )
+        with engine.adding(name):
+            engine.model.load_adapter(str(folder), load_as=name, use_safetensors=True, **how)
     except Exception as error:  # the library checks little of what it reads
         _withdraw(engine, name)
         raise UserError(
@@ -89,12 +83,6 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
         raise UserError(f"{folder}: weights {brief(what)}")
     engine.model.active_head = name if head else None
     engine.model.to(device=engine.device)
-    added = tuple(key for key, _ in engine.model.named_parameters() if key not in before)
-    engine.modules[name] = added
-    for key, parameter in engine.model.named_parameters():
-        if key in set(added):
-            parameter.data = parameter.data.float()
-            parameter.requires_grad_(False)
     engine.model.eval()
 
 
@@ -162,22 +150,12 @@ def head_labels(engine: Engine, name: str) -> tuple[str, ...]:
     """The label names of a head by number (`LABEL_0` ... where it was given none)."""
     if name not in engine.model.heads:
         return ()
-    label2id = engine.model.heads[name].config.get("label2id") or {}
+    return _labels(engine.model.heads[name].config)
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    label2id = config.get("label2id") or {}
     return tuple(sorted(label2id, key=lambda label: int(label2id[label])))
-
-
-def choices_in(folder: Path) -> int:
-    """How many options a saved head chooses among, without its weights; 0 of another kind.
-
-    Raises:
-        UserError: its configuration is damaged.
-    """
-    about = read_json(folder / HEAD_CONFIG)
-    config = about.get("config") if isinstance(about, dict) else None
-    count = config.get("num_choices", 0) if isinstance(config, dict) else None
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise UserError(f"{folder / HEAD_CONFIG}: not the configuration of a head")
-    return count
 
 
 def read_head(folder: Path) -> tuple[tuple[str, ...], int]:
@@ -198,9 +176,10 @@ def read_labels(folder: Path) -> tuple[tuple[str, ...], int]:
     """
     try:
         config = read_json(folder / HEAD_CONFIG)["config"]
-        label2id = config.get("label2id") or {}
-        labels = tuple(sorted(label2id, key=lambda label: int(label2id[label])))
-        return labels, int(config.get("num_choices") or 0)
+        choices = config.get("num_choices") or 0
+        if type(choices) is not int:
+            raise TypeError
+        return _labels(config), choices
     except (LookupError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / HEAD_CONFIG}: not the configuration of a head") from error
 

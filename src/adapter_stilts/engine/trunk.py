@@ -154,6 +154,17 @@ class Engine:
         """A batch where the trunk lies."""
         return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
+    @contextmanager
+    def adding(self, name: str, *, trainable: bool = False) -> Iterator[None]:
+        """All parameters that the model gets inside it become a module's own, in float32."""
+        before = {key for key, _ in self.model.named_parameters()}
+        yield
+        added = {key: p for key, p in self.model.named_parameters() if key not in before}
+        self.modules[name] = tuple(added)
+        for parameter in added.values():
+            parameter.data = parameter.data.to(self.device, torch.float32)
+            parameter.requires_grad_(trainable)
+
     @property
     def layers(self) -> int:
         """Number of transformer layers in the trunk."""

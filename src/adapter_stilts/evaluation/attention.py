@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adapter_stilts.engine.engine import Engine, activate_block, forward
-from adapter_stilts.engine.fusion import Attended, watching
+from adapter_stilts.engine.fusion_forward import Attended, watching
 from adapter_stilts.inference.predictions import batches
 from adapter_stilts.zoo.local import Composed
 

@@ -24,7 +24,7 @@ from adapter_stilts.engine.composition import (
 from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.heads import FOLDER, head_name
 from adapter_stilts.engine.methods import is_fusion
-from adapter_stilts.engine.native import choices_in
+from adapter_stilts.engine.native import read_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import KINDS, get_head
@@ -99,7 +99,7 @@ class ResolvedComposition:
         if self.record.head not in KINDS or not get_head(self.record.head).chooses:
             return 0
         assert self.head_folder
-        return choices_in(self.head_folder)
+        return read_labels(self.head_folder)[1]
 
     @property
     def head_folder(self) -> Path | None:
