@@ -136,29 +136,19 @@ class FastAttention(TorchFunctionMode):
     ) -> Any:
         """Called in place of every torch function."""
         kwargs = kwargs or {}
-        if func is functional.scaled_dot_product_attention and _suits(*args, **kwargs):
-            query, key, value, mask = _tensors(*args, **kwargs)
+        short = func is functional.scaled_dot_product_attention and _suiting(*args, **kwargs)
+        if short:
+            mask = short[-1]
             if mask is not self._mask:
                 self._mask, self._is_padding = mask, _has_equal_rows(mask)
             if self._is_padding:
-                return matrix_attention(query, key, value, mask)
+                return matrix_attention(*short)
         return func(*args, **kwargs)
 
 
 def fast_attention(device: torch.device) -> AbstractContextManager[Any]:
     """`FastAttention` where it changes anything: to look at every function takes time, too."""
     return FastAttention() if device.type == "cpu" else nullcontext()
-
-
-def _tensors(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attn_mask: torch.Tensor | None = None,
-    *_: Any,
-    **__: Any,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    return query, key, value, attn_mask
 
 
 def _has_equal_rows(mask: torch.Tensor | None) -> bool:
@@ -168,7 +158,7 @@ def _has_equal_rows(mask: torch.Tensor | None) -> bool:
     )
 
 
-def _suits(
+def _suiting(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -177,13 +167,16 @@ def _suits(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> bool:
-    plain = not dropout_p and not is_causal and scale is None and not enable_gqa
-    return (
-        plain
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None] | None:
+    """What `matrix_attention` takes; None where torch's own kernel is meant, or better."""
+    if (
+        not (dropout_p or is_causal or enable_gqa)
+        and scale is None
         and query.device.type == "cpu"
         and query.ndim == 4
         and query.shape == key.shape == value.shape
         and query.dtype == key.dtype == value.dtype
         and query.shape[2] <= (LONGEST if torch.is_grad_enabled() else LONGEST_FORWARD)
-    )
+    ):
+        return query, key, value, attn_mask
+    return None

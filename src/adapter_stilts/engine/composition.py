@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -137,12 +137,17 @@ def in_order(expression: Expression) -> Expression:
     return replace(expression, parts=parts)
 
 
+def _calls(expression: Expression) -> Iterator[Call]:
+    """The operators in an expression, inner ones first."""
+    if isinstance(expression, Call):
+        for part in expression.parts:
+            yield from _calls(part)
+        yield expression
+
+
 def merges(expression: Expression) -> tuple[Call, ...]:
     """The merges in an expression, inner ones first."""
-    if isinstance(expression, str):
-        return ()
-    inner = tuple(each for part in expression.parts for each in merges(part))
-    return (*inner, expression) if expression.terms is not None else inner
+    return tuple(each for each in _calls(expression) if each.terms is not None)
 
 
 def fusions(expression: Expression) -> tuple[Call, ...]:
@@ -157,10 +162,7 @@ def attending(expression: Expression) -> tuple[Call, ...]:
 
 def fusings(expression: Expression) -> tuple[Call, ...]:
     """The fusions in an expression, learnt or not, inner ones first."""
-    if isinstance(expression, str):
-        return ()
-    inner = tuple(each for part in expression.parts for each in fusings(part))
-    return (*inner, expression) if expression.operator in FUSING else inner
+    return tuple(each for each in _calls(expression) if each.operator in FUSING)
 
 
 def learnt(expression: Expression, names: Mapping[str, str]) -> Expression:

@@ -10,7 +10,8 @@ from adapters.composition import Fuse, Stack
 
 from adapter_stilts.engine.composition import Expression, canonical, stacked
 from adapter_stilts.engine.methods import Method, MethodOptions
-from adapter_stilts.engine.trunk import Engine, load_engine
+from adapter_stilts.engine.trunk import Engine as Engine
+from adapter_stilts.engine.trunk import load_engine as load_engine
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN, get_head
@@ -152,17 +153,3 @@ def _running(engine: Engine) -> str:
     """What runs in the engine, for messages."""
     name = engine.model.active_head or engine.model.active_adapters
     return f"module '{name}'" if name else f"backbone '{engine.backbone.name}'"
-
-
-__all__ = [
-    "Engine",
-    "activate_block",
-    "add_head",
-    "add_module",
-    "block_of",
-    "copy_weights",
-    "forward",
-    "layer_of",
-    "load_engine",
-    "module_parameters",
-]

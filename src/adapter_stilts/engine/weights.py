@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +29,8 @@ def check_weights(path: Path) -> None:
     Raises:
         UserError: says what is wrong.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118
-                _check(path, key, file.get_tensor(key))
-    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path}: damaged or truncated weights file ({first_line(error)})"
-        ) from error
+    for _ in _checked(path):
+        pass
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -45,17 +39,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: it is damaged, or holds what are no weights.
     """
-    from safetensors.torch import load_file  # seconds of imports, which a check alone can spare
+    return dict(_checked(path))
 
+
+def _checked(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """The tensors one by one, each looked at."""
     try:
-        tensors = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                tensor = file.get_tensor(key)
+                _check(path, key, tensor)
+                yield key, tensor
     except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
         raise UserError(
             f"{path}: damaged or truncated weights file ({first_line(error)})"
         ) from error
-    for key, tensor in tensors.items():
-        _check(path, key, tensor)
-    return tensors
 
 
 def _check(path: Path, key: str, tensor: Tensor) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -13,28 +14,33 @@ from torch.utils.data import Sampler
 from adapter_stilts.features.batch import token_budget_batches
 
 
+class Drawing(TypedDict):
+    """How batches are drawn: of so many padded tokens and examples at most, in a seed's order."""
+
+    batch_tokens: int
+    batch_examples: int
+    seed: int
+
+
 def epoch_batches(
-    lengths: npt.NDArray[np.int64],
-    *,
-    batch_tokens: int,
-    batch_examples: int,
-    seed: int,
-    epoch: int,
-    pool: int = 4096,
+    lengths: npt.NDArray[np.int64], *, epoch: int, pool: int = 4096, **drawing: Unpack[Drawing]
 ) -> list[list[int]]:
     """One pass over the data: rows shuffled, sorted by length within pools, batches shuffled.
 
     Sorting within a pool of rows keeps padding to a few percent; the pools and the final shuffle
-    keep the order random. Deterministic in `seed` and `epoch`.
+    keep the order random. Deterministic in the seed and `epoch`.
     """
-    rng = np.random.default_rng((seed, epoch))
+    rng = np.random.default_rng((drawing["seed"], epoch))
     order = rng.permutation(len(lengths))
     batches: list[list[int]] = []
     for start in range(0, len(order), pool):
         part = order[start : start + pool]
         part = part[np.argsort(-lengths[part], kind="stable")]
         batches += token_budget_batches(
-            part, lengths, batch_tokens=batch_tokens, batch_examples=batch_examples
+            part,
+            lengths,
+            batch_tokens=drawing["batch_tokens"],
+            batch_examples=drawing["batch_examples"],
         )
     return [batches[place] for place in rng.permutation(len(batches))]
 
@@ -48,40 +54,30 @@ class PlannedBatch(NamedTuple):
 
 
 def count_batches(
-    lengths: npt.NDArray[np.int64],
-    *,
-    batch_tokens: int,
-    batch_examples: int,
-    epochs: float,
-    seed: int,
+    lengths: npt.NDArray[np.int64], *, epochs: float, **drawing: Unpack[Drawing]
 ) -> int:
     """The batches of a number of passes over the data, one at least."""
-    size = {"batch_tokens": batch_tokens, "batch_examples": batch_examples, "seed": seed}
     whole = math.floor(epochs)
-    total = sum(len(epoch_batches(lengths, **size, epoch=epoch)) for epoch in range(whole))
+    total = sum(len(epoch_batches(lengths, epoch=epoch, **drawing)) for epoch in range(whole))
     if epochs > whole:
-        total += round((epochs - whole) * len(epoch_batches(lengths, **size, epoch=whole)))
+        total += round((epochs - whole) * len(epoch_batches(lengths, epoch=whole, **drawing)))
     return max(1, total)
 
 
 def planned_batches(
-    lengths: npt.NDArray[np.int64],
-    *,
-    batch_tokens: int,
-    batch_examples: int,
-    total: int,
-    seed: int,
+    lengths: npt.NDArray[np.int64], *, total: int, **drawing: Unpack[Drawing]
 ) -> list[PlannedBatch]:
     """All `total` batches of a training on one source, epoch after epoch."""
-    size = {"batch_tokens": batch_tokens, "batch_examples": batch_examples, "seed": seed}
-    batches: list[PlannedBatch] = []
-    epoch = 0
-    while len(batches) < total:
-        batches += [
-            PlannedBatch(0, epoch, rows) for rows in epoch_batches(lengths, **size, epoch=epoch)
-        ]
-        epoch += 1
-    return batches[:total]
+    return list(itertools.islice(_passes(0, lengths, **drawing), total))
+
+
+def _passes(
+    source: int, lengths: npt.NDArray[np.int64], **drawing: Unpack[Drawing]
+) -> Iterator[PlannedBatch]:
+    """The batches of one pass over a source after the other, without end."""
+    for epoch in itertools.count():
+        for rows in epoch_batches(lengths, epoch=epoch, **drawing):
+            yield PlannedBatch(source, epoch, rows)
 
 
 class BatchPlan(Sampler[PlannedBatch]):
@@ -148,42 +144,15 @@ def mixed_batches(
     lengths: Sequence[npt.NDArray[np.int64]],
     shares: npt.NDArray[np.float64],
     total: int,
-    *,
-    batch_tokens: int,
-    batch_examples: int,
-    seed: int,
+    **drawing: Unpack[Drawing],
 ) -> list[PlannedBatch]:
     """Batches of several sources in random order; each is of one source.
 
     Every source is gone through pass after pass, as often as its share of the batches takes.
-    Deterministic in `seed`.
+    Deterministic in the seed.
     """
     counts = quotas(shares, total)
-    rng = np.random.default_rng((seed, len(lengths)))
+    rng = np.random.default_rng((drawing["seed"], len(lengths)))
     order = rng.permutation(np.repeat(np.arange(len(counts)), counts))
-    streams = [
-        _passes(source, each, batch_tokens=batch_tokens, batch_examples=batch_examples, seed=seed)
-        for source, each in enumerate(lengths)
-    ]
+    streams = [_passes(source, each, **drawing) for source, each in enumerate(lengths)]
     return [next(streams[source]) for source in order]
-
-
-def _passes(
-    source: int,
-    lengths: npt.NDArray[np.int64],
-    *,
-    batch_tokens: int,
-    batch_examples: int,
-    seed: int,
-) -> Iterator[PlannedBatch]:
-    epoch = 0
-    while True:
-        for rows in epoch_batches(
-            lengths,
-            batch_tokens=batch_tokens,
-            batch_examples=batch_examples,
-            seed=seed,
-            epoch=epoch,
-        ):
-            yield PlannedBatch(source, epoch, rows)
-        epoch += 1

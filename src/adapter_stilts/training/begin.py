@@ -225,13 +225,7 @@ def warn_of_small_batches(job: Job) -> None:
     recipe = job.recipe
     if recipe.method in ("fusion-uniform", "fusion-arrow"):  # nothing but the head learns
         return
-    batches = epoch_batches(
-        job.sources[0].lengths,
-        batch_tokens=recipe.batch_tokens,
-        batch_examples=recipe.batch_examples,
-        seed=job.seed,
-        epoch=0,
-    )
+    batches = epoch_batches(job.sources[0].lengths, epoch=0, **job.drawing)
     size = median(map(len, batches)) * recipe.accumulate * PartialState().num_processes
     if size < LEAST_BATCH:
         logger.warning(

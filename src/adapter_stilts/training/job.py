@@ -17,6 +17,7 @@ from adapter_stilts.features.build import encoding_identity
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batch_sources import BatchSource
+from adapter_stilts.training.batching import Drawing
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.schedule import RULES
 from adapter_stilts.training.spec import TrainingSpec
@@ -66,6 +67,12 @@ class Job:
     def metric(self) -> str:
         """The dev score that chooses the step to keep."""
         return "mean" if self.spec.mixture else self.tasks[0].metric
+
+    @property
+    def drawing(self) -> Drawing:
+        """How batches are drawn from each source."""
+        tokens, examples = self.recipe.batch_tokens, self.recipe.batch_examples
+        return {"batch_tokens": tokens, "batch_examples": examples, "seed": self.seed}
 
     @cached_property
     def sources(self) -> tuple[BatchSource, ...]:

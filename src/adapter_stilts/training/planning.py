@@ -53,18 +53,15 @@ def make_schedule(job: Job) -> Schedule:
     asked = recipe.epochs or max(PASSES, min(MOST_PASSES, recipe.min_steps / once))
     steps = recipe.steps or max(1, round(_batches(job, asked) / at_once))
     examples = sum(source.examples for source in job.sources[: len(job.tasks)])
-    return Schedule(steps, steps / once, examples, _usual_rate(job, steps))
-
-
-def _usual_rate(job: Job, steps: int) -> float:
-    return usual_rate(
-        job.recipe.method,
+    rate = usual_rate(
+        recipe.method,
         steps,
         head=None if job.spec.mixture else job.spec.tasks[0].head,
         over_loras=job.spec.fuses_loras,
         layers=job.engine.layers,
         width=int(job.engine.model.config.hidden_size),
     )
+    return Schedule(steps, steps / once, examples, rate)
 
 
 def scheduled(job: Job) -> tuple[Job, Schedule]:
@@ -79,12 +76,11 @@ def make_plan(job: Job) -> tuple[BatchPlan, list[int]]:
     """The batches of this process, and the tokens of every optimizer step."""
     recipe, state = job.recipe, PartialState()
     total = recipe.steps * recipe.accumulate * state.num_processes
-    size = {"batch_tokens": recipe.batch_tokens, "batch_examples": recipe.batch_examples}
     lengths = [source.lengths for source in job.sources]
     if job.spec.mixture:
-        batches = mixed_batches(lengths, source_shares(job), total, **size, seed=job.seed)
+        batches = mixed_batches(lengths, source_shares(job), total, **job.drawing)
     else:
-        batches = planned_batches(lengths[0], total=total, **size, seed=job.seed)
+        batches = planned_batches(lengths[0], total=total, **job.drawing)
     plan = BatchPlan(batches, rank=state.process_index, world=state.num_processes)
     tokens = [job.sources[batch.source].tokens(batch.rows) for batch in plan.batches]
     starts = range(0, len(tokens), recipe.accumulate)
@@ -97,13 +93,11 @@ def _batches(job: Job, epochs: float) -> float:
     Of several tasks a pass is as many batches as one over each takes, each up to the cap. Text
     comes on top of that: with it, the tasks are learnt from as many batches as without.
     """
-    recipe, mixture = job.recipe, job.spec.mixture
-    size = {"batch_tokens": recipe.batch_tokens, "batch_examples": recipe.batch_examples}
+    mixture = job.spec.mixture
     if mixture is None:
-        return count_batches(job.sources[0].lengths, epochs=epochs, **size, seed=job.seed)
+        return count_batches(job.sources[0].lengths, epochs=epochs, **job.drawing)
     once = sum(
-        count_batches(task.lengths, epochs=1.0, **size, seed=job.seed)
-        * min(1.0, CAP / task.examples)
+        count_batches(task.lengths, epochs=1.0, **job.drawing) * min(1.0, CAP / task.examples)
         for task in job.sources[: len(job.tasks)]
     )
     return epochs * once / (1 - (mixture.text.share if mixture.text else 0.0))
