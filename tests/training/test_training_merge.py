@@ -18,6 +18,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.merge_head import Plan, fits
 from adapter_stilts.training.merge_modules import _batches, mean_loss
+from adapter_stilts.training.options import MergeRequest
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import make_engine, make_module, make_record
@@ -52,9 +53,9 @@ def filled(made: Path, zoo: Path) -> Path:
     return Path(shutil.copytree(made, zoo)) / "tiny"
 
 
-def _plan(target: str, **changes: Any) -> Plan:
-    given = {"count": 12, "budget": 14, "data": "sample", "seed": 0, "precision": "fp32"}
-    return Plan(get_target(target), quiet=True, **{**given, **changes})
+def _plan(target: str) -> Plan:
+    asked = MergeRequest(examples=12, budget=14, data="sample", precision="fp32", quiet=True)
+    return Plan(get_target(target), asked)
 
 
 def test_searched_weights_lower_the_loss_and_are_found_again(filled: Path) -> None:

@@ -60,15 +60,28 @@ def check_data(spec: TrainingSpec, where: str | None, *, test: bool = False) -> 
     """Looks for the data of every task, by the names of files alone.
 
     Raises:
-        UserError: the folder is not there, or lacks a task's files.
+        UserError: the folder is not there, or lacks files. Of several tasks it names all that have
+            none, and what can be trained without them.
     """
     if spec.text:
         return
     check_where(where)
     splits: tuple[Split, ...] = ("train", "dev", "test") if test else ("train", "dev")
+    lacking: dict[str, UserError] = {}
     for task in spec.tasks:
-        for split in splits:
-            find_all(task, split, resolve_where(where))
+        try:
+            for split in splits:
+                find_all(task, split, resolve_where(where))
+        except UserError as error:
+            lacking[task.name] = error
+    if not lacking:
+        return
+    first = next(iter(lacking.values()))
+    if len(spec.tasks) == 1:
+        raise first
+    left = ",".join(task.name for task in spec.tasks if task.name not in lacking)
+    remedy = f"; without them: --tasks {left}" if left else ""
+    raise UserError(f"no data for {', '.join(lacking)} ({first}){remedy}")
 
 
 def completed(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:

@@ -27,6 +27,7 @@ from adapter_stilts.training.failures import InterruptedTrainingError, clear_fai
 from adapter_stilts.training.finish import finish
 from adapter_stilts.training.folders import claim, finished, latest_checkpoint, only_one
 from adapter_stilts.training.job import Data, Job, prepare
+from adapter_stilts.training.options import Settings
 from adapter_stilts.training.planning import make_plan, scheduled
 from adapter_stilts.training.progress import Progress, StepReports, announce
 from adapter_stilts.training.schedule import EvaluationSchedule, GradualUnfreezing, StopOnSignal
@@ -48,31 +49,25 @@ def execute(asked: Request) -> ModuleRecord:
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
     spec, recipe, folder, work = asked.spec, asked.recipe, asked.folder, asked.work
-    may = {"resume": asked.resume, "overwrite": asked.overwrite}
+    options, device = asked.options, default_device()
+    may = {"resume": options.resume, "overwrite": options.overwrite}
     with clear_failures(recipe, folder), only_one(folder):
-        parts = read_parts(
-            spec,
-            asked.data,
-            limit=asked.limit,
-            dev_limit=asked.dev_limit,
-            seed=asked.seed,
-            skip_bad=asked.skip_bad_rows,
-        )
-        set_seed(asked.seed)
-        engine = load_engine(asked.backbone, precision=recipe.precision, device=default_device())
+        parts = _read_parts(spec, options)
+        set_seed(options.seed)
+        engine = load_engine(asked.backbone, precision=recipe.precision, device=device)
         if recipe.activations == "recomputed":
             recompute_activations(engine)
-        job, schedule = scheduled(prepare(spec, recipe, asked.seed, asked.name, engine, parts))
+        job, schedule = scheduled(prepare(spec, recipe, options.seed, asked.name, engine, parts))
         settings = asked.settings(job.recipe)
         done = finished(folder, job, settings, **may)
         if done is not None:
             return done
         claim(work, job, settings, **may)
-        args = trainer_arguments(job, folder, asked.report_to)
-        warn_of_schedule(recipe, schedule, sample=resolve_where(asked.data) == "sample")
-        if not asked.quiet:
+        args = trainer_arguments(job, folder, options.report_to)
+        warn_of_schedule(recipe, schedule, sample=resolve_where(options.data) == "sample")
+        if not options.quiet:
             announce(job, schedule)
-        state, seconds = _run(job, work, args, quiet=asked.quiet)
+        state, seconds = _run(job, work, args, quiet=options.quiet)
         return finish(job, state, seconds, folder, work, asked.limits)
 
 
@@ -160,35 +155,15 @@ def _quiet_libraries() -> Iterator[None]:
         transformers.logging.set_verbosity(before)
 
 
-def read_parts(
-    spec: TrainingSpec,
-    data: str | None,
-    *,
-    limit: int | None,
-    dev_limit: int | None,
-    seed: int,
-    skip_bad: bool = False,
-) -> Data:
-    """The training and dev examples of every task.
-
-    Args:
-        skip_bad: leave out training rows that cannot be used.
-
-    Raises:
-        UserError: there are none, or something is wrong with them.
-    """
+def _read_parts(spec: TrainingSpec, options: Settings) -> Data:
+    """The training and dev examples of every task; training rows may be skipped."""
+    limit, dev_limit, seed = options.limit, options.dev_limit, options.seed
+    skip_bad, data = options.skip_bad_rows, options.data
     if spec.text:
         return [read_language_text(spec.text, limit=limit, dev_limit=dev_limit, seed=seed)]
     return [
         (
-            load_examples(
-                each,
-                "train",
-                data,
-                limit=limit,
-                seed=seed,
-                skip_bad=skip_bad,
-            ),
+            load_examples(each, "train", data, limit=limit, seed=seed, skip_bad=skip_bad),
             load_examples(each, "dev", data, limit=dev_limit, seed=seed),
         )
         for each in spec.tasks

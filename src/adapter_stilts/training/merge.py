@@ -14,7 +14,7 @@ from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.heads import head_name
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.merging.registry import MergeMethod, get_merge
+from adapter_stilts.merging.registry import get_merge
 from adapter_stilts.merging.terms import Terms, checked, checked_density
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.checks import check_data, check_numbers
@@ -53,7 +53,10 @@ def merge(sources: Sequence[Composition], **options: Unpack[MergeOptions]) -> Tr
     texts = as_texts(sources)
     if plan:
         check_search(plan, method, len(texts))
-    terms = _terms(asked, method, len(texts))
+    kept = 0.0 if asked.density is None else checked_density(asked.density)
+    seed = asked.seed if method.chance else 0
+    terms = Terms(tuple(asked.weights or ()), kept, asked.lora, asked.rank, seed)
+    terms = checked(method, terms, len(texts))
     resolved = _resolve(texts, method.name, terms, asked.backbone)
     found = find_backbone(place_of(asked.backbone, resolved.backbone))
     name = _name(asked.name, resolved)
@@ -64,16 +67,7 @@ def merge(sources: Sequence[Composition], **options: Unpack[MergeOptions]) -> Tr
         check_data(TrainingSpec((plan.task,)), asked.data)
     from adapter_stilts.training.merge_modules import write_merged  # seconds of imports
 
-    record = write_merged(
-        name,
-        resolved,
-        chosen,
-        plan,
-        backbone=found,
-        folder=folder,
-        precision=asked.precision,
-        seed=asked.seed,
-    )
+    record = write_merged(name, resolved, chosen, plan, asked, backbone=found, folder=folder)
     return Trained(folder, record)
 
 
@@ -89,24 +83,7 @@ def _plan(asked: MergeRequest) -> Plan | None:
         return None
     if not asked.search:
         raise UserError(f"target {asked.target} says on what to search for weights: add --search")
-    return Plan(
-        get_target(asked.target),
-        asked.examples,
-        asked.budget,
-        asked.data,
-        asked.seed,
-        asked.precision,
-        asked.quiet,
-    )
-
-
-def _terms(asked: MergeRequest, method: MergeMethod, count: int) -> Terms:
-    """How so many modules are merged."""
-    kept = 0.0 if asked.density is None else checked_density(asked.density)
-    seed = asked.seed if method.chance else 0
-    return checked(
-        method, Terms(tuple(asked.weights or ()), kept, asked.lora, asked.rank, seed), count
-    )
+    return Plan(get_target(asked.target), asked)
 
 
 def _resolve(

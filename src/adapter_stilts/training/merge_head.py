@@ -21,7 +21,7 @@ from adapter_stilts.merging.search import least_budget
 from adapter_stilts.merging.terms import Terms
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.options import TrainingOptions
+from adapter_stilts.training.options import MergeRequest, TrainingOptions
 from adapter_stilts.training.run import train
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
@@ -32,15 +32,10 @@ HEAD_EXAMPLES = 1000
 
 @dataclass(frozen=True)
 class Plan:
-    """A search: on which examples of which target, and how long."""
+    """A search: on which target, and how it was asked for."""
 
     target: TargetSpec
-    count: int
-    budget: int
-    data: str | None
-    seed: int
-    precision: str
-    quiet: bool
+    asked: MergeRequest
 
     @property
     def task(self) -> TaskSpec:
@@ -54,7 +49,8 @@ class Plan:
     @cached_property
     def examples(self) -> ExampleSet:
         """The examples to search on, drawn from the training data."""
-        return load_examples(self.task, "train", self.data, limit=self.count, seed=self.seed)
+        count, seed = self.asked.examples, self.asked.seed
+        return load_examples(self.task, "train", self.asked.data, limit=count, seed=seed)
 
 
 def check_search(plan: Plan, method: MergeMethod, count: int) -> None:
@@ -68,8 +64,8 @@ def check_search(plan: Plan, method: MergeMethod, count: int) -> None:
     if not method.weighted:
         raise UserError(f"{method.name} has no weights to search: linear or task-arithmetic has")
     least = least_budget(count)
-    if plan.budget < least:
-        raise UserError(f"budget {plan.budget}: a search over {count} weights needs {least}")
+    if plan.asked.budget < least:
+        raise UserError(f"budget {plan.asked.budget}: a search over {count} weights needs {least}")
 
 
 @contextmanager
@@ -147,15 +143,15 @@ def _train(
     average = dataclasses.replace(resolved, expression=merged("average", call.parts, terms))
     options: TrainingOptions = {
         "method": "head",
-        "data": plan.data,
+        "data": plan.asked.data,
         "limit": HEAD_EXAMPLES,
         "dev_limit": max(64, HEAD_EXAMPLES // 10),
         "epochs": 1.0,
         "evaluations": 1,
-        "precision": plan.precision,
-        "seed": plan.seed,
+        "precision": plan.asked.precision,
+        "seed": plan.asked.seed,
         "out": folder,
-        "quiet": plan.quiet,
+        "quiet": plan.asked.quiet,
     }
     trained = train(TrainingSpec((plan.task,), average, fresh_head=True), backbone, options)
     return ModuleReference(trained.path, trained.record)

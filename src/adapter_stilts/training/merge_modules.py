@@ -42,21 +42,11 @@ from adapter_stilts.merging.terms import checked, full_weights
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.merge_head import Plan, head_for
+from adapter_stilts.training.options import MergeRequest
 from adapter_stilts.zoo.known_task import is_own, licence_of
 from adapter_stilts.zoo.local import load_leaves, save_module
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
-
-
-@dataclass(frozen=True)
-class Merged:
-    """A merged module in the engine, and what it came of."""
-
-    engine: Engine
-    name: str
-    resolved: ResolvedComposition
-    head: ModuleReference | None
-    searched: Searched | None
 
 
 def write_merged(
@@ -64,18 +54,16 @@ def write_merged(
     resolved: ResolvedComposition,
     chosen: ModuleReference | None,
     plan: Plan | None,
+    asked: MergeRequest,
     *,
     backbone: Backbone,
     folder: Path,
-    precision: str,
-    seed: int,
 ) -> ModuleRecord:
     """Merges the modules of a composition and writes the module.
 
     Args:
         chosen: the module whose head the merged one gets.
         plan: a search for the weights, if there is to be one.
-        precision: of the trunk.
 
     Raises:
         UserError: the name cannot be a module's, a module is damaged, or a head does not fit.
@@ -83,10 +71,11 @@ def write_merged(
     if hasattr(torch.nn.ModuleDict, name):
         raise UserError(f"name '{name}': torch has no place for it, choose another one")
     started = time.monotonic()
-    with head_for(plan, resolved, backbone.name, chosen) as reference:
-        engine = load_engine(backbone, precision=precision, device=default_device())
-        made = _merge(engine, name, resolved, reference, plan)
-    record = _record(made, seed, time.monotonic() - started)
+    with head_for(plan, resolved, backbone.name, chosen) as head:
+        engine = load_engine(backbone, precision=asked.precision, device=default_device())
+        resolved, searched = _merge(engine, name, resolved, head, plan)
+    made = _record(engine, name, resolved, head, searched, asked.seed)
+    record = replace(made, seconds=time.monotonic() - started)
     kind = PLAIN if record.head == NO_HEAD else record.head
     return save_module(engine, record, kind, folder)
 
@@ -97,49 +86,49 @@ def _merge(
     resolved: ResolvedComposition,
     head: ModuleReference | None,
     plan: Plan | None,
-) -> Merged:
+) -> tuple[ResolvedComposition, Searched | None]:
+    """Adds the merged module to the engine; the merge as it was done, and what was searched."""
     call = resolved.expression
-    assert isinstance(call, Call)
-    parts = tuple(
-        load_leaves(engine, dataclasses.replace(resolved, expression=part)) for part in call.parts
-    )
-    setter = add_merged(engine, name, dataclasses.replace(call, parts=parts))
+    assert isinstance(call, Call) and call.terms is not None
+    parts = tuple(load_leaves(engine, replace(resolved, expression=part)) for part in call.parts)
+    setter = add_merged(engine, name, replace(call, parts=parts))
     if head:
         load_head(engine, name, name, head.folder)
     if not plan:
-        return Merged(engine, name, resolved, head, None)
+        return resolved, None
     searched = search_merge(engine, name, call, setter, plan)
-    assert call.terms is not None
-    terms = dataclasses.replace(call.terms, weights=searched.weights)
+    terms = replace(call.terms, weights=searched.weights)
     terms = checked(MERGES[call.operator], terms, len(parts))
-    found = dataclasses.replace(call, terms=terms)
-    return Merged(engine, name, dataclasses.replace(resolved, expression=found), head, searched)
+    return replace(resolved, expression=replace(call, terms=terms)), searched
 
 
-def _record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
+def _record(
+    engine: Engine,
+    name: str,
+    resolved: ResolvedComposition,
+    head: ModuleReference | None,
+    found: Searched | None,
+    seed: int,
+) -> ModuleRecord:
     """The record of a merged module: its head's, with all that the merge makes different."""
-    engine, resolved, head = made.engine, made.resolved, made.head
-    merge_ = resolved.expression
-    assert isinstance(merge_, Call) and merge_.terms is not None
     own = head.record if head else resolved.record
-    searched = dataclasses.asdict(made.searched) if made.searched else {}
-    about = _about(merge_, resolved, head)
+    searched = dataclasses.asdict(found) if found else {}
+    about = _about(resolved, head)
     wanted = int(own.recipe["max_length"])
     decides = [resolved.identity, own.run if head else "", searched]
-    return dataclasses.replace(
+    return replace(
         own,
-        name=made.name,
+        name=name,
         run=text_digest(json.dumps(decides, allow_nan=False), 16),
         method=next(iter(resolved.methods.values())),
-        composition=made.name,
+        composition=name,
         backbone={**own.backbone, "name": engine.backbone.name},
         # Modules of other programs do not say how long their sequences were.
         recipe={**own.recipe, "seed": seed, "max_length": min(wanted, engine.backbone.max_length)},
         scores={},
-        parameters=sum(p.numel() for p in module_parameters(engine, made.name).values()),
+        parameters=sum(p.numel() for p in module_parameters(engine, name).values()),
         steps=0,
         best_step=0,
-        seconds=seconds,
         peak_memory_mb=peak_memory_mb(),
         versions=versions(),
         machine=machine(),
@@ -152,21 +141,20 @@ def _record(made: Merged, seed: int, seconds: float) -> ModuleRecord:
     )
 
 
-def _about(
-    merge_: Call, resolved: ResolvedComposition, head: ModuleReference | None
-) -> dict[str, Any]:
+def _about(resolved: ResolvedComposition, head: ModuleReference | None) -> dict[str, Any]:
     """What the record says of the merge."""
-    assert merge_.terms is not None
-    method = MERGES[merge_.operator]
-    weights = full_weights(method, merge_.terms, len(merge_.parts))
+    merge = resolved.expression
+    assert isinstance(merge, Call) and merge.terms is not None
+    method, terms = MERGES[merge.operator], merge.terms
+    weights = full_weights(method, terms, len(merge.parts))
     lora = get_method(next(iter(resolved.methods.values()))).family == "lora"
     return {
-        "expression": canonical(merge_),
+        "expression": canonical(merge),
         "how": method.name,
-        "weights": dict(zip(map(canonical, merge_.parts), weights, strict=True)),
-        **({"density": merge_.terms.density or method.density} if method.density else {}),
-        **({"lora": merge_.terms.lora} if lora else {}),
-        **({"seed": merge_.terms.seed} if method.chance else {}),
+        "weights": dict(zip(map(canonical, merge.parts), weights, strict=True)),
+        **({"density": terms.density or method.density} if method.density else {}),
+        **({"lora": terms.lora} if lora else {}),
+        **({"seed": terms.seed} if method.chance else {}),
         "sources": {
             name: {
                 "run": reference.record.run,
@@ -176,12 +164,11 @@ def _about(
             }
             for name, reference in resolved.modules.items()
         },
-        **({"head": _head(head.record)} if head else {}),
+        **({"head": {key: getattr(head.record, key) for key in _NAMES}} if head else {}),
     }
 
 
-def _head(record: ModuleRecord) -> dict[str, str]:
-    return {"name": record.name, "task": record.task, "run": record.run}
+_NAMES = ("name", "task", "run")
 
 
 _STRIDE = 128
@@ -209,12 +196,12 @@ def search_merge(engine: Engine, name: str, merge: Call, setter: Setter, plan: P
         NotFiniteError: the modules give no loss that could be lowered.
     """
     assert merge.terms is not None
-    method, count = MERGES[merge.operator], len(merge.parts)
+    method, count, asked = MERGES[merge.operator], len(merge.parts), plan.asked
     batches = _batches(engine, name, plan)
     activate_block(engine, name, name)
     given = full_weights(method, merge.terms, count) if merge.terms.weights else ()
-    hidden = True if plan.quiet else None  # None: unless a person watches
-    with tqdm(total=plan.budget, desc="merges", disable=hidden, leave=False) as bar:
+    hidden = True if asked.quiet else None  # None: unless a person watches
+    with tqdm(total=asked.budget, desc="merges", disable=hidden, leave=False) as bar:
 
         def loss(weights: Point) -> float:
             setter(weights)
@@ -223,7 +210,9 @@ def search_merge(engine: Engine, name: str, merge: Call, setter: Setter, plan: P
             bar.set_postfix(loss=f"{value:.4f}", refresh=False)
             return value
 
-        found = search_weights(loss, method, count, start=given, budget=plan.budget, seed=plan.seed)
+        found = search_weights(
+            loss, method, count, start=given, budget=asked.budget, seed=asked.seed
+        )
     if not math.isfinite(found.loss_before) or not math.isfinite(found.loss_after):
         raise NotFiniteError(
             f"the loss of '{name}' on {plan.target.name} is no finite number, so no weights can be "
@@ -235,7 +224,7 @@ def search_merge(engine: Engine, name: str, merge: Call, setter: Setter, plan: P
         examples=len(plan.examples.examples),
         target=plan.target.name,
         data=plan.examples.fingerprint,
-        seed=plan.seed,
+        seed=plan.asked.seed,
     )
 
 
@@ -274,20 +263,16 @@ def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
 
 def mean_loss(engine: Engine, batches: Sequence[dict[str, Tensor]]) -> float:
     """The active head's loss, the mean over all rows; infinite where it is no number."""
-    try:
-        return _mean_loss(engine, batches)
-    except NotFiniteError:
-        return math.inf
-
-
-def _mean_loss(engine: Engine, batches: Sequence[dict[str, Tensor]]) -> float:
     engine.model.eval()
     total, count = 0.0, 0
     for batch in batches:
-        if "query_ids" in batch:
-            loss = dual_encoder_loss(lambda **inputs: forward(engine, inputs), batch)
-        else:
-            loss = forward(engine, batch).loss
+        try:
+            if "query_ids" in batch:
+                loss = dual_encoder_loss(lambda **inputs: forward(engine, inputs), batch)
+            else:
+                loss = forward(engine, batch).loss
+        except NotFiniteError:
+            return math.inf
         rows = len(batch["input_ids"])
         total += float(loss) * rows
         count += rows

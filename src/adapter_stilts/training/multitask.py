@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
-from adapter_stilts.data.load import find_all, resolve_where
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
-from adapter_stilts.tasks.spec import Split, TaskSpec
+from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.options import DataOptions
 from adapter_stilts.training.run import Trained, train
 from adapter_stilts.training.spec import Mixture, TrainingSpec
 from adapter_stilts.training.text import Text, read_text
-
-SPLITS: tuple[Split, ...] = ("train", "dev")
 
 
 @checks_keywords
@@ -59,7 +56,6 @@ def train_multitask(
         raise UserError(f"temperature must be above 0, not {temperature:g}")
     if not 0 < mlm_share < 1:
         raise UserError(f"mlm-share must lie between 0 and 1, not {mlm_share:g}")
-    _check_data(specs, options.get("data"))
     text = None
     if mlm_text is not None:
         text = Text(Path(mlm_text), read_text(Path(mlm_text).expanduser()), mlm_share)
@@ -96,23 +92,3 @@ def parse_tasks(
             f"tasks: '{only}' is only one: `adstilts train-adapter {only}` trains a module for it"
         )
     return tuple(found[name] for name in sorted(found))
-
-
-def _check_data(tasks: Sequence[TaskSpec], data: str | None) -> None:
-    """Says of all tasks at once which have no data, before hours are spent on the others.
-
-    Raises:
-        UserError: names them, and what can be trained without them.
-    """
-    lacking: dict[str, str] = {}
-    for task in tasks:
-        try:
-            for split in SPLITS:
-                find_all(task, split, resolve_where(data))
-        except UserError as error:
-            lacking[task.name] = str(error)
-    if len(lacking) == 1 == len(tasks) or not lacking:
-        return  # of a single task, reading it says the same
-    left = ",".join(task.name for task in tasks if task.name not in lacking)
-    remedy = f"; without them: --tasks {left}" if left else ""
-    raise UserError(f"no data for {', '.join(lacking)} ({next(iter(lacking.values()))}){remedy}")

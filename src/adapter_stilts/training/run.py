@@ -144,31 +144,16 @@ def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
     if settings.out:
         check_free(Path(settings.out), **may)
     found = find_backbone(backbone)
-    folder = settings.out or default_folder(found, name, spec.on, settings.seed)
-    asked = Request(
-        spec=spec,
-        recipe=completed(chosen, spec, found),
-        backbone=found,
-        name=name,
-        folder=Path(folder),
-        data=settings.data,
-        seed=settings.seed,
-        limit=settings.limit,
-        dev_limit=settings.dev_limit,
-        skip_bad_rows=settings.skip_bad_rows,
-        report_to=settings.report_to,
-        quiet=settings.quiet,
-        **may,
-    )
-    for each in {asked.folder, *series_folders(asked.folder, settings.seed, settings.series)}:
+    folder = Path(settings.out or default_folder(found, name, spec.on, settings.seed))
+    asked = Request(spec, completed(chosen, spec, found), found, name, folder, settings)
+    for each in {folder, *series_folders(folder, settings.seed, settings.series)}:
         check_free(each, **may)
     from adapter_stilts.training.execute import execute  # seconds of imports: nothing is wrong
 
     record = execute(asked)
     if not settings.test_file:
-        return Trained(asked.folder, record)
-
-    return Trained(asked.folder, record, test_scores(asked.folder, spec.tasks[0], settings.data))
+        return Trained(folder, record)
+    return Trained(folder, record, test_scores(folder, spec.tasks[0], settings.data))
 
 
 def checked_recipe(spec: TrainingSpec, options: AnyOptions) -> Recipe:

@@ -14,6 +14,7 @@ from adapter_stilts.engine.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_m
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.training.folders import unfinished
+from adapter_stilts.training.options import Settings
 from adapter_stilts.training.recipe import RECIPES, Recipe, as_json, get_recipe
 from adapter_stilts.training.text import Text
 from adapter_stilts.zoo.choice import backbone_folder
@@ -100,15 +101,7 @@ class Request:
     backbone: Backbone
     name: str
     folder: Path
-    data: str | None
-    seed: int
-    limit: int | None
-    dev_limit: int | None
-    skip_bad_rows: bool
-    resume: bool
-    overwrite: bool
-    report_to: str
-    quiet: bool
+    options: Settings
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
         """What was chosen, by the names of options, as JSON has it.
@@ -116,15 +109,15 @@ class Request:
         Args:
             recipe: the one asked for, completed (`planning.scheduled`).
         """
-        files = given_files(self.spec.tasks[0])
+        options, files = self.options, given_files(self.spec.tasks[0])
         splits: tuple[Split, ...] = ("train", "dev")
         own: dict[str, Any] = {
             "backbone": self.backbone.name,
-            "data": self.data,
-            "seed": self.seed,
-            "limit": self.limit,
-            "dev_limit": self.dev_limit,
-            "skip_bad_rows": self.skip_bad_rows,
+            "data": options.data,
+            "seed": options.seed,
+            "limit": options.limit,
+            "dev_limit": options.dev_limit,
+            "skip_bad_rows": options.skip_bad_rows,
             **{f"{each}_file": str(files[each]) if each in files else None for each in splits},
             "on": self.spec.on.text if self.spec.on else None,
             "fresh_head": self.spec.fresh_head,
@@ -139,7 +132,7 @@ class Request:
     @property
     def limits(self) -> dict[str, int]:
         """How many examples are drawn of each task, where a number was given."""
-        numbers = {"limit": self.limit, "dev_limit": self.dev_limit}
+        numbers = {"limit": self.options.limit, "dev_limit": self.options.dev_limit}
         return {name: number for name, number in numbers.items() if number is not None}
 
     @property
