@@ -174,45 +174,29 @@ def warn_of_schedule(recipe: Recipe, schedule: Schedule, *, sample: bool = False
     _warn_of_steps(recipe, schedule, sample)
     for size in unused_sizes(recipe.method, {size: getattr(recipe, size) for size in SIZES}):
         logger.warning("method %s has no %s: it changes nothing", recipe.method, size)
-    usual = schedule.rate
+    usual, steps, least = schedule.rate, f"{schedule.steps:,}", f"{recipe.min_steps:,}"
     if recipe.lr and not usual / FAR <= recipe.lr <= usual * FAR:
-        logger.warning(
-            "learning rate %g is far from what works: %g to %g is usual for %s in %s steps",
-            recipe.lr,
-            usual / 10,
-            usual * 10,
-            recipe.method,
-            f"{schedule.steps:,}",
-        )
+        what = "learning rate %g is far from what works: %g to %g is usual for %s in %s steps"
+        logger.warning(what, recipe.lr, usual / 10, usual * 10, recipe.method, steps)
     if recipe.min_steps != Recipe.min_steps and schedule.steps < recipe.min_steps:
         winner = _deciding(recipe) if recipe.steps or recipe.epochs else f"{MOST_PASSES:g} passes"
-        logger.warning(
-            "%s wins over --min-steps %s: %s steps are made",
-            winner,
-            f"{recipe.min_steps:,}",
-            f"{schedule.steps:,}",
-        )
+        logger.warning("%s wins over --min-steps %s: %s steps are made", winner, least, steps)
 
 
 def _warn_of_steps(recipe: Recipe, schedule: Schedule, sample: bool) -> None:
-    if schedule.steps < FEW_STEPS and not sample:
+    steps, option, examples = schedule.steps, _deciding(recipe), f"{schedule.examples:,} examples"
+    if steps < FEW_STEPS and not sample:
         logger.warning(
             "%s few: scores may say more of the learning rate than of task or method; "
-            "raise %s (%s over %s examples now)",
-            "1 step is" if schedule.steps == 1 else f"{schedule.steps} steps are",
-            _deciding(recipe),
+            "raise %s (%s over %s now)",
+            "1 step is" if steps == 1 else f"{steps} steps are",
+            option,
             schedule.in_passes,
-            f"{schedule.examples:,}",
+            examples,
         )
     elif schedule.passes > MANY_PASSES:
-        logger.warning(
-            "%s steps are %s passes over %s examples; 2 to %g are usual: lower %s",
-            f"{schedule.steps:,}",
-            f"{schedule.passes:,.0f}",
-            f"{schedule.examples:,}",
-            MOST_PASSES,
-            _deciding(recipe),
-        )
+        passes = f"{schedule.passes:,.0f} passes over {examples}; 2 to {MOST_PASSES:g} are usual"
+        logger.warning("%s steps are %s: lower %s", f"{steps:,}", passes, option)
 
 
 def _deciding(recipe: Recipe) -> str:
@@ -228,11 +212,8 @@ def warn_of_small_batches(job: Job) -> None:
     batches = epoch_batches(job.sources[0].lengths, epoch=0, **job.drawing)
     size = median(map(len, batches)) * recipe.accumulate * PartialState().num_processes
     if size < LEAST_BATCH:
-        logger.warning(
+        what = (
             "%d examples a step: fusion is known to diverge under %d; raise --batch-tokens (now "
-            "%d) or --accumulate (now %d)",
-            size,
-            LEAST_BATCH,
-            recipe.batch_tokens,
-            recipe.accumulate,
+            "%d) or --accumulate (now %d)"
         )
+        logger.warning(what, size, LEAST_BATCH, recipe.batch_tokens, recipe.accumulate)

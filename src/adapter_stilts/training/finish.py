@@ -20,7 +20,6 @@ from adapter_stilts.training.job import Job
 from adapter_stilts.training.planning import source_shares
 from adapter_stilts.training.recipe import as_json
 from adapter_stilts.training.schedule import place_of_best
-from adapter_stilts.training.spec import Mixture
 from adapter_stilts.zoo.known_task import majority, spec_entry
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import ASKED, MULTITASK, NO_HEAD, ModuleRecord
@@ -37,7 +36,7 @@ def finish(
     """Writes the module with its record and removes the checkpoints, in the first process.
 
     Args:
-        drawn: how many examples were asked for, by the name of the option, where any were.
+        limits: how many examples were asked for, by the name of the option, where any were.
     """
     record = make_record(job, state, seconds, limits)
     if PartialState().is_main_process:
@@ -52,8 +51,13 @@ def make_record(
     job: Job, state: TrainerState, seconds: float, limits: Mapping[str, int]
 ) -> ModuleRecord:
     """What the module says of itself."""
-    kept_step, scores = _kept(state, f"eval_{job.metric}", best=job.recipe.keep == "best")
-    engine, on, mixture = job.engine, job.spec.on, job.spec.mixture
+    key = f"eval_{job.metric}"
+    scored = [entry for entry in state.log_history if key in entry]
+    # Where the best step is not kept, the last is, or the mean with steps before it.
+    best = place_of_best([entry[key] for entry in scored])
+    kept = scored[best if job.recipe.keep == "best" else -1]
+    scores = {k.removeprefix("eval_"): x for k, x in kept.items() if k.startswith("eval_")}
+    on, mixture, start = job.spec.on, job.spec.mixture, job.spec.start
     threshold = None if mixture else scores.pop(THRESHOLD, None)
     return ModuleRecord(
         name=job.name,
@@ -63,23 +67,20 @@ def make_record(
         method=job.recipe.method,
         composition=_composition(job),
         bases=on.bases if on else {},
-        backbone=engine.identity,
-        recipe={
-            **as_json(job.recipe),
-            "seed": job.seed,
-            **limits,
-            **({"fresh_head": True} if job.spec.fresh_head else {}),
-            **_asked(job),
-            **(mixture_entry(mixture) if mixture else {}),
-        },
+        backbone=job.engine.identity,
+        recipe=_recipe(job, limits),
         data=_data(job),
         scores=job.headline(scores),
         parameters=saved_size(job),
         steps=state.global_step,
-        best_step=kept_step,
+        best_step=int(kept["step"]),
         planned_steps=state.max_steps,
-        learning_curve=_curve(state, f"eval_{job.metric}"),
-        seconds=seconds + _seconds_before(job),
+        learning_curve=[
+            {"step": float(entry["step"]), job.metric: round(float(entry[key]), 4)}
+            for entry in scored
+        ],
+        # with what the stages took whose weights this one started from
+        seconds=seconds + (ModuleRecord.read(start).seconds if start else 0.0),
         peak_memory_mb=peak_memory_mb(),
         versions=versions(),
         machine=machine(),
@@ -90,20 +91,21 @@ def make_record(
     )
 
 
-def _asked(job: Job) -> dict[str, Any]:
-    """Steps and rate as they were asked for, where each stage has its own.
-
-    The recipe of one stage alone would not make the others again.
-    """
-    if not job.spec.staged or job.asked is None:
-        return {}
-    return {ASKED: {"steps": job.asked.steps, "lr": job.asked.lr}}
-
-
-def _seconds_before(job: Job) -> float:
-    """What the stages took whose weights this one started from."""
-    start = job.spec.start
-    return ModuleRecord.read(start).seconds if start else 0.0
+def _recipe(job: Job, limits: Mapping[str, int]) -> dict[str, Any]:
+    """The recipe as it was followed, with all else that makes the module again."""
+    entry: dict[str, Any] = {**as_json(job.recipe), "seed": job.seed, **limits}
+    if job.spec.fresh_head:
+        entry["fresh_head"] = True
+    if job.spec.staged and job.asked:  # every stage has its own steps and rate
+        entry[ASKED] = {"steps": job.asked.steps, "lr": job.asked.lr}
+    if mixture := job.spec.mixture:
+        entry["temperature"] = mixture.temperature
+        entry["normalise_losses"] = mixture.normalise_losses
+        if text := mixture.text:
+            entry["mlm_text"] = str(text.folder)
+            entry["mlm_languages"] = [file.language for file in text.files]
+            entry["mlm_share"] = text.share
+    return entry
 
 
 def _head(job: Job) -> str:
@@ -117,28 +119,6 @@ def _composition(job: Job) -> str:
     if on is None:
         return job.name
     return canonical(on.expression if job.spec.fuses else stacked(on.expression, job.name))
-
-
-def _kept(state: TrainerState, key: str, *, best: bool) -> tuple[int, dict[str, float]]:
-    """The step whose weights are kept, and all their dev scores.
-
-    Where it is not the best, they are those of the last step, or of the mean with steps before.
-    """
-    scored = [entry for entry in state.log_history if key in entry]
-    kept = scored[place_of_best([entry[key] for entry in scored]) if best else -1]
-    scores = {
-        name.removeprefix("eval_"): value
-        for name, value in kept.items()
-        if name.startswith("eval_")
-    }
-    return int(kept["step"]), scores
-
-
-def _curve(state: TrainerState, key: str) -> list[dict[str, float]]:
-    """The dev score that counts, at every step where it was taken."""
-    name = key.removeprefix("eval_")
-    scored = [entry for entry in state.log_history if key in entry]
-    return [{"step": float(entry["step"]), name: round(float(entry[key]), 4)} for entry in scored]
 
 
 def _data(job: Job) -> dict[str, Any]:
@@ -206,19 +186,6 @@ def heads_entry(job: Job, scores: dict[str, float]) -> dict[str, dict[str, Any]]
             "dev": dev_entry(data.dev, data.metric),
         }
     return entries
-
-
-def mixture_entry(mixture: Mixture) -> dict[str, Any]:
-    """How the tasks were mixed, for the recipe of the record."""
-    entry: dict[str, Any] = {
-        "temperature": mixture.temperature,
-        "normalise_losses": mixture.normalise_losses,
-    }
-    if mixture.text:
-        entry["mlm_text"] = str(mixture.text.folder)
-        entry["mlm_languages"] = [file.language for file in mixture.text.files]
-        entry["mlm_share"] = mixture.text.share
-    return entry
 
 
 def head_size(job: Job, head: str) -> int:

@@ -11,7 +11,9 @@ from typing import Any
 
 from accelerate import PartialState
 from tqdm import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
+from transformers import TrainerControl as Control
+from transformers import TrainerState as State
 
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.planning import Schedule
@@ -40,9 +42,7 @@ class Progress(TrainerCallback):
         self._from_step = 0
         self._evaluating = 0.0
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
         """Opens the bar, at the step a resumed run continues from."""
         if state.is_world_process_zero:
             self._started, self._from_step = time.monotonic(), state.global_step
@@ -55,9 +55,7 @@ class Progress(TrainerCallback):
                 mininterval=0.5,
             )
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
         """Moves the bar and renews tokens a second."""
         if self._bar is None:
             return
@@ -69,7 +67,7 @@ class Progress(TrainerCallback):
         self._bar.set_postfix_str(f"{loss}{rate} tokens/s", refresh=False)
         self._bar.update(state.global_step - self._bar.n)
 
-    def evaluated(self, state: TrainerState, scores: dict[str, float], seconds: float) -> None:
+    def evaluated(self, state: State, scores: dict[str, float], seconds: float) -> None:
         """Prints the dev scores above the bar."""
         self._evaluating += seconds
         if self._bar is not None:
@@ -78,7 +76,7 @@ class Progress(TrainerCallback):
                 f"step {state.global_step}/{state.max_steps}: dev {shown}", file=sys.stderr
             )
 
-    def stopped(self, state: TrainerState, patience: int) -> None:
+    def stopped(self, state: State, patience: int) -> None:
         """Says that the training ends before its last step, and why."""
         if self._bar is not None:
             self._bar.write(
@@ -87,9 +85,7 @@ class Progress(TrainerCallback):
                 file=sys.stderr,
             )
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
         """Closes the bar."""
         self.close()
 
@@ -123,9 +119,7 @@ class StepReports(TrainerCallback):
         self._report = _report.get()
         self._reported = float("-inf")
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
         """Reports, unless it has just done so."""
         now = time.monotonic()
         if self._report is not None and now - self._reported >= SECONDS:

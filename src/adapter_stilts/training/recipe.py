@@ -208,22 +208,15 @@ def get_recipe(name: str, usual: str = "default") -> Recipe:
     base = RECIPES.get(str(fields.pop("base", usual)))
     if base is None:
         raise UserError(f"recipe {name}: base must be one of {', '.join(RECIPES)}")
-    return recipe_from_fields(fields, base=base, where=f"recipe {name}")
-
-
-def recipe_from_fields(fields: Mapping[str, Any], *, base: Recipe, where: str) -> Recipe:
-    """A recipe from untrusted fields: names and types are checked."""
+    changes = {str(key).replace("-", "_"): value for key, value in fields.items()}
     known = {field.name for field in dataclasses.fields(Recipe)}
-    changes: dict[str, Any] = {}
-    for key, value in fields.items():
-        name = str(key).replace("-", "_")
-        if name not in known:
-            raise UserError(f"{where}: {unknown('field', name, known)}")
-        changes[name] = value
     try:
+        for field in changes:
+            if field not in known:
+                raise unknown("field", field, known)
         return dataclasses.replace(base, **changes)
     except UserError as error:
-        raise UserError(f"{where}: {str(error).removeprefix('recipe: ')}") from None
+        raise UserError(f"recipe {name}: {str(error).removeprefix('recipe: ')}") from None
 
 
 def parse_layers(text: str | list[Any]) -> tuple[int, ...]:

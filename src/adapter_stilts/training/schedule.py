@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainerControl as Control
+from transformers import TrainerState as State
 from transformers.trainer_callback import ExportableState
 
 from adapter_stilts.backbones import default_device
@@ -31,7 +33,7 @@ class EvaluationSchedule(TrainerCallback, ExportableState):
         evaluations: int,
         patience: int,
         save_seconds: float,
-        on_stop: Callable[[TrainerState], None] = lambda state: None,
+        on_stop: Callable[[State], None] = lambda state: None,
     ) -> None:
         self._evaluations = evaluations
         self._patience = patience
@@ -51,26 +53,22 @@ class EvaluationSchedule(TrainerCallback, ExportableState):
         """What a checkpoint keeps."""
         return {"args": {}, "attributes": {"seconds": self.total_seconds}}
 
-    def is_over(self, args: TrainingArguments, state: TrainerState) -> bool:
+    def is_over(self, args: TrainingArguments, state: State) -> bool:
         """Whether nothing is left to train: all steps done, or stopped early."""
         self._start_clock(state)
         return state.global_step >= state.max_steps or self._is_worn_out(args, state)
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
         """Starts the clock, from where a resumed run left it."""
         self._start_clock(state)
 
-    def _start_clock(self, state: TrainerState) -> None:
+    def _start_clock(self, state: State) -> None:
         kept: Any = state.stateful_callbacks  # annotated as a list, but kept by name
         mine = kept.get(type(self).__name__, {})
         self._seconds = float(mine.get("attributes", {}).get("seconds", 0.0))
         self._resumed_at = self._saved = time.monotonic()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
+    def on_step_end(self, args: Any, state: State, control: Control, **kwargs: Any) -> Control:
         """Asks for evaluation and checkpoint where they are due."""
         due = self._is_due(state.global_step, state.max_steps)
         control.should_evaluate = due
@@ -82,13 +80,11 @@ class EvaluationSchedule(TrainerCallback, ExportableState):
         before = (step - 1) * self._evaluations // steps
         return step * self._evaluations // steps > before
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
         """Counts evaluations without a better score."""
         self.stopped_early = self._is_worn_out(args, state)
 
-    def _is_worn_out(self, args: TrainingArguments, state: TrainerState) -> bool:
+    def _is_worn_out(self, args: TrainingArguments, state: State) -> bool:
         # The evaluation at hand is not in `best_metric` yet, so the log is read instead.
         key = str(args.metric_for_best_model)
         scores = [entry[key] for entry in state.log_history if key in entry]
@@ -96,9 +92,7 @@ class EvaluationSchedule(TrainerCallback, ExportableState):
             scores, patience=self._patience, step=state.global_step, steps=state.max_steps
         )
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
+    def on_save(self, args: Any, state: State, control: Control, **kwargs: Any) -> Control:
         """Stops after the checkpoint that follows the last evaluation."""
         self._saved = time.monotonic()
         if self.stopped_early and not control.should_training_stop:
@@ -131,9 +125,7 @@ class StopOnSignal(TrainerCallback):
             raise KeyboardInterrupt
         self.caught = True
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
+    def on_step_end(self, args: Any, state: State, control: Control, **kwargs: Any) -> Control:
         """Asks for a checkpoint and the end of the training."""
         self.caught = any_process(self.caught)
         if self.caught:
@@ -170,13 +162,7 @@ class GradualUnfreezing(TrainerCallback):
             if (layer := layer_of(key)) is not None
         ]
 
-    def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: Any,
-    ) -> None:
+    def on_step_begin(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
         """Sets which parameters take part in the coming step."""
         lowest = lowest_trained_layer(
             state.global_step, layers=self._layers, unfreeze_steps=self._steps

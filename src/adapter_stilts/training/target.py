@@ -22,7 +22,7 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import Settings, TrainingOptions
 from adapter_stilts.training.run import Trained, checked_recipe, files_in, train
-from adapter_stilts.training.spec import TrainingSpec, chosen_recipe, default_folder, module_name
+from adapter_stilts.training.spec import TrainingSpec, default_folder, module_name
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.resolve import resolve
@@ -114,10 +114,15 @@ def train_stages(
     ]
     before: TrainingOptions = {**options}
     before.pop("test_file", None)
-    for each in specs:
-        checked_recipe(each, options if each is specs[-1] else before)
-    folder = _folder(specs[-1], backbone, options)
+    for each in specs[:-1]:
+        checked_recipe(each, before)
+    method = checked_recipe(specs[-1], options).method
     settings = Settings.of(options)
+    if settings.out:
+        folder = Path(settings.out)
+    else:  # as `train` does it
+        name, found = module_name(specs[-1], method), find_backbone(backbone)
+        folder = default_folder(found, name, spec.on, settings.seed)
     for place in series_folders(folder, settings.seed, settings.series):
         check_free(place, resume=settings.resume, overwrite=settings.overwrite)
     start: Path | None = None
@@ -128,13 +133,3 @@ def train_stages(
         made = train(dataclasses.replace(each, start=start), backbone, {**before, **own})
         start = made.path
     return train(dataclasses.replace(specs[-1], start=start), backbone, {**options, "out": folder})
-
-
-def _folder(spec: TrainingSpec, backbone: str, options: TrainingOptions) -> Path:
-    """Where `train` writes the module, given the same options."""
-    settings = Settings.of(options)
-    if settings.out:
-        return Path(settings.out)
-    recipe = chosen_recipe(settings.recipe, {"method": options.get("method")})
-    name = module_name(spec, recipe.method)
-    return default_folder(find_backbone(backbone), name, spec.on, settings.seed)

@@ -77,15 +77,8 @@ class TaskData:
 
     def dev_scores(self, engine: Engine, *, batch_tokens: int) -> dict[str, float]:
         """Scores of the module as it is now; several processes share the work."""
-        state = PartialState()
         if not self.kind.has_weights:
-            return score_pairs(
-                engine,
-                self.dev_features,
-                self.task.metric,
-                rank=state.process_index,
-                world=state.num_processes,
-            )
+            return score_pairs(engine, self.dev_features, self.task.metric, **_share())
         engine.model.active_head = self.head
         predictions = predict_features(
             engine,
@@ -94,10 +87,15 @@ class TaskData:
             self.task.head,
             tags=self.tags,
             batch_tokens=batch_tokens,
-            rank=state.process_index,
-            world=state.num_processes,
+            **_share(),
         )
         return score_predictions(self.task, predictions, self.dev.examples)
+
+
+def _share() -> dict[str, int]:
+    """Which of a training's processes this is, and how many share the work."""
+    state = PartialState()
+    return {"rank": state.process_index, "world": state.num_processes}
 
 
 def make_task_data(
@@ -153,15 +151,13 @@ class TextData(TaskData):
 
     def dev_scores(self, engine: Engine, *, batch_tokens: int) -> dict[str, float]:
         """Accuracy, in percent, and perplexity over the masked words of the held-out lines."""
-        state = PartialState()
         engine.model.active_head = self.head
         return score_masked_words(
             engine,
             self.dev_features,
             lambda ids, row: self.dev_masking(ids, 0, row),
             batch_tokens=batch_tokens,
-            rank=state.process_index,
-            world=state.num_processes,
+            **_share(),
         )
 
 
@@ -179,23 +175,16 @@ def make_text_data(
     Raises:
         UserError: lines too short to hide a word of, or a tokenizer without a mask token.
     """
-    tokenizer = engine.backbone.tokenizer
-    length = engine.backbone.sequence_length(recipe.max_length or task.max_length)
-    train_features, dev_features = (
-        build_features(
-            "text", part.examples, part.fingerprint, tokenizer, max_length=length
-        )
-        for part in (train, dev)
-    )  # fmt: skip
-    for features, what in ((train_features, "to train on"), (dev_features, "that is held out")):
+    plain = make_task_data(task, head, train, dev, recipe, engine)
+    there = {"to train on": plain.train_features, "that is held out": plain.dev_features}
+    for what, features in there.items():
         if not len(features):
             raise UserError(f"{train.origin}: no line {what} has two tokens")
-    among = np.union1d(_pieces(train_features), _pieces(dev_features))
-    masking = Masking.of(tokenizer, seed, among=among)
-    held_out = Masking.of(tokenizer, 0, among=among)
-    return TextData(
-        task, head, train, dev, [], length, train_features, dev_features, masking, held_out
+    among = np.union1d(*map(_pieces, there.values()))
+    masking, dev_masking = (
+        Masking.of(engine.backbone.tokenizer, each, among=among) for each in (seed, 0)
     )
+    return TextData(**vars(plain), masking=masking, dev_masking=dev_masking)
 
 
 def _pieces(features: datasets.Dataset) -> Ids:

@@ -19,14 +19,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerControl as Control
+from transformers import TrainerState as State
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.utils import SAFE_WEIGHTS_NAME
@@ -48,12 +43,13 @@ from adapter_stilts.training.schedule import place_of_best
 Scorer = Callable[[], dict[str, float]]
 
 
-class ModuleTrainer(Trainer):
+class ModuleTrainer(Trainer, TrainerCallback):
     """Trains one module and its heads; every batch is of one source, through that one's head.
 
     What it changes in `Trainer`: the batches (a `BatchPlan` over the whole training, seen by
     transformers as one epoch), the evaluation (ours, by the official metrics), the parameter
-    groups, and the checkpoints (safetensors, with the weights of the best step).
+    groups, and the checkpoints (safetensors, with the weights of the best step). It is the last of
+    its own callbacks: so it clips, checks and saves after the others have said what they want.
     """
 
     control: Any
@@ -87,7 +83,7 @@ class ModuleTrainer(Trainer):
         self._on_scores = on_scores
         self._sources = tuple(sources)
         pad_id = engine.backbone.pad_id
-        self._keeper = _Keeper(self)
+        self._resumed: Path | None = None
         self._run = Path(str(args.output_dir))
         self._loss: torch.Tensor | float = 0.0
         self._norm: torch.Tensor | float = 0.0
@@ -99,7 +95,7 @@ class ModuleTrainer(Trainer):
             data_collator=lambda rows: {**collate(rows, pad_id), "source": rows[0]["source"]},
             train_dataset=BatchSources(sources),
             eval_dataset=sources[0].features.select(range(0)),
-            callbacks=[*callbacks, self._keeper],  # it does what the others ask for
+            callbacks=[*callbacks, self],
         )
         self._own = module_parameters(engine, name)
         # The progress bar shows what it would print.
@@ -147,12 +143,8 @@ class ModuleTrainer(Trainer):
         """
         device = self.engine.device
         if device.type == "cuda":
-            inputs = {
-                key: value.to(device, non_blocking=True)
-                if isinstance(value, torch.Tensor)
-                else value
-                for key, value in inputs.items()
-            }
+            number = inputs.pop("source")
+            inputs = {**self.engine.moved(inputs), "source": number}
         loss = super().training_step(model, inputs, *args, **kwargs)
         self._loss = self._loss + loss
         return loss
@@ -226,30 +218,47 @@ class ModuleTrainer(Trainer):
         norm = {"grad_norm": float(self._norm)} if "loss" in logs else {}
         super().log({**logs, **norm}, *args)
 
-    def clip(self) -> None:
+    def on_train_begin(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
+        """Goes on with the optimizer as it was."""
+        if self._resumed is not None:
+            path = self._resumed / files.OPTIMIZER
+            files.load_optimizer(path, self.optimizer, self.lr_scheduler)
+
+    def on_step_begin(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
+        """Goes on, at the first step, with the random numbers that would have come."""
+        checkpoint, self._resumed = self._resumed, None
+        if checkpoint is not None:
+            files.load_rng_of(checkpoint, args.process_index, args.world_size)
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: State, control: Control, **kwargs: Any
+    ) -> None:
         """Limits the norm of the gradients of a step."""
         if self._max_norm:
             self._norm = torch.nn.utils.clip_grad_norm_(self._own.values(), self._max_norm)
 
-    def check_step(self) -> None:
-        """Ends the training where it has diverged, before anything of the step is kept.
+    def on_step_end(self, args: Any, state: State, control: Control, **kwargs: Any) -> Control:
+        """Saves where that is asked for, in place of transformers, whose checkpoints are pickles.
+
+        Where an evaluation is due, it comes first.
 
         Raises:
-            FailureError: its loss or the norm of its gradients is no number.
+            FailureError: the training has diverged; nothing of the step is kept.
         """
         # Reading the loss makes a GPU wait, so there it is done only where it is read anyway.
-        asked = self.control
         on_gpu = isinstance(self._loss, torch.Tensor) and self._loss.is_cuda
-        if on_gpu and not (asked.should_log or asked.should_evaluate or asked.should_save):
-            return
-        stop_if_diverged(
-            self.state.global_step,
-            float(self._loss),
-            float(self._norm),
-            lr=self.args.learning_rate,
-            work=self._run,
-        )
-        self._loss = 0.0
+        if not on_gpu or control.should_log or control.should_evaluate or control.should_save:
+            loss, norm = float(self._loss), float(self._norm)
+            stop_if_diverged(state.global_step, loss, norm, lr=args.learning_rate, work=self._run)
+            self._loss = 0.0
+        wanted, control.should_save = control.should_save, False
+        if wanted and not control.should_evaluate:
+            self.save_checkpoint()
+        return control
+
+    def on_evaluate(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
+        """Saves what has been scored."""
+        self.save_checkpoint()
 
     def take_kept(self) -> None:
         """Sets the weights to those that are kept: the best step's, or the last ones' mean."""
@@ -294,7 +303,7 @@ class ModuleTrainer(Trainer):
 
     def train_from(self, checkpoint: Path) -> None:
         """Goes on from a checkpoint that has been read."""
-        self._keeper.checkpoint = checkpoint
+        self._resumed = checkpoint
         with TemporaryDirectory() as folder:
             # What transformers looks for: its own record, and weights, which are set already.
             copyfile(checkpoint / TRAINER_STATE_NAME, Path(folder) / TRAINER_STATE_NAME)
@@ -330,52 +339,3 @@ def without_walks(model: torch.nn.Module, own: Sequence[torch.nn.Parameter]) -> 
         yield
     finally:
         del vars(model)["train"], vars(model)["zero_grad"]
-
-
-class _Keeper(TrainerCallback):
-    """Clips, checks and saves for a trainer, at the places that transformers has for callbacks."""
-
-    def __init__(self, trainer: ModuleTrainer) -> None:
-        self.checkpoint: Path | None = None
-        self._trainer = trainer
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Goes on with the optimizer as it was."""
-        if self.checkpoint is not None:
-            path = self.checkpoint / files.OPTIMIZER
-            files.load_optimizer(path, self._trainer.optimizer, self._trainer.lr_scheduler)
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Goes on, at the first step, with the random numbers that would have come."""
-        checkpoint, self.checkpoint = self.checkpoint, None
-        if checkpoint is not None:
-            files.load_rng_of(checkpoint, args.process_index, args.world_size)
-
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Clips the gradients."""
-        self._trainer.clip()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        """Saves where that is asked for, in place of transformers, whose checkpoints are pickles.
-
-        Where an evaluation is due, it comes first.
-        """
-        self._trainer.check_step()
-        wanted, control.should_save = control.should_save, False
-        if wanted and not control.should_evaluate:
-            self._trainer.save_checkpoint()
-        return control
-
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Saves what has been scored."""
-        self._trainer.save_checkpoint()
