@@ -403,9 +403,8 @@ def our_engine(args: argparse.Namespace, row: Row) -> Any:
 
 def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
     """The module as this package trains it."""
-    from adapter_stilts.engine.recomputing import recompute_activations
-    from adapter_stilts.training.batch_sources import BatchSource
-    from adapter_stilts.training.batching import BatchPlan, planned_batches
+    from adapter_stilts.engine.trunk import recompute_activations
+    from adapter_stilts.training.batching import BatchPlan, BatchSource, planned_batches
     from adapter_stilts.training.trainer import ModuleTrainer
 
     engine = our_engine(args, row)

@@ -218,7 +218,7 @@ def _arguments(folder: str, candidate: Candidate, steps: int, **more: Any) -> An
     from transformers import TrainingArguments
 
     from adapter_stilts.backbones import bf16_available, default_device
-    from adapter_stilts.training.planning import usual_rate
+    from adapter_stilts.training.rates import usual_rate
 
     return TrainingArguments(
         output_dir=folder,
@@ -284,9 +284,8 @@ def _ours(
     from adapter_stilts.backbones import default_device
     from adapter_stilts.engine.engine import add_module, load_engine
     from adapter_stilts.engine.methods import MethodOptions, get_method
-    from adapter_stilts.training.batch_sources import BatchSource
-    from adapter_stilts.training.batching import BatchPlan, planned_batches
-    from adapter_stilts.training.schedule import GradualUnfreezing
+    from adapter_stilts.training.batching import BatchPlan, BatchSource, planned_batches
+    from adapter_stilts.training.callbacks import GradualUnfreezing
     from adapter_stilts.training.trainer import ModuleTrainer
 
     engine = load_engine(backbone, precision="auto", device=default_device())

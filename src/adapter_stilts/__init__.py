@@ -80,10 +80,10 @@ if TYPE_CHECKING:
     from adapter_stilts.training.options import RunOptions as RunOptions
     from adapter_stilts.training.options import TrainingOptions as TrainingOptions
     from adapter_stilts.training.recipe import Recipe as Recipe
+    from adapter_stilts.training.run import Series as Series
     from adapter_stilts.training.run import Trained as Trained
     from adapter_stilts.training.run import train_adapter as train_adapter
-    from adapter_stilts.training.seeds import Series as Series
-    from adapter_stilts.training.seeds import train_seeds as train_seeds
+    from adapter_stilts.training.run import train_seeds as train_seeds
     from adapter_stilts.training.target import train_target as train_target
     from adapter_stilts.zoo.load import load as load
     from adapter_stilts.zoo.module import Module as Module
@@ -124,8 +124,7 @@ _PUBLIC = {
     "training.multitask": "train_multitask",
     "training.options": "DataOptions MergeOptions RecipeChanges RunOptions TrainingOptions",
     "training.recipe": "Recipe",
-    "training.run": "Trained train_adapter",
-    "training.seeds": "Series train_seeds",
+    "training.run": "Series Trained train_adapter train_seeds",
     "training.target": "train_target",
     "zoo.pull": "Pulled pull",
     "zoo.push": "Pushed push",

@@ -16,7 +16,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 import adapter_stilts
 from adapter_stilts.cli import app
-from adapter_stilts.training.checks import TRACKERS
+from adapter_stilts.training.spec import TRACKERS
 
 SAMPLE = ("--backbone", "embedded", "--data", "sample")
 LONG = "x" * 300

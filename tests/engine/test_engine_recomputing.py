@@ -10,7 +10,7 @@ import torch
 from adapter_stilts.engine.attention import FastAttention
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
-from adapter_stilts.engine.recomputing import recompute_activations
+from adapter_stilts.engine.trunk import recompute_activations
 from made_modules import LABELS, make_engine, make_module, token_batch
 
 

@@ -20,13 +20,12 @@ from adapter_stilts.cli import app
 from adapter_stilts.errors import UserError
 from adapter_stilts.training import execute
 from adapter_stilts.training.begin import add_module_of
-from adapter_stilts.training.checks import completed
 from adapter_stilts.training.finish import make_record
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.language import train_language
-from adapter_stilts.training.planning import scheduled
 from adapter_stilts.training.recipe import Recipe, get_recipe
 from adapter_stilts.training.run import Trained
+from adapter_stilts.training.spec import completed
 from adapter_stilts.yaml_files import MAX_BYTES
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECIPE, ModuleRecord, write_recipe
@@ -113,7 +112,7 @@ def test_the_recipe_that_is_written_is_that_run(
         for value in values:
             changed = Recipe(**{"precision": "fp32", name: value})
             asked = completed(changed, first.spec, first.engine.backbone)
-            job, _ = scheduled(dataclasses.replace(first, recipe=asked))
+            job, _ = dataclasses.replace(first, recipe=asked).scheduled()
             record = dataclasses.replace(
                 make_record(first, _state(first), 1.0, {}),
                 run=job.run,
@@ -125,7 +124,7 @@ def test_the_recipe_that_is_written_is_that_run(
             parsed = _parsed(command_text(record, str(folder / RECIPE)))
             assert parsed["seed"] == 0 and parsed["method"] is None
             again = completed(get_recipe(parsed["recipe"]), first.spec, first.engine.backbone)
-            remade, _ = scheduled(dataclasses.replace(first, recipe=again))
+            remade, _ = dataclasses.replace(first, recipe=again).scheduled()
             assert remade.recipe == job.recipe, (name, value)
             assert remade.run == job.run
             runs.add(job.run)

@@ -10,7 +10,7 @@ import pytest
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads.tagging import IGNORED
-from adapter_stilts.training.batch_sources import Masking, mask_tokens
+from adapter_stilts.training.batching import Masking, mask_tokens
 
 ORDINARY = np.arange(5, 1000)
 MASK = 4

@@ -16,7 +16,7 @@ from adapter_stilts.engine.engine import activate_block, module_parameters
 from adapter_stilts.engine.native import read_head
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.training.merge_head import Plan, fits
+from adapter_stilts.training.merge import Plan, fits
 from adapter_stilts.training.merge_modules import _batches, mean_loss
 from adapter_stilts.training.options import MergeRequest
 from adapter_stilts.zoo.local import save_module
@@ -131,7 +131,7 @@ def test_labels_and_choices_decide_whether_a_head_fits(filled: Path) -> None:
 def test_a_head_is_trained_where_no_source_has_one(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapter_stilts.training.merge_head.HEAD_EXAMPLES", 40)
+    monkeypatch.setattr("adapter_stilts.training.merge.HEAD_EXAMPLES", 40)
     made = merge(["squad", "mnli"], target="pawsx", budget=10, name="mix", **SEARCH)
     record = made.record
     assert (record.task, record.head) == ("pawsx", "classification")

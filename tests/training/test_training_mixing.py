@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from adapter_stilts.training.batch_sources import BatchSource
 from adapter_stilts.training.batching import (
     CAP,
+    BatchSource,
     PlannedBatch,
     language_shares,
     mixed_batches,

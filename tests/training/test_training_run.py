@@ -18,7 +18,7 @@ from transformers.integrations import integration_utils
 
 from adapter_stilts.backbones import backbone, find_backbone
 from adapter_stilts.backbones.tokenizer import build_tokenizer
-from adapter_stilts.engine import recomputing
+from adapter_stilts.engine import trunk
 from adapter_stilts.engine.engine import load_engine, module_parameters
 from adapter_stilts.errors import UserError
 from adapter_stilts.features import build
@@ -26,11 +26,11 @@ from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import Row
 from adapter_stilts.training import execute
+from adapter_stilts.training.callbacks import EvaluationSchedule
 from adapter_stilts.training.checkpoint import write_manifest
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.planning import usual_rate
+from adapter_stilts.training.rates import usual_rate
 from adapter_stilts.training.run import InterruptedTrainingError
-from adapter_stilts.training.schedule import EvaluationSchedule
 from adapter_stilts.training.trainer import without_walks
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
@@ -348,13 +348,13 @@ def test_recomputed_activations_change_no_weight(
     train: Train, weights: Callable[[Path], Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layers: list[Any] = []
-    plain = recomputing._contexts
+    plain = trunk._contexts
 
     def counted() -> Any:
         layers.append(1)
         return plain()
 
-    monkeypatch.setattr(recomputing, "_contexts", counted)
+    monkeypatch.setattr(trunk, "_contexts", counted)
     kept = train(unfreeze="top-down")
     first = weights(kept.path)
     assert not layers

@@ -28,8 +28,7 @@ from adapter_stilts.training.options import DataOptions, RunOptions, Settings, T
 from adapter_stilts.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from adapter_stilts.training.run import Trained
-    from adapter_stilts.training.seeds import Series
+    from adapter_stilts.training.run import Series, Trained
     from adapter_stilts.zoo.record import ModuleRecord
 
 
@@ -183,7 +182,7 @@ def training_options(
         if seeds is None:
             show(command(**given, quiet=as_json), as_json=as_json)
             return
-        from adapter_stilts.training.seeds import parse_seeds, train_seeds
+        from adapter_stilts.training.run import parse_seeds, train_seeds
 
         if given.pop("seed"):
             raise UserError("--seed and --seeds: give one of them")

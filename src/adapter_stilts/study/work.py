@@ -46,7 +46,7 @@ def work(folder: StudyFolder, name: str) -> RunResult:
         if name in known:
             return known[name]
         check_inputs(run)
-        from adapter_stilts.training.progress import report_steps
+        from adapter_stilts.training.callbacks import report_steps
 
         with report_steps(_StepsOf(folder, name)):
             result = _Work(folder, study, run, known, run.id).do()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 from statistics import median
 
 import torch
 from accelerate import PartialState
+from tqdm import tqdm
 from transformers import TrainingArguments
 
 from adapter_stilts.engine.composition import Call, top
@@ -22,8 +24,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.heads import has_weights, is_named
 from adapter_stilts.training.batching import epoch_batches
 from adapter_stilts.training.folders import unfinished
-from adapter_stilts.training.job import Job
-from adapter_stilts.training.planning import Schedule
+from adapter_stilts.training.job import Job, Schedule
 from adapter_stilts.training.recipe import MOST_PASSES, Recipe
 from adapter_stilts.training.task_data import TextData
 from adapter_stilts.zoo.local import load_leaves, load_resolved, start_from
@@ -167,7 +168,7 @@ def warn_of_schedule(recipe: Recipe, schedule: Schedule, *, sample: bool = False
     """Says what to change in a training that is known to go wrong, or that is not as it seems.
 
     Args:
-        recipe: as it was asked for, before `planning.scheduled` completes it.
+        recipe: as it was asked for, before `Job.scheduled` completes it.
         schedule: what comes of it.
         sample: whether the data are the bundled samples, which suffice for a demonstration only.
     """
@@ -217,3 +218,15 @@ def warn_of_small_batches(job: Job) -> None:
             "%d) or --accumulate (now %d)"
         )
         logger.warning(what, size, LEAST_BATCH, recipe.batch_tokens, recipe.accumulate)
+
+
+def announce(job: Job, schedule: Schedule) -> None:
+    """Says on standard error, in the first process, what is planned."""
+    if not PartialState().is_main_process:
+        return
+    recipe = job.recipe
+    tqdm.write(
+        f"planned: {schedule.steps:,} {'step' if schedule.steps == 1 else 'steps'}, "
+        f"{schedule.in_passes} over {schedule.examples:,} examples; learning rate {recipe.lr:g}",
+        file=sys.stderr,
+    )

@@ -17,20 +17,28 @@ from transformers.trainer import TRAINER_STATE_NAME
 from adapter_stilts.backbones import default_device
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples, resolve_where
-from adapter_stilts.engine.engine import load_engine
 from adapter_stilts.engine.heap import return_freed
-from adapter_stilts.engine.recomputing import recompute_activations
+from adapter_stilts.engine.trunk import load_engine, recompute_activations
 from adapter_stilts.errors import UserError, shown
-from adapter_stilts.training.begin import add_module_of, trainer_arguments, warn_of_schedule
+from adapter_stilts.training.begin import (
+    add_module_of,
+    announce,
+    trainer_arguments,
+    warn_of_schedule,
+)
+from adapter_stilts.training.callbacks import (
+    EvaluationSchedule,
+    GradualUnfreezing,
+    Progress,
+    StepReports,
+    StopOnSignal,
+)
 from adapter_stilts.training.checkpoint import check_manifest
 from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
 from adapter_stilts.training.finish import finish
 from adapter_stilts.training.folders import claim, finished, latest_checkpoint, only_one
 from adapter_stilts.training.job import Data, Job, prepare
 from adapter_stilts.training.options import Settings
-from adapter_stilts.training.planning import make_plan, scheduled
-from adapter_stilts.training.progress import Progress, StepReports, announce
-from adapter_stilts.training.schedule import EvaluationSchedule, GradualUnfreezing, StopOnSignal
 from adapter_stilts.training.spec import Request, TrainingSpec
 from adapter_stilts.training.trainer import ModuleTrainer
 from adapter_stilts.zoo.record import ModuleRecord
@@ -57,7 +65,8 @@ def execute(asked: Request) -> ModuleRecord:
         engine = load_engine(asked.backbone, precision=recipe.precision, device=device)
         if recipe.activations == "recomputed":
             recompute_activations(engine)
-        job, schedule = scheduled(prepare(spec, recipe, options.seed, asked.name, engine, parts))
+        prepared = prepare(spec, recipe, options.seed, asked.name, engine, parts)
+        job, schedule = prepared.scheduled()
         settings = asked.settings(job.recipe)
         done = finished(folder, job, settings, **may)
         if done is not None:
@@ -77,7 +86,7 @@ def _run(
     """Trains, or goes on from the last checkpoint; the engine then holds the best weights."""
     recipe = job.recipe
     add_module_of(job)
-    plan, tokens = make_plan(job)
+    plan, tokens = job.plan()
     schedule = EvaluationSchedule(
         evaluations=min(recipe.evaluations, len(tokens)),
         patience=recipe.patience,

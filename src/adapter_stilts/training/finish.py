@@ -14,12 +14,11 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.composition import canonical, stacked
 from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.engine.native import is_in_head
+from adapter_stilts.training.callbacks import place_of_best
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.planning import source_shares
 from adapter_stilts.training.recipe import as_json
-from adapter_stilts.training.schedule import place_of_best
 from adapter_stilts.zoo.known_task import majority, spec_entry
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import ASKED, MULTITASK, NO_HEAD, ModuleRecord
@@ -166,9 +165,8 @@ def dev_entry(part: ExampleSet, metric: str) -> dict[str, Any]:
 
 def heads_entry(job: Job, scores: dict[str, float]) -> dict[str, dict[str, Any]]:
     """Every task by its name: its head, its part of the batches, its data and dev scores."""
-    shares = source_shares(job)
     entries = {}
-    for data, share in zip(job.tasks, shares, strict=False):
+    for data, share in zip(job.tasks, job.shares, strict=False):
         start = f"{data.task.name}."
         own = {key.removeprefix(start): x for key, x in scores.items() if key.startswith(start)}
         threshold = own.pop(THRESHOLD, None)

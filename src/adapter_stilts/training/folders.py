@@ -33,7 +33,7 @@ def only_one(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process does already.
     """
-    from adapter_stilts.training.schedule import this_process
+    from adapter_stilts.training.callbacks import this_process
 
     if not this_process().is_main_process:
         yield
@@ -81,7 +81,7 @@ def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: 
     Raises:
         UserError: it is of another run.
     """
-    from adapter_stilts.training.schedule import this_process
+    from adapter_stilts.training.callbacks import this_process
 
     state = this_process()
     if state.is_main_process:

@@ -41,7 +41,7 @@ from adapter_stilts.merging.search import Found, Point, search_weights
 from adapter_stilts.merging.terms import checked, full_weights
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
-from adapter_stilts.training.merge_head import Plan, head_for
+from adapter_stilts.training.merge import Plan, head_for
 from adapter_stilts.training.options import MergeRequest
 from adapter_stilts.zoo.known_task import is_own, licence_of
 from adapter_stilts.zoo.local import load_leaves, save_module

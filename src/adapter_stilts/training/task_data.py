@@ -31,7 +31,7 @@ from adapter_stilts.inference.predictions import (
 )
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.training.batch_sources import BatchSource, Ids, Masking
+from adapter_stilts.training.batching import BatchSource, Ids, Masking
 from adapter_stilts.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)

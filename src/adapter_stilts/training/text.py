@@ -11,7 +11,7 @@ from adapter_stilts.errors import UserError, bad
 from adapter_stilts.hashing import text_digest
 
 if TYPE_CHECKING:
-    from adapter_stilts.training.batch_sources import BatchSource
+    from adapter_stilts.training.batching import BatchSource
 
 LONGEST = 256
 """Tokens a sequence at most, where nothing is said."""
@@ -41,7 +41,7 @@ def text_sources(
     import datasets
 
     from adapter_stilts.features.build import build_features
-    from adapter_stilts.training.batch_sources import BatchSource, Masking
+    from adapter_stilts.training.batching import BatchSource, Masking
 
     masking = Masking.of(backbone.tokenizer, seed)
     length = backbone.sequence_length(max_length or LONGEST)

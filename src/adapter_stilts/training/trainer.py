@@ -33,12 +33,11 @@ from adapter_stilts.errors import FailureError, NotFiniteError
 from adapter_stilts.features.batch import collate
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
-from adapter_stilts.training.batch_sources import BatchSource, BatchSources
-from adapter_stilts.training.batching import BatchPlan
+from adapter_stilts.training.batching import BatchPlan, BatchSource, BatchSources
+from adapter_stilts.training.callbacks import place_of_best
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.failures import stop_if_diverged
 from adapter_stilts.training.recipe import Keep
-from adapter_stilts.training.schedule import place_of_best
 
 Scorer = Callable[[], dict[str, float]]
 
