@@ -262,7 +262,7 @@ def check_data(spec: TrainingSpec, where: str | None, *, test: bool = False) -> 
 
 
 def completed(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:
-    """The recipe with the defaults of task and backbone written out (`Job.scheduled` adds the rate).
+    """The recipe with the defaults of task and backbone written out; `Job.scheduled` adds the rate.
 
     Several tasks keep their own lengths, where none is given. The batches of a dual encoder hold
     `batch_examples` examples, however long: what else is in its batch is all that a query is told
