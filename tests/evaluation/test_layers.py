@@ -14,10 +14,12 @@ import pytest
 from adapter_stilts.backbones.backbone import EMBEDDED
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.layers import LayerChoice, Sweep, sweep_layers
+from adapter_stilts.evaluation.layers import Choosing, LayerChoice, Sweep, sweep_layers
 from adapter_stilts.evaluation.options import default_layer, layer_rule
 from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.local import Composed
 from made_modules import make_engine, make_record, remove_module
 from retrieval_kit import NONE, composed, sentence, write_bucc, write_tatoeba
 
@@ -44,6 +46,23 @@ def engine(shared_engine: Engine) -> Iterator[Engine]:
         remove_module(shared_engine, name)
 
 
+def sweep(
+    engine: Engine,
+    what: Composed,
+    target: TargetSpec,
+    languages: list[str],
+    where: str,
+    *,
+    on: TargetSpec | None = None,
+    pooling: str = "mean",
+    **options: Any,
+) -> LayerChoice:
+    """The layer for one composition, by the rule for it alone."""
+    rule = layer_rule([what.record], engine.backbone.name)
+    how = Choosing(target, where, rule, pooling, on)
+    return sweep_layers(engine, what, how, languages, **options)
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> str:
     """BUCC's dev sets of two languages; test sets that cannot be read; Tatoeba."""
@@ -57,21 +76,23 @@ def data(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def test_every_layer_is_scored_as_evaluation_on_dev_would(engine: Engine, data: str) -> None:
-    choice = sweep_layers(engine, NONE, BUCC, ["zh", "de"], data, poolings=["mean", "first"])
-    assert set(choice.scores) == {"mean", "first"}
-    for pooling, scores in choice.scores.items():
-        assert len(scores) == engine.layers + 1
-        for layer, score in enumerate(scores):
-            found = dict(
-                evaluate_retrieval(
-                    engine, NONE, BUCC, ["zh", "de"], "dev", data, layer=layer, pooling=pooling
-                )
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_every_layer_is_scored_as_evaluation_on_dev_would(
+    engine: Engine, data: str, pooling: str
+) -> None:
+    choice = sweep(engine, NONE, BUCC, ["zh", "de"], data, pooling=pooling)
+    assert choice.pooling == pooling and set(choice.scores) == {pooling}
+    scores = choice.scores[pooling]
+    assert len(scores) == engine.layers + 1
+    for layer, score in enumerate(scores):
+        found = dict(
+            evaluate_retrieval(
+                engine, NONE, BUCC, ["zh", "de"], "dev", data, layer=layer, pooling=pooling
             )
-            mean = np.mean([found[language].scores["f1"] for language in ("zh", "de")])
-            assert score == pytest.approx(mean, abs=3)  # other batches: the last bits differ
-    best = max(max(scores) for scores in choice.scores.values())
-    assert choice.scores[choice.pooling][choice.layer] == best
+        )
+        mean = np.mean([found[language].scores["f1"] for language in ("zh", "de")])
+        assert score == pytest.approx(mean, abs=3)  # other batches: the last bits differ
+    assert scores[choice.layer] == max(scores)
     assert choice.rule == "best on the dev data of bucc2018 in zh, de"
     assert len(choice.data) == 6
 
@@ -80,14 +101,14 @@ def test_of_equal_layers_the_lowest(
     engine: Engine, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Sweep, "_score", lambda *_: 50.0)
-    assert sweep_layers(engine, NONE, BUCC, ["zh"], data).layer == 0
+    assert sweep(engine, NONE, BUCC, ["zh"], data).layer == 0
 
 
 def test_the_choice_is_recorded_and_stays(
     engine: Engine, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     folder = tmp_path / "predictions" / "bucc2018"
-    choice = sweep_layers(engine, NONE, BUCC, ["zh"], data, folder=folder)
+    choice = sweep(engine, NONE, BUCC, ["zh"], data, folder=folder)
     assert not [path for path in cache.iterdir() if path.name.startswith(".sweep")]
     fields = json.loads((folder / "layer.json").read_text())
     assert fields["layer"] == choice.layer and fields["composition"] == "none"
@@ -97,19 +118,19 @@ def test_the_choice_is_recorded_and_stays(
         raise AssertionError("swept again")
 
     monkeypatch.setattr(Sweep, "choose", again)
-    assert sweep_layers(engine, NONE, BUCC, ["zh", "de"], data, folder=folder) == choice
+    assert sweep(engine, NONE, BUCC, ["zh", "de"], data, folder=folder) == choice
     with pytest.raises(AssertionError, match="swept again"):
-        sweep_layers(engine, NONE, BUCC, ["zh"], data)
+        sweep(engine, NONE, BUCC, ["zh"], data)
 
 
 def test_anothers_choice_is_not_taken(engine: Engine, data: str, tmp_path: Path) -> None:
-    sweep_layers(engine, NONE, BUCC, ["zh"], data, folder=tmp_path / "p")
+    sweep(engine, NONE, BUCC, ["zh"], data, folder=tmp_path / "p")
     other = composed(engine, "m")
     with pytest.raises(UserError, match=r"layer chosen for 'none' on bucc2018: choose another"):
-        sweep_layers(engine, other, BUCC, ["zh"], data, folder=tmp_path / "p")
+        sweep(engine, other, BUCC, ["zh"], data, folder=tmp_path / "p")
     with pytest.raises(UserError, match=r"layer chosen for 'none' on bucc2018: choose another"):
-        sweep_layers(engine, NONE, TATOEBA, ["de"], data, folder=tmp_path / "p")
-    sweep_layers(engine, other, BUCC, ["zh"], data, folder=tmp_path / "p", overwrite=True)
+        sweep(engine, NONE, TATOEBA, ["de"], data, folder=tmp_path / "p")
+    sweep(engine, other, BUCC, ["zh"], data, folder=tmp_path / "p", overwrite=True)
     assert json.loads((tmp_path / "p" / "layer.json").read_text())["composition"] == "m"
 
 
@@ -121,21 +142,21 @@ WRONG = {"composition": "m", "target": "t", "identity": "i", "backbone": "b", "l
 def test_a_damaged_record(engine: Engine, data: str, tmp_path: Path, text: str) -> None:
     (tmp_path / "layer.json").write_text(text)
     with pytest.raises(UserError, match=r"layer\.json is damaged: remove it"):
-        sweep_layers(engine, NONE, BUCC, ["zh"], data, folder=tmp_path)
+        sweep(engine, NONE, BUCC, ["zh"], data, folder=tmp_path)
 
 
 def test_tatoeba_has_no_dev_data_so_a_rule_or_another_task_decides(
     engine: Engine, data: str
 ) -> None:
-    ruled = sweep_layers(engine, NONE, TATOEBA, ["de"], data)
+    ruled = sweep(engine, NONE, TATOEBA, ["de"], data)
     assert ruled == LayerChoice(2, "mean", "XTREME's middle layer, 14 of 24", {}, [])
-    swept = sweep_layers(engine, NONE, TATOEBA, ["de"], data, on=BUCC)
-    assert swept.scores == sweep_layers(engine, NONE, BUCC, ["de", "zh"], data).scores
+    swept = sweep(engine, NONE, TATOEBA, ["de"], data, on=BUCC)
+    assert swept.scores == sweep(engine, NONE, BUCC, ["de", "zh"], data).scores
     assert swept.rule == "best on the dev data of bucc2018 in de, zh"
     with pytest.raises(UserError, match="lareqa has no translations as dev data"):
-        sweep_layers(engine, NONE, TATOEBA, ["de"], data, on=LAREQA)
+        sweep(engine, NONE, TATOEBA, ["de"], data, on=LAREQA)
     with pytest.raises(UserError, match="bucc2018: no dev data to choose a layer on"):
-        sweep_layers(engine, NONE, BUCC, ["fr"], data)
+        sweep(engine, NONE, BUCC, ["fr"], data)
 
 
 def test_the_rule(engine: Engine, tmp_path: Path) -> None:
@@ -147,9 +168,7 @@ def test_the_rule(engine: Engine, tmp_path: Path) -> None:
     assert layer_rule([dual, dual], engine.backbone.name) == "last"
     span = make_record(engine, "m", "bottleneck", "span")
     assert layer_rule([dual, span], engine.backbone.name) == "middle"
-    chosen = sweep_layers(
-        engine, dataclasses.replace(module, record=dual), LAREQA, ["en"], str(tmp_path)
-    )
+    chosen = sweep(engine, dataclasses.replace(module, record=dual), LAREQA, ["en"], str(tmp_path))
     assert (chosen.layer, chosen.rule) == (3, "the last layer, as trained for")
 
 

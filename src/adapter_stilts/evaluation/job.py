@@ -13,14 +13,13 @@ from adapter_stilts.backbones import default_device, find_backbone, resolve_prec
 from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.data.cache import file_digests
 from adapter_stilts.data.code_digest import package_digest
-from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine, load_engine
 from adapter_stilts.evaluation.candidates import Candidate, backbone_record
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.files import Entry, Store
 from adapter_stilts.evaluation.items import ensure_items, has_items
-from adapter_stilts.evaluation.labels import Found, Progress, evaluate_labels
-from adapter_stilts.evaluation.options import Settings, layer_rule
+from adapter_stilts.evaluation.labels import Found, evaluate_labels
+from adapter_stilts.evaluation.options import Asked, layer_rule
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.inference.predictions import default_batch_tokens
@@ -49,31 +48,27 @@ class Job:
 
     target: TargetSpec
     split: Split
-    where: str | None
-    settings: Settings
+    asked: Asked
     backbone: str
     candidates: list[Candidate]
     places: list[Path]
-    flat: bool
     data: TargetData
-    overwrite: bool = False
-    engines: dict[tuple[str, str], Engine] = field(default_factory=dict)
-    """Backbones in memory, by name and precision, that several jobs share."""
     _choices: dict[int, LayerChoice] = field(default_factory=dict)
 
     @property
     def batch_tokens(self) -> int:
         """Padded tokens a batch at most: as asked for, or what suits the device."""
-        return self.settings.batch_tokens or default_batch_tokens(default_device())
+        return self.asked.batch_tokens or default_batch_tokens(default_device())
 
     @cached_property
     def engine(self) -> Engine:
         """The backbone in memory; a call that finds everything done does not need it."""
-        key = self.backbone, self.settings.precision
-        if key not in self.engines:
+        engines = {} if self.asked.engines is None else self.asked.engines
+        key = self.backbone, self.asked.precision
+        if key not in engines:
             found = find_backbone(self.backbone)
-            self.engines[key] = load_engine(found, precision=key[1], device=default_device())
-        return self.engines[key]
+            engines[key] = load_engine(found, precision=key[1], device=default_device())
+        return engines[key]
 
     @cached_property
     def stores(self) -> list[Store]:
@@ -87,7 +82,7 @@ class Job:
                 expression=each.expression,
                 identity=each.identity,
                 backbone=about,
-                flat=self.flat,
+                flat=self.asked.flat,
             )
             for each, place in zip(self.candidates, self.places, strict=True)
         ]
@@ -95,13 +90,13 @@ class Job:
     def decisive(self, number: int) -> dict[str, Any]:
         """The settings that predictions, and what is written of them, depend on."""
         candidate = self.candidates[number]
-        dtype = resolve_precision(self.settings.precision, default_device())
+        dtype = resolve_precision(self.asked.precision, default_device())
         found: dict[str, Any] = {
             "rules": RULES,
             "code": _CODE[:16],
             "tokenizer": self._tokenizer,
             "precision": str(dtype).removeprefix("torch."),
-            "limit": self.settings.limit,
+            "limit": self.asked.limit,
             "max_length": candidate.window[0],
         }
         if own := metric_code(self.target.metric):
@@ -137,16 +132,15 @@ class Job:
         details = {**entry["details"], "layer_rule": self._choice(number).rule}
         return {**entry, "details": details}
 
-    def compute(
-        self, *, again: bool, on_language: OnLanguage | None, on_examples: Progress | None
-    ) -> None:
+    def compute(self) -> None:
         """Evaluates what is not done yet, and writes it as it comes."""
+        again, on_language = self.asked.overwrite, self.asked.on_language
         pending = [
             [lang for lang in self.data.languages if again or not self.finished(number, lang)]
             for number in range(len(self.candidates))
         ]
         found = self._labels if self.target.retrieval is None else self._retrieval
-        for language, number, result in found(pending, on_examples):
+        for language, number, result in found(pending):
             candidate, data = self.candidates[number], self.data.languages[language]
             about = {
                 "data": data.fingerprint,
@@ -162,20 +156,22 @@ class Job:
         """Writes the scores of single items, which comparisons are drawn from."""
         if has_items(self.target, entry):
             data, folder = self.data.languages[language], self.stores[number].folder
-            ensure_items(folder, entry, self.target, self.split, language, data, self.where)
+            where = self.asked.data
+            ensure_items(folder, entry, self.target, self.split, language, data, where)
 
-    def _labels(self, pending: list[list[str]], on_examples: Progress | None) -> Iterator[Found]:
+    def _labels(self, pending: list[list[str]]) -> Iterator[Found]:
+        read = self.data.languages
         for (max_length, stride, numbers), languages in self._groups(pending).items():
             composed = [self.candidates[number].load(self.engine) for number in numbers]
             for language, place, result in evaluate_labels(
                 self.engine,
                 self.target,
                 composed,
-                {lang: self._examples(lang) for lang in languages},
+                {lang: (read[lang].examples, read[lang].labelled) for lang in languages},
                 max_length=self.engine.backbone.sequence_length(max_length),
                 stride=stride,
                 batch_tokens=self.batch_tokens,
-                on_examples=on_examples,
+                on_examples=self.asked.on_examples,
             ):
                 yield language, numbers[place], result
 
@@ -193,11 +189,7 @@ class Job:
                 groups[(*window, tuple(numbers))].append(language)
         return groups
 
-    def _examples(self, language: str) -> tuple[ExampleSet, bool]:
-        data = self.data.languages[language]
-        return data.examples, data.labelled
-
-    def _retrieval(self, pending: list[list[str]], on_examples: Progress | None) -> Iterator[Found]:
+    def _retrieval(self, pending: list[list[str]]) -> Iterator[Found]:
         from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 
         for number, languages in enumerate(pending):
@@ -211,10 +203,10 @@ class Job:
                 self.target,
                 languages,
                 self.split,
-                self.where,
+                self.asked.data,
                 layer=chosen.layer,
                 pooling=chosen.pooling,
-                limit=self.settings.limit,
+                limit=self.asked.limit,
                 batch_tokens=self.batch_tokens,
             ):
                 details = {**result.details, "layer_rule": chosen.rule}
@@ -227,45 +219,35 @@ class Job:
         return self._choices[number]
 
     def _chosen(self, number: int) -> LayerChoice:
-        from adapter_stilts.evaluation.layers import LayerChoice, kept_choice, sweep_layers
+        from adapter_stilts.evaluation.layers import Choosing, LayerChoice, sweep_layers
 
-        settings, store = self.settings, self.stores[number]
-        if settings.layer is not None:
-            return LayerChoice(settings.layer, settings.pooling, "as asked for", {}, [])
-        records = [each.record for each in self.candidates]
-        rule = settings.layer_rule or layer_rule(records, self.backbone)
-        on = get_target(settings.layer_from) if settings.layer_from else None
-        kept = kept_choice(
-            store.path_of(self.target),
-            store.fingerprint,
-            self.candidates[number].identity,
-            self.target,
-            self.where,
-            on=on,
-            poolings=[settings.pooling],
-            rule=rule,
-        )
-        return kept or sweep_layers(
+        asked, store, candidate = self.asked, self.stores[number], self.candidates[number]
+        if asked.layer is not None:
+            return LayerChoice(asked.layer, asked.pooling, "as asked for", {}, [])
+        rule = asked.layer_rule or layer_rule([c.record for c in self.candidates], self.backbone)
+        on = get_target(asked.layer_from) if asked.layer_from else None
+        now = Choosing(self.target, asked.data, rule, asked.pooling, on)
+        place = store.path_of(self.target)
+        return now.kept(place, store.fingerprint, candidate.identity) or sweep_layers(
             self.engine,
-            self.candidates[number].load(self.engine),
-            self.target,
+            candidate.load(self.engine),
+            now,
             list(self.data.languages),
-            self.where,
             folder=store.place(self.target),
-            overwrite=self.overwrite,
-            on=on,
-            poolings=[settings.pooling],
-            rule=rule,
+            overwrite=asked.overwrite,
             batch_tokens=self.batch_tokens,
         )
 
     def summary(self, number: int) -> Evaluation:
         """What a composition's folder now says of the languages that were asked for."""
         entries = {lang: self.finished(number, lang) for lang in self.data.languages}
+        candidate = self.candidates[number]
         return Evaluation(
             task=self.target.name,
             split=self.split,
-            composition=self.candidates[number].expression,
+            composition=candidate.expression,
+            seeds_of=candidate.seeds_of,
+            seed=candidate.seed,
             folder=self.places[number],
             metric=primary(self.target.metric),
             languages={lang: entry for lang, entry in entries.items() if entry is not None},

@@ -15,7 +15,7 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import write_whole
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
-from adapter_stilts.evaluation.options import RULES, LayerRule, default_layer, layer_rule
+from adapter_stilts.evaluation.options import RULES, LayerRule, default_layer
 from adapter_stilts.evaluation.retrieval_sets import data_sets, lacks
 from adapter_stilts.evaluation.search import nearest
 from adapter_stilts.evaluation.vector_cache import features_of
@@ -46,112 +46,100 @@ class LayerChoice:
     languages: list[str] = field(default_factory=list)
 
 
-def sweep_layers(
-    engine: Engine,
-    composed: Composed,
-    target: TargetSpec,
-    languages: Sequence[str],
-    where: str | None,
-    *,
-    folder: Path | None = None,
-    on: TargetSpec | None = None,
-    poolings: Sequence[str] = ("mean",),
-    batch_tokens: int = 8192,
-    rule: LayerRule | None = None,
-    overwrite: bool = False,
-) -> LayerChoice:
-    """Chooses a layer before anything of the test data is looked at.
+@dataclass(frozen=True)
+class Choosing:
+    """How a layer is chosen for a target: by its own dev data, by those of `on`, or by the rule.
 
-    Where sentences and their translations are given as dev data, of the target itself (BUCC) or
-    of another task the user names (`on`, for Tatoeba, which has none), every layer is tried on
-    them, and the one with the highest score in the mean of the languages is taken; of equals the
-    lowest. Accuracy counts for translations by position, F1 at the best threshold for mining.
-    Else a rule decides: candidates to be ranked are too many to try every layer.
-
-    Args:
-        languages: of the target; those without dev data are passed over. With `on`, all of that
-            task's languages that the data has count in their place.
-        where: as in `load_examples`.
-        folder: where the choice is recorded, as `layer.json`. One that was made there in the
-            same way, on the same dev data, stays, whatever other languages are given.
-        poolings: those to try.
-        rule: the one for all compositions that are compared; None: as for this one alone.
-        overwrite: replace the choice made for another composition.
-
-    Raises:
-        UserError: `on` has no such dev data; the folder holds another composition's choice.
+    `where` is as in `load_examples`.
     """
-    about = _about(engine.fingerprint, composed.identity, target)
-    known = _recorded(folder, about, overwrite=overwrite)
-    judge = on or target
-    rule = rule or layer_rule([composed.record], engine.backbone.name)
-    if known is not None and _stays(known, judge, where, poolings, rule):
-        return known
-    if has_translations(judge):
-        length = engine.backbone.sequence_length(judge.max_length)
-        sweep = Sweep(engine, composed, judge, where, length, batch_tokens)
-        choice = sweep.choose(languages if on is None else on.languages, poolings)
-    elif on is not None:
-        raise UserError(f"{on.name} has no translations as dev data: choose another task")
-    else:
-        layer = default_layer(engine.layers, rule)
-        choice = LayerChoice(layer, poolings[0], RULES[rule], {}, [])
-    if folder is not None:
-        fields = {"composition": composed.expression, **about, **asdict(choice)}
-        text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
-        write_whole(folder / RECORD, text + "\n")
-    return choice
 
+    target: TargetSpec
+    where: str | None
+    rule: LayerRule
+    pooling: str = "mean"
+    on: TargetSpec | None = None
 
-def kept_choice(
-    folder: Path,
-    fingerprint: str,
-    identity: str,
-    target: TargetSpec,
-    where: str | None,
-    *,
-    on: TargetSpec | None,
-    poolings: Sequence[str],
-    rule: LayerRule,
-) -> LayerChoice | None:
-    """What `sweep_layers` would find recorded and leave as it is; needs no backbone in memory.
+    @property
+    def judge(self) -> TargetSpec:
+        """The task whose dev data are looked at."""
+        return self.on or self.target
 
-    Args:
-        fingerprint: of the backbone.
-        identity: of the composition.
-    """
-    try:
-        known = _recorded(folder, _about(fingerprint, identity, target), overwrite=False)
-    except UserError:  # sweep_layers says so, or replaces it
-        return None
-    stays = known is not None and _stays(known, on or target, where, poolings, rule)
-    return known if stays else None
+    def kept(self, folder: Path, fingerprint: str, identity: str) -> LayerChoice | None:
+        """What `sweep_layers` would find recorded and leave; needs no backbone in memory.
 
+        Args:
+            fingerprint: of the backbone.
+            identity: of the composition.
+        """
+        try:
+            known = _recorded(folder, _about(fingerprint, identity, self.target), overwrite=False)
+        except UserError:  # sweep_layers says so, or replaces it
+            return None
+        return known if known is not None and self.agrees(known) else None
 
-def _stays(
-    known: LayerChoice,
-    judge: TargetSpec,
-    where: str | None,
-    poolings: Sequence[str],
-    rule: LayerRule,
-) -> bool:
-    """Whether a recorded choice was made as it would be now."""
-    if has_translations(judge):
-        return known.pooling in poolings and _is_swept(known, judge, where)
-    return (known.rule, known.pooling) == (RULES[rule], poolings[0])
+    def agrees(self, known: LayerChoice) -> bool:
+        """Whether a recorded choice was made as it would be now, on the data as they are now."""
+        if known.pooling != self.pooling:
+            return False
+        if not has_translations(self.judge):
+            return known.rule == RULES[self.rule]
+        if not known.languages or not known.rule.startswith(f"{_SWEPT} {self.judge.name} in "):
+            return False
+        try:
+            return known.data == dev_data(self.judge, known.languages, self.where)
+        except UserError:  # some of them are not there any more
+            return False
 
 
 _SWEPT = "best on the dev data of"
 
 
-def _is_swept(known: LayerChoice, judge: TargetSpec, where: str | None) -> bool:
-    """Whether a recorded choice was made on that task's dev data as they are now."""
-    if not known.languages or not known.rule.startswith(f"{_SWEPT} {judge.name} in "):
-        return False
-    try:
-        return known.data == dev_data(judge, known.languages, where)
-    except UserError:  # some of them are not there any more
-        return False
+def sweep_layers(
+    engine: Engine,
+    composed: Composed,
+    how: Choosing,
+    languages: Sequence[str],
+    *,
+    folder: Path | None = None,
+    batch_tokens: int = 8192,
+    overwrite: bool = False,
+) -> LayerChoice:
+    """Chooses a layer before anything of the test data is looked at.
+
+    Where sentences and their translations are given as dev data, of the target itself (BUCC) or
+    of another task the user names (for Tatoeba, which has none), every layer is tried on them,
+    and the one with the highest score in the mean of the languages is taken; of equals the
+    lowest. Accuracy counts for translations by position, F1 at the best threshold for mining.
+    Else a rule decides: candidates to be ranked are too many to try every layer.
+
+    Args:
+        languages: of the target; those without dev data are passed over. With `how.on`, all of
+            that task's languages that the data has count in their place.
+        folder: where the choice is recorded, as `layer.json`. One that was made there in the
+            same way, on the same dev data, stays, whatever other languages are given.
+        overwrite: replace the choice made for another composition.
+
+    Raises:
+        UserError: `how.on` has no such dev data; the folder holds another composition's choice.
+    """
+    about = _about(engine.fingerprint, composed.identity, how.target)
+    known = _recorded(folder, about, overwrite=overwrite)
+    if known is not None and how.agrees(known):
+        return known
+    if has_translations(how.judge):
+        length = engine.backbone.sequence_length(how.judge.max_length)
+        sweep = Sweep(engine, composed, how.judge, how.where, length, batch_tokens)
+        choice = sweep.choose(how.on.languages if how.on else languages, how.pooling)
+    elif how.on is not None:
+        raise UserError(f"{how.on.name} has no translations as dev data: choose another task")
+    else:
+        layer = default_layer(engine.layers, how.rule)
+        choice = LayerChoice(layer, how.pooling, RULES[how.rule], {}, [])
+    if folder is not None:
+        fields = {"composition": composed.expression, **about, **asdict(choice)}
+        text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
+        write_whole(folder / RECORD, text + "\n")
+    return choice
 
 
 def _about(fingerprint: str, identity: str, target: TargetSpec) -> dict[str, str]:
@@ -212,8 +200,8 @@ class Sweep:
         sets = data_sets(self.target, language, "dev", self.where)
         return all(lacks(task, split, self.where) is None for task, split in sets)
 
-    def choose(self, languages: Sequence[str], poolings: Sequence[str]) -> LayerChoice:
-        """The best layer and pooling in the mean of those languages that have dev data.
+    def choose(self, languages: Sequence[str], pooling: str) -> LayerChoice:
+        """The best layer in the mean of those languages that have dev data.
 
         Raises:
             UserError: none of the languages has, or its data is malformed.
@@ -222,23 +210,15 @@ class Sweep:
         if not asked:
             raise UserError(f"{self.target.name}: no dev data to choose a layer on")
         data: list[str] = []
-        found: dict[str, list[list[float]]] = {pooling: [] for pooling in poolings}
+        found: list[list[float]] = []
         for language in asked:
             tasks = data_sets(self.target, language, "dev", self.where)
             sets = [load_examples(task, split, self.where) for task, split in tasks]
             data += [each.fingerprint for each in sets]
-            for pooling in poolings:
-                found[pooling].append(self._by_layer(sets, pooling))
-        means = {
-            pooling: [mean(column) for column in zip(*rows, strict=True)]
-            for pooling, rows in found.items()
-        }
-        pooling, layer = max(
-            ((pooling, layer) for pooling in poolings for layer in range(self.engine.layers + 1)),
-            key=lambda place: means[place[0]][place[1]],
-        )
+            found.append(self._by_layer(sets, pooling))
+        means = [mean(column) for column in zip(*found, strict=True)]
         why = f"{_SWEPT} {self.target.name} in {', '.join(asked)}"
-        return LayerChoice(layer, pooling, why, means, data, asked)
+        return LayerChoice(means.index(max(means)), pooling, why, {pooling: means}, data, asked)
 
     def _by_layer(self, sets: Sequence[ExampleSet], pooling: str) -> list[float]:
         """The dev score with each layer's vectors, which come from one pass over each side."""

@@ -113,20 +113,7 @@ class EvaluationOptions(ComparisonOptions, total=False):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides predictions, beside composition and data."""
-
-    precision: str = "auto"
-    limit: int | None = None
-    batch_tokens: int | None = None
-    layer: int | None = None
-    pooling: str = "mean"
-    layer_from: str | None = None
-    layer_rule: LayerRule | None = None
-
-
-@dataclass(frozen=True)
-class Asked(Settings):
+class Asked:
     """All options with every default."""
 
     langs: str | Sequence[str] = "all"
@@ -137,6 +124,13 @@ class Asked(Settings):
     out: str | Path | None = None
     backbone: str | None = None
     tags: str | Sequence[str] | None = None
+    limit: int | None = None
+    precision: str = "auto"
+    batch_tokens: int | None = None
+    layer: int | None = None
+    pooling: str = "mean"
+    layer_from: str | None = None
+    layer_rule: LayerRule | None = None
     overwrite: bool = False
     flat: bool = False
     on_language: OnLanguage | None = None
@@ -175,18 +169,18 @@ def default_layer(layers: int, rule: LayerRule) -> int:
     return layers if rule == "last" else round(layers * 14 / 24)
 
 
-def check_settings(settings: Settings) -> None:
+def check_settings(asked: Asked) -> None:
     """Refuses what cannot be, before anything heavy is imported.
 
     Raises:
         UserError: names it.
     """
-    check_precision(settings.precision)
-    for name, value in (("batch-tokens", settings.batch_tokens), ("limit", settings.limit)):
+    check_precision(asked.precision)
+    for name, value in (("batch-tokens", asked.batch_tokens), ("limit", asked.limit)):
         if value is not None and value < 1:
             raise UserError(f"{name} {value}: must be above 0")
-    if settings.layer is not None and settings.layer < 0:
-        raise UserError(f"no layer {settings.layer}: 0 is the output of the embeddings")
-    check_pooling(settings.pooling)
-    if settings.layer_from is not None:
-        get_target(settings.layer_from)
+    if asked.layer is not None and asked.layer < 0:
+        raise UserError(f"no layer {asked.layer}: 0 is the output of the embeddings")
+    check_pooling(asked.pooling)
+    if asked.layer_from is not None:
+        get_target(asked.layer_from)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -67,9 +67,9 @@ def evaluate(
     split = asked_split(target, asked.split)
     languages = asked_languages(target, asked.langs, split, asked.data)
     check_languages(target, split, languages)
-    if any(EACH_LANGUAGE in text for text in texts):
-        return Evaluations(_evaluate_each(target, texts, languages, split, asked))
-    return Evaluations(_evaluate(target, texts, languages, split, asked))
+    call = _Call(target, split, languages, asked)
+    each = any(EACH_LANGUAGE in text for text in texts)
+    return Evaluations(call.each_language(texts) if each else call.together(texts))
 
 
 def asked_target(task: str | Path | TargetSpec | TaskSpec, asked: Asked) -> TargetSpec:
@@ -93,128 +93,105 @@ def asked_target(task: str | Path | TargetSpec | TaskSpec, asked: Asked) -> Targ
     return with_files(target, {"dev": asked.dev_file, "test": asked.test_file})
 
 
-def _evaluate(
-    target: TargetSpec,
-    texts: Sequence[str],
-    languages: Sequence[str],
-    split: Split,
-    asked: Asked,
-) -> list[Evaluation]:
-    """Evaluates compositions that have the same modules in every language."""
-    candidates = find_candidates(target, texts, asked.backbone)
-    name = backbone_name(candidates, asked.backbone)
-    places = folders(candidates, asked.out, name, asked.limit, given_files(target).get(split))
-    for place in places:
-        check_writable(place)
-    read = read_data(target, languages, split, asked.data, limit=asked.limit)
-    from adapter_stilts.evaluation.job import Job  # seconds of imports: nothing is wrong
+@dataclass(frozen=True)
+class _Call:
+    """What is evaluated on, and how."""
 
-    job = Job(
-        target=target,
-        split=split,
-        where=asked.data,
-        settings=asked,
-        backbone=name,
-        candidates=candidates,
-        places=places,
-        flat=asked.flat,
-        data=read,
-        overwrite=asked.overwrite,
-        engines={} if asked.engines is None else asked.engines,
-    )
-    for store in job.stores:
-        store.check(overwrite=asked.overwrite)
-    job.compute(again=asked.overwrite, on_language=asked.on_language, on_examples=asked.on_examples)
-    return [
-        replace(job.summary(place), seeds_of=each.seeds_of, seed=each.seed)
-        for place, each in enumerate(candidates)
-    ]
+    target: TargetSpec
+    split: Split
+    languages: Sequence[str]
+    asked: Asked
 
+    def together(self, texts: Sequence[str], out: Path | None = None) -> list[Evaluation]:
+        """Evaluates compositions that have the same modules in every language."""
+        target, split, asked = self.target, self.split, self.asked
+        candidates = find_candidates(target, texts, asked.backbone)
+        name = backbone_name(candidates, asked.backbone)
+        file = given_files(target).get(split)
+        places = folders(candidates, out or asked.out, name, asked.limit, file)
+        for place in places:
+            check_writable(place)
+        read = read_data(target, self.languages, split, asked.data, limit=asked.limit)
+        from adapter_stilts.evaluation.job import Job  # seconds of imports: nothing is wrong
 
-def _evaluate_each(
-    target: TargetSpec,
-    compositions: Sequence[str],
-    languages: Sequence[str],
-    split: Split,
-    asked: Asked,
-) -> list[Evaluation]:
-    """Evaluates `stack(lang:*, squad)` in every language with that language's module (MAD-X).
+        job = Job(target, split, asked, name, candidates, places, read)
+        for store in job.stores:
+            store.check(overwrite=asked.overwrite)
+        job.compute()
+        return [job.summary(place) for place in range(len(candidates))]
 
-    The predictions lie in a folder a language. Languages without a module are named as missing,
-    as those without data are.
+    def each_language(self, compositions: Sequence[str]) -> list[Evaluation]:
+        """Evaluates `stack(lang:*, squad)` in every language with that language's module (MAD-X).
 
-    Raises:
-        UserError: as of `evaluate`; or none of the languages has a module.
-    """
-    asked = replace(asked, engines={})
-    if target.retrieval is not None and asked.layer_rule is None:
-        rule = _rule(target, compositions, languages, asked.backbone)
-        asked = replace(asked, layer_rule=rule)
-    found: list[Evaluation] = []
-    for text in compositions:
-        text, place = text.strip(), Path(asked.out) if asked.out else None
-        if place and len(compositions) > 1:
-            place = place / slug(text)
-        if EACH_LANGUAGE not in text:
-            found += _evaluate(target, [text], languages, split, replace(asked, out=place))
-            continue
-        for seed, one in each_seed(text, asked.backbone).items():
-            own = place / slug(one) if place and seed is not None else place
-            made = _each(target, one, languages, split, replace(asked, out=own))
-            found.append(made if seed is None else replace(made, seeds_of=text, seed=seed))
-    return found
+        The predictions lie in a folder a language. Languages without a module are named as
+        missing, as those without data are.
 
+        Raises:
+            UserError: as of `evaluate`; or none of the languages has a module.
+        """
+        asked = replace(self.asked, engines={})
+        if self.target.retrieval is not None and asked.layer_rule is None:
+            asked = replace(asked, layer_rule=self._rule(compositions))
+        call = replace(self, asked=asked)
+        found: list[Evaluation] = []
+        for text in map(str.strip, compositions):
+            place = Path(asked.out) if asked.out else None
+            if place and len(compositions) > 1:
+                place = place / slug(text)
+            if EACH_LANGUAGE not in text:
+                found += call.together([text], place)
+                continue
+            for seed, one in each_seed(text, asked.backbone).items():
+                own = place / slug(one) if place and seed is not None else place
+                made = call._by_language(one, own)
+                found.append(made if seed is None else replace(made, seeds_of=text, seed=seed))
+        return found
 
-def _rule(
-    target: TargetSpec, compositions: Sequence[str], languages: Sequence[str], backbone: str | None
-) -> LayerRule | None:
-    """The rule for all compositions, which are evaluated one by one: as if it were together."""
-    for language in languages:
-        with suppress(UserError):
-            own = f"lang:{_module_language(target, language, backbone)}"
-            named = [text.replace(EACH_LANGUAGE, own) for text in compositions]
-            found = find_candidates(target, named, backbone)
-            return layer_rule([each.record for each in found], backbone_name(found, backbone))
-    return None
+    def _rule(self, compositions: Sequence[str]) -> LayerRule | None:
+        """The rule for all compositions, which are evaluated one by one: as if together."""
+        backbone = self.asked.backbone
+        for language in self.languages:
+            with suppress(UserError):
+                own = f"lang:{_module_language(self.target, language, backbone)}"
+                named = [text.replace(EACH_LANGUAGE, own) for text in compositions]
+                found = find_candidates(self.target, named, backbone)
+                return layer_rule([each.record for each in found], backbone_name(found, backbone))
+        return None
 
-
-def _each(
-    target: TargetSpec, text: str, languages: Sequence[str], split: Split, asked: Asked
-) -> Evaluation:
-    """Evaluates one composition with `lang:*`, language by language."""
-    entries: dict[str, Mapping[str, Any]] = {}
-    missing: dict[str, str] = {}
-    places: dict[str, Path] = {}
-    out = asked.out
-    for language in languages:
-        try:
-            code = _module_language(target, language, asked.backbone)
-        except UserError as error:
-            missing[language] = str(error)
-            continue
-        written = text.replace(EACH_LANGUAGE, f"lang:{code}")
-        own = replace(asked, out=Path(out) / language if out else None)
-        try:
-            (one,) = _evaluate(target, [written], [language], split, own)
-        except NoDataError as error:
-            missing[language] = str(error)
-            continue
-        entries |= one.languages
-        missing |= one.missing
-        places |= dict.fromkeys(one.languages, one.folder)
-    if not places:
-        raise NoDataError(f"composition '{text}': {next(iter(missing.values()))}")
-    return Evaluation(
-        task=target.name,
-        split=split,
-        composition=text,
-        folder=Path(out) if out else next(iter(places.values())).parent,
-        folders=places,
-        metric=primary(target.metric),
-        languages=entries,
-        missing=missing,
-        outside=outside_suites(target, entries),
-    )
+    def _by_language(self, text: str, out: Path | None) -> Evaluation:
+        """Evaluates one composition with `lang:*`, language by language."""
+        entries: dict[str, Mapping[str, Any]] = {}
+        missing: dict[str, str] = {}
+        places: dict[str, Path] = {}
+        for language in self.languages:
+            try:
+                code = _module_language(self.target, language, self.asked.backbone)
+            except UserError as error:
+                missing[language] = str(error)
+                continue
+            written = text.replace(EACH_LANGUAGE, f"lang:{code}")
+            alone = replace(self, languages=[language])
+            try:
+                (one,) = alone.together([written], out / language if out else None)
+            except NoDataError as error:
+                missing[language] = str(error)
+                continue
+            entries |= one.languages
+            missing |= one.missing
+            places |= dict.fromkeys(one.languages, one.folder)
+        if not places:
+            raise NoDataError(f"composition '{text}': {next(iter(missing.values()))}")
+        return Evaluation(
+            task=self.target.name,
+            split=self.split,
+            composition=text,
+            folder=out or next(iter(places.values())).parent,
+            folders=places,
+            metric=primary(self.target.metric),
+            languages=entries,
+            missing=missing,
+            outside=outside_suites(self.target, entries),
+        )
 
 
 def _module_language(target: TargetSpec, language: str, backbone: str | None) -> str:
