@@ -158,7 +158,7 @@ def test_files(fused: Path) -> None:
     write_explanation(found, fused / "out")
     assert list(found.weights) == ["en"] and "ko" in found.missing
     written = json.loads((fused / "out" / "explanation.json").read_text("utf-8"))
-    assert written == found.as_dict()
+    assert written == json.loads(json.dumps(found.as_dict()))
     with (fused / "out" / "explanation.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6

@@ -50,7 +50,7 @@ def test_each_seed_has_its_folder_and_they_are_one_column(
     (summary,) = grouped(found)
     assert isinstance(summary, SeedSummary) and summary.composition == "squad-s*"
     average = [each.average["f1"] for each in found]
-    assert summary.average["f1"].mean == pytest.approx(statistics.fmean(average))
+    assert summary.means["average"]["f1"].mean == pytest.approx(statistics.fmean(average))
     fields = json.loads(json.dumps(summary.as_dict()))
     assert len(fields["seeds"]) == 2
     assert fields["summary"]["average"]["f1"]["sd"] == pytest.approx(statistics.stdev(average))

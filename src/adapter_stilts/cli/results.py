@@ -133,7 +133,7 @@ def _mean_rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
         "transfer gap": "gap",
     }
     for title, name in titles.items():
-        means = [getattr(each, name) for each, _ in columns]
+        means = [each.means[name] for each, _ in columns]
         if any(means):
             cells = (
                 _shown(mean[metric]) if metric in mean else ""

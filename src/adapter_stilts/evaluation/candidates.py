@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,27 +111,17 @@ def find_candidates(
         written.setdefault(candidate.identity, one)
     if not found:
         raise UserError(f"no composition to evaluate on {target.name}: name one")
-    _check_backbones(list(found.values()))
-    return _with_distinct_names(found.values(), written)
-
-
-def _with_distinct_names(
-    candidates: Iterable[Candidate], written: Mapping[str, str]
-) -> list[Candidate]:
-    """Modules in folders of the same name are called as they were given."""
-    found = list(candidates)
-    times = Counter(each.expression for each in found)
+    every = list(found.values())
+    named = [(each.expression, each.record.backbone) for each in every if each.record]
+    check_one_backbone(named, ": evaluate them one at a time")
+    # Modules in folders of the same name are called as they were given.
+    times = Counter(each.expression for each in every)
     return [
         dataclasses.replace(each, given=written[each.identity])
         if times[each.expression] > 1
         else each
-        for each in found
+        for each in every
     ]
-
-
-def _check_backbones(candidates: Sequence[Candidate]) -> None:
-    named = [(each.expression, each.record.backbone) for each in candidates if each.record]
-    check_one_backbone(named, ": evaluate them one at a time")
 
 
 def backbone_record(candidates: Sequence[Candidate]) -> dict[str, str] | None:
@@ -183,14 +173,11 @@ def folders(
     Raises:
         UserError: two compositions would share a folder.
     """
-    if out is None:
-        known = [each for each in candidates if each.record is not None] or candidates
-        slug = backbone_slug(known[0], backbone)
-        found = [Path("predictions") / slug / _named(each, limit, file) for each in candidates]
-    elif len(candidates) == 1:
-        found = [Path(out)]
-    else:
-        found = [Path(out) / _named(each, limit, file) for each in candidates]
+    if out is not None and len(candidates) == 1:
+        return [Path(out)]
+    known = [each for each in candidates if each.record is not None] or candidates
+    root = Path(out or Path("predictions") / backbone_slug(known[0], backbone))
+    found = [root / _named(each, limit, file) for each in candidates]
     for place, folder in enumerate(found):
         if folder in found[:place]:
             other = candidates[found.index(folder)].expression

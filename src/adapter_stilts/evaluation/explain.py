@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Unpack
@@ -107,8 +107,18 @@ class Explanation(Result):
 
     def records(self) -> list[dict[str, Any]]:
         """A row a language, layer and source, with the weight and the layer's entropy."""
-        names = ("language", "layer", "source", "weight", "entropy")
-        return [dict(zip(names, row, strict=True)) for row in self.rows()]
+        return [
+            {
+                "language": language,
+                "layer": layer,
+                "source": source,
+                "weight": weight,
+                "entropy": self.entropy[language][layer],
+            }
+            for language, found in self.weights.items()
+            for layer, weights in found.items()
+            for source, weight in weights.items()
+        ]
 
     def plot(self) -> Picture:
         """The heat map: one panel a language, and their mean before them."""
@@ -134,32 +144,9 @@ class Explanation(Result):
         drawn = attention_map(rows, title=title, mark=mark, **facets)
         return Picture.from_vega_lite(drawn, legend=legend)
 
-    def rows(self) -> Iterator[tuple[str, int, str, float, float]]:
-        """Language, layer, source, weight and the layer's entropy."""
-        for language, found in self.weights.items():
-            for layer, weights in found.items():
-                for source, weight in weights.items():
-                    yield language, layer, source, weight, self.entropy[language][layer]
-
     def as_dict(self) -> dict[str, Any]:
         """Everything above as JSON can write it."""
-        return {
-            "composition": self.composition,
-            "task": self.task,
-            "split": self.split,
-            "kind": self.kind,
-            "sources": list(self.sources),
-            "tokens": dict(self.tokens),
-            "missing": dict(self.missing),
-            "weights": {
-                language: {str(layer): dict(weights) for layer, weights in found.items()}
-                for language, found in self.weights.items()
-            },
-            "entropy": {
-                language: {str(layer): value for layer, value in found.items()}
-                for language, found in self.entropy.items()
-            },
-        }
+        return asdict(self)
 
 
 OnLanguage = Callable[[str], None]
@@ -211,28 +198,17 @@ def explain(
         found[language] = _gathered(engine, resolved, features, asked.batch_tokens)
         if on_language is not None:
             on_language(language)
-    return _explanation(resolved, target.name, split, found, read.missing)
-
-
-def _explanation(
-    resolved: ResolvedComposition,
-    task: str,
-    split: str,
-    found: Mapping[str, Gathered],
-    missing: Mapping[str, str],
-) -> Explanation:
     found_in = attending(resolved.expression)
-    kinds = {_kind(resolved, each) for each in found_in}
     return Explanation(
         composition=resolved.name,
-        task=task,
+        task=target.name,
         split=split,
-        kind=", ".join(sorted(kinds)),
+        kind=", ".join(sorted({_kind(resolved, each) for each in found_in})),
         sources=tuple(canonical(part) for each in found_in for part in each.parts),
         weights={language: each.weights for language, each in found.items()},
         entropy={language: each.entropy for language, each in found.items()},
         tokens={language: each.tokens for language, each in found.items()},
-        missing=missing,
+        missing=read.missing,
     )
 
 

@@ -1,8 +1,10 @@
 """Predictions in XTREME's submission format: names, lines, and the folder that holds them.
 
-Every language has a file, and `evaluation.json` says what they are. The folder can be handed to
-XTREME's evaluation code as it is. Every file appears whole or not at all, so that a run that was
-killed goes on where it stopped.
+One label a line, as XTREME's own files call it (PAWS-X: 0 or 1); one tag a line and an empty line
+after every sentence; options as XTREME-R has them, `{"label": 1}`; answers by the question's id
+(`Head.written`). Every language has a file, and `evaluation.json` says what they are. The folder
+can be handed to XTREME's evaluation code as it is. Every file appears whole or not at all, so that
+a run that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +32,7 @@ from adapter_stilts.training.environment import machine, versions
 from adapter_stilts.zoo.choice import same_backbone
 
 if TYPE_CHECKING:
-    import datasets
+    pass
 
 
 def slug(expression: str) -> str:
@@ -64,18 +66,6 @@ def written(target: TargetSpec, result: LanguageResult) -> str:
     if suffix(target) == "json":
         return "{\n" + ",\n".join(result.predictions) + "\n}\n"
     return "".join(f"{line}\n" for line in result.predictions)
-
-
-def prediction_lines(
-    target: TargetSpec, values: Sequence[Any], examples: datasets.Dataset
-) -> list[str]:
-    """Predictions for some examples as lines of a file; for answers, members of a JSON object.
-
-    One label a line, as XTREME's own files call it (PAWS-X: 0 or 1); one tag a line and an empty
-    line after every sentence; options as XTREME-R has them, `{"label": 1}`; answers by the
-    question's id.
-    """
-    return get_head(target.head).written(target, values, examples)
 
 
 def write_whole(path: Path, content: str) -> None:

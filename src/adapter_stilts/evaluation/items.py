@@ -176,7 +176,7 @@ def _joined(
 
 
 def _counts(target: TargetSpec, language: str, text: str, examples: Any) -> Counts:
-    """The counts of the lines of a file of predictions, as `prediction_lines` writes them."""
+    """The counts of the lines of a file of predictions, as `Head.written` makes them."""
     head = get_head(target.head)
     if head.unique_ids:
         answers = json.loads(text)
@@ -190,16 +190,11 @@ def _counts(target: TargetSpec, language: str, text: str, examples: Any) -> Coun
         options = [json.loads(line)["label"] for line in _lines(text)]
         return equal_counts(options, examples["label"][:])
     names = list(target.submitted or target.labels)
-    return equal_counts(map_labels(_lines(text), names), examples["label"][:])
+    return equal_counts([names.index(line) for line in _lines(text)], examples["label"][:])
 
 
 def _lines(text: str) -> list[str]:
     return text.split("\n")[:-1]
-
-
-def map_labels(lines: Sequence[str], names: Sequence[str]) -> list[int]:
-    """The numbers of labels."""
-    return [names.index(line) for line in lines]
 
 
 def _titles(target: TargetSpec, split: Split, language: str, where: str | None) -> dict[str, str]:

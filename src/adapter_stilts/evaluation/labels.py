@@ -18,7 +18,7 @@ from adapter_stilts.engine.composition import module_names
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.engine.prefix import layers_below, shared_prefix
 from adapter_stilts.evaluation.candidates import Head, fitted_head
-from adapter_stilts.evaluation.files import LanguageResult, prediction_lines
+from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.inference.predictions import (
@@ -189,7 +189,7 @@ class Stream:
             found = Predictions(kind, self._head.translated(found.values))
         if self._scorer is not None:
             self._scorer.add(found, examples)
-        self._lines += prediction_lines(self._target, found.values, examples)
+        self._lines += get_head(kind).written(self._target, found.values, examples)
 
     def result(self) -> LanguageResult:
         """The scores of all that was added."""

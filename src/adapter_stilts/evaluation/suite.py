@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack, cast
 
@@ -81,13 +81,7 @@ class SuiteEvaluation(Result):
             "missing": dict(self.missing),
             "partial": self.partial,
             "tasks": {
-                name: {
-                    "score": task.score,
-                    "partial_average": task.partial_average,
-                    "missing": list(task.missing),
-                    "languages": dict(task.languages),
-                }
-                for name, task in scores.tasks.items()
+                name: {"score": task.score, **asdict(task)} for name, task in scores.tasks.items()
             },
             "evaluations": {name: each.as_dict() for name, each in self.evaluations.items()},
         }
@@ -105,15 +99,6 @@ def suite_targets(suite: str) -> dict[str, TargetSpec]:
     return {
         name: named[name] for members in SUITES[suite].values() for name in members if name in named
     }
-
-
-def _suiting(target: TargetSpec, options: SuiteOptions) -> EvaluationOptions:
-    """The options that concern a task of the suite."""
-    own = cast(EvaluationOptions, dict(options))
-    if target.retrieval is None:
-        own.pop("layer", None)
-        own.pop("layer_from", None)
-    return own
 
 
 @checks_keywords
@@ -148,8 +133,10 @@ def evaluate_suite(
     for name, text in chosen.items():
         if on_task is not None:
             on_task(name, text)
-        own = _suiting(targets[name], options)
-        own["langs"], own["out"], own["flat"] = suite, folder / name, True
+        asked = {**options, "langs": suite, "out": folder / name, "flat": True}
+        own = cast(EvaluationOptions, asked)
+        if targets[name].retrieval is None:
+            own["layer"] = own["layer_from"] = None
         try:
             (evaluations[name],) = evaluate(targets[name], text, **own)
         except NoDataError as error:

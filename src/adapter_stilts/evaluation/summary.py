@@ -87,6 +87,11 @@ class Evaluation(Result):
         return {name: value - others[name] for name, value in self.english.items() if others}
 
     @property
+    def means(self) -> dict[str, dict[str, float]]:
+        """All of these by their names."""
+        return {name: getattr(self, name) for name in MEANS}
+
+    @property
     def vectors(self) -> list[tuple[Any, ...]]:
         """Layer, pooling and rule of a retrieval task's vectors; several where languages differ."""
         keys = ("layer", "pooling", "layer_rule")
@@ -130,10 +135,7 @@ class Evaluation(Result):
             "missing": dict(self.missing),
             "partial": self.partial,
             "outside": list(self.outside),
-            "average": self.average,
-            "english": self.english,
-            "without_english": self.without_english,
-            "gap": self.gap,
+            **self.means,
             **self._vectors_as_dict(),
         }
 
@@ -222,32 +224,15 @@ class SeedSummary:
         }
 
     @property
-    def average(self) -> dict[str, Spread]:
-        """That of the seeds' averages."""
-        return self._mean("average")
-
-    @property
-    def english(self) -> dict[str, Spread]:
-        """That of the seeds' English scores."""
-        return self._mean("english")
-
-    @property
-    def without_english(self) -> dict[str, Spread]:
-        """That of the seeds' means over the other languages."""
-        return self._mean("without_english")
-
-    @property
-    def gap(self) -> dict[str, Spread]:
-        """That of the seeds' transfer gaps."""
-        return self._mean("gap")
+    def means(self) -> dict[str, dict[str, Spread]]:
+        """Those of the seeds' averages, English scores, means without English and gaps, by name."""
+        every = [each.means for each in self.evaluations]
+        return {name: spreads([means[name] for means in every]) for name in MEANS}
 
     @property
     def vectors(self) -> list[tuple[Any, ...]]:
         """Where the sentence vectors of a retrieval task come from, as of `Evaluation.vectors`."""
         return list(dict.fromkeys(made for each in self.evaluations for made in each.vectors))
-
-    def _mean(self, name: str) -> dict[str, Spread]:
-        return spreads([getattr(each, name) for each in self.evaluations])
 
     def as_dict(self) -> dict[str, Any]:
         """Every seed and the summary, as JSON can write it."""
@@ -259,7 +244,7 @@ class SeedSummary:
             "seeds": [each.as_dict() for each in self.evaluations],
             "summary": {
                 "languages": {name: _plain(each) for name, each in self.scores.items()},
-                **{name: _plain(getattr(self, name)) for name in MEANS},
+                **{name: _plain(each) for name, each in self.means.items()},
             },
         }
 
