@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.display import Picture, Result, attention_map
 from adapter_stilts.engine.composition import Call, attending, canonical, fusings, fusions
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.candidates import Candidate
-from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.options import Asked, ExplanationOptions
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder
@@ -25,12 +24,6 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
-
-if TYPE_CHECKING:
-    import datasets
-
-    from adapter_stilts.engine.engine import Engine
-    from adapter_stilts.evaluation.attention import Gathered
 
 ByLayer = Mapping[int, Mapping[str, float]]
 """Weight by layer and source."""
@@ -150,8 +143,6 @@ class Explanation(Result):
 
 
 OnLanguage = Callable[[str], None]
-STRIDE = 128
-"""Of windows over long texts, where the fusion's head was not trained on windows."""
 
 
 @checks_keywords
@@ -191,11 +182,12 @@ def explain(
     place = find_backbone(place_of(asked.backbone, resolved.backbone))
     from adapter_stilts.backbones import default_device
     from adapter_stilts.engine.engine import load_engine
+    from adapter_stilts.evaluation.attention import gather
 
     engine = load_engine(place, precision=asked.precision, device=default_device())
     found = {}
-    for language, features in _features(engine, resolved, target, read, asked.limit):
-        found[language] = _gathered(engine, resolved, features, asked.batch_tokens)
+    for language, gathered in gather(engine, resolved, target, read, asked):
+        found[language] = gathered
         if on_language is not None:
             on_language(language)
     found_in = attending(resolved.expression)
@@ -244,54 +236,6 @@ def _task_of(resolved: ResolvedComposition) -> TargetSpec:
             f"the fusion {why}: say with --task what it is to read: {', '.join(targets)}"
         )
     return targets[name]
-
-
-def _features(
-    engine: Engine,
-    resolved: ResolvedComposition,
-    target: TargetSpec,
-    read: TargetData,
-    limit: int | None,
-) -> list[tuple[str, datasets.Dataset]]:
-    """Every language's texts, cut as the fusion was trained, if on tasks of this kind."""
-    from adapter_stilts.features.build import build_features
-
-    length, stride = Candidate(target, resolved).window
-    made = []
-    for language, part in read.languages.items():
-        features = build_features(
-            target.head,
-            part.examples.examples,
-            part.fingerprint if target.retrieval is None else part.examples.fingerprint,
-            engine.backbone.tokenizer,
-            max_length=engine.backbone.sequence_length(length),
-            stride=stride or STRIDE,
-        )
-        if limit is not None and target.retrieval is not None:
-            features = features.select(range(min(limit, len(features))))
-        made.append((language, features))
-    return made
-
-
-def _gathered(
-    engine: Engine,
-    resolved: ResolvedComposition,
-    features: datasets.Dataset,
-    batch_tokens: int | None,
-) -> Gathered:
-    from adapter_stilts.backbones import default_device
-    from adapter_stilts.evaluation.attention import gather
-    from adapter_stilts.inference.predictions import default_batch_tokens
-    from adapter_stilts.zoo.local import load_resolved
-
-    composed = load_resolved(engine, resolved)
-    pairs = zip(attending(composed.inside), attending(resolved.expression), strict=True)
-    sources = {
-        inside.by or canonical(inside): [canonical(part) for part in each.parts]
-        for inside, each in pairs
-    }
-    most = batch_tokens or default_batch_tokens(default_device())
-    return gather(engine, composed, features, sources, batch_tokens=most)
 
 
 JSON, TABLE, PICTURE = "explanation.json", "explanation.csv", "explanation.svg"

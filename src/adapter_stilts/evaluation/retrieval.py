@@ -163,14 +163,26 @@ class Searcher:
         return self._result(scores, lines, candidates=len(pool.vectors), **lacking)
 
     def _pool(self, language: str) -> Pool:
+        """What the queries of a language are ranked against.
+
+        Raises:
+            UserError: the candidates are not there or malformed.
+        """
         if has_shared_pool(self.target, language):
             return self._shared_pool
-        return read_pool(self.target, language, self.split, self.where, self.vectors)
+        return self._read_pool(language)
 
     @cached_property
     def _shared_pool(self) -> Pool:
-        first = self.target.languages[0]
-        return read_pool(self.target, first, self.split, self.where, self.vectors)
+        return self._read_pool(self.target.languages[0])
+
+    def _read_pool(self, language: str) -> Pool:
+        sets, lacking = _candidates(self.target, language, self.split, self.where)
+        if lacking:
+            what = "%s: no candidates in %s: fewer to tell apart than officially"
+            logger.warning(what, self.target.name, ", ".join(lacking))
+        parts = [self.vectors.of(data) for data in sets]
+        return Pool(sets, parts[0] if len(parts) == 1 else np.concatenate(parts), lacking)
 
     def _scores(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
         computed = get_metric(self.target.metric).compute(
@@ -275,26 +287,13 @@ def relevant_ids(
         UserError: the candidates are not there or malformed.
     """
     whose = target.languages[0] if has_shared_pool(target, language) else language
-    tasks, _ = candidate_sets(target, whose, split, where)
-    sets = tuple(load_examples(task, split, where) for task in tasks)
+    sets, _ = _candidates(target, whose, split, where)
     return Pool(sets, np.empty((0, 0), np.float16)).relevant(gold)
 
 
-def read_pool(
-    target: TargetSpec, language: str, split: Split, where: str | None, vectors: Vectors
-) -> Pool:
-    """What the queries of a language are ranked against.
-
-    Raises:
-        UserError: the candidates are not there or malformed.
-    """
+def _candidates(
+    target: TargetSpec, language: str, split: Split, where: str | None
+) -> tuple[tuple[ExampleSet, ...], tuple[str, ...]]:
+    """The sets that queries are ranked against, and the languages that lack one."""
     tasks, lacking = candidate_sets(target, language, split, where)
-    if lacking:
-        logger.warning(
-            "%s: no candidates in %s: fewer to tell apart than officially",
-            target.name,
-            ", ".join(lacking),
-        )
-    sets = tuple(load_examples(task, split, where) for task in tasks)
-    parts = [vectors.of(data) for data in sets]
-    return Pool(sets, parts[0] if len(parts) == 1 else np.concatenate(parts), tuple(lacking))
+    return tuple(load_examples(task, split, where) for task in tasks), tuple(lacking)
