@@ -16,13 +16,7 @@ from adapters.methods.lora import LoRALinear
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adapter_stilts.engine.composition import (
-    UNLEARNT,
-    Call,
-    Expression,
-    canonical,
-    module_names,
-)
+from adapter_stilts.engine.composition import UNLEARNT, Call, Expression, canonical, module_names
 from adapter_stilts.engine.engine import (
     Engine,
     activate_block,
@@ -30,12 +24,7 @@ from adapter_stilts.engine.engine import (
     block_of,
     module_parameters,
 )
-from adapter_stilts.engine.fusion_forward import (
-    ArrowFusion,
-    LeanFusion,
-    LoraFusion,
-    UniformFusion,
-)
+from adapter_stilts.engine.fusion_forward import ArrowFusion, LeanFusion, LoraFusion, UniformFusion
 from adapter_stilts.engine.heads import load_head
 from adapter_stilts.engine.native import (
     FUSION_CONFIG,

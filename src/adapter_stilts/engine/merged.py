@@ -78,10 +78,7 @@ def _rank(engine: Engine, sources: Sequence[str], terms: Terms) -> int:
 def _setter(
     engine: Engine, name: str, sources: Sequence[str], how: str, terms: Terms, rank: int
 ) -> Setter:
-    options: dict[str, Any] = {
-        "density": terms.density or MERGES[how].density,
-        "seed": terms.seed,
-    }
+    options: dict[str, Any] = {"density": terms.density or MERGES[how].density, "seed": terms.seed}
     blends: list[tuple[tuple[Tensor, ...], Callable[[Tensor], tuple[Tensor, ...]]]] = []
     if rank:
         for key, layer in _lora_layers(engine, name):

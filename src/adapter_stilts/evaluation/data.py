@@ -36,10 +36,7 @@ class NoDataError(UserError):
 
 
 def asked_languages(
-    target: TargetSpec,
-    langs: str | Sequence[str],
-    split: Split = "test",
-    where: str | None = None,
+    target: TargetSpec, langs: str | Sequence[str], split: Split = "test", where: str | None = None
 ) -> tuple[str, ...]:
     """The languages that a list or `ko,sw` stands for; `all` and a suite's name are its own.
 

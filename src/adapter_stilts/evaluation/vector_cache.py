@@ -89,11 +89,7 @@ class Vectors:
 def features_of(engine: Engine, data: ExampleSet, max_length: int) -> datasets.Dataset:
     """The token sequences of a set's texts or queries."""
     return build_features(
-        PLAIN,
-        data.examples,
-        data.fingerprint,
-        engine.backbone.tokenizer,
-        max_length=max_length,
+        PLAIN, data.examples, data.fingerprint, engine.backbone.tokenizer, max_length=max_length
     )
 
 

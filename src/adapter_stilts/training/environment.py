@@ -16,11 +16,7 @@ LIBRARIES = ("torch", "transformers", "adapters", "peft", "datasets", "evaluate"
 
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the libraries that decide a result."""
-    return {
-        "python": platform.python_version(),
-        "adapter-stilts": __version__,
-        **_libraries(),
-    }
+    return {"python": platform.python_version(), "adapter-stilts": __version__, **_libraries()}
 
 
 @cache

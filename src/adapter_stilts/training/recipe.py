@@ -18,12 +18,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from adapter_stilts.engine.methods import (
-    DEFAULT_METHOD,
-    LANGUAGE_METHOD,
-    MethodOptions,
-    get_method,
-)
+from adapter_stilts.engine.methods import DEFAULT_METHOD, LANGUAGE_METHOD, MethodOptions, get_method
 from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.yaml_files import read_yaml
 
