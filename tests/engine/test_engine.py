@@ -11,6 +11,7 @@ import torch
 
 from adapter_stilts.engine.engine import (
     Engine,
+    add_head,
     add_module,
     forward,
     layer_of,
@@ -97,15 +98,7 @@ def test_trunk_dropout_and_head_dropout_on_demand(tiny_xlmr: Path) -> None:
     engine = load_engine(backbone, precision="fp32", device=torch.device("cpu"), trunk_dropout=True)
     trunk = [m.p for m in engine.model.base_model.modules() if isinstance(m, torch.nn.Dropout)]
     assert max(trunk) == 0.1
-    add_module(
-        engine,
-        "m",
-        get_method("lora"),
-        MethodOptions(),
-        head="classification",
-        labels=["a", "b"],
-        head_dropout=0.3,
-    )
+    add_head(engine, "m", "classification", labels=["a", "b"], dropout=0.3)
     head = [m.p for m in engine.model.heads["m"].modules() if isinstance(m, torch.nn.Dropout)]
     assert head
     assert set(head) == {0.3}

@@ -27,7 +27,6 @@ def add_module(
     head: HeadKind = PLAIN,
     labels: Sequence[str] = (),
     choices: int = 0,
-    head_dropout: float = 0.0,
     on: Expression | None = None,
 ) -> None:
     """Adds a new module with its head and makes both trainable; everything else stays frozen.
@@ -51,7 +50,7 @@ def add_module(
     model = engine.model
     model.requires_grad_(False)  # `adapters` would leave other modules' heads to learn
     model.add_adapter(name, config=method.config(options))
-    add_head(engine, name, head, labels=labels, choices=choices, dropout=head_dropout)
+    add_head(engine, name, head, labels=labels, choices=choices)
     model.train_adapter(name)
     activate_block(engine, block_of(name if on is None else stacked(on, name)), name)
     trainable = tuple(n for n, p in model.named_parameters() if p.requires_grad)

@@ -78,7 +78,6 @@ def add_fusion(
     head: HeadKind = PLAIN,
     labels: Sequence[str] = (),
     choices: int = 0,
-    head_dropout: float = 0.0,
 ) -> None:
     """Adds a fusion over modules in the engine, with its head; these two alone are trainable.
 
@@ -94,7 +93,7 @@ def add_fusion(
     engine.model.base_model.freeze_model(True)  # the library's trainer asks for that
     with engine.adding(name, trainable=True):
         _add_layers(engine, name, sources, shape)
-        add_head(engine, name, head, labels=labels, choices=choices, dropout=head_dropout)
+        add_head(engine, name, head, labels=labels, choices=choices)
     engine.fusions[name] = (tuple(sources), shape)
     activate_block(engine, block_of(Call("fuse", tuple(sources), name)), name)
 

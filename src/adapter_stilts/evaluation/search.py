@@ -7,7 +7,7 @@ Vectors may be of any float type, in memory or mapped from a file; products are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +16,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Float32 = NDArray[np.float32]
 Indices = NDArray[np.int64]
-
-MARGINS: dict[str, Callable[[Float32, Float32], Float32]] = {
-    "ratio": lambda similarity, mean: similarity / mean,
-    "distance": lambda similarity, mean: similarity - mean,
-    "absolute": lambda similarity, mean: similarity,
-}
 
 
 class Ranked(NamedTuple):
@@ -132,16 +126,13 @@ def distinct(texts: Sequence[str]) -> Distinct:
     return Distinct(rows, once)
 
 
-def mine(
-    source: Floats, target: Floats, k: int = 4, margin: str = "ratio", *, threshold: float = 0.0
-) -> Mined:
-    """Pairs of sentences that are each other's translation, by margin scores.
+def mine(source: Floats, target: Floats, k: int = 4) -> Mined:
+    """Pairs of sentences that are each other's translation, by margin scores above 0.
 
-    A pair scores its cosine against the mean cosine of both sentences to their k nearest
-    neighbours: the quotient ("ratio"), the difference ("distance"), or the cosine as it is
-    ("absolute"). Every source sentence proposes the best-scoring of its k nearest targets and
-    every target likewise. From the best proposal down, one is taken unless a pair taken before
-    holds one of its sentences.
+    A pair scores its cosine over the mean cosine of both sentences to their k nearest neighbours.
+    Every source sentence proposes the best-scoring of its k nearest targets and every target
+    likewise. From the best proposal down, one is taken unless a pair taken before holds one of its
+    sentences.
 
     Source: Artetxe & Schwenk 2019, Margin-based Parallel Corpus Mining with Multilingual
     Sentence Embeddings, ACL, as XTREME uses it for BUCC (`mine_bitext` of utils_retrieve.py).
@@ -149,21 +140,18 @@ def mine(
 
     Args:
         source, target: [sentences, dimensions].
-        threshold: only pairs that score more are returned.
 
     Raises:
-        ValueError: the shapes do not fit, a corpus is empty, or no margin has that name.
+        ValueError: the shapes do not fit, or a corpus is empty.
     """
-    if margin not in MARGINS:
-        raise ValueError(f"no margin '{margin}': choose from {', '.join(MARGINS)}")
     _check(source, target, k)
     _check(target, source, k)
     x, y = unit(source), unit(target)
     forward, targets = _neighbours(x, y, k)
     backward, sources = _neighbours(y, x, k)
     means = forward.mean(axis=1), backward.mean(axis=1)
-    forward = _scored(forward, means[0][:, None], means[1][targets], margin)
-    backward = _scored(backward, means[1][:, None], means[0][sources], margin)
+    forward = _scored(forward, means[0][:, None], means[1][targets])
+    backward = _scored(backward, means[1][:, None], means[0][sources])
     rows, columns = np.arange(len(x)), np.arange(len(y))
     pairs = np.stack(
         [
@@ -174,14 +162,14 @@ def mine(
     scores = np.concatenate([forward.max(axis=1), backward.max(axis=1)]).astype(np.float64)
     order = np.argsort(-scores, kind="stable")
     kept = order[_unused(pairs[:, order])]
-    kept = kept[scores[kept] > threshold]
+    kept = kept[scores[kept] > 0]
     return Mined(pairs[0, kept], pairs[1, kept], scores[kept])
 
 
-def _scored(similarity: Float32, mean: Float32, other_mean: Float32, margin: str) -> Float32:
+def _scored(similarity: Float32, mean: Float32, other_mean: Float32) -> Float32:
     """Margin scores of candidates from the means of both sides' neighbours."""
     with np.errstate(divide="ignore", invalid="ignore"):  # where all neighbours are at 0
-        return MARGINS[margin](similarity, (mean + other_mean) / np.float32(2))
+        return similarity / ((mean + other_mean) / np.float32(2))
 
 
 def _neighbours(queries: Float32, candidates: Float32, k: int) -> tuple[Float32, Indices]:

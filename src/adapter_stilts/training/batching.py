@@ -115,15 +115,13 @@ LANGUAGE_EXPONENT = 0.5
 """Languages are drawn in proportion to size to this power (Conneau and Lample 2019, 3.1)."""
 
 
-def task_shares(
-    sizes: Sequence[int], *, temperature: float, cap: int = CAP
-) -> npt.NDArray[np.float64]:
-    """Part of the batches that each task gets: min(n, cap)^(1/T), made to add up to 1.
+def task_shares(sizes: Sequence[int], *, temperature: float) -> npt.NDArray[np.float64]:
+    """Part of the batches that each task gets: min(n, `CAP`)^(1/T), made to add up to 1.
 
     Examples-proportional mixing with a cap and a temperature (Raffel et al. 2020, section 3.5.2,
     arXiv:1910.10683). T = 1 is proportional to size; the higher T, the more equal the tasks.
     """
-    return _normalised(np.minimum(sizes, cap) ** (1 / temperature))
+    return _normalised(np.minimum(sizes, CAP) ** (1 / temperature))
 
 
 def language_shares(sizes: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -172,11 +170,11 @@ SHARE = 0.15
 
 
 def mask_tokens(
-    ids: Ids, rng: np.random.Generator, *, mask_id: int, ordinary: Ids, share: float = SHARE
+    ids: Ids, rng: np.random.Generator, *, mask_id: int, ordinary: Ids
 ) -> tuple[Ids, Ids]:
     """Hides tokens of a sequence (Devlin et al. 2019, section 3.1, arXiv:1810.04805).
 
-    Of the ordinary tokens `share` are to be told, at least one: 80% of them become `mask_id`,
+    Of the ordinary tokens `SHARE` are to be told, at least one: 80% of them become `mask_id`,
     10% a random ordinary token, 10% stay as they are.
 
     Args:
@@ -188,7 +186,7 @@ def mask_tokens(
     """
     near = np.minimum(np.searchsorted(ordinary, ids), len(ordinary) - 1)
     places = np.flatnonzero(ordinary[near] == ids)
-    count = max(1, round(share * len(places)))
+    count = max(1, round(SHARE * len(places)))
     asked = rng.permutation(places)[:count]
     fate = rng.random(len(asked))
     seen, labels = ids.copy(), np.full_like(ids, IGNORED)
