@@ -75,11 +75,7 @@ def rename(folder: Path, name: str) -> None:
 
 
 def method_of(folder: Path) -> str:
-    """Which of our methods the files of a module in the library's format are.
-
-    Raises:
-        UserError: none of them.
-    """
+    """Which of our methods the files of a library's module are; refuses those of none of them."""
     _, config = named_config(folder / CONFIG)
     return _method(folder / CONFIG, config, invertible=_has_invertible(folder, config))
 

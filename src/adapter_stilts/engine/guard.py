@@ -45,11 +45,7 @@ _LEAST_FACTOR = 0.25
 
 
 def named_config(path: Path) -> tuple[str, dict[str, Any]]:
-    """The name and the configuration in a file of the library's.
-
-    Raises:
-        UserError: they are not there.
-    """
+    """The name and the configuration in a file of the library's; refuses a file without them."""
     about = read_json(path)
     if not isinstance(about, dict):
         raise UserError(f"{path}: expected an object")
@@ -213,11 +209,7 @@ class _Head(Shape):
 
 
 def check_fusion(path: Path, shapes: Shapes) -> None:
-    """Compares a fusion's description at `path` with the shapes of its weights.
-
-    Raises:
-        UserError: they do not fit.
-    """
+    """Refuses a fusion's description at `path` that does not fit the shapes of its weights."""
     about = check_shape(_Fusion, read_json(path), path)
     sizes = {size for shape in shapes.values() for size in shape}
     _demand(
@@ -247,11 +239,7 @@ def check_module(folder: Path, method: str) -> None:
 
 
 def check_contents(folder: Path, method: str) -> None:
-    """Compares configurations with weights, of heads too where there are any.
-
-    Raises:
-        UserError: says which file is at fault.
-    """
+    """Refuses configurations that do not fit the weights, of heads too where there are any."""
     if is_fusion(method):
         ((weights, config),) = fusion_files(folder, head=False)
         check_fusion(folder / config, shapes_in(folder / weights))
@@ -264,11 +252,7 @@ def check_contents(folder: Path, method: str) -> None:
 
 
 def check_widths(folder: Path, hidden: int, intermediate: int) -> None:
-    """Refuses weights of another width than a trunk's, for which the library would make room.
-
-    Raises:
-        UserError: they are for a trunk of another size.
-    """
+    """Refuses weights of another width than a trunk's: the library would make room for them."""
     widths = {
         r".*\.adapter_down\.0\.weight": {hidden},
         r".*\.lora_A": {hidden, intermediate},

@@ -220,11 +220,7 @@ def is_invertible(method: str) -> bool:
 
 
 def get_method(name: str) -> Method:
-    """The method of that name.
-
-    Raises:
-        UserError: no method has that name.
-    """
+    """The method of that name; refuses a name that no method has."""
     method = METHODS.get(name.lower().replace("_", "-"))
     if method is None:
         raise unknown("method", name, METHODS)

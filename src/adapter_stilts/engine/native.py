@@ -105,11 +105,7 @@ FILES = ((WEIGHTS, CONFIG), *HEAD_FILES)
 
 
 def check_files(folder: Path, files: Sequence[tuple[str, str]] = FILES) -> None:
-    """Refuses a folder without readable safetensors before anything is loaded from it.
-
-    Raises:
-        UserError: says which file is at fault.
-    """
+    """Refuses a folder without readable safetensors before anything is loaded from it."""
     pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
     for weights, config in files:
         path = folder / weights
@@ -125,11 +121,7 @@ def check_files(folder: Path, files: Sequence[tuple[str, str]] = FILES) -> None:
 
 
 def check_head_whole(engine: Engine, head: str, folder: Path) -> None:
-    """Refuses a head in the engine that did not get all of its weights from a folder.
-
-    Raises:
-        UserError: the file there lacks some, or has others.
-    """
+    """Refuses a head in the engine that did not get just its weights from a folder."""
     path = folder / HEAD_WEIGHTS
     with safe_open(path, framework="pt") as file:
         saved = {key.removeprefix("heads.") for key in file.keys()}  # noqa: SIM118
@@ -169,11 +161,7 @@ def read_head(folder: Path) -> tuple[tuple[str, ...], int]:
 
 
 def read_labels(folder: Path) -> tuple[tuple[str, ...], int]:
-    """The same, of its configuration alone.
-
-    Raises:
-        UserError: there is none, or it is damaged.
-    """
+    """The same, of its configuration alone, which may be damaged, too."""
     try:
         config = read_json(folder / HEAD_CONFIG)["config"]
         choices = config.get("num_choices") or 0

@@ -121,11 +121,7 @@ PATCHES = (
 
 
 def _check(patch: Patch) -> None:
-    """Refuses a library whose method is another one than was replaced.
-
-    Raises:
-        FailureError: names the version and the method.
-    """
+    """Refuses (FailureError) a library whose method is another one than was replaced."""
     method = getattr(patch.owner, patch.method, None)
     found = tuple(inspect.signature(method).parameters)[1:] if method is not None else None
     if found != patch.takes:

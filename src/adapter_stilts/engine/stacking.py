@@ -11,11 +11,7 @@ from adapter_stilts.errors import UserError
 
 
 def check_fusable(expression: Expression, methods: Mapping[str, str]) -> None:
-    """Refuses fusions of modules that are not of one kind, or of a kind that cannot be fused.
-
-    Raises:
-        UserError: names the two, and what would work.
-    """
+    """Refuses fusions of modules that are not of one kind, or of a kind that cannot be fused."""
     for fusion in fusings(expression):
         for part in fusion.parts:
             if merges(part):

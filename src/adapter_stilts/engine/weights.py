@@ -24,21 +24,13 @@ LARGEST_SCALE = 1e6
 
 
 def check_weights(path: Path) -> None:
-    """Refuses a safetensors file that is damaged, or holds what are no weights.
-
-    Raises:
-        UserError: says what is wrong.
-    """
+    """Refuses a safetensors file that is damaged, or holds what are no weights."""
     for _ in _checked(path):
         pass
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        UserError: it is damaged, or holds what are no weights.
-    """
+    """The tensors of a safetensors file; refuses what `check_weights` refuses."""
     return dict(_checked(path))
 
 

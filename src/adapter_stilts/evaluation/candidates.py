@@ -131,11 +131,7 @@ def backbone_record(candidates: Sequence[Candidate]) -> dict[str, str] | None:
 
 
 def backbone_name(candidates: Sequence[Candidate], given: str | None) -> str:
-    """The backbone to load: as given, or as the modules name it.
-
-    Raises:
-        UserError: nothing names one.
-    """
+    """The backbone to load: as given, or as the modules name it; refuses to guess one."""
     named = [each.resolved for each in candidates if each.resolved is not None]
     # A module of another program may name a folder that was its author's.
     for resolved in sorted(named, key=lambda each: not each.record.backbone.get("fingerprint")):

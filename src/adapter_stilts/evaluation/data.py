@@ -123,11 +123,7 @@ def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
 
 
 def asked_split(target: TargetSpec, split: str) -> Split:
-    """The split of that name.
-
-    Raises:
-        UserError: the task has no such split.
-    """
+    """The split of that name; refuses one that the task does not have."""
     there = [each for each in SPLITS if any(source.has(each) for source in target.sources)]
     if split in there:
         return split

@@ -175,11 +175,7 @@ def has_translations(target: TargetSpec) -> bool:
 
 
 def dev_data(target: TargetSpec, languages: Sequence[str], where: str | None) -> list[str]:
-    """Fingerprints of the dev data of some languages, as they lie there now.
-
-    Raises:
-        UserError: some are not there, or malformed.
-    """
+    """Fingerprints of the dev data of some languages as they are now; refuses lacking ones."""
     sets = [each for lang in languages for each in data_sets(target, lang, "dev", where)]
     return [load_examples(task, split, where).fingerprint for task, split in sets]
 

@@ -170,11 +170,7 @@ def default_layer(layers: int, rule: LayerRule) -> int:
 
 
 def check_settings(asked: Asked) -> None:
-    """Refuses what cannot be, before anything heavy is imported.
-
-    Raises:
-        UserError: names it.
-    """
+    """Refuses what cannot be, before anything heavy is imported."""
     check_precision(asked.precision)
     for name, value in (("batch-tokens", asked.batch_tokens), ("limit", asked.limit)):
         if value is not None and value < 1:

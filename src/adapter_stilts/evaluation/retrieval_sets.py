@@ -108,11 +108,7 @@ def check_agreement(
 
 
 def check_lengths(name: str, language: str, queries: ExampleSet, candidates: ExampleSet) -> None:
-    """Refuses translations by line that are not as many as the sentences.
-
-    Raises:
-        UserError: says how many there are of each.
-    """
+    """Refuses translations by line that are not as many as the sentences."""
     counts = len(queries.examples), len(candidates.examples)
     if counts[0] != counts[1]:
         raise UserError(

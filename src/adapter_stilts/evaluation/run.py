@@ -73,11 +73,7 @@ def evaluate(
 
 
 def asked_target(task: str | Path | TargetSpec | TaskSpec, asked: Asked) -> TargetSpec:
-    """The target with the tags and the files that the options name.
-
-    Raises:
-        UserError: options that do not fit it.
-    """
+    """The target with the tags and the files of the options; refuses those that do not fit it."""
     target = get_target(task)
     if asked.tags is not None:
         target = target.with_tags(asked.tags)

@@ -88,11 +88,7 @@ class SuiteEvaluation(Result):
 
 
 def suite_targets(suite: str) -> dict[str, TargetSpec]:
-    """The target tasks of a suite by their names in it, in its order.
-
-    Raises:
-        UserError: no suite has that name.
-    """
+    """The target tasks of a suite by their names in it, in its order; refuses an unknown suite."""
     if suite not in SUITES:
         raise unknown("suite", suite, SUITES)
     named = {folder_name(target): target for target in registry.target_tasks().values()}

@@ -155,11 +155,7 @@ def _task(name: str, scores: Mapping[str, Metrics | None], languages: Sequence[s
 
 
 def _metric(task: str, language: str, key: str, metrics: Metrics) -> float:
-    """One score.
-
-    Raises:
-        ValueError: it is not there, or is no number.
-    """
+    """One score; ValueError where it is not there, or is no number."""
     value = metrics.get(key)
     if value is None or not math.isfinite(value):
         raise ValueError(f"{task} in '{language}' needs a score '{key}', got {dict(metrics)}")

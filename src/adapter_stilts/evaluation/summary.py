@@ -273,11 +273,7 @@ def grouped(evaluations: Sequence[Evaluation]) -> list[Evaluation | SeedSummary]
 
 
 def check_no_seeds(compositions: Sequence[str], where: str) -> None:
-    """Refuses compositions that name all seeds, where only one is taken.
-
-    Raises:
-        UserError: names the first.
-    """
+    """Refuses compositions that name all seeds, where only one is taken."""
     for text in compositions:
         if names_seeds(text):
             raise UserError(f"'{text}' names all seeds, which cannot be done {where}: name one")

@@ -51,11 +51,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def check_manifest(folder: Path) -> None:
-    """Compares a checkpoint's files with what was written.
-
-    Raises:
-        UserError: names the first file that is missing or altered, and the remedy.
-    """
+    """Refuses a checkpoint of which a file is missing, or holds something else than was written."""
     listed = None
     with contextlib.suppress(UserError):
         listed = read_json(folder / MANIFEST)
@@ -98,11 +94,7 @@ def save_recent(folder: Path, recent: Sequence[Tensors]) -> None:
 
 
 def read_recent(folder: Path) -> list[Tensors]:
-    """What `save_recent` wrote.
-
-    Raises:
-        UserError: a file is damaged.
-    """
+    """What `save_recent` wrote; refuses a damaged file."""
     count = len(list(folder.glob("recent-*.safetensors")))
     return [read_tensors(folder / f"recent-{number}.safetensors") for number in range(count)]
 
@@ -117,11 +109,7 @@ def mean_of(recent: Sequence[Tensors]) -> Tensors:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """A safetensors file.
-
-    Raises:
-        UserError: the file is damaged or missing.
-    """
+    """The tensors of a safetensors file; refuses one that is damaged or missing."""
     try:
         return load_file(path)
     except (SafetensorError, FileNotFoundError) as error:
@@ -177,11 +165,7 @@ def save_rng(path: Path) -> None:
 
 
 def load_rng_of(checkpoint: Path, process: int, processes: int) -> None:
-    """Restores the random states of a process of a training.
-
-    Raises:
-        UserError: the checkpoint is of another number of processes.
-    """
+    """Restores a process's random states; refuses a checkpoint of another number of processes."""
     count = len(list(checkpoint.glob("rng-*.safetensors")))
     if count != processes:
         raise UserError(

@@ -43,11 +43,7 @@ def clear_failures(recipe: Recipe, folder: Path) -> Iterator[None]:
 
 
 def stop_if_diverged(step: int, loss: float, gradient: float, *, lr: float, work: Path) -> None:
-    """Checks the loss and the gradients' norm of a step before anything of it is kept.
-
-    Raises:
-        FailureError: one of them is not a finite number.
-    """
+    """Ends a training (FailureError) whose loss or gradients' norm is no finite number."""
     if math.isfinite(loss) and math.isfinite(gradient):
         return
     what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {gradient}"

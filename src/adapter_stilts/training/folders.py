@@ -76,11 +76,7 @@ def finished(
 
 
 def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: bool) -> None:
-    """Makes the folder of the unfinished run, or checks that it is of the same run.
-
-    Raises:
-        UserError: it is of another run.
-    """
+    """Makes the folder of the unfinished run; refuses one of another run."""
     from adapter_stilts.training.callbacks import this_process
 
     state = this_process()

@@ -78,11 +78,7 @@ def fuse(
 
 
 def _recipe_and_kind(recipe: str | Recipe, kind: str | None) -> tuple[Recipe, str]:
-    """The recipe, and the kind of fusion: as given, or else that of the recipe.
-
-    Raises:
-        UserError: there is no such kind.
-    """
+    """The recipe, and the kind of fusion, as given or else the recipe's; refuses unknown kinds."""
     chosen = chosen_recipe(recipe, {}, usual="fusion")
     warn_of_other_method(recipe, f"fusion-{kind}" if kind in KINDS else None)
     if kind is None:

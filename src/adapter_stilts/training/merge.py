@@ -81,11 +81,7 @@ def merge(sources: Sequence[Composition], **options: Unpack[MergeOptions]) -> Tr
 
 
 def _plan(asked: MergeRequest) -> Plan | None:
-    """The search, if there is to be one.
-
-    Raises:
-        UserError: it has no target, or there is a target without a search.
-    """
+    """The search, if there is one; refuses one without a target, and a target without a search."""
     if asked.search and asked.target is None:
         raise UserError("a search needs a target to search on: --target tydiqa")
     if asked.target is None:
@@ -145,11 +141,7 @@ class Plan:
 
     @property
     def task(self) -> TaskSpec:
-        """The target's (last) training task.
-
-        Raises:
-            UserError: the target has no training data.
-        """
+        """The target's (last) training task; refuses a target without training data."""
         return self.target.trained_in("en")[-1]
 
     @cached_property

@@ -215,11 +215,7 @@ def get_recipe(name: str, usual: str = "default") -> Recipe:
 
 
 def parse_layers(text: str | list[Any]) -> tuple[int, ...]:
-    """Layer numbers from `0-5,11` or a list.
-
-    Raises:
-        UserError: something else than numbers and ranges.
-    """
+    """Layer numbers from `0-5,11` or a list; refuses all but numbers and ranges."""
     parts = [str(part) for part in text] if isinstance(text, list) else text.split(",")
     layers: set[int] = set()
     for part in filter(None, (p.strip() for p in parts)):

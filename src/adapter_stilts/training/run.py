@@ -257,11 +257,7 @@ def train_seeds(
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Seeds as they are written on a command line: `0,1,2`.
-
-    Raises:
-        UserError: something else than numbers with commas between.
-    """
+    """Seeds as they are written on a command line, `0,1,2`; refuses all but numbers and commas."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and len(part) <= 10 for part in parts):
         raise UserError(f"seeds '{text}': numbers with commas between, such as 0,1,2")

@@ -202,11 +202,7 @@ TRACKERS = frozenset(
 
 
 def check_numbers(*, seed: int, limit: int | None, dev_limit: int | None) -> None:
-    """Refuses a seed or a number of examples that cannot be.
-
-    Raises:
-        UserError: names it.
-    """
+    """Refuses a seed or a number of examples that cannot be."""
     if not 0 <= seed <= LARGEST_SEED:
         raise UserError(f"seed must lie between 0 and {LARGEST_SEED}, not {seed}")
     for name, value in (("limit", limit), ("dev-limit", dev_limit)):
@@ -215,11 +211,7 @@ def check_numbers(*, seed: int, limit: int | None, dev_limit: int | None) -> Non
 
 
 def check_tracker(name: str) -> None:
-    """Refuses an experiment tracker that transformers lacks or that is not installed.
-
-    Raises:
-        UserError: says which.
-    """
+    """Refuses an experiment tracker that transformers lacks or that is not installed."""
     if name in ("none", "all"):
         return
     there = sys.modules.get("transformers.integrations.integration_utils")
@@ -292,11 +284,7 @@ def completed(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:
 
 
 def check_method(spec: TrainingSpec, method: str, name: str) -> None:
-    """Refuses a module of a kind that does not fit what it is to stand on.
-
-    Raises:
-        UserError: says which.
-    """
+    """Refuses a module of a kind that does not fit what it is to stand on."""
     get_method(method)
     if is_fusion(method) != spec.fuses:
         raise UserError(f"method '{method}' fuses modules: see `adstilts fuse`")

@@ -72,11 +72,7 @@ def train_target(
 
 
 def source_language(target: TargetSpec, written: str, data: str | None) -> str:
-    """The language to learn from, as the task or its files call it.
-
-    Raises:
-        UserError: there is no such language.
-    """
+    """The language learnt from, as the task or its files call it; refuses one that is not there."""
     if target.identity and written == "en":  # the default is the language of its training data
         written = target.train_languages[0]
     where = origin_of(target, data)
