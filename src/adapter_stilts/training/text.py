@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.backbones import Backbone
-from adapter_stilts.errors import UserError, bad
+from adapter_stilts.data.formats import read_lines
+from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
 
 if TYPE_CHECKING:
@@ -87,16 +88,9 @@ def read_text(folder: Path) -> tuple[TextFile, ...]:
 
 def _read(path: Path) -> TextFile:
     try:
-        raw = path.read_bytes()
+        lines = tuple(text for _, line in read_lines(path) if (text := line.strip()))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise bad(path, line, f"not UTF-8 ({error.reason}): convert the file") from error
-    lines = tuple(stripped for line in text.split("\n") if (stripped := line.strip()))
     if not lines:
         raise UserError(f"{path}: the file has no text")
-    content = text_digest("\n".join(lines))
-    return TextFile(path.stem, lines, content)
+    return TextFile(path.stem, lines, text_digest("\n".join(lines)))
