@@ -17,7 +17,8 @@ from adapter_stilts import load, train_target
 from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import UserError
 from adapter_stilts.training.contrastive import in_batch_loss, same_rows
-from adapter_stilts.training.run import InterruptedTrainingError, Trained
+from adapter_stilts.training.failures import InterruptedTrainingError
+from adapter_stilts.training.run import Trained
 
 Worker = Callable[..., list[int]]
 Learn = Callable[..., Trained]

@@ -20,8 +20,9 @@ from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import UserError
+from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.run import InterruptedTrainingError, Trained
+from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve

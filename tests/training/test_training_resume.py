@@ -22,8 +22,8 @@ from adapter_stilts.training.checkpoint import (
     copy_into,
     write_manifest,
 )
+from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.folders import latest_checkpoint
-from adapter_stilts.training.run import InterruptedTrainingError
 from adapter_stilts.zoo.record import ModuleRecord
 
 Worker = Callable[..., list[int]]

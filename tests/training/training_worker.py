@@ -36,6 +36,7 @@ from transformers.integrations import integration_utils
 from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.training import execute, run
+from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.finish import finish
 from adapter_stilts.training.fuse import fuse
 from adapter_stilts.training.multitask import train_multitask
@@ -75,7 +76,7 @@ def train(request: dict[str, Any]) -> int:
     code, message = 0, ""
     try:
         TRAINS[request.get("trains", "adapter")](**request["settings"])
-    except (UserError, FailureError, run.InterruptedTrainingError) as error:
+    except (UserError, FailureError, InterruptedTrainingError) as error:
         code, message = error.exit_code, str(error)
     except BaseException:
         code, message = 70, traceback.format_exc()

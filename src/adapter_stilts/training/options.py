@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict
 
+from adapter_stilts.data.folders import Files
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.recipe import Activations, Keep, Recipe, Unfreeze
@@ -132,6 +133,12 @@ class Settings:
     train_file: str | Path | None = None
     dev_file: str | Path | None = None
     test_file: str | Path | None = None
+
+    @property
+    def files(self) -> Files:
+        """The files of the user's own, by split."""
+        named: Files = {"train": self.train_file, "dev": self.dev_file, "test": self.test_file}
+        return {split: path for split, path in named.items() if path}
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Settings:

@@ -15,8 +15,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.metrics import Spread
 from adapter_stilts.tasks.registry import get_task
-from adapter_stilts.tasks.spec import Split, TaskSpec
-from adapter_stilts.training.failures import InterruptedTrainingError
+from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import AnyOptions, Settings, TrainingOptions, changes_in
 from adapter_stilts.training.recipe import Recipe
@@ -103,7 +102,7 @@ def train_adapter(
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    return train(TrainingSpec((_task(task, head, files_in(options)),)), backbone, options)
+    return train(TrainingSpec((_task(task, head, Settings.of(options).files),)), backbone, options)
 
 
 def _task(task: str | Path | TaskSpec | None, head: str | None, files: Files) -> TaskSpec:
@@ -118,16 +117,6 @@ def _task(task: str | Path | TaskSpec | None, head: str | None, files: Files) ->
     from adapter_stilts.own.new import task_of_files
 
     return task_of_files(head, {split: Path(path) for split, path in files.items() if path}).task
-
-
-def files_in(options: TrainingOptions) -> Files:
-    """The files of the user's own among the options, by split."""
-    names: dict[Split, str | Path | None] = {
-        "train": options.get("train_file"),
-        "dev": options.get("dev_file"),
-        "test": options.get("test_file"),
-    }
-    return {split: path for split, path in names.items() if path}
 
 
 def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
@@ -169,9 +158,6 @@ def checked_recipe(spec: TrainingSpec, options: AnyOptions) -> Recipe:
     check_method(spec, chosen.method, module_name(spec, chosen.method))
     check_data(spec, settings.data, test=bool(settings.test_file))
     return chosen
-
-
-__all__ = ["InterruptedTrainingError", "Trained", "checked_recipe", "train", "train_adapter"]
 
 
 def test_scores(folder: Path, task: TaskSpec, data: str | None) -> dict[str, float]:

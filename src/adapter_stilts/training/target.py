@@ -21,7 +21,7 @@ from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import Settings, TrainingOptions
-from adapter_stilts.training.run import Trained, checked_recipe, files_in, train
+from adapter_stilts.training.run import Trained, checked_recipe, train
 from adapter_stilts.training.spec import TrainingSpec, default_folder, module_name
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.names import series_folders
@@ -103,7 +103,7 @@ def train_stages(
         UserError: as of `train_adapter`.
     """
     *earlier, last = stages
-    staged = [*earlier, with_files(last, files_in(options))]
+    staged = [*earlier, with_files(last, Settings.of(options).files)]
     specs = [
         dataclasses.replace(spec, tasks=(task,), staged=len(stages) > 1, start=None)
         for task in staged
