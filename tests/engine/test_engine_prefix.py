@@ -9,9 +9,15 @@ import pytest
 import torch
 
 from adapter_stilts.engine.composition import Call, Expression, fused, module_names, top
-from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
+from adapter_stilts.engine.engine import (
+    Engine,
+    activate_block,
+    block_of,
+    forward,
+    layers_below,
+    shared_prefix,
+)
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
-from adapter_stilts.engine.prefix import layers_below, shared_prefix
 from adapter_stilts.tasks.spec import HeadKind
 from made_modules import logits_of, make_engine, make_module, token_batch
 

@@ -12,8 +12,7 @@ import torch
 from adapters import AutoAdapterModel, SeqBnInvConfig
 from adapters.composition import Stack
 
-from adapter_stilts.engine.engine import Engine, forward
-from adapter_stilts.engine.prefix import layers_below
+from adapter_stilts.engine.engine import Engine, forward, layers_below
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.local import load_composition, save_module

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from adapters.composition import Fuse, Stack
+from torch import nn
 
 from adapter_stilts.engine.composition import Expression, canonical, stacked
 from adapter_stilts.engine.methods import Method, MethodOptions
@@ -152,3 +154,59 @@ def _running(engine: Engine) -> str:
     """What runs in the engine, for messages."""
     name = engine.model.active_head or engine.model.active_adapters
     return f"module '{name}'" if name else f"backbone '{engine.backbone.name}'"
+
+
+def layers_below(engine: Engine, modules: Iterable[str]) -> int:
+    """How many layers, from the bottom, none of the modules (by name in the engine) touches."""
+    lowest = engine.layers
+    for name in modules:
+        for parameter in engine.modules[name]:
+            if parameter.startswith("heads."):
+                continue
+            layer = layer_of(parameter)
+            # A part outside the layers may act on what enters them.
+            lowest = min(lowest, 0 if layer is None else layer)
+    return lowest
+
+
+class SharedPrefix(nn.Module):
+    """Keeps what leaves the lower layers at a batch's first pass, for the passes after it.
+
+    No module changes what the layers below the lowest module see, so what leaves them is the same
+    for several compositions.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self._layers = tuple(layers)
+        self._kept: Any = None
+
+    def forget(self) -> None:
+        """To be called before the first pass of every batch."""
+        self._kept = None
+
+    def forward(self, hidden_states: Any, *args: Any, **kwargs: Any) -> Any:
+        """What leaves the highest of these layers, computed at the first pass."""
+        if self._kept is None:
+            for layer in self._layers:
+                (hidden_states, *_) = layer(hidden_states, *args, **kwargs)
+            self._kept = (hidden_states,)
+        return self._kept
+
+
+@contextmanager
+def shared_prefix(engine: Engine, layers: int) -> Iterator[SharedPrefix]:
+    """Inside this context the lowest `layers` layers run once a batch, whatever is active.
+
+    Every pass between two calls of `forget` must be over the same batch. The outputs are the
+    same to the bit as without it.
+    """
+    encoder = engine.model.base_model.encoder
+    whole = encoder.layer
+    prefix = SharedPrefix(whole[:layers])
+    encoder.layer = nn.ModuleList([prefix, *whole[layers:]] if layers else whole)
+    try:
+        yield prefix
+    finally:
+        encoder.layer = whole
+        prefix.forget()

@@ -15,8 +15,7 @@ import numpy as np
 
 from adapter_stilts.data.load import ExampleSet, warn_of_unknown_tags
 from adapter_stilts.engine.composition import module_names
-from adapter_stilts.engine.engine import Engine, forward
-from adapter_stilts.engine.prefix import layers_below, shared_prefix
+from adapter_stilts.engine.engine import Engine, forward, layers_below, shared_prefix
 from adapter_stilts.evaluation.candidates import Head, fitted_head
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.features.build import build_features

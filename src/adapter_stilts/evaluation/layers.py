@@ -127,9 +127,8 @@ def sweep_layers(
     if known is not None and how.agrees(known):
         return known
     if has_translations(how.judge):
-        length = engine.backbone.sequence_length(how.judge.max_length)
-        sweep = Sweep(engine, composed, how.judge, how.where, length, batch_tokens)
-        choice = sweep.choose(how.on.languages if how.on else languages, how.pooling)
+        sweep = Sweep(engine, composed, how, batch_tokens)
+        choice = sweep.choose(how.on.languages if how.on else languages)
     elif how.on is not None:
         raise UserError(f"{how.on.name} has no translations as dev data: choose another task")
     else:
@@ -186,43 +185,39 @@ class Sweep:
 
     engine: Engine
     composed: Composed
-    target: TargetSpec
-    where: str | None
-    max_length: int
+    how: Choosing
     batch_tokens: int
 
-    def _is_there(self, language: str) -> bool:
-        """Whether the data has the dev set of that language."""
-        sets = data_sets(self.target, language, "dev", self.where)
-        return all(lacks(task, split, self.where) is None for task, split in sets)
-
-    def choose(self, languages: Sequence[str], pooling: str) -> LayerChoice:
+    def choose(self, languages: Sequence[str]) -> LayerChoice:
         """The best layer in the mean of those languages that have dev data.
 
         Raises:
             UserError: none of the languages has, or its data is malformed.
         """
-        asked = [language for language in languages if self._is_there(language)]
-        if not asked:
-            raise UserError(f"{self.target.name}: no dev data to choose a layer on")
+        judge, where, pooling = self.how.judge, self.how.where, self.how.pooling
         data: list[str] = []
-        found: list[list[float]] = []
-        for language in asked:
-            tasks = data_sets(self.target, language, "dev", self.where)
-            sets = [load_examples(task, split, self.where) for task, split in tasks]
+        found: dict[str, list[float]] = {}
+        for language in languages:
+            tasks = list(data_sets(judge, language, "dev", where))
+            if any(lacks(task, split, where) for task, split in tasks):
+                continue
+            sets = [load_examples(task, split, where) for task, split in tasks]
             data += [each.fingerprint for each in sets]
-            found.append(self._by_layer(sets, pooling))
-        means = [mean(column) for column in zip(*found, strict=True)]
-        why = f"{_SWEPT} {self.target.name} in {', '.join(asked)}"
-        return LayerChoice(means.index(max(means)), pooling, why, {pooling: means}, data, asked)
+            found[language] = self._by_layer(sets)
+        if not found:
+            raise UserError(f"{judge.name}: no dev data to choose a layer on")
+        means = [mean(column) for column in zip(*found.values(), strict=True)]
+        best, there = means.index(max(means)), list(found)
+        why = f"{_SWEPT} {judge.name} in {', '.join(there)}"
+        return LayerChoice(best, pooling, why, {pooling: means}, data, there)
 
-    def _by_layer(self, sets: Sequence[ExampleSet], pooling: str) -> list[float]:
+    def _by_layer(self, sets: Sequence[ExampleSet]) -> list[float]:
         """The dev score with each layer's vectors, which come from one pass over each side."""
         cache = cache_dir() / "vectors"
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".sweep-", dir=cache) as folder:
             queries, candidates = (
-                self._vectors(data, pooling, Path(folder) / f"{number}.npy")
+                self._vectors(data, Path(folder) / f"{number}.npy")
                 for number, data in enumerate(sets[:2])
             )
             return [
@@ -230,19 +225,20 @@ class Sweep:
                 for layer in range(self.engine.layers + 1)
             ]
 
-    def _vectors(self, data: ExampleSet, pooling: str, path: Path) -> Half:
+    def _vectors(self, data: ExampleSet, path: Path) -> Half:
         activate(self.engine, self.composed)
+        length = self.engine.backbone.sequence_length(self.how.judge.max_length)
         return layer_vectors(
             self.engine,
-            features_of(self.engine, data, self.max_length),
+            features_of(self.engine, data, length),
             range(self.engine.layers + 1),
-            pooling=pooling,
+            pooling=self.how.pooling,
             batch_tokens=self.batch_tokens,
             path=path,
         )
 
     def _score(self, sets: Sequence[ExampleSet], queries: Half, candidates: Half) -> float:
-        metric = get_metric(self.target.metric)
+        metric = get_metric(self.how.judge.metric)
         if len(sets) == 2:
             found = nearest(queries, candidates).tolist()
             scores = metric.compute(predictions=found, references=list(range(len(found))))
@@ -251,4 +247,4 @@ class Sweep:
             gold = gold_pairs(sets[2], sets[0])
             kept = above(pairs, best_threshold(pairs, gold))
             scores = metric.compute(predictions=kept, references=sorted(gold))
-        return float(scores[primary(self.target.metric)])
+        return float(scores[primary(self.how.judge.metric)])

@@ -33,8 +33,7 @@ from adapter_stilts.training.callbacks import RULES
 from adapter_stilts.training.rates import usual_rate
 from adapter_stilts.training.recipe import MOST_PASSES, PASSES, Recipe
 from adapter_stilts.training.spec import TrainingSpec
-from adapter_stilts.training.task_data import TaskData, make_task_data, make_text_data
-from adapter_stilts.training.text import text_sources
+from adapter_stilts.training.task_data import TaskData, make_task_data, make_text_data, text_sources
 
 Data = Sequence[tuple[ExampleSet, ExampleSet]]
 """Training and dev data of every task of a training."""

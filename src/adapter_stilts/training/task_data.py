@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
+from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.load import ExampleSet, warn_of_unknown_tags
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
@@ -33,8 +34,12 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batching import BatchSource, Ids, Masking
 from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.text import Text
 
 logger = logging.getLogger(__name__)
+
+LONGEST = 256
+"""Tokens a sequence at most, where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,32 @@ def make_text_data(
         Masking.of(engine.backbone.tokenizer, each, among=among) for each in (seed, 0)
     )
     return TextData(**vars(plain), masking=masking, dev_masking=dev_masking)
+
+
+def text_sources(
+    text: Text, head: str, backbone: Backbone, *, max_length: int, seed: int, normalise: bool
+) -> tuple[BatchSource, ...]:
+    """One source a language; all learn through one head.
+
+    Raises:
+        UserError: a file whose lines have no two tokens, or a backbone without a mask token.
+    """
+    masking = Masking.of(backbone.tokenizer, seed)
+    length = backbone.sequence_length(max_length or LONGEST)
+    classes = len(backbone.tokenizer) if normalise else None
+    sources = []
+    for file in text.files:
+        features = build_features(
+            "text",
+            datasets.Dataset.from_dict({"text": list(file.lines)}),
+            file.sha256,
+            backbone.tokenizer,
+            max_length=length,
+        )
+        if not len(features):
+            raise UserError(f"{text.folder / file.language}.txt: no line has two tokens")
+        sources.append(BatchSource(head, features, len(features), classes, masking))
+    return tuple(sources)
 
 
 def _pieces(features: datasets.Dataset) -> Ids:
