@@ -63,6 +63,12 @@ def _demand(fine: bool, path: Path, what: str) -> None:
         raise UserError(f"{path}: {what}")
 
 
+def _check_own(path: Path, shapes: Shapes, own: str, of: str) -> None:
+    """No tensor may have another name than the pattern of those that belong to a part."""
+    other = next((key for key in shapes if not re.fullmatch(own, key)), None)
+    _demand(other is None, path, f"'{brief(other)}' is no part of {of}")
+
+
 def check_adapter(path: Path, shapes: Shapes) -> None:
     """Compares an adapter's or a LoRA's configuration at `path` with the shapes of its weights.
 
@@ -70,13 +76,8 @@ def check_adapter(path: Path, shapes: Shapes) -> None:
         UserError: they do not fit, or hold what no module has.
     """
     name, config = named_config(path)
-    own = re.compile(rf"(.+\.)?({PLACES})\.{re.escape(name)}\..+")
-    other = next((key for key in shapes if not own.fullmatch(key)), None)
-    _demand(
-        other is None,
-        path.parent / WEIGHTS,
-        f"'{brief(other)}' is no part of module '{brief(name)}'",
-    )
+    own = rf"(.+\.)?({PLACES})\.{re.escape(name)}\..+"
+    _check_own(path.parent / WEIGHTS, shapes, own, f"module '{brief(name)}'")
     kind = config.get("architecture")
     if kind == "lora":
         _check_lora(path, check_shape(_Lora, config, path), shapes)
@@ -177,12 +178,8 @@ def check_head(path: Path, shapes: Shapes) -> None:
         UserError: they do not fit, or the head is of a kind that is not known here.
     """
     name, config = named_config(path)
-    other = next((key for key in shapes if not key.startswith(f"heads.{name}.")), None)
-    _demand(
-        other is None,
-        path.parent / HEAD_WEIGHTS,
-        f"'{brief(other)}' is no part of the head of '{brief(name)}'",
-    )
+    own = rf"heads\.{re.escape(name)}\..*"
+    _check_own(path.parent / HEAD_WEIGHTS, shapes, own, f"the head of '{brief(name)}'")
     about = check_shape(_Head, config, path)
     rows = max((shape[0] for shape in shapes.values() if shape), default=0)
     _demand(about.num_labels <= rows, path, "'num_labels' is not that of the weights")
