@@ -166,7 +166,8 @@ def mixed_batches(
 
 Ids = npt.NDArray[np.int64]
 
-SHARE = 0.15
+MASKED = 0.15
+"""The part of the ordinary tokens that is to be told."""
 
 
 def mask_tokens(
@@ -174,7 +175,7 @@ def mask_tokens(
 ) -> tuple[Ids, Ids]:
     """Hides tokens of a sequence (Devlin et al. 2019, section 3.1, arXiv:1810.04805).
 
-    Of the ordinary tokens `SHARE` are to be told, at least one: 80% of them become `mask_id`,
+    Of the ordinary tokens `MASKED` are to be told, at least one: 80% of them become `mask_id`,
     10% a random ordinary token, 10% stay as they are.
 
     Args:
@@ -186,7 +187,7 @@ def mask_tokens(
     """
     near = np.minimum(np.searchsorted(ordinary, ids), len(ordinary) - 1)
     places = np.flatnonzero(ordinary[near] == ids)
-    count = max(1, round(SHARE * len(places)))
+    count = max(1, round(MASKED * len(places)))
     asked = rng.permutation(places)[:count]
     fate = rng.random(len(asked))
     seen, labels = ids.copy(), np.full_like(ids, IGNORED)

@@ -231,7 +231,10 @@ def any_process(wish: bool) -> bool:
 
 
 class Progress(TrainerCallback):
-    """Draws the bar on standard error, in the first process only."""
+    """One bar on standard error, of the first process: loss, tokens a second, time left.
+
+    Dev scores stand on lines of their own above it.
+    """
 
     def __init__(self, tokens: list[int]) -> None:
         """Takes the number of tokens of every step, in order."""
