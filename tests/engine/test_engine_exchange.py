@@ -181,6 +181,7 @@ def test_weights_of_another_shape_are_refused_in_one_line(
     with pytest.raises(UserError, match="the weights do not fit backbone") as caught:
         load_native(engine, tmp_path, "n")
     assert "\n" not in str(caught.value)
+    assert not engine.modules
 
 
 def test_lacking_weights_are_refused(
@@ -197,6 +198,7 @@ def test_lacking_weights_are_refused(
     save_file(weights, path)
     with pytest.raises(UserError, match=f"weights lack .*{key.split('.')[-1]}"):
         load_native(engine, tmp_path, "n")
+    assert not engine.modules
 
 
 def test_a_name_that_begins_like_another_ones(engine: Engine, tmp_path: Path) -> None:

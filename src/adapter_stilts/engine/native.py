@@ -88,6 +88,7 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
 
 def _withdraw(engine: Engine, name: str) -> None:
     """Takes out what half a loading has left."""
+    engine.modules.pop(name, None)
     with contextlib.suppress(Exception):
         engine.model.delete_adapter(name)
     with contextlib.suppress(Exception):
