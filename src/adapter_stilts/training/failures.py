@@ -24,22 +24,36 @@ class InterruptedTrainingError(Exception):
 @contextlib.contextmanager
 def clear_failures(recipe: Recipe, folder: Path) -> Iterator[None]:
     """Turns full disks and full memory into one line that names the remedy."""
-    import torch
-
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(recipe) from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
-            raise _out_of_memory(recipe) from error
+    except (MemoryError, RuntimeError, OSError, SafetensorError) as error:
+        if _is_out_of_memory(error):
+            raise FailureError(
+                f"out of memory: lower --batch-tokens (now {recipe.batch_tokens}) or --max-length "
+                f"(now {recipe.max_length}), for a dual encoder --batch-examples (now "
+                f"{recipe.batch_examples}); a checkpoint, if one was written, continues with "
+                "--resume"
+            ) from error
         if _is_full(error):
-            raise _disk_full(folder) from error
+            raise FailureError(
+                f"disk full while writing near {folder}: free some space, then run again with "
+                "--resume"
+            ) from error
         raise
-    except (OSError, SafetensorError) as error:
-        if _is_full(error):
-            raise _disk_full(folder) from error
-        raise
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    said = isinstance(error, RuntimeError) and any(
+        text in str(error) for text in ("can't allocate memory", "not enough memory")
+    )
+    return said or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def _is_full(error: Exception) -> bool:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left" in str(error)
 
 
 def stop_if_diverged(step: int, loss: float, gradient: float, *, lr: float, work: Path) -> None:
@@ -52,23 +66,4 @@ def stop_if_diverged(step: int, loss: float, gradient: float, *, lr: float, work
     raise FailureError(
         f"the training diverged at step {step} ({what}): lower --lr (now {lr:g}) and begin anew "
         f"with --overwrite{kept}"
-    )
-
-
-def _is_full(error: Exception) -> bool:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or "No space left" in str(error)
-
-
-def _disk_full(folder: Path) -> FailureError:
-    return FailureError(
-        f"disk full while writing near {folder}: free some space, then run again with --resume"
-    )
-
-
-def _out_of_memory(recipe: Recipe) -> FailureError:
-    return FailureError(
-        f"out of memory: lower --batch-tokens (now {recipe.batch_tokens}) or --max-length (now "
-        f"{recipe.max_length}), for a dual encoder --batch-examples (now "
-        f"{recipe.batch_examples}); a checkpoint, if one was written, continues with --resume"
     )
