@@ -205,17 +205,6 @@ class _Head(Shape):
     use_pooler: bool = False
 
 
-def check_fusion(path: Path, shapes: Shapes) -> None:
-    """Refuses a fusion's description at `path` that does not fit the shapes of its weights."""
-    about = check_shape(_Fusion, read_json(path), path)
-    sizes = {size for shape in shapes.values() for size in shape}
-    _demand(
-        about.rank == 0 or about.rank in sizes,
-        path,
-        f"rank {about.rank} is not that of the weights",
-    )
-
-
 class _Fusion(Shape):
     kind: Literal["full", "lean", "uniform", "arrow"]
     rank: Annotated[int, Field(ge=0, le=_MAX_RANK)]
@@ -239,7 +228,10 @@ def check_contents(folder: Path, method: str) -> None:
     """Refuses configurations that do not fit the weights, of heads too where there are any."""
     if is_fusion(method):
         ((weights, config),) = fusion_files(folder, head=False)
-        check_fusion(folder / config, shapes_in(folder / weights))
+        about = check_shape(_Fusion, read_json(folder / config), folder / config)
+        sizes = {size for shape in shapes_in(folder / weights).values() for size in shape}
+        fits = about.rank == 0 or about.rank in sizes
+        _demand(fits, folder / config, f"rank {about.rank} is not that of the weights")
     else:
         check_adapter(folder / CONFIG, shapes_in(folder / WEIGHTS))
     for place in (folder, *sorted(folder.glob("heads/*"))):

@@ -82,7 +82,8 @@ def _setter(
     blends: list[tuple[tuple[Tensor, ...], Callable[[Tensor], tuple[Tensor, ...]]]] = []
     if rank:
         for key, layer in _lora_layers(engine, name):
-            loras = [_factors(layer.loras[source]) for source in sources]
+            each = [layer.loras[source] for source in sources]
+            loras = [Factors(one.lora_A, one.lora_B, float(one.scaling)) for one in each]
             own = layer.loras[name]
             if terms.lora == "factors":
                 merged = blend_factors(how, loras, key=key, **options)
@@ -90,9 +91,9 @@ def _setter(
                 merged = blend_products(how, loras, rank=rank, key=key, **options)
             blends.append(((own.lora_A, own.lora_B), merged))
     else:
-        each = [_general(engine, source) for source in sources]
+        tables = [_general(engine, source) for source in sources]
         for key, own in _general(engine, name).items():
-            one = blend(how, [tensors[key] for tensors in each], key=key, **options)
+            one = blend(how, [tensors[key] for tensors in tables], key=key, **options)
             blends.append(((own,), _alone(one)))
 
     own_method = added("merge method").get(how)
@@ -124,10 +125,6 @@ def _lora_layers(engine: Engine, name: str) -> Iterator[tuple[str, Any]]:
     for key, layer in engine.model.named_modules():
         if isinstance(layer, LoRALinear) and name in layer.loras:
             yield key, layer
-
-
-def _factors(lora: Any) -> Factors:
-    return Factors(lora.lora_A, lora.lora_B, float(lora.scaling))
 
 
 def _general(engine: Engine, name: str) -> dict[str, Tensor]:

@@ -112,9 +112,9 @@ def _check_parallel(expression: Expression, methods: Mapping[str, str]) -> None:
                 f"'{below}' ({methods[below]}), whose work it would replace: methods bottleneck "
                 "and double-bottleneck stack"
             )
-        bottlenecks = [name for name in module_names(part) if _adds(methods[name])]
+        bottlenecks = [
+            name
+            for name in module_names(part)
+            if get_method(methods[name]).family == "bottleneck" and methods[name] != "head"
+        ]
         below = bottlenecks[-1] if bottlenecks else below
-
-
-def _adds(method: str) -> bool:
-    return get_method(method).family == "bottleneck" and method != "head"

@@ -23,7 +23,7 @@ from adapter_stilts.evaluation.retrieval_sets import Side, check_agreement, data
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.languages import check_language, choose_language
-from adapter_stilts.tasks.spec import HeadKind, Split, TaskSpec
+from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 
 logger = logging.getLogger(__name__)
@@ -247,18 +247,13 @@ def has_labels(task: TaskSpec, split: Split, where: str | None, data: ExampleSet
     Raises:
         UserError: only some have; names the file and the first one without.
     """
-    found = set(_labelled(task.head, data))
+    kind = get_head(task.head)
+    column = kind.gold
+    columns = (batch[column] for batch in data.examples.select_columns([column]).iter(1000))
+    found = {kind.is_labelled({column: value}) for values in columns for value in values}
     if len(found) == 2 and not task.unanswerable:
         raise _partly_labelled(task, split, where)
     return True in found
-
-
-def _labelled(head: HeadKind, data: ExampleSet) -> Iterator[bool]:
-    kind = get_head(head)
-    column = kind.gold
-    for batch in data.examples.select_columns([column]).iter(1000):
-        for value in batch[column]:
-            yield kind.is_labelled({column: value})
 
 
 def _partly_labelled(task: TaskSpec, split: Split, where: str | None) -> UserError:

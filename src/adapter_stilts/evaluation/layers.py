@@ -86,9 +86,14 @@ class Choosing:
         if not known.languages or not known.rule.startswith(f"{_SWEPT} {self.judge.name} in "):
             return False
         try:
-            return known.data == dev_data(self.judge, known.languages, self.where)
+            sets = [
+                load_examples(task, split, self.where)
+                for language in known.languages
+                for task, split in data_sets(self.judge, language, "dev", self.where)
+            ]
         except UserError:  # some of them are not there any more
             return False
+        return known.data == [each.fingerprint for each in sets]
 
 
 _SWEPT = "best on the dev data of"
@@ -171,12 +176,6 @@ def has_translations(target: TargetSpec) -> bool:
     """Whether a task's dev data are sentences and their translations."""
     there = all(source.has("dev") for source in target.sources)
     return target.retrieval is not None and target.retrieval.search != "ranking" and there
-
-
-def dev_data(target: TargetSpec, languages: Sequence[str], where: str | None) -> list[str]:
-    """Fingerprints of the dev data of some languages as they are now; refuses lacking ones."""
-    sets = [each for lang in languages for each in data_sets(target, lang, "dev", where)]
-    return [load_examples(task, split, where).fingerprint for task, split in sets]
 
 
 @dataclass(frozen=True)

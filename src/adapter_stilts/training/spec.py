@@ -69,11 +69,6 @@ class TrainingSpec:
     staged: bool = False
 
     @property
-    def usual_method(self) -> str:
-        """The method of which a module's name says nothing."""
-        return LANGUAGE_METHOD if self.text else DEFAULT_METHOD
-
-    @property
     def fuses_loras(self) -> bool:
         """Whether it is a fusion with LoRAs among its modules."""
         below = self.on.methods.values() if self.on and self.fuses else ()
@@ -191,7 +186,8 @@ def default_folder(
 def module_name(spec: TrainingSpec, method: str) -> str:
     """What a module is called in compositions."""
     method = get_method(method).name  # however it was spelt
-    return spec.name if method == spec.usual_method else f"{spec.name}-{method}"
+    usual = LANGUAGE_METHOD if spec.text else DEFAULT_METHOD
+    return spec.name if method == usual else f"{spec.name}-{method}"
 
 
 TRACKERS = frozenset(
