@@ -85,6 +85,10 @@ def _lora(kind: str, matrices: Sequence[str], **more: bool) -> Build:
     )
 
 
+def _fusion(kind: str, summary: str, *sizes: Size) -> Method:
+    return Method(f"fusion-{kind}", summary, None, family="fusion", sizes=sizes)
+
+
 _METHODS = (
     Method(
         "bottleneck",
@@ -155,34 +159,16 @@ _METHODS = (
         lambda options: _config("SeqBnConfig", ALL_LAYERS),
         sizes=(),
     ),
-    Method(
-        "fusion-full",
-        "attention over modules at full width (AdapterFusion, Pfeiffer et al. 2021)",
-        None,
-        family="fusion",
-        sizes=(),
-    ),
-    Method(
-        "fusion-lean",
-        "attention over modules with low-rank queries and keys",
-        None,
-        family="fusion",
-        sizes=("rank",),
-    ),
-    Method(
-        "fusion-shared",
+    _fusion("full", "attention over modules at full width (AdapterFusion, Pfeiffer et al. 2021)"),
+    _fusion("lean", "attention over modules with low-rank queries and keys", "rank"),
+    _fusion(
+        "shared",
         "attention over modules with low-rank queries and keys, the same in all layers",
-        None,
-        family="fusion",
-        sizes=("rank",),
+        "rank",
     ),
-    Method("fusion-uniform", "the mean of modules", None, family="fusion", sizes=()),
-    Method(
-        "fusion-arrow",
-        "LoRAs chosen by each token's input, without training (Ostapenko et al. 2024)",
-        None,
-        family="fusion",
-        sizes=(),
+    _fusion("uniform", "the mean of modules"),
+    _fusion(
+        "arrow", "LoRAs chosen by each token's input, without training (Ostapenko et al. 2024)"
     ),
 )
 
