@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE
+from adapter_stilts.data.formats import read_lines
 from adapter_stilts.errors import UserError
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.options import DataOptions
 from adapter_stilts.training.run import Trained, train
-from adapter_stilts.training.spec import Mixture, TrainingSpec
-from adapter_stilts.training.text import Text, read_text
+from adapter_stilts.training.spec import Mixture, Text, TextFile, TrainingSpec
 
 
 @checks_keywords
@@ -92,3 +93,28 @@ def parse_tasks(
             f"tasks: '{only}' is only one: `adstilts train-adapter {only}` trains a module for it"
         )
     return tuple(found[name] for name in sorted(found))
+
+
+def read_text(folder: Path) -> tuple[TextFile, ...]:
+    """The text in every file of a folder that ends in `.txt`, by the files' names.
+
+    Raises:
+        UserError: there is no such folder, no such file in it, or one that is empty or not UTF-8.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "is not there"
+        raise UserError(f"text folder '{folder}' {what}")
+    files = sorted(path for path in folder.glob("*.txt") if path.is_file())
+    if not files:
+        raise UserError(f"text folder '{folder}' has no .txt file: one a language, such as sw.txt")
+    return tuple(map(_read, files))
+
+
+def _read(path: Path) -> TextFile:
+    try:
+        lines = tuple(text for _, line in read_lines(path) if (text := line.strip()))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if not lines:
+        raise UserError(f"{path}: the file has no text")
+    return TextFile(path.stem, lines, text_digest("\n".join(lines)))

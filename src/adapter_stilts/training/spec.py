@@ -22,11 +22,32 @@ from adapter_stilts.tasks.spec import SHORTEST, Split, TaskSpec
 from adapter_stilts.training.folders import unfinished
 from adapter_stilts.training.options import Settings
 from adapter_stilts.training.recipe import RECIPES, Recipe, as_json, get_recipe
-from adapter_stilts.training.text import Text
 from adapter_stilts.zoo.choice import backbone_folder
 from adapter_stilts.zoo.names import LARGEST_SEED, folder_name, seeded
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """The text of one language: its lines without the empty ones, and a hash of these."""
+
+    language: str
+    lines: tuple[str, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """What is read for masked language modelling, and its part of all batches."""
+
+    folder: Path
+    files: tuple[TextFile, ...]
+    share: float
+
+    def decides(self) -> dict[str, Any]:
+        """What of it decides the weights."""
+        return {"share": self.share, "files": [[each.language, each.sha256] for each in self.files]}
 
 
 @dataclass(frozen=True)

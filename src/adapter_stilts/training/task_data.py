@@ -34,7 +34,7 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batching import BatchSource, Ids, Masking
 from adapter_stilts.training.recipe import Recipe
-from adapter_stilts.training.text import Text
+from adapter_stilts.training.spec import Text
 
 logger = logging.getLogger(__name__)
 
