@@ -148,6 +148,7 @@ def _about(resolved: ResolvedComposition, head: ModuleReference | None) -> dict[
     method, terms = MERGES[merge.operator], merge.terms
     weights = full_weights(method, terms, len(merge.parts))
     lora = get_method(next(iter(resolved.methods.values()))).family == "lora"
+    own = {key: getattr(head.record, key) for key in ("name", "task", "run")} if head else {}
     return {
         "expression": canonical(merge),
         "how": method.name,
@@ -164,11 +165,8 @@ def _about(resolved: ResolvedComposition, head: ModuleReference | None) -> dict[
             }
             for name, reference in resolved.modules.items()
         },
-        **({"head": {key: getattr(head.record, key) for key in _NAMES}} if head else {}),
+        **({"head": own} if head else {}),
     }
-
-
-_NAMES = ("name", "task", "run")
 
 
 _STRIDE = 128
