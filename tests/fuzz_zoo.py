@@ -10,7 +10,7 @@ from typing import Any
 
 from adapter_stilts.engine.engine import Engine, add_head
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
-from adapter_stilts.engine.heads import claim_head, head_name
+from adapter_stilts.engine.native import claim_head, head_name
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import RECORD

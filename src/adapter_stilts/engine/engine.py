@@ -33,7 +33,7 @@ def add_module(
 ) -> None:
     """Adds a new module with its head and makes both trainable; everything else stays frozen.
 
-    Without a kind of head there is none: `add_head` and `heads.claim_head` add some.
+    Without a kind of head there is none: `add_head` and `native.claim_head` add some.
 
     Module and head are float32 whatever the trunk's precision. With `on`, the module stands on
     top of what is in the engine already.

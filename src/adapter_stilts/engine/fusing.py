@@ -25,7 +25,6 @@ from adapter_stilts.engine.engine import (
     module_parameters,
 )
 from adapter_stilts.engine.fusion_forward import ArrowFusion, LeanFusion, LoraFusion, UniformFusion
-from adapter_stilts.engine.heads import load_head
 from adapter_stilts.engine.native import (
     FUSION_CONFIG,
     FUSION_WEIGHTS,
@@ -35,6 +34,7 @@ from adapter_stilts.engine.native import (
     check_files,
     fusion_files,
     fusion_weights_in,
+    load_head,
 )
 from adapter_stilts.engine.weights import read_weights
 from adapter_stilts.errors import UserError

@@ -14,7 +14,7 @@ from torch.nn import functional
 from transformers.modeling_outputs import MaskedLMOutput
 
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.engine.heads import claim_head
+from adapter_stilts.engine.native import claim_head
 from adapter_stilts.heads.tagging import IGNORED
 
 _PRETRAINED: Mapping[str, tuple[str, str]] = MappingProxyType(

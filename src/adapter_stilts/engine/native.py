@@ -1,4 +1,4 @@
-"""Modules in the formats of `adapters` and, for LoRAs, of `peft`, as safetensors only."""
+"""Modules and heads in the formats of `adapters` and of `peft`, as safetensors only."""
 
 from __future__ import annotations
 
@@ -130,6 +130,68 @@ def check_head_whole(engine: Engine, head: str, folder: Path) -> None:
     own = {f"{name}.{key}" for key, _ in engine.model.heads[head].named_parameters()}
     if odd := own ^ saved:
         raise UserError(f"{path}: '{brief(min(odd))}' is missing, or one too many")
+
+
+HEADS = "heads"
+"""The folder of the heads of a module of several tasks, in a folder each."""
+
+
+def head_name(module: str, task: str) -> str:
+    """What a module's head for a task is called in the engine."""
+    return f"{module}:{task}" if task else module
+
+
+def claim_head(engine: Engine, module: str, head: str, *, trainable: bool) -> None:
+    """Counts a head that is in the engine among a module's parameters, and makes it the active one.
+
+    Args:
+        trainable: whether it learns with the module.
+    """
+    own = {key: p for key, p in engine.model.named_parameters() if is_in_head(key, head)}
+    engine.modules[module] = tuple(dict.fromkeys((*engine.modules[module], *own)))
+    for parameter in own.values():
+        parameter.data = parameter.data.to(engine.device).float()
+        parameter.requires_grad_(trainable)
+    engine.model.active_head = head if own else engine.model.active_head
+
+
+def save_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) -> None:
+    """Writes a module's heads; plain `model.load_head(folder / "heads" / task)` reads one."""
+    for task in tasks:
+        head = head_name(module, task)
+        place = folder / HEADS / task
+        place.mkdir(parents=True)
+        engine.model.save_head(str(place), head, use_safetensors=True)
+        drop_other_heads(place / HEAD_WEIGHTS, head)
+
+
+def load_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) -> None:
+    """Adds a saved module's heads to the engine, where the module is already.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights do not fit the backbone.
+    """
+    for task in tasks:
+        load_head(engine, module, head_name(module, task), folder / HEADS / task)
+
+
+def load_head(engine: Engine, module: str, head: str, folder: Path) -> None:
+    """Adds a saved head to the engine, where the module is already.
+
+    Raises:
+        UserError: a file is missing or damaged, or the weights do not fit the backbone.
+    """
+    check_files(folder, HEAD_FILES)
+    try:
+        engine.model.load_head(str(folder), load_as=head, use_safetensors=True)
+    except (RuntimeError, OSError, LookupError, ValueError, TypeError) as error:
+        what = f"the head does not fit backbone '{engine.backbone.name}' ({_last_line(error)})"
+        raise UserError(f"{folder}: {what}") from error
+    if head not in engine.model.heads:
+        raise UserError(f"{folder / HEAD_CONFIG} is not a head for this backbone")
+    check_head_whole(engine, head, folder)
+    claim_head(engine, module, head, trainable=False)
+    engine.model.eval()
 
 
 def head_choices(engine: Engine, name: str) -> int:

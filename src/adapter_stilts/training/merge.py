@@ -17,8 +17,7 @@ from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.composition import Call, canonical, merged, module_names
 from adapter_stilts.engine.composition_text import parse
-from adapter_stilts.engine.heads import FOLDER, head_name
-from adapter_stilts.engine.native import read_head
+from adapter_stilts.engine.native import HEADS, head_name, read_head
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head, has_weights
 from adapter_stilts.keywords import checks_keywords
@@ -210,7 +209,7 @@ def heads_of(reference: ModuleReference) -> dict[str, ModuleReference]:
     record = reference.record
     if record.heads:
         return {
-            t: ModuleReference(reference.folder / FOLDER / t, record.at(t)) for t in record.heads
+            t: ModuleReference(reference.folder / HEADS / t, record.at(t)) for t in record.heads
         }
     return {"": reference} if record.has_head else {}
 

@@ -26,10 +26,9 @@ from adapter_stilts.engine.engine import (
     load_engine,
     module_parameters,
 )
-from adapter_stilts.engine.heads import load_head
 from adapter_stilts.engine.merged import Setter, add_merged
 from adapter_stilts.engine.methods import get_method
-from adapter_stilts.engine.native import head_labels
+from adapter_stilts.engine.native import head_labels, load_head
 from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features

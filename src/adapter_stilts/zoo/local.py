@@ -21,7 +21,6 @@ from adapter_stilts.engine.composition import (
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, copy_weights
 from adapter_stilts.engine.fusing import add_unlearnt, load_fusion, save_fusion
 from adapter_stilts.engine.guard import check_widths
-from adapter_stilts.engine.heads import head_name, load_heads, save_heads
 from adapter_stilts.engine.merged import with_merges
 from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.engine.native import (
@@ -29,7 +28,10 @@ from adapter_stilts.engine.native import (
     check_files,
     fusion_files,
     has_peft_format,
+    head_name,
+    load_heads,
     load_native,
+    save_heads,
     save_native,
     save_peft,
 )

@@ -22,9 +22,8 @@ from adapter_stilts.engine.composition import (
     top,
 )
 from adapter_stilts.engine.composition_text import parse
-from adapter_stilts.engine.heads import FOLDER, head_name
 from adapter_stilts.engine.methods import is_fusion
-from adapter_stilts.engine.native import read_labels
+from adapter_stilts.engine.native import HEADS, head_name, read_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import KINDS, get_head
@@ -107,7 +106,7 @@ class ResolvedComposition:
         reference = self.modules.get(top(self.expression))
         if reference is None or not self.record.has_head:
             return None
-        return reference.folder / FOLDER / self.task if self.task else reference.folder
+        return reference.folder / HEADS / self.task if self.task else reference.folder
 
     @property
     def records(self) -> dict[str, ModuleRecord]:

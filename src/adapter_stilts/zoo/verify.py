@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.foreign import method_of
 from adapter_stilts.engine.guard import check_module, named_config, shapes_in
-from adapter_stilts.engine.heads import FOLDER, head_name
 from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.engine.native import (
     CONFIG,
@@ -20,8 +19,10 @@ from adapter_stilts.engine.native import (
     FUSION_CONFIG,
     HEAD_CONFIG,
     HEAD_FILES,
+    HEADS,
     WEIGHTS,
     fusion_files,
+    head_name,
     read_head,
 )
 from adapter_stilts.errors import FailureError, RefusedError, UserError
@@ -60,8 +61,8 @@ def check_agreement(record: ModuleRecord, folder: Path) -> None:
     if record.has_head:
         _check_head(record, folder, folder)
     for task in record.heads:
-        _check_head(record.at(task), folder, folder / FOLDER / task)
-        labels, choices = read_head(folder / FOLDER / task)
+        _check_head(record.at(task), folder, folder / HEADS / task)
+        labels, choices = read_head(folder / HEADS / task)
         about = record.heads[task]
         named = is_named(about["head"])
         if (named and tuple(about["labels"]) != labels) or about.get("choices", 0) not in (
@@ -97,7 +98,7 @@ def _needed(record: ModuleRecord, folder: Path) -> list[str]:
     pairs = [*own, *(HEAD_FILES if record.has_head else ())]
     names = [name for pair in pairs for name in pair]
     return names + [
-        f"{FOLDER}/{task}/{name}" for task in record.heads for pair in HEAD_FILES for name in pair
+        f"{HEADS}/{task}/{name}" for task in record.heads for pair in HEAD_FILES for name in pair
     ]
 
 
