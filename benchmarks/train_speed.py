@@ -218,7 +218,7 @@ def _arguments(folder: str, candidate: Candidate, steps: int, **more: Any) -> An
     from transformers import TrainingArguments
 
     from adapter_stilts.backbones import bf16_available, default_device
-    from adapter_stilts.training.rates import usual_rate
+    from adapter_stilts.training.recipe import usual_rate
 
     return TrainingArguments(
         output_dir=folder,

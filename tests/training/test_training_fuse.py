@@ -23,7 +23,7 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.training import execute
 from adapter_stilts.training.begin import add_module_of
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.rates import usual_rate
+from adapter_stilts.training.recipe import usual_rate
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve

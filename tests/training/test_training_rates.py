@@ -15,7 +15,7 @@ import pytest
 from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.training.rates import usual_rate
+from adapter_stilts.training.recipe import usual_rate
 
 SWEEP = Path(__file__).parents[2] / "docs/results/records/recipes.jsonl"
 STUDY = SWEEP.with_name("embedded_xtreme_r.tar.xz")

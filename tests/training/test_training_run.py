@@ -30,7 +30,7 @@ from adapter_stilts.training.callbacks import EvaluationSchedule
 from adapter_stilts.training.checkpoint import write_manifest
 from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.rates import usual_rate
+from adapter_stilts.training.recipe import usual_rate
 from adapter_stilts.training.trainer import without_walks
 from adapter_stilts.zoo.card_command import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord

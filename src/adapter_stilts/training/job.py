@@ -30,8 +30,7 @@ from adapter_stilts.training.batching import (
     task_shares,
 )
 from adapter_stilts.training.callbacks import RULES
-from adapter_stilts.training.rates import usual_rate
-from adapter_stilts.training.recipe import MOST_PASSES, PASSES, Recipe
+from adapter_stilts.training.recipe import MOST_PASSES, PASSES, Recipe, usual_rate
 from adapter_stilts.training.spec import TrainingSpec
 from adapter_stilts.training.task_data import TaskData, make_task_data, make_text_data, text_sources
 
