@@ -98,13 +98,13 @@ def other_languages(target: TargetSpec, split: Split, where: str | None) -> list
     origin = origin_of(target, where)
     if origin in ("hub", "sample"):
         return []
-    found = set()
+    listed, found = (*target.languages, *target.others), set()
     for code in _codes_in(target, split, Path(origin).expanduser()):
         with suppress(UserError):
-            if check_language(code, (*target.languages, *target.others)) == code:
+            if check_language(code, listed) == code:
                 found.add(code)
-    listed = {*target.languages, *target.others}
-    return sorted(code for code in found - listed if _lacking(target, code, split, where) is None)
+    others = found.difference(listed)
+    return sorted(code for code in others if _lacking(target, code, split, where) is None)
 
 
 def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
@@ -113,12 +113,11 @@ def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
         globs = [glob for layout in source.files for glob in layout.paths.get(split, ())]
         folder = Path(source.root) if source.root else folder
         for root in (*(folder / name for name in source.folders), folder):
-            for glob in (glob for glob in globs if "{lang}" in glob):
-                written = re.escape(glob.split("/")[-1] if "{lang}" in glob.split("/")[-1] else "")
-                pattern = written.replace(re.escape("{lang}"), "([A-Za-z0-9-]+?)", 1)
-                pattern = pattern.replace(re.escape("{lang}"), r"\1").replace(r"\*", ".*")
-                for path in glob_files(root, re.sub(r"\{\w+\}", "*", glob)) if written else ():
-                    if match := re.fullmatch(pattern, path.name):
+            for glob in (each for each in globs if LANG in each.rpartition("/")[2]):
+                name, mark = re.escape(glob.rpartition("/")[2]), re.escape(LANG)
+                pattern = name.replace(mark, "([A-Za-z0-9-]+?)", 1).replace(mark, r"\1")
+                for path in glob_files(root, re.sub(r"\{\w+\}", "*", glob)):
+                    if match := re.fullmatch(pattern.replace(r"\*", ".*"), path.name):
                         yield match[1]
 
 

@@ -89,12 +89,8 @@ class EvaluationSchedule(TrainerCallback, ExportableState):
         self.stopped_early = self._is_worn_out(args, state)
 
     def _is_worn_out(self, args: TrainingArguments, state: State) -> bool:
-        # The evaluation at hand is not in `best_metric` yet, so the log is read instead.
-        key = str(args.metric_for_best_model)
-        scores = [entry[key] for entry in state.log_history if key in entry]
-        return is_worn_out(
-            scores, patience=self._patience, step=state.global_step, steps=state.max_steps
-        )
+        scores, step, steps = scores_so_far(args, state), state.global_step, state.max_steps
+        return is_worn_out(scores, patience=self._patience, step=step, steps=steps)
 
     def on_save(self, args: Any, state: State, control: Control, **kwargs: Any) -> Control:
         """Stops after the checkpoint that follows the last evaluation."""
@@ -177,6 +173,12 @@ class GradualUnfreezing(TrainerCallback):
 
 RULES = 2
 """Raised when the same scores come to stop a training elsewhere or to keep another step."""
+
+
+def scores_so_far(args: TrainingArguments, state: State) -> list[float]:
+    """The score that counts, at every evaluation; `best_metric` would lack the one at hand."""
+    key = str(args.metric_for_best_model)
+    return [entry[key] for entry in state.log_history if key in entry]
 
 
 def place_of_best(scores: Sequence[float]) -> int:

@@ -34,7 +34,7 @@ from adapter_stilts.features.batch import collate
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
 from adapter_stilts.training.batching import BatchPlan, BatchSource, BatchSources
-from adapter_stilts.training.callbacks import place_of_best
+from adapter_stilts.training.callbacks import place_of_best, scores_so_far
 from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.failures import stop_if_diverged
 from adapter_stilts.training.recipe import Keep
@@ -168,8 +168,7 @@ class ModuleTrainer(Trainer, TrainerCallback):
         """Dev scores by the task's metric, named `eval_...` as transformers expects."""
         metrics = self._scored()
         if self._keep == "best":
-            key = str(self.args.metric_for_best_model)
-            scores = [entry[key] for entry in self.state.log_history if key in entry]
+            scores = scores_so_far(self.args, self.state)
             if place_of_best(scores) == len(scores) - 1:
                 self.best = self.weights()
         if self._keep == "mean":
