@@ -403,6 +403,7 @@ def our_engine(args: argparse.Namespace, row: Row) -> Any:
 
 def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
     """The module as this package trains it."""
+    from adapter_stilts.engine.heap import return_freed
     from adapter_stilts.engine.trunk import recompute_activations
     from adapter_stilts.training.batching import BatchPlan, BatchSource, planned_batches
     from adapter_stilts.training.trainer import ModuleTrainer
@@ -411,6 +412,7 @@ def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
     if "recomputed" in row.taken:
         recompute_activations(engine)
     add_ours(engine, row)
+    return_freed()  # as a training does before its first step
     rows, length = map(int, args.batch.split("x"))
     source = BatchSource("task", texts(args), rows * (args.steps + 1))
     drawn = planned_batches(

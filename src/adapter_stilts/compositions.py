@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 from adapter_stilts.engine.composition import (
     OPERATORS,
@@ -23,10 +23,21 @@ from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.merging.registry import get_merge
 from adapter_stilts.merging.terms import Terms, checked
 
-Composition = str | os.PathLike[str] | Call
+
+@runtime_checkable
+class Loaded(Protocol):
+    """Modules in memory that can say where they were loaded from, as of `load`."""
+
+    @property
+    def loaded_from(self) -> str:
+        """Their composition as text, over folders."""
+
+
+Composition = str | os.PathLike[str] | Call | Loaded
 """What is accepted where a composition is meant: its text, a module's folder, or an object.
 
-A folder is a path, or what has one, such as what `train_adapter` returns.
+A folder is a path, or what has one, such as what `train_adapter` returns. A module that `load`
+brought into memory stands for the files that it was loaded from.
 """
 
 
@@ -102,6 +113,8 @@ def as_expression(part: Composition) -> Expression:
         return os.fspath(part)
     if isinstance(part, str):
         return part if Path(part).is_dir() else parse(part)
+    if isinstance(part, Loaded):
+        return as_expression(part.loaded_from)
     raise UserError(
         f"{shown(part)} is no composition: that is a text, a path, or what ads.stack(…) and the "
         "like return"
@@ -119,7 +132,7 @@ def as_text(part: Composition) -> str:
 
 def as_texts(given: Composition | Sequence[Composition]) -> list[str]:
     """One composition, or several, as texts."""
-    if isinstance(given, (str, os.PathLike, Call)):
+    if isinstance(given, (str, os.PathLike, Call, Loaded)):
         return [as_text(given)]
     if not isinstance(given, Iterable):
         return [as_text(given)]  # which says what is accepted

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapter_stilts.compositions import as_text, as_texts
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
+from adapter_stilts.zoo.load import load
 from adapter_stilts.zoo.local import activate, load_composition
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import logits_of, make_engine, save_made, token_batch
@@ -71,6 +73,20 @@ def test_free_composition(filled: Path) -> None:
 def test_the_same_module_twice(filled: Path) -> None:
     with pytest.raises(UserError, match=re.escape("'squad' is in it twice")):
         resolve("stack(squad, squad)")
+
+
+def test_a_copy_of_a_module_is_the_same_one(filled: Path) -> None:
+    shutil.copytree(filled / "squad", filled / "copied")
+    with pytest.raises(UserError, match=r"'copied' is in it twice, as 'squad' too"):
+        resolve("average(squad, copied)")
+
+
+@pytest.mark.parametrize("text", ["squad", "qa-on-squad", "stack(squad-v2, squad)"])
+def test_a_module_in_memory_stands_for_its_files(filled: Path, text: str) -> None:
+    module = load(text)
+    assert resolve(as_text(module)).identity == resolve(text).identity
+    assert as_texts(module) == as_texts([module])
+    assert str(filled) in module.loaded_from
 
 
 def test_unknown_module_in_a_composition(filled: Path) -> None:

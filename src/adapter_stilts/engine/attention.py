@@ -17,6 +17,8 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from adapter_stilts.engine.norms import LayerNorms
+
 LONGEST = 320
 """Above this length the blocks of torch's kernel are full, and it needs less memory."""
 
@@ -118,7 +120,8 @@ def _row_by_row(
 class FastAttention(TorchFunctionMode):
     """Inside this context short attention on the CPU goes through `matrix_attention`.
 
-    Everything else, including masks that differ from row to row, goes to torch as before.
+    Everything else, including masks that differ from row to row, goes to torch as before; layer
+    norms and linear layers by way of `LayerNorms`, which keeps less for the backward pass.
     """
 
     def __init__(self) -> None:
@@ -126,6 +129,7 @@ class FastAttention(TorchFunctionMode):
         # All layers get the same mask: it is examined once.
         self._mask: torch.Tensor | None = None
         self._is_padding = True
+        self._norms = LayerNorms()
 
     def __torch_function__(
         self,
@@ -143,6 +147,10 @@ class FastAttention(TorchFunctionMode):
                 self._mask, self._is_padding = mask, _has_equal_rows(mask)
             if self._is_padding:
                 return matrix_attention(*short)
+        elif func is functional.layer_norm:
+            return self._norms.norm(func, args, kwargs)
+        elif func is functional.linear:
+            return self._norms.linear(func, args, kwargs)
         return func(*args, **kwargs)
 
 

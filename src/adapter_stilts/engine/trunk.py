@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from adapter_stilts.backbones.weights import Stored
 from adapter_stilts.engine.attention import FastAttention, fast_attention
 from adapter_stilts.engine.composition import Expression
 from adapter_stilts.engine.heap import return_large_blocks
+from adapter_stilts.engine.norms import keeping_outputs
 from adapter_stilts.engine.patches import patch_layers
 from adapter_stilts.errors import UserError
 
@@ -204,6 +205,7 @@ def load_engine(
         UserError: weights that are damaged, or not those of the configuration.
     """
     dtype = resolve_precision(precision, device)
+    return_large_blocks()
     # Heads are kept in the configuration: every model gets its own copy (never shared).
     config = copy.deepcopy(backbone.config)
     if not trunk_dropout:
@@ -219,7 +221,6 @@ def load_engine(
     model.config.name_or_path = backbone.name
     identity = fingerprint(model.base_model.state_dict())
     if device.type == "cpu":
-        return_large_blocks()
         leave_words_on_disk(model, backbone.words(), dtype)
     model.to(device=device, dtype=dtype)
     model.requires_grad_(False)
@@ -256,10 +257,10 @@ def recompute_activations(engine: Engine) -> None:
 
 def _contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """Of a layer, and of the same computed again: what is active around it now is so again."""
-    return nullcontext(), _as_before(ForwardContext.get_context())
+    return keeping_outputs(), _as_before(ForwardContext.get_context())
 
 
 @contextmanager
 def _as_before(outer: AbstractContextManager[Any]) -> Iterator[None]:
-    with outer, FastAttention():
+    with outer, FastAttention(), keeping_outputs():
         yield

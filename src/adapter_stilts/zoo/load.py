@@ -87,4 +87,4 @@ def load(
 
     engine = load_engine(found, precision=precision, device=default_device())
     composed = load_resolved(engine, resolved)
-    return Module(engine, resolved.record, composed.name, composed)
+    return Module(engine, resolved.record, composed.name, composed, resolved.over_folders)

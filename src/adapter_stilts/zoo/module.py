@@ -39,14 +39,16 @@ class Module:
     """A trained module, or a composition of several, on its frozen backbone.
 
     `record` is the topmost module's, `name` what it is called in the engine, `composed` how the
-    engine runs it. `predict` takes examples of its head kind; `answer`, `classify`, `choose` and
-    `tag` are the same for single inputs. `embed` gives sentence vectors, whatever the head.
+    engine runs it, `loaded_from` the composition as text over folders. `predict` takes examples of
+    its head kind; `answer`, `classify`, `choose` and `tag` are the same for single inputs. `embed`
+    gives sentence vectors, whatever the head.
     """
 
     engine: Engine
     record: ModuleRecord
     name: str
     composed: Composed | None = None
+    loaded_from: str = ""
 
     def __repr__(self) -> str:
         head = f"{self.record.head} head" if self.record.head != NO_HEAD else "no head"

@@ -306,11 +306,13 @@ def checked(resolved: ResolvedComposition) -> ResolvedComposition:
     check_stackable(resolved.expression, resolved.methods)
     named = module_names(resolved.expression)
     twice = _twice(renamed(resolved.expression, lambda name: resolved.modules[name].record.run))
-    for name in named:
-        if resolved.modules[name].record.run in twice:
-            raise UserError(
-                f"composition '{canonical(resolved.expression)}': '{name}' is in it twice"
-            )
+    same = [name for name in named if resolved.modules[name].record.run in twice]
+    if same:
+        others = [name for name in same[1:] if name != same[0]]
+        why = f", as {', '.join(map(repr, others))} too: they are one training" if others else ""
+        raise UserError(
+            f"composition '{canonical(resolved.expression)}': '{same[0]}' is in it twice{why}"
+        )
     try:
         check_one_backbone([(name, resolved.modules[name].record.backbone) for name in named])
     except UserError as error:

@@ -71,6 +71,11 @@ class ResolvedComposition:
     task: str = ""
 
     @property
+    def over_folders(self) -> str:
+        """The composition as text, every module by its folder."""
+        return canonical(renamed(self.expression, lambda name: str(self.modules[name].folder)))
+
+    @property
     def record(self) -> ModuleRecord:
         """The record of the module whose head is used, with that head's task if one is chosen.
 
