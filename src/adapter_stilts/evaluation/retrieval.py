@@ -28,13 +28,10 @@ from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.inference.vectors import Half
 from adapter_stilts.metrics import get_metric, primary
-from adapter_stilts.metrics.retrieval import Pair, above, best_threshold
+from adapter_stilts.metrics.retrieval import K, Pair, above, best_threshold
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.local import Composed
-
-RANKED = 20
-"""Candidates named for a query of a ranking task, as XTREME-R scores them."""
 
 
 def evaluate_retrieval(
@@ -152,7 +149,7 @@ class Searcher:
         labelled = has_labels(task, self.split, self.where, queries)
         drawn, _ = drawn_from(queries, self.limit)
         pool = self._pool(language)
-        ranked = rank(self.vectors.of(drawn), pool.vectors, RANKED)
+        ranked = rank(self.vectors.of(drawn), pool.vectors, K)
         found = pool.ids(ranked.indices)
         scores = {}
         if labelled:
