@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from adapter_stilts.study.engines import process
+from adapter_stilts.study.engines.engine import EngineOptions
 from adapter_stilts.study.engines.process import LocalEngine
 from adapter_stilts.study.folder import StudyFolder
 from cli_kit import Result, assert_one_line, call_cli
@@ -49,10 +49,10 @@ def test_commands_do_what_the_page_says(
         class HereOnly(Here):
             """A run takes no process of its own here: tests/study/test_run.py starts one."""
 
-            def __init__(self, folder: StudyFolder, *, processes: int, **options: Any) -> None:
-                LocalEngine(folder, processes=processes, **options).close()  # refuses what it must
+            def __init__(self, folder: StudyFolder, options: EngineOptions) -> None:
+                LocalEngine(folder, options).close()  # refuses what it must
                 super().__init__(folder)
-                begun.append(processes)
+                begun.append(options.max_parallel or 1)
 
         monkeypatch.setattr(process, "LocalEngine", HereOnly)
 

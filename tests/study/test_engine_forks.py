@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.study.engines.engine import Place
+from adapter_stilts.study.engines.engine import EngineOptions, Place
 from adapter_stilts.study.engines.process import ForkServer, LocalEngine
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.run import run_study
@@ -43,7 +43,7 @@ def test_a_fork_server_outlives_its_runs_and_is_begun_again_when_it_is_gone(
     plan = plan_of(write_study(tmp_path, tiny_xlmr))
     last = next(run for run in plan.runs.values() if run.stage == "rate")
     plan.runs = {last.id: last}
-    engine = LocalEngine(folder, device="cpu")
+    engine = LocalEngine(folder, EngineOptions(device="cpu"))
     server = engine._servers.get()
     engine._servers.put(server)
     try:

@@ -13,7 +13,13 @@ import pytest
 from adapter_stilts import plugins
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.engines import process
-from adapter_stilts.study.engines.engine import DEVICE, Place, available_cpus, visible_gpus
+from adapter_stilts.study.engines.engine import (
+    DEVICE,
+    EngineOptions,
+    Place,
+    available_cpus,
+    visible_gpus,
+)
 from adapter_stilts.study.engines.process import LocalEngine, do_run
 from adapter_stilts.study.folder import StudyFolder
 
@@ -42,7 +48,7 @@ def _environments(
             pass
 
     monkeypatch.setattr(process, "ForkServer", Noting)
-    engine = LocalEngine(folder, processes=runs, **options)
+    engine = LocalEngine(folder, EngineOptions(max_parallel=runs, **options))
     futures = [engine.submit(f"r{k}") for k in range(runs)]
     assert [each.result(60) for each in futures] == [0] * runs
     engine.close()
@@ -88,7 +94,7 @@ def test_cuda_without_a_gpu_is_refused(
 ) -> None:
     monkeypatch.setattr(process, "visible_gpus", list)
     with pytest.raises(UserError, match="cuda"):
-        LocalEngine(folder, device="cuda")
+        LocalEngine(folder, EngineOptions(device="cuda"))
 
 
 def test_gpus_are_counted_without_claiming_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import adapter_stilts
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines import ray as ray_engine
 from adapter_stilts.study.engines import ray_worker
-from adapter_stilts.study.engines.engine import Needs
+from adapter_stilts.study.engines.engine import EngineOptions
 from adapter_stilts.study.engines.ray import RayEngine, connect
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
@@ -29,7 +29,6 @@ from engine_study_kit import plan_of, quiet, scores, steps_of, wait_for, write_s
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # read when ray is imported
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 STEPS = 400
-CPU = Needs(device="cpu")
 
 
 class Cluster:
@@ -84,7 +83,7 @@ def test_runs_of_a_killed_machine_go_on_with_equal_scores(
     cluster: Cluster, file: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
     plan, folder = plan_of(file), StudyFolder(tmp_path / "ray")
-    engine = RayEngine(folder, address=cluster.address, needs=CPU)
+    engine = RayEngine(folder, EngineOptions(address=cluster.address, device="cpu"))
     found: list[Outcome] = []
     thread = _in_a_thread(plan, folder, engine, found)
     before = wait_for(lambda: _both_train(folder))
@@ -177,7 +176,7 @@ def test_a_worker_with_another_version_ends_the_study(
         cluster = Cluster()
     folder = StudyFolder(tmp_path / "ray")
     try:
-        engine = RayEngine(folder, address=cluster.address, needs=CPU)
+        engine = RayEngine(folder, EngineOptions(address=cluster.address, device="cpu"))
         with pytest.raises(UserError, match=r"0\.0\.1") as error:
             run_study(plan_of(file), folder, engine, quiet)
         assert adapter_stilts.__version__ in str(error.value)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines import slurm
-from adapter_stilts.study.engines.engine import Needs, Place
+from adapter_stilts.study.engines.engine import EngineOptions, Place
 from adapter_stilts.study.engines.slurm import (
     Cluster,
     SlurmEngine,
@@ -32,7 +33,7 @@ from engine_kit import Here
 from engine_study_kit import plan_of, quiet, scores, steps_of, wait_for, write_study
 
 pytest.importorskip("submitit", reason="the extra 'slurm' is not installed")
-CPU = Needs(device="cpu")
+CPU = EngineOptions(device="cpu")
 
 
 def _slurm_answers() -> bool:
@@ -78,7 +79,7 @@ def test_a_run_goes_on_in_a_new_job_when_its_time_is_over(
     plan.runs = {first.id: first}
     here, folder = StudyFolder(tmp_path / "here"), StudyFolder(tmp_path / "slurm")
     run_study(plan, here, Here(here), quiet)
-    engine = SlurmEngine(folder, needs=CPU, cluster=cluster)
+    engine = SlurmEngine(folder, CPU, cluster=cluster)
     found: list[Outcome] = []
     thread = threading.Thread(
         target=lambda: found.append(run_study(plan, folder, engine, quiet)), daemon=True
@@ -146,7 +147,7 @@ def test_jobs_are_submitted_as_arrays_in_chunks(
     queue: Queue, folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slurm, "ARRAY", 3)
-    engine = SlurmEngine(folder)
+    engine = SlurmEngine(folder, CPU)
     futures = {f"r{k}": engine.submit(f"r{k}") for k in range(7)}
     wait_for(lambda: sum(map(len, queue.arrays)) == 7, 20)
     assert max(map(len, queue.arrays)) <= 3
@@ -160,7 +161,7 @@ def test_jobs_of_an_earlier_process_are_found_again(queue: Queue, folder: StudyF
     (folder.path / "state" / "slurm-kept.json").write_text('{"job": "77_1"}')
     (folder.path / "state" / "slurm-lost.json").write_text('{"job": "77_2"}')
     queue.there["77_1"] = "RUNNING"
-    engine = SlurmEngine(folder)
+    engine = SlurmEngine(folder, CPU)
     kept, lost = engine.submit("kept"), engine.submit("lost")
     wait_for(lambda: queue.arrays, 20)
     assert queue.arrays == [["lost"]]
@@ -171,7 +172,7 @@ def test_jobs_of_an_earlier_process_are_found_again(queue: Queue, folder: StudyF
 
 
 def test_a_job_that_left_without_a_word_has_failed(queue: Queue, folder: StudyFolder) -> None:
-    engine = SlurmEngine(folder)
+    engine = SlurmEngine(folder, CPU)
     made = engine.submit("r")
     wait_for(lambda: queue.there, 20)
     queue.there.clear()
@@ -181,7 +182,7 @@ def test_a_job_that_left_without_a_word_has_failed(queue: Queue, folder: StudyFo
 
 
 def test_stopping_cancels_what_waits_and_tells_what_runs(queue: Queue, folder: StudyFolder) -> None:
-    engine = SlurmEngine(folder)
+    engine = SlurmEngine(folder, CPU)
     made = engine.submit("r")
     wait_for(lambda: queue.there, 20)
     engine.stop()
@@ -193,7 +194,7 @@ def test_stopping_cancels_what_waits_and_tells_what_runs(queue: Queue, folder: S
 
 
 def test_a_refusal_of_a_job_is_the_users_to_mend(queue: Queue, folder: StudyFolder) -> None:
-    engine = SlurmEngine(folder)
+    engine = SlurmEngine(folder, CPU)
     made = engine.submit("r")
     wait_for(lambda: queue.there, 20)
     _end(folder, "r", 2, "worker n1 has torch 2.1")
@@ -203,7 +204,8 @@ def test_a_refusal_of_a_job_is_the_users_to_mend(queue: Queue, folder: StudyFold
 
 
 def _queue(folder: Path, **options: Any) -> SlurmQueue:
-    return SlurmQueue(folder, CPU, processes=2, hours=1.5, options=options)
+    given = [f"{name}={value}" for name, value in options.items()]
+    return SlurmQueue(folder, replace(CPU, max_parallel=2, hours=1.5, slurm=given))
 
 
 def test_no_slurm_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +271,7 @@ def test_what_sbatch_refuses_is_said(
     with pytest.raises(FailureError, match="invalid partition"):
         made.submit([_job(tmp_path, "a")])
     monkeypatch.setattr(slurm, "SlurmQueue", lambda *args, **options: made)
-    engine = SlurmEngine(StudyFolder(tmp_path))
+    engine = SlurmEngine(StudyFolder(tmp_path), CPU)
     with pytest.raises(UserError, match="invalid partition"):
         engine.submit("a").result(20)
     engine.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, cast
+from typing import Annotated, Protocol
 
 from annotated_types import Ge
 
@@ -15,7 +15,6 @@ from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.plugins import VARIABLE, included
 from adapter_stilts.study.folder import StudyFolder
 
-Device = Literal["auto", "cpu", "cuda"]
 DEVICE = "ADSTILTS_STUDY_DEVICE"
 """Where it is "cuda", a run is never done on the CPU."""
 FAILED, INTERRUPTED = 1, 130
@@ -40,19 +39,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Waits for all, and leaves nothing behind."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What one run is given. `gpus` may be a fraction: 0.25 puts four runs on one GPU.
-
-    None leaves the choice to the engine.
-    """
-
-    cpus: int | None = None
-    gpus: float | None = None
-    memory_gb: float | None = None
-    device: Device = "auto"
 
 
 def available_cpus() -> int:
@@ -198,11 +184,6 @@ class EngineOptions:
             found[name.strip().lstrip("-").replace("-", "_")] = value.strip()
         return found
 
-    @property
-    def needs(self) -> Needs:
-        """What one run is given."""
-        return Needs(self.cpus, self.gpus, self.memory, cast(Device, self.device))
-
 
 def make_engine(folder: StudyFolder, options: EngineOptions, tell: Callable[[str], None]) -> Engine:
     """The engine, connected to its cluster.
@@ -214,30 +195,14 @@ def make_engine(folder: StudyFolder, options: EngineOptions, tell: Callable[[str
     if options.engine == "ray":
         from adapter_stilts.study.engines.ray import RayEngine
 
-        made = RayEngine(
-            folder,
-            address=options.address,
-            needs=options.needs,
-            processes=options.max_parallel,
-        )
+        made = RayEngine(folder, options)
         for note in made.notes:
             tell(note)
         return made
     if options.engine == "slurm":
         from adapter_stilts.study.engines.slurm import SlurmEngine
 
-        return SlurmEngine(
-            folder,
-            needs=options.needs,
-            processes=options.max_parallel,
-            hours=options.hours,
-            options=options.slurm_options,
-        )
+        return SlurmEngine(folder, options)
     from adapter_stilts.study.engines.process import LocalEngine
 
-    return LocalEngine(
-        folder,
-        processes=options.max_parallel or 1,
-        device=options.needs.device,
-        cpus=options.cpus,
-    )
+    return LocalEngine(folder, options)

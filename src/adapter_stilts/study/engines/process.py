@@ -24,7 +24,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.study.engines.engine import (
     DEVICE,
     INTERRUPTED,
-    Device,
+    EngineOptions,
     Place,
     available_cpus,
     threads_of_a_run,
@@ -166,36 +166,23 @@ class ForkServer:
 class LocalEngine:
     """Processes on this machine, on its GPUs side by side. They end when this one does."""
 
-    def __init__(
-        self,
-        folder: StudyFolder,
-        *,
-        processes: int = 1,
-        device: Device = "auto",
-        cpus: int | None = None,
-    ) -> None:
-        """Begins nothing yet.
-
-        Args:
-            folder: of the study.
-            processes: how many runs are done at a time.
-            device: "cuda" never falls back to the CPU.
-            cpus: threads of a run; by default, the runs share the cores.
+    def __init__(self, folder: StudyFolder, options: EngineOptions) -> None:
+        """Begins nothing yet. By default one run is done at a time, and runs share the cores.
 
         Raises:
             UserError: the device is "cuda", and there is no GPU.
         """
-        self.capacity = processes
+        self.capacity = processes = options.max_parallel or 1
         self._folder, place = folder, Place.of(folder)
         self._pool = ThreadPoolExecutor(processes)
         self._stops = 0
-        self._gpus = _Gpus([] if device == "cpu" else visible_gpus())
-        if device == "cuda" and not self._gpus.names:
+        self._gpus = _Gpus([] if options.device == "cpu" else visible_gpus())
+        if options.device == "cuda" and not self._gpus.names:
             raise UserError("device cuda: no GPU is here that torch can use")
-        threads = threads_of_a_run(cpus or max(1, available_cpus() // processes))
-        environment = {**place.environment, DEVICE: device}
+        threads = threads_of_a_run(options.cpus or max(1, available_cpus() // processes))
+        environment = {**place.environment, DEVICE: options.device}
         # What the user has set holds, unless it is said for the runs.
-        environment |= {k: v for k, v in threads.items() if cpus or k not in os.environ}
+        environment |= {k: v for k, v in threads.items() if options.cpus or k not in os.environ}
         self._servers: SimpleQueue[ForkServer] = SimpleQueue()
         for _ in range(processes):
             self._servers.put(ForkServer(place, environment))

@@ -18,8 +18,7 @@ from adapter_stilts.study.engines.engine import (
     DEVICE,
     FAILED,
     INTERRUPTED,
-    Device,
-    Needs,
+    EngineOptions,
     Place,
     available_cpus,
     missing_library,
@@ -41,31 +40,22 @@ class RayEngine:
     `notes` is what a user is told before the first run.
     """
 
-    def __init__(
-        self,
-        folder: StudyFolder,
-        *,
-        address: str | None = None,
-        needs: Needs | None = None,
-        processes: int | None = None,
-    ) -> None:
+    def __init__(self, folder: StudyFolder, options: EngineOptions) -> None:
         """Connects.
 
         Args:
             folder: of the study, which all machines see at the same path.
-            address: of a cluster; None starts one on this machine.
-            needs: what each run is given; else a core, and a GPU where the cluster has any.
-            processes: runs at a time at most; else as many as there is room for.
+            options: by default a run gets a core, and a GPU where the cluster has any; and as many
+                are done at a time as there is room for.
 
         Raises:
             UserError, FailureError: ray is not installed, or the cluster does not answer.
         """
-        needs = needs or Needs()
-        self.capacity = processes or CAPACITY
+        self.capacity = options.max_parallel or CAPACITY
         self._folder, self._place = folder, Place.of(folder)
-        self._ray = connect(address, needs.device)
+        self._ray = connect(options.address, options.device)
         self._running: dict[Future[int], Any] = {}
-        self._task, self._environment = self._prepare(needs)
+        self._task, self._environment = self._prepare(options)
 
     def submit(self, run: str) -> Future[int]:
         """See `Engine`."""
@@ -90,14 +80,14 @@ class RayEngine:
         wait(list(self._running))
         self._ray.shutdown()
 
-    def _prepare(self, needs: Needs) -> tuple[Any, dict[str, str]]:
+    def _prepare(self, needs: EngineOptions) -> tuple[Any, dict[str, str]]:
         """The task with its resources, and the environment of a run."""
         nodes = [each["Resources"] for each in self._ray.nodes() if each["Alive"]]
         cpus, gpus = needs.cpus or 1, needs.gpus
         if gpus is None:
             there = any(each.get("GPU") for each in nodes)
             gpus = 1.0 if needs.device == "cuda" or (there and needs.device == "auto") else 0.0
-        asked = {"CPU": float(cpus), "GPU": gpus, "memory": (needs.memory_gb or 0) * 1e9}
+        asked = {"CPU": float(cpus), "GPU": gpus, "memory": (needs.memory or 0) * 1e9}
         self.notes: list[str] = []
         if not any(all(node.get(k, 0) >= v for k, v in asked.items()) for node in nodes):
             what = ", ".join(f"{v:g} {k}" for k, v in asked.items() if v)
@@ -144,7 +134,7 @@ ray.shutdown()
 """
 
 
-def connect(address: str | None, device: Device) -> Any:
+def connect(address: str | None, device: str) -> Any:
     """The module `ray`, connected.
 
     Args:

@@ -68,13 +68,6 @@ def do_run_on_worker(
     before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
     try:
         folder = StudyFolder(Path(place["study"]))
-        code = do_run(
-            folder,
-            run,
-            Place(**place),
-            environment,
-            lambda: len(asked),
-        )
-        return code, ""
+        return do_run(folder, run, Place(**place), environment, lambda: len(asked)), ""
     finally:
         signal.signal(signal.SIGINT, before)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from adapter_stilts.study.engines.engine import (
     DEVICE,
     FAILED,
     INTERRUPTED,
-    Needs,
+    EngineOptions,
     Place,
     missing_library,
     note,
@@ -101,16 +101,7 @@ ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_F
 class SlurmQueue:
     """Submits arrays of jobs, and says which are still there."""
 
-    def __init__(
-        self,
-        folder: Path,
-        needs: Needs,
-        *,
-        processes: int | None,
-        hours: float | None,
-        options: Mapping[str, Any],
-        cluster: Cluster = "slurm",
-    ) -> None:
+    def __init__(self, folder: Path, options: EngineOptions, *, cluster: Cluster = "slurm") -> None:
         """Checks that there is a Slurm.
 
         Raises:
@@ -129,16 +120,16 @@ class SlurmQueue:
         self._cluster = cluster
         self._jobs: dict[str, Any] = {}
         self._executor = submitit.AutoExecutor(folder, cluster, slurm_max_num_timeout=TIMEOUTS)
-        minutes = max(1, round(60 * (hours or HOURS)))
+        minutes = max(1, round(60 * (options.hours or HOURS)))
         given: dict[str, Any] = {
             "name": "adstilts",
             "timeout_min": minutes,
-            "cpus_per_task": needs.cpus or 1,
-            "gpus_per_node": int(needs.gpus or needs.device == "cuda"),
-            "mem_gb": needs.memory_gb,
+            "cpus_per_task": options.cpus or 1,
+            "gpus_per_node": int(options.gpus or options.device == "cuda"),
+            "mem_gb": options.memory,
             "slurm_signal_delay_s": min(SIGNAL_SECONDS, 30 * minutes),
-            "slurm_array_parallelism": processes,
-            **{f"slurm_{name}": value for name, value in options.items()},
+            "slurm_array_parallelism": options.max_parallel,
+            **{f"slurm_{name}": value for name, value in options.slurm_options.items()},
         }
         if cluster == "local":
             given = {k: v for k, v in given.items() if not k.startswith("slurm_")}
@@ -204,41 +195,24 @@ class SlurmEngine:
     """Jobs of Slurm. They outlast this process: the same command finds them again."""
 
     def __init__(
-        self,
-        folder: StudyFolder,
-        *,
-        needs: Needs | None = None,
-        processes: int | None = None,
-        hours: float | None = None,
-        options: Mapping[str, Any] | None = None,
-        cluster: Cluster = "slurm",
+        self, folder: StudyFolder, options: EngineOptions, *, cluster: Cluster = "slurm"
     ) -> None:
         """Begins nothing yet.
 
         Args:
             folder: of the study, which all machines see at the same path.
-            needs: what each run is given; else a core.
-            processes: jobs at a time at most; else as Slurm has room.
-            hours: of a job. A run that takes longer goes on in another.
-            options: others of `sbatch`, such as partition, account or qos.
+            options: by default a run gets a core, and there are as many jobs as Slurm has room for.
             cluster: "local" does jobs on this machine, for trying it out.
 
         Raises:
             UserError: there is no Slurm here, or it does not know an option.
         """
-        needs = needs or Needs()
-        self.capacity = processes or 5 * ARRAY
+        self.capacity = options.max_parallel or 5 * ARRAY
         self._folder, self._place = folder, Place.of(folder)
-        self._queue = SlurmQueue(
-            (folder.path / "slurm" / "%j").absolute(),
-            needs,
-            processes=processes,
-            hours=hours,
-            options=options or {},
-            cluster=cluster,
-        )
-        cpus = threads_of_a_run(needs.cpus or 1)
-        self._environment = self._place.environment | cpus | {DEVICE: needs.device}
+        logs = (folder.path / "slurm" / "%j").absolute()
+        self._queue = SlurmQueue(logs, options, cluster=cluster)
+        cpus = threads_of_a_run(options.cpus or 1)
+        self._environment = self._place.environment | cpus | {DEVICE: options.device}
         self._cluster = cluster
         self._lock = threading.Lock()
         self._new: dict[str, Future[int]] = {}
