@@ -38,9 +38,8 @@ from adapter_stilts.study.findings import (
     SENTENCE,
     THIRDS,
     Finding,
-    check_buckets,
     find,
-    length_buckets,
+    item_buckets,
     read_study,
     thirds,
 )
@@ -169,7 +168,7 @@ def test_a_length_is_a_bucket(tmp_path: Path) -> None:
     path = write_study(tmp_path, items=60, seeds=1)
     data, _ = read_study(path)
     found = finding(path, "multitask", "alone", 2000)
-    made = {(each.kind, each.name): each for each in length_buckets(data, found)}
+    made = {(each.kind, each.name): each for each in item_buckets(data, found)}
     assert [third for kind, third in made if kind == INPUT] == list(THIRDS)
     sides = {}
     for arm in ("multitask", "alone"):
@@ -210,7 +209,8 @@ def test_a_templated_check_is_a_bucket(tmp_path: Path) -> None:
             pq.write_table(table, file)
             sides[arm, file.name] = table["numerator"].to_numpy()
     data, _ = read_study(path)
-    made = {each.name: each for each in check_buckets(data, finding(path, "multitask", "alone"))}
+    buckets = item_buckets(data, finding(path, "multitask", "alone"))
+    made = {each.name: each for each in buckets if each.kind == CHECK}
     assert set(made) == set(checks)
     for number, check in enumerate(checks):
         files = {name for _, name in sides}
@@ -231,7 +231,7 @@ def test_lengths_that_are_alike_stay_together() -> None:
 def test_older_files_have_no_lengths_and_no_such_buckets(tmp_path: Path) -> None:
     path = write_study(tmp_path, seeds=1, old=True)
     data, _ = read_study(path)
-    assert list(length_buckets(data, finding(path, "multitask", "alone", 200))) == []
+    assert list(item_buckets(data, finding(path, "multitask", "alone", 200))) == []
     report = make_report(*read_study(path), draws=200)
     (table,) = (each for each in report.tables if each.name == "buckets")
     assert {row[1] for row in table.rows} == {"script", "family", "pre-training data"}

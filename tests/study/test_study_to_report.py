@@ -56,8 +56,9 @@ def test_the_report_finds_what_the_runs_kept(
         for weights in (*found.layers.values(), *found.languages.values()):
             assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
         assert data.attention("singles:squad", target) is None
-        lengths = data.item_lengths(target, ("fusion-full",), "length")
-        assert set(lengths) == {"en", "de"} and all(min(each) > 0 for each in lengths.values())
+        lengths = data.item_column(data.target(target, ["fusion-full"]), "length")
+        assert set(lengths) == {"en", "de"}
+        assert all(min(each.to_pylist()) > 0 for each in lengths.values())
     assert data.damaged == [] and not data.dev_fixed
     report = make_report(data, contrasts, draws=200)
     assert "the best of 2 by English dev" in report.answers[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapter_stilts.report.languages import SOURCE, traits
 from adapter_stilts.study.attention import Attention
-from adapter_stilts.study.findings import Bucket, Finding, check_buckets, length_buckets
+from adapter_stilts.study.findings import Bucket, Finding, item_buckets
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.statistics.draws import Estimate
 from adapter_stilts.study.study_data import StudyData
@@ -264,8 +264,8 @@ def bucket_table(data: StudyData, findings: Sequence[Finding]) -> Table:
     """Every contrast by script, family, size of the pre-training data, and length."""
     rows: list[tuple[Cell, ...]] = []
     for found in findings:
-        of_items = (*length_buckets(data, found), *check_buckets(data, found))
-        for kind, name, languages, items, each in (*_languages(found), *of_items):
+        buckets = (*_languages(found), *item_buckets(data, found))
+        for kind, name, languages, items, each in buckets:
             of = (contrast_name(data, found), kind, name, ", ".join(languages), str(items))
             rows.append((*of, *_span(each)))
     return Table(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import get_head
@@ -178,13 +181,8 @@ def read_study(path: Path, folder: Path | None = None) -> tuple[StudyData, list[
 
 INPUT, SENTENCE, ANSWER = "input length", "sentence length", "answer length"
 CHECK = "templated check"
+Texts = npt.NDArray[np.str_]
 THIRDS = ("shortest third", "middle third", "longest third")
-KINDS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
-    INPUT: ("length", lambda target: not _has_tags(target)),
-    SENTENCE: ("length", lambda target: _has_tags(target)),
-    ANSWER: ("answer_length", lambda target: True),
-}
-"""By kind the column of the items, and whether a target has part in it."""
 
 
 class Bucket(NamedTuple):
@@ -209,56 +207,59 @@ def thirds(lengths: Floats) -> Floats:
     return found
 
 
-def length_buckets(data: StudyData, found: Finding) -> Iterator[Bucket]:
-    """A contrast over thirds of the items; nothing where lengths were not kept.
-
-    An item is short among those of its own target and language, so that scripts and tasks are
-    alike in all thirds.
-    """
-    for kind, (column, has_part) in KINDS.items():
-        of: dict[str, dict[str, Floats]] = {}
-        for target in found.draws.targets:
-            if has_part(target.name):
-                lengths = data.item_lengths(target.name, tuple(target.test.arms), column)
-                of[target.name] = {
-                    name: thirds(each)
-                    for name, each in lengths.items()
-                    if name in target.test.clusters
-                }
-        for number, third in enumerate(THIRDS):
-            made = _over(found, {
-                target: {name: each == number for name, each in by_language.items()}
-                for target, by_language in of.items()
-            })  # fmt: skip
-            if made is not None:
-                yield Bucket(kind, third, *made)
+def _by_third(lengths: pa.ChunkedArray) -> Texts:
+    found = thirds(lengths.to_numpy().astype(np.float64))
+    return np.array(THIRDS)[found.astype(np.int64)]
 
 
-def check_buckets(data: StudyData, found: Finding) -> Iterator[Bucket]:
-    """A contrast over the items of each templated check; nothing where these were not tested."""
-    of: dict[str, dict[str, list[str]]] = {}
-    for target in found.draws.targets:
-        if _has_checks(target.name):
-            ids = data.item_ids(target.name, tuple(target.test.arms))
-            of[target.name] = {
-                language: [each.rpartition("-")[0] for each in listed]
-                for language, listed in ids.items()
-                if language in target.test.clusters
-            }
-    checks = [name for languages in of.values() for each in languages.values() for name in each]
-    for check in dict.fromkeys(checks):
-        made = _over(found, {
-            target: {name: np.array([c == check for c in each]) for name, each in languages.items()}
-            for target, languages in of.items()
-        })  # fmt: skip
-        if made is not None:
-            yield Bucket(CHECK, check, *made)
+def _by_check(ids: pa.ChunkedArray) -> Texts:
+    return np.array([each.rpartition("-")[0] for each in ids.to_pylist()])
 
 
 def _has_checks(target: str) -> bool:
     known = target_tasks().get(target)
     files = [layout for source in known.sources for layout in source.files] if known else []
     return any(layout.format == "checks" for layout in files)
+
+
+def _has_tags(target: str) -> bool:
+    known = target_tasks().get(target)
+    return known is not None and get_head(known.head).has_tags
+
+
+KINDS: Mapping[str, tuple[str, Callable[[str], bool], Callable[[pa.ChunkedArray], Texts]]] = {
+    INPUT: ("length", lambda target: not _has_tags(target), _by_third),
+    SENTENCE: ("length", _has_tags, _by_third),
+    ANSWER: ("answer_length", lambda target: True, _by_third),
+    CHECK: ("id", _has_checks, _by_check),
+}
+"""By kind the column of the items, whether a target has part in it, and every item's bucket."""
+
+
+def item_buckets(data: StudyData, found: Finding) -> Iterator[Bucket]:
+    """A contrast over thirds of the items by length, and over those of each templated check.
+
+    An item is short among those of its own target and language, so that scripts and tasks are
+    alike in all thirds. There is nothing where lengths were not kept, or no checks were tested.
+    """
+    for kind, (column, has_part, name_of) in KINDS.items():
+        names = {
+            target.name: {
+                language: name_of(each)
+                for language, each in data.item_column(target, column).items()
+            }
+            for target in found.draws.targets
+            if has_part(target.name)
+        }
+        every = [each.tolist() for languages in names.values() for each in languages.values()]
+        there = dict.fromkeys(chain.from_iterable(every))
+        for name in sorted(there, key=lambda each: THIRDS.index(each) if each in THIRDS else 0):
+            made = _over(found, {
+                target: {language: each == name for language, each in languages.items()}
+                for target, languages in names.items()
+            })  # fmt: skip
+            if made is not None:
+                yield Bucket(kind, name, *made)
 
 
 def _over(
@@ -276,8 +277,3 @@ def _over(
     level = found.fixed.overall.level
     draws = Draws(targets, found.draws.count, found.draws.seed)
     return tuple(names), items, over_languages(draws, *found.arms, names, level=level)
-
-
-def _has_tags(target: str) -> bool:
-    known = target_tasks().get(target)
-    return known is not None and get_head(known.head).has_tags

@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,7 +21,7 @@ from adapter_stilts.study.item_files import Part, read_item_files
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.samples import Seeds, Tables, make_sample
 from adapter_stilts.study.spec import EACH_TASK
-from adapter_stilts.study.statistics.sample import Floats, Target
+from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import target_tasks
 
 SCORED = ("target", "composition")
@@ -33,11 +32,6 @@ class Damaged(NamedTuple):
 
     place: str
     why: str
-
-
-def evaluated(results: Sequence[RunResult]) -> list[RunResult]:
-    """Those that are compared: others train what these stand on."""
-    return [each for each in results if each.stage in SCORED and each.scores]
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,11 @@ class StudyData:
     def current(self) -> list[RunResult]:
         """The records of the runs that the study has now."""
         return [each for each in self.results if not self.planned or each.run in self.planned]
+
+    @cached_property
+    def evaluated(self) -> list[RunResult]:
+        """Those of them that are compared: others train what these stand on."""
+        return [each for each in self.current if each.stage in SCORED and each.scores]
 
     @cached_property
     def notes(self) -> list[str]:
@@ -112,7 +111,7 @@ class StudyData:
     def arms(self) -> dict[str, list[RunResult]]:
         """The runs of every arm, in the order of the records."""
         found: dict[str, list[RunResult]] = {}
-        for each in evaluated(self.current):
+        for each in self.evaluated:
             found.setdefault(self._called(each), []).append(each)
         return found
 
@@ -126,13 +125,13 @@ class StudyData:
     @cached_property
     def methods(self) -> set[str]:
         """How modules are put into the backbone, by the records and by the plan."""
-        known = [each.method for each in evaluated(self.current)]
+        known = [each.method for each in self.evaluated]
         return {*known, *(each.method for each in self.planned.values())} - {""}
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
         """All that something was evaluated on."""
-        return tuple(dict.fromkeys(t for each in evaluated(self.current) for t in each.scores))
+        return tuple(dict.fromkeys(t for each in self.evaluated for t in each.scores))
 
     @cached_property
     def absent(self) -> list[tuple[str, str]]:
@@ -211,7 +210,7 @@ class StudyData:
         known = target_tasks().get(target)
         if known is not None:
             return primary(known.metric)
-        runs = [each for each in evaluated(self.current) if each.scores.get(target)]
+        runs = [each for each in self.evaluated if each.scores.get(target)]
         return next(iter(next(iter(runs[0].scores[target].values()))))
 
     def items(self, run: RunResult, target: str, part: Part) -> dict[str, pa.Table]:
@@ -223,39 +222,28 @@ class StudyData:
         """
         key = run.run, target, part
         if key not in self._read:
-            self._read[key] = self._read_items(run, target, part)
+            found = self._read[key] = {}
+            for language, each in read_item_files(self.folder, run, target, part).items():
+                if each.table is None:
+                    self._note(str(each.path.relative_to(self.folder)), each.problem)
+                else:
+                    found[language] = each.table
         return self._read[key]
 
-    def _read_items(self, run: RunResult, target: str, part: Part) -> dict[str, pa.Table]:
-        found = {}
-        for language, each in read_item_files(self.folder, run, target, part).items():
-            if each.table is None:
-                self._note(str(each.path.relative_to(self.folder)), each.problem)
-            else:
-                found[language] = each.table
-        return found
-
-    def item_ids(self, target: str, arms: Sequence[str]) -> dict[str, list[str]]:
-        """The ids of a target's items, by language, in the order of `target`'s samples."""
-        found: dict[str, list[str]] = {}
-        for run in (run for arm in arms for run in self.on(arm, target).values()):
-            for language, table in self.items(run, target, "test").items():
-                found.setdefault(language, table["id"].to_pylist())
-        return found
-
-    def item_lengths(self, target: str, arms: Sequence[str], column: str) -> dict[str, Floats]:
-        """How long a target's items are, by language, in the order of `target`'s samples.
+    def item_column(self, target: Target, column: str) -> dict[str, pa.ChunkedArray]:
+        """What is known of a target's test items besides scores, by language, in their order.
 
         Args:
-            column: `length` of the input or `answer_length`. Languages of which no run has it are
-                not there.
+            column: `id`, `length` of the input or `answer_length`. Languages of which no run has it
+                are not there.
         """
-        found: dict[str, Floats] = {}
-        for run in (run for arm in arms for run in self.on(arm, target).values()):
-            for language, table in self.items(run, target, "test").items():
+        found: dict[str, pa.ChunkedArray] = {}
+        runs = [run for arm in target.test.arms for run in self.on(arm, target.name).values()]
+        for run in runs:
+            for language, table in self.items(run, target.name, "test").items():
                 known = column in table.column_names and not table[column].null_count
-                if known and language not in found:
-                    found[language] = table[column].to_numpy().astype(np.float64)
+                if known and language in target.test.clusters:
+                    found.setdefault(language, table[column])
         return found
 
     def target(self, name: str, arms: Sequence[str], by_dev: Collection[str] = ()) -> Target:
@@ -329,8 +317,7 @@ class StudyData:
     @cached_property
     def dev_fixed(self) -> bool:
         """Whether English dev has no scores of single items, so that only seeds vary it."""
-        runs = evaluated(self.current)
-        return not any(self.items(each, each.target, "dev") for each in runs)
+        return not any(self.items(each, each.target, "dev") for each in self.evaluated)
 
 
 def _same_items(arms: Mapping[str, Tables]) -> dict[str, Tables]:

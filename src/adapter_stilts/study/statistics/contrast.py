@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from adapter_stilts.study.statistics.draws import (
     Factors,
     estimate,
 )
-from adapter_stilts.study.statistics.sample import Floats
+from adapter_stilts.study.statistics.sample import Floats, Sample
 
 Table = dict[Factors, Floats]
 
@@ -33,8 +34,6 @@ class Contrast:
     chooses in what share of the draws it is which.
     """
 
-    first: str
-    second: str
     overall: Estimate
     targets: Mapping[str, Estimate]
     languages: Mapping[str, Mapping[str, Estimate]]
@@ -51,76 +50,68 @@ def contrast(draws: Draws, first: Arm, second: Arm, *, level: float = 0.95) -> C
     comparison is about. An arm that English dev chooses is chosen again in every draw, with its
     dev examples drawn anew too, so that the luck of the choice is in the interval.
     """
-    places = range(len(draws.targets))
-    names = [target.name for target in draws.targets]
-    by_language: list[Table] = [
-        {u: draws.scores(first, place, u) - draws.scores(second, place, u) for u in draws.sets}
-        for place in places
-    ]
-    by_target: list[Table] = [
-        {u: (rows * draws.language_weights(place, u)).sum(axis=1) for u, rows in table.items()}
-        for place, table in enumerate(by_language)
-    ]
-    free = [draws.free(place) for place in places]
-    targets = {
-        names[place]: estimate(by_target[place], free[place], level=level) for place in places
+    parts: dict[str, _Part] = {}
+    languages: dict[str, dict[str, Estimate]] = {}
+    for place, target in enumerate(draws.targets):
+        table, free = _differences(draws, first, second, place), draws.free(place)
+        languages[target.name] = _languages(target.test, table, free, level)
+        rows = {u: (d * draws.language_weights(place, u)).sum(axis=1) for u, d in table.items()}
+        parts[target.name] = _Part(rows, free, estimate(rows, free, level=level))
+    without = {
+        name: _mean([part for other, part in parts.items() if other != name], level)
+        for name in (parts if len(parts) > 1 else ())
     }
-    languages = {
-        names[place]: _languages(draws, place, by_language[place], free[place], level)
-        for place in places
-    }
-    without = {}
-    for left_out in places if len(names) > 1 else ():
-        kept = [place for place in places if place != left_out]
-        without[names[left_out]] = _mean(kept, by_target, free, targets, names, level)
     return Contrast(
-        str(first),
-        str(second),
-        _mean(list(places), by_target, free, targets, names, level),
-        targets,
+        _mean(list(parts.values()), level),
+        {name: part.found for name, part in parts.items()},
         languages,
         without,
-        holm({name: each.p for name, each in targets.items()}),
+        holm({name: part.found.p for name, part in parts.items()}),
         {str(arm): _shares(draws, arm) for arm in (first, second) if isinstance(arm, Best)},
     )
 
 
+class _Part(NamedTuple):
+    """What a target has in a mean over targets: its difference in every draw, and by itself."""
+
+    rows: Table
+    free: Mapping[str, float]
+    found: Estimate
+
+
+def _differences(draws: Draws, first: Arm, second: Arm, place: int) -> Table:
+    return {u: draws.scores(first, place, u) - draws.scores(second, place, u) for u in draws.sets}
+
+
 def _languages(
-    draws: Draws, place: int, table: Table, free: Mapping[str, float], level: float
+    test: Sample, table: Table, free: Mapping[str, float], level: float
 ) -> dict[str, Estimate]:
-    test = draws.targets[place].test
-    fixed = {u: rows for u, rows in table.items() if LANGUAGES not in u}
     found = {}
     for number, language in enumerate(test.languages):
         own = {**free, ITEMS: test.drawn[language] - 1}
-        column = {u: rows[:, number] for u, rows in fixed.items()}
+        column = {u: rows[:, number] for u, rows in table.items() if LANGUAGES not in u}
         found[language] = estimate(column, own, level=level)
     return found
 
 
-def _mean(
-    places: Sequence[int],
-    by_target: Sequence[Table],
-    free: Sequence[Mapping[str, float]],
-    targets: Mapping[str, Estimate],
-    names: Sequence[str],
-    level: float,
-) -> Estimate:
+def _mean(parts: Sequence[_Part], level: float) -> Estimate:
     """That of the mean over some targets."""
     table: Table = {
-        u: np.mean(np.broadcast_arrays(*(by_target[place][u] for place in places)), axis=0)
-        for u in by_target[places[0]]
+        u: np.mean(np.broadcast_arrays(*(each.rows[u] for each in parts)), axis=0)
+        for u in parts[0].rows
     }
     pooled: dict[str, float] = {}
-    for factor in {factor for place in places for factor in free[place]}:
-        known = [(targets[names[p]].noise.get(factor, 0.0), free[p]) for p in places]
-        degrees = [each[factor] for _, each in known if factor in each]
-        if factor in (STAGES[0], LANGUAGES):
-            pooled[factor] = min(degrees)  # the same for all targets
-            continue
-        squares = sum(noise**4 / each[factor] for noise, each in known if factor in each)
-        total = sum(noise**2 for noise, _ in known)
-        pooled[factor] = total**2 / squares if squares else min(degrees)
+    for factor in {factor for each in parts for factor in each.free}:
+        known = [
+            (each.found.noise.get(factor, 0.0), each.free[factor])
+            for each in parts
+            if factor in each.free
+        ]
+        pooled[factor] = min(degrees for _, degrees in known)
+        squares = sum(noise**4 / degrees for noise, degrees in known)
+        # Intermediate seeds and languages are the same for all targets.
+        if squares and factor not in (STAGES[0], LANGUAGES):
+            pooled[factor] = sum(noise**2 for noise, _ in known) ** 2 / squares
     return estimate(table, pooled, level=level)
 
 
@@ -141,20 +132,13 @@ def over_languages(
     Raises:
         ValueError: no target has.
     """
-    by_target: list[Table] = []
-    free, names, targets = [], [], {}
+    parts = []
     for place, target in enumerate(draws.targets):
         there = [k for k, name in enumerate(target.test.languages) if name in languages]
-        if not there:
-            continue
-        rows: Table = {
-            u: (draws.scores(first, place, u) - draws.scores(second, place, u))[:, there].mean(1)
-            for u in draws.sets
-        }
-        by_target.append(rows)
-        free.append(draws.free(place))
-        names.append(target.name)
-        targets[target.name] = estimate(rows, free[-1], level=level)
-    if not names:
+        if there:
+            table, free = _differences(draws, first, second, place), draws.free(place)
+            rows = {u: each[:, there].mean(1) for u, each in table.items()}
+            parts.append(_Part(rows, free, estimate(rows, free, level=level)))
+    if not parts:
         raise ValueError(f"no target has any of {', '.join(languages)}")
-    return _mean(list(range(len(names))), by_target, free, targets, names, level)
+    return _mean(parts, level)
