@@ -103,15 +103,15 @@ def _mean(parts: Sequence[_Part], level: float) -> Estimate:
     pooled: dict[str, float] = {}
     for factor in {factor for each in parts for factor in each.free}:
         known = [
-            (each.found.noise.get(factor, 0.0), each.free[factor])
+            (each.found.noise.get(factor, 0.0) ** 2, each.free[factor])
             for each in parts
             if factor in each.free
         ]
         pooled[factor] = min(degrees for _, degrees in known)
-        squares = sum(noise**4 / degrees for noise, degrees in known)
+        total = sum(variance for variance, _ in known)
         # Intermediate seeds and languages are the same for all targets.
-        if squares and factor not in (STAGES[0], LANGUAGES):
-            pooled[factor] = sum(noise**2 for noise, _ in known) ** 2 / squares
+        if total and factor not in (STAGES[0], LANGUAGES):
+            pooled[factor] = 1 / sum((v / total) ** 2 / degrees for v, degrees in known)
     return estimate(table, pooled, level=level)
 
 

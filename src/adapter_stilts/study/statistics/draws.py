@@ -286,14 +286,13 @@ def estimate(
     error = math.sqrt(total)
     # The items bring what is peculiar to a seed and an item, too.
     parts[ITEMS] = variance.get(frozenset([ITEMS]), 0.0)
-    squares = sum(part**2 / free[factor] for factor, part in parts.items() if part)
     noise = {factor: math.sqrt(part) for factor, part in sorted(parts.items())}
-    if error < TINY or not squares:
+    if error < TINY or not any(parts.values()):
         # The least and greatest value that all items being alike does not refute.
         share = 1 - ((1 - level) / 2) ** (1 / (free[ITEMS] + 1))
         low, high = value - share * (RANGE + value), value + share * (RANGE - value)
         return Estimate(value, 0.0, free[ITEMS], low, high, level, noise)
-    df = total**2 / squares
+    df = 1 / sum((part / total) ** 2 / free[factor] for factor, part in parts.items() if part)
     half = error * float(stdtrit(df, (1 + level) / 2))
     low, high = max(-RANGE, value - half), min(RANGE, value + half)
     return Estimate(value, error, df, low, high, level, noise)
