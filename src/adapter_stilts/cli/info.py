@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.options import DATA
+from adapter_stilts.cli.options import DATA, JSON
 from adapter_stilts.cli.results import print_json, print_table
 from adapter_stilts.errors import FailureError, UserError, few
 from adapter_stilts.heads import KINDS
 from adapter_stilts.safety import printable
 
 if TYPE_CHECKING:
-    from adapter_stilts.data.status import DataStatus
     from adapter_stilts.tasks.spec import TaskSpec
     from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -34,26 +33,23 @@ def register(app: typer.Typer) -> None:
 def tasks(
     task: str = typer.Argument("", help="Only this one, with all that is known of it."),
     data: str | None = DATA,
-    as_json: bool = typer.Option(False, "--json", help="Print as JSON."),
+    as_json: bool = JSON,
 ) -> None:
     """List the tasks, and how much of their data is here.
 
     `adstilts tasks squad` shows one with its licence, the names of its files, and their columns.
     """
     from adapter_stilts.data.load import check_where
-    from adapter_stilts.tasks.registry import find_either
-    from adapter_stilts.tasks.target_spec import TargetSpec
+    from adapter_stilts.tasks.registry import find_either, intermediate_tasks, target_tasks
 
     check_where(data)
     found = find_either(task) if task else None
-    if found is None:
-        listed = [*_intermediate(data), *_targets(data)]
-    elif isinstance(found, TargetSpec):
-        listed = list(_targets(data, [found]))
-    else:
-        listed = list(_intermediate(data, [found]))
+    every: list[TaskSpec | TargetSpec] = (
+        [found] if found else [*intermediate_tasks().values(), *target_tasks().values()]
+    )
+    listed = [_row(each, data) for each in every]
     if found:
-        listed = [{**listed[0], "published": _published(found), "files": list(_files(found))}]
+        listed[0] |= {"published": _published(found), "files": list(_files(found))}
     if as_json:
         print_json(listed)
     elif found:
@@ -127,30 +123,23 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value or "")
 
 
-def _intermediate(data: str | None, only: Sequence[TaskSpec] = ()) -> Iterator[dict[str, Any]]:
-    from adapter_stilts.data import data_status
-    from adapter_stilts.tasks.registry import intermediate_tasks
+def _row(task: TaskSpec | TargetSpec, data: str | None) -> dict[str, Any]:
+    from adapter_stilts.data import data_status, target_status
+    from adapter_stilts.tasks.target_spec import TargetSpec
 
-    for task in only or intermediate_tasks().values():
-        sizes = {"train": task.sizes["train"], "dev": task.sizes["dev"]}
-        yield _row(task, data_status(task, data), {**sizes, "languages": 1, "suites": []})
-
-
-def _targets(data: str | None, only: Sequence[TargetSpec] = ()) -> Iterator[dict[str, Any]]:
-    from adapter_stilts.data import target_status
-    from adapter_stilts.tasks.registry import target_tasks
-
-    for task in only or target_tasks().values():
-        status = target_status(task, data)
-        languages = {"languages": len(task.languages), "languages here": status.languages}
-        yield _row(task, status, {**languages, "suites": list(task.suites)})
-
-
-def _row(task: TaskSpec | TargetSpec, status: DataStatus, counts: dict[str, Any]) -> dict[str, Any]:
+    counts: dict[str, Any]
+    if isinstance(task, TargetSpec):
+        kind, status = "target", target_status(task, data)
+        counts = {"languages": len(task.languages), "languages here": status.languages}
+        counts["suites"] = list(task.suites)
+    else:
+        kind, status = "intermediate", data_status(task, data)
+        counts = {split: task.sizes[split] for split in ("train", "dev")}
+        counts |= {"languages": 1, "suites": []}
     return {
         "name": task.name,
         "title": task.title,
-        "kind": "target" if "languages here" in counts else "intermediate",
+        "kind": kind,
         "head": task.head,
         "metric": task.metric,
         **counts,
@@ -163,7 +152,7 @@ def _row(task: TaskSpec | TargetSpec, status: DataStatus, counts: dict[str, Any]
     }
 
 
-def doctor(as_json: bool = typer.Option(False, "--json", help="Print as JSON.")) -> None:
+def doctor(as_json: bool = JSON) -> None:
     """Show what this machine offers: versions, device, precision, Hub, data, disk."""
     from adapter_stilts.diagnosis import diagnose
 

@@ -52,11 +52,10 @@ BACKBONE = typer.Option(
     help="Whose module, where several backbones have one of that name; or where the backbone lies "
     "now, if it has moved.",
 )
-JSON = typer.Option(False, "--json", help="Print everything as JSON.")
+JSON = typer.Option(False, "--json", help="Print as JSON.")
 _SEEDS = typer.Option(
     None, "--seeds", help="Several, as 0,1,2: a module for each, NAME, NAME-s1 and NAME-s2."
 )
-_JSON = typer.Option(False, "--json", help="Print the record as JSON.")
 _PYTHON_ONLY = ("quiet", "series")
 """What `--json` and `--seeds` decide."""
 _FOR_CALLERS = ("flat", "on_language", "on_examples", "engines", "layer_rule")
@@ -174,7 +173,7 @@ def training_options(
     """
     about = (Recipe, RunOptions, DataOptions, TrainingOptions)
     shared = derived_options(options, Settings, about, without=_PYTHON_ONLY)
-    own = [parameter("seeds", _SEEDS, str | None), parameter("as_json", _JSON, bool)]
+    own = [parameter("seeds", _SEEDS, str | None), parameter("as_json", JSON, bool)]
 
     def run(**given: Any) -> None:
         as_json = given.pop("as_json")

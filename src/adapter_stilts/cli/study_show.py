@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from adapter_stilts.cli.options import JSON
 from adapter_stilts.cli.results import print_json, print_note, print_table
 from adapter_stilts.errors import UserError
 
@@ -26,7 +28,6 @@ DATA = typer.Option(
 UNEQUAL = typer.Option(
     False, "--unequal", help="Allow arms with budgets of their own; every table marks them."
 )
-JSON = typer.Option(False, "--json", help="Print everything as JSON.")
 
 
 def read_plan(
@@ -64,13 +65,8 @@ def plan(
             {"id": run.id, "done": run.id in done.runs, "used_by": shared[run.id], **run.as_dict()}
             for run in made.runs.values()
         ]
-        fields = {
-            "runs": runs,
-            "outlook": outlook.as_dict(),
-            "damaged": done.damaged,
-            "absent": made.absent,
-        }
-        print_json(fields)
+        about = {"outlook": outlook.as_dict(), "damaged": done.damaged, "absent": made.absent}
+        print_json({"runs": runs, **about})
         return
     _show_runs(made, done)
     for number, problem in done.damaged.items():
@@ -150,11 +146,11 @@ def _show_outlook(made: Plan, outlook: Outlook) -> None:
         lines.append(f"Time left, one run at a time: {hours}, by {outlook.time_from}.")
     if outlook.memory is not None:
         lines.append(f"Memory of a run: {outlook.memory / 1e9:.1f} GB, by {outlook.memory_from}.")
-    lines.append(f"Disk for what is left: about {outlook.disk / 1e9:.1f} GB.")
-    lines.append(
+    lines += [
+        f"Disk for what is left: about {outlook.disk / 1e9:.1f} GB.",
         "Detectable: the difference between two arms on that target that is found 4 times in 5, "
-        f"by {outlook.spread_from}."
-    )
+        f"by {outlook.spread_from}.",
+    ]
     reasons: dict[str, list[str]] = {}
     for name, why in made.absent.items():
         reasons.setdefault(why, []).append(name)
@@ -197,29 +193,21 @@ def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
     from adapter_stilts.study.outlook import look_ahead
     from adapter_stilts.study.run import describe
 
-    outlook = look_ahead(made, folder)
-    running = {name: about for name, about in folder.running().items() if name in made.runs}
-    failed = {name: log for name, log in folder.failed().items() if name in made.runs}
+    def told(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+        own = {name: about for name, about in runs.items() if name in made.runs}
+        return [{"id": k, "run": describe(made.runs[k]), **about} for k, about in own.items()]
+
+    outlook, running = look_ahead(made, folder), told(folder.running())
+    logs = folder.failed().items()
     seconds = outlook.seconds
     return {
         "runs": len(made.runs),
         "done": outlook.done,
         "held_by": folder.holder(),
-        "running": [
-            {"id": name, "run": describe(made.runs[name]), **about}
-            for name, about in running.items()
-        ],
+        "running": running,
         "seconds_left": None if seconds is None else seconds / max(1, len(running)),
         "time_from": outlook.time_from,
-        "failed": [
-            {
-                "id": name,
-                "run": describe(made.runs[name]),
-                "log": str(log),
-                "says": _last_line(log),
-            }
-            for name, log in failed.items()
-        ],
+        "failed": told({k: {"log": str(log), "says": _last_line(log)} for k, log in logs}),
     }
 
 
@@ -232,22 +220,25 @@ def _show(found: dict[str, Any]) -> None:
     running, failed, holder = found["running"], found["failed"], found["held_by"]
     if running:
         rows = [
-            [each["run"], str(each.get("host", "")), _since(each), _steps(each), _speed(each)]
+            [
+                each["run"],
+                str(each.get("host", "")),
+                _since(each),
+                f"{each['step']}/{each['steps']}" if {"step", "steps"} <= each.keys() else "",
+                f"{speed:.1f}" if (speed := each.get("per_second")) else "",
+            ]
             for each in running
         ]
         print_table(["running", "on", "for", "step", "steps/s"], rows)
-    where = "nobody runs it"
-    if holder.get("pid"):
-        where = f"run by process {holder['pid']} on {holder['host']}"
-    left = found["runs"] - found["done"] - len(failed) - len(running)
+    where = f"run by process {holder['pid']} on {holder['host']}" if holder.get("pid") else ""
+    to_do = found["runs"] - found["done"] - len(failed) - len(running)
     print_note(
         f"{found['done']} of {found['runs']} runs done, {len(running)} running, {len(failed)} "
-        f"failed, {left} to do; {where}"
+        f"failed, {to_do} to do; {where or 'nobody runs it'}"
     )
     if found["seconds_left"]:
-        at_a_time = f"{max(1, len(running))} at a time"
-        about = f"time left, {at_a_time}: {duration(found['seconds_left'])}"
-        print_note(f"{about} (by {found['time_from']})")
+        left = f"{max(1, len(running))} at a time: {duration(found['seconds_left'])}"
+        print_note(f"time left, {left} (by {found['time_from']})")
     for each in failed:
         print_note(f"failed: {each['run']}: {each['says']} (log: {each['log']})")
 
@@ -258,15 +249,6 @@ def _since(about: dict[str, Any]) -> str:
         return duration((datetime.now(UTC) - began).total_seconds())
     except (TypeError, ValueError):
         return "?"
-
-
-def _steps(about: dict[str, Any]) -> str:
-    return f"{about['step']}/{about['steps']}" if "step" in about and "steps" in about else ""
-
-
-def _speed(about: dict[str, Any]) -> str:
-    speed = about.get("per_second")
-    return f"{speed:.1f}" if speed else ""
 
 
 def duration(seconds: float) -> str:
@@ -285,10 +267,7 @@ def duration(seconds: float) -> str:
 
 
 def stop(
-    file: Path = FILE,
-    out: Path | None = OUT,
-    data: str | None = DATA,
-    unequal: bool = UNEQUAL,
+    file: Path = FILE, out: Path | None = OUT, data: str | None = DATA, unequal: bool = UNEQUAL
 ) -> None:
     """End `study run`: its runs write a checkpoint first. The same command goes on later."""
     _, folder = read_plan(file, out, data, unequal=unequal)

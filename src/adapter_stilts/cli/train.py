@@ -9,6 +9,7 @@ import typer
 
 from adapter_stilts.cli.options import (
     BACKBONE,
+    JSON,
     TAGS,
     TASK,
     derived_options,
@@ -197,7 +198,7 @@ def fuse(
 
 def merge(
     sources: list[str] = typer.Argument(..., help="Two or more modules of one kind."),
-    as_json: bool = typer.Option(False, "--json", help="Print the record as JSON."),
+    as_json: bool = JSON,
     **options: Any,
 ) -> None:
     """Merge modules into one, without training; --search finds the weights."""

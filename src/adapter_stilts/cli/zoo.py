@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from adapter_stilts.cli.options import JSON
 from adapter_stilts.cli.results import print_json, print_table, scores_line, wrapped
 from adapter_stilts.errors import FailureError, UserError
 
 if TYPE_CHECKING:
     from adapter_stilts.zoo.inventory import Entry
-    from adapter_stilts.zoo.verify import Check
 
-JSON = typer.Option(False, "--json", help="Print as JSON.")
 WHOSE = typer.Option(
     None, "--backbone", help="Whose module, where several backbones have one of that name."
 )
@@ -73,7 +72,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
 def show(
     name: str = typer.Argument(..., help="A module: its name, folder, or Hub id."),
     backbone: str | None = WHOSE,
-    as_json: bool = typer.Option(False, "--json", help="Print the whole record as JSON."),
+    as_json: bool = JSON,
 ) -> None:
     """Show what a module says of itself: its record and its card."""
     from dataclasses import asdict
@@ -85,11 +84,9 @@ def show(
     if entry.record is None:
         raise UserError(entry.problem)
     if as_json:
-        fields = {**entry.fields(), "record": asdict(entry.record)}
-        print_json(fields)
+        print_json({**entry.fields(), "record": asdict(entry.record)})
         return
-    rows = [(key, _shown(value)) for key, value in entry.fields().items()]
-    print_table(("what", "value"), rows)
+    print_table(("what", "value"), [(key, _shown(each)) for key, each in entry.fields().items()])
     card = entry.found.folder / "README.md"
     if card.is_file():
         typer.echo()
@@ -128,19 +125,18 @@ def verify(
         for entry in found
     }
     if as_json:
-        listed = {name: [vars(check) for check in each] for name, each in checks.items()}
-        print_json(listed)
+        print_json({name: [vars(check) for check in each] for name, each in checks.items()})
     else:
-        rows = [_check_row(name, check) for name, each in checks.items() for check in each]
+        result = {True: "ok", False: "WRONG", None: "-"}
+        rows = [
+            (name, check.what, result[check.fine], check.detail)
+            for name, each in checks.items()
+            for check in each
+        ]
         print_table(("module", "check", "result", "detail"), rows)
     bad = [name for name, each in checks.items() if any(check.fine is False for check in each)]
     if bad:
         raise FailureError(f"{len(bad)} of {len(checks)} modules are not what they say: {bad[0]}")
-
-
-def _check_row(name: str, check: Check) -> tuple[str, ...]:
-    results = {True: "ok", False: "WRONG", None: "-"}
-    return (name, check.what, results[check.fine], check.detail)
 
 
 @zoo.command("remove")
