@@ -25,7 +25,7 @@ from adapter_stilts.evaluation.items import (
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.metrics import get_metric
-from adapter_stilts.study.samples import Seeds, make_sample
+from adapter_stilts.study.items import Seeds, make_sample
 from adapter_stilts.tasks.registry import get_target
 from evaluation_kit import LANGUAGES, ROWS, write_data
 from retrieval_kit import write_lareqa

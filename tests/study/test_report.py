@@ -43,8 +43,8 @@ from adapter_stilts.study.findings import (
     read_study,
     thirds,
 )
+from adapter_stilts.study.items import Seeds
 from adapter_stilts.study.results import read_results
-from adapter_stilts.study.samples import Seeds
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.statistics.draws import Best
 from adapter_stilts.study.study_data import complete_seeds

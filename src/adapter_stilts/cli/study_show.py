@@ -107,21 +107,12 @@ def _on(run: Run) -> str:
 
 def _show_sources(made: Plan) -> None:
     """The modules that are taken from a zoo."""
-    found = {
-        place: content
-        for run in made.runs.values()
-        for place, content in zip(run.on, run.contents, strict=False)
-        if "/" in place
-    }
-    if found:
+    if made.from_zoo:
         typer.echo("\nFrom the zoo, not trained:")
-        for place, content in found.items():
-            typer.echo(f"  {Path(place).name:<16} {content}  {_short(place)}")
-
-
-def _short(place: str) -> str:
     here = Path.cwd()
-    return str(Path(place).relative_to(here)) if Path(place).is_relative_to(here) else place
+    for place, content in made.from_zoo.items():
+        short = place.relative_to(here) if place.is_relative_to(here) else place
+        typer.echo(f"  {place.name:<16} {content}  {short}")
 
 
 def _show_targets(outlook: Outlook) -> None:

@@ -135,12 +135,7 @@ def page(report: Report) -> str:
     template = environment.from_string(path.read_text(encoding="utf-8"))
     bundle = Path(javascript.__file__).parent / "html" / "dt_bundle.js"
     text: str = template.render(
-        title=report.title,
-        about=report.about,
-        answers=report.answers,
-        warnings=report.warnings,
-        tables=report.tables,
-        charts=report.charts,
+        **vars(report),
         shown=shown,
         charts_library=_vega(),
         tables_library=javascript.generate_init_offline_itables_html(bundle),

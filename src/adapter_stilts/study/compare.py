@@ -16,7 +16,7 @@ from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.metrics import primary
-from adapter_stilts.study.samples import Seeds, Tables, make_sample
+from adapter_stilts.study.items import Seeds, Tables, make_sample
 from adapter_stilts.study.statistics.contrast import Contrast, contrast
 from adapter_stilts.study.statistics.decisions import effects_count, equivalence_p, holm
 from adapter_stilts.study.statistics.draws import Draws, Estimate

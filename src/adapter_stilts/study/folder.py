@@ -16,12 +16,7 @@ from filelock import FileLock, Timeout
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
 from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.results import (
-    RESULTS,
-    Results,
-    drop_results,
-    read_results,
-)
+from adapter_stilts.study.results import RESULTS, Results, read_results
 
 PLAN = "plan.json"
 """Which runs the last `study run` has planned."""
@@ -63,10 +58,6 @@ class StudyFolder:
     def results(self) -> Results:
         """The finished runs."""
         return read_results(self.results_file)
-
-    def drop(self, names: set[str]) -> None:
-        """Takes the records of runs out."""
-        drop_results(self.results_file, names)
 
     def write_plan(self, plan: Plan) -> None:
         """Writes down which runs the study has, so that a report knows what is missing."""
@@ -190,7 +181,9 @@ class StudyFolder:
         """The runs that are being done, by whom, and their steps where they train."""
         names = [path.stem for path in (self.path / "state").glob("run-*.json")]
         found = {name.removeprefix("run-"): self._alive(name) for name in sorted(names)}
-        return {name: about | self._steps(name) for name, about in found.items() if about}
+        return {
+            name: about | _about(self._steps_file(name)) for name, about in found.items() if about
+        }
 
     def write_steps(self, name: str, step: int, steps: int, per_second: float) -> None:
         """Notes how far the training of a run is."""
@@ -199,9 +192,6 @@ class StudyFolder:
 
     def _steps_file(self, name: str) -> Path:
         return self.path / "state" / f"steps-{name}.json"
-
-    def _steps(self, name: str) -> dict[str, Any]:
-        return _about(self._steps_file(name))
 
     def _alive(self, name: str) -> dict[str, Any]:
         place = self.path / "state" / f"{name}.json"
@@ -215,6 +205,11 @@ class StudyFolder:
             return {"pid": "?", "host": "?", **_about(place)}
         lock.release()
         return {}
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all its files."""
+    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
 def _planned(

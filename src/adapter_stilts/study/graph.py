@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError
@@ -46,20 +47,10 @@ class Run:
     def id(self) -> str:
         """A hash of all that decides it."""
         where = self.contents or self.on
-        parts: list[Any] = [
-            RULES,
-            self.stage,
-            self.method,
-            self.target,
-            self.does,
-            where,
-            self.rates,
-            self.among,
-            self.inputs,
-        ]
+        parts: list[Any] = [RULES, self.stage, self.method, self.target, self.does, where]
+        parts += [self.rates, self.among, self.inputs]
         parts += [self.seed_intermediate, self.seed_target, self.arm]
-        text = json.dumps(parts, sort_keys=True, allow_nan=False)
-        return text_digest(text, 16)
+        return text_digest(json.dumps(parts, sort_keys=True, allow_nan=False), 16)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -68,8 +59,7 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it, from which `Run.read` makes it again."""
-        names = self.__dataclass_fields__
-        return {name: getattr(self, name) for name in names}
+        return dict(vars(self))
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Run:
@@ -96,6 +86,16 @@ class Plan:
             if need not in self.runs:
                 raise UserError(f"run {run.id} needs {need}, which is not before it: a cycle")
         return self.runs.setdefault(run.id, run).id
+
+    @property
+    def from_zoo(self) -> dict[Path, str]:
+        """The folders of modules that runs stand on and the study does not train, and contents."""
+        return {
+            Path(place): content
+            for run in self.runs.values()
+            for place, content in zip(run.on, run.contents, strict=False)
+            if "/" in place
+        }
 
     def shared(self) -> dict[str, int]:
         """How many runs need each."""

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
 from typing import Any
@@ -257,9 +256,7 @@ def _memory(plan: Plan, folder: StudyFolder) -> tuple[int | None, str]:
     results = folder.results().runs
     if measured := [each.peak_memory_bytes for each in results.values()]:
         return max(measured), "the runs that are done"
-    places = {each for run in plan.runs.values() for each in run.on if "/" in each}
-    if places:
-        peaks = [ModuleRecord.read(Path(each)).peak_memory_mb for each in places]
+    if peaks := [ModuleRecord.read(each).peak_memory_mb for each in plan.from_zoo]:
         return int(max(peaks) * 1e6), "the trainings of the zoo's modules"
     return None, ""
 
@@ -305,8 +302,7 @@ def _detectable(study: StudySpec, part: TargetPart, spread: Spread) -> float:
         intermediate_sd=(spread.intermediate_sd or 0.0) if one > 1 else 0.0,
         target_sd=(spread.target_sd or 0.0) if two > 1 else 0.0,
     )
-    found = detectable_difference(design)
-    return found if math.isfinite(found) else math.inf
+    return detectable_difference(design)
 
 
 def _seeds(study: StudySpec, part: TargetPart) -> tuple[int, int]:

@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import FrameType
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines.engine import Engine
-from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.folder import StudyFolder, size_of
 from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.item_files import PARTS, read_item_files
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.items import PARTS, read_item_files
+from adapter_stilts.study.results import RunResult, drop_results
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -191,21 +190,13 @@ def room_needed(plan: Plan, folder: StudyFolder) -> int:
     for each in done.values():
         for arm in (each.arm, ""):
             sizes[arm] = max(sizes.get(arm, 0), each.disk_bytes)
-    usual = sizes.get("") or _zoo_size(plan) or ROOM
+    zoo = max(map(size_of, plan.from_zoo), default=0)
+    usual = sizes.get("") or zoo or ROOM
     left = [run for run in plan.runs.values() if run.stage != "composition" and run.id not in done]
     each_size = [
         sizes.get(run.arm) or (ROOM if run.arm.startswith("fusion-full") else usual) for run in left
     ]
     return sum(each_size) + 3 * max(each_size, default=0)
-
-
-def _zoo_size(plan: Plan) -> int:
-    places = {each for run in plan.runs.values() for each in run.on if "/" in each}
-    return max((_size(Path(each)) for each in places), default=0)
-
-
-def _size(folder: Path) -> int:
-    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
 def _check_room(plan: Plan, folder: StudyFolder) -> None:
@@ -263,7 +254,7 @@ def forget(folder: StudyFolder, names: dict[str, str]) -> None:
     for name in names:
         for place in (folder.module(name).parent, folder.path / "items" / name):
             shutil.rmtree(place, ignore_errors=True)
-    folder.drop(set(names))
+    drop_results(folder.results_file, set(names))
 
 
 @contextmanager

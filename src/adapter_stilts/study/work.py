@@ -23,13 +23,16 @@ from adapter_stilts.plugins import load_plugins
 from adapter_stilts.study.dev import dev_halves, keep_selecting
 from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED
 from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints
-from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.folder import StudyFolder, size_of
 from adapter_stilts.study.graph import Run
 from adapter_stilts.study.plan import FUSIONS
 from adapter_stilts.study.results import RunResult, append_result
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 
+OF_RUN = ("stage", "arm", "intermediate", "target", "method", "seed_intermediate", "seed_target",
+          "unequal")  # fmt: skip
+"""What a record says of its run in the words of the plan."""
 PATIENCE = 60.0
 """Seconds in which a process that has lost its engine is sure to have ended."""
 
@@ -153,7 +156,7 @@ class _Work:
                     out=out,
                     quiet=True,
                 )
-            return self._of_module(out, ModuleRecord.read(out))
+            return self._of_module(out)
         from adapter_stilts.training.multitask import train_multitask
         from adapter_stilts.training.run import train_adapter
 
@@ -162,7 +165,7 @@ class _Work:
             made = train_multitask(does["tasks"], **options)
         else:
             made = train_adapter(does["tasks"][0], **options)
-        return self._of_module(made.path, made.record)
+        return self._of_module(made.path)
 
     def _rate(self) -> dict[str, Any]:
         return self._trained(self.run.does["lr"])
@@ -175,7 +178,7 @@ class _Work:
         seeds = (self.run.seed_intermediate, self.run.seed_target)
         place = self.folder.module(best.run)
         if seeds == (best.seed_intermediate, best.seed_target) and place.is_dir():
-            found = self._of_module(place, ModuleRecord.read(place))
+            found = self._of_module(place)
             found |= {"dev_choose": best.dev_choose, "dev_select": best.dev_select}
             found["dev_whole"] = best.dev_whole
         else:
@@ -207,16 +210,12 @@ class _Work:
         )
 
     def _composition(self) -> dict[str, Any]:
-        return self._scores(self._composed())
-
-    def _composed(self) -> str:
-        """The composition of modules as they are."""
-        quoted = [f'"{place}"' for place in self._places()]
-        if not quoted:
-            return "none"
-        if len(quoted) == 1:
-            return self._places()[0]
-        return f"{self.run.does['kind']}({', '.join(quoted)})"
+        """Evaluates modules as they are."""
+        places = self._places()
+        if len(places) > 1:
+            quoted = ", ".join(f'"{place}"' for place in places)
+            return self._scores(f"{self.run.does['kind']}({quoted})")
+        return self._scores(places[0] if places else "none")
 
     def _trained(self, lr: float) -> dict[str, Any]:
         from adapter_stilts.training.fuse import fuse
@@ -231,7 +230,7 @@ class _Work:
             made = fuse(self._places(), run.target, kind=kind, **options)
         else:
             made = train_target(run.target, on=self._below(), **options)
-        found = self._of_module(made.path, made.record)
+        found = self._of_module(made.path)
         out = self.folder.path / "dev" / self.id
         dev = dev_halves(get_target(run.target), made.path, out, does, seed)
         dev_scores = {"dev_choose": dev.choose, "dev_select": dev.select, "dev_whole": dev.whole}
@@ -320,8 +319,8 @@ class _Work:
                 found.folder_of(name), entry, target, found.split, name, data, does["data"]
             )
 
-    def _of_module(self, place: Path, record: ModuleRecord) -> dict[str, Any]:
-        files = [each.stat().st_size for each in place.rglob("*") if each.is_file()]
+    def _of_module(self, place: Path) -> dict[str, Any]:
+        record = ModuleRecord.read(place)
         train = record.data.get("train", {})
         rows = train.get("examples", 0) if isinstance(train, dict) else 0
         return {
@@ -330,7 +329,7 @@ class _Work:
             "lr": float(record.recipe.get("lr", 0.0)),
             "parameters": record.parameters,
             "train_seconds": record.seconds,
-            "disk_bytes": sum(files),
+            "disk_bytes": size_of(place),
             "peak_memory_bytes": int(record.peak_memory_mb * 1e6),
         }
 
@@ -338,18 +337,10 @@ class _Work:
         from adapter_stilts.backbones import default_device
         from adapter_stilts.training.environment import machine
 
-        run = self.run
         return RunResult(
             run=self.id,
             study=self.study,
-            stage=run.stage,
-            arm=run.arm,
-            intermediate=run.intermediate,
-            target=run.target,
-            method=run.method,
-            seed_intermediate=run.seed_intermediate,
-            seed_target=run.seed_target,
-            unequal=run.unequal,
+            **{name: getattr(self.run, name) for name in OF_RUN},
             machine=machine(),
             device=str(default_device()),
             version=__version__,

@@ -1,0 +1,203 @@
+"""The scores of single items: as runs keep them in files, and as the statistics take them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.files import folder_name
+from adapter_stilts.metrics import primary
+from adapter_stilts.study.folder import SELECT
+from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.statistics.sample import Floats, Ints, Sample
+from adapter_stilts.tasks.registry import target_tasks
+
+Part = Literal["test", "dev"]
+PARTS: tuple[Part, ...] = ("test", "dev")
+_COUNTS = ("numerator", "denominator")
+_SCHEMA = pa.schema(
+    [("id", pa.string()), ("cluster", pa.string()), *((name, pa.float64()) for name in _COUNTS)]
+)
+_LENGTHS = ("length", "answer_length")
+
+
+class ItemFile(NamedTuple):
+    """The items of one language: where they are, their table, or what is wrong with them."""
+
+    path: Path
+    table: pa.Table | None
+    problem: str = ""
+
+
+def read_item_files(folder: Path, run: RunResult, target: str, part: Part) -> dict[str, ItemFile]:
+    """By language, the items of a run on a target.
+
+    A file that is missing, damaged, or does not make up the score of the record has no table.
+
+    Args:
+        folder: of the study.
+        part: `test`, what the target is tested on, which may be its dev set; or `dev`, the
+            English items that choose between arms.
+    """
+    if not run.items:
+        return {}
+    paths = _paths(folder, run, target, part)
+    scores = _scores(run, target, part)
+    found = {}
+    for language in dict.fromkeys([*paths, *(scores if part == "test" else ())]):
+        path = paths.get(language, folder / run.items / target / f"test-{language}.items.parquet")
+        try:
+            found[language] = ItemFile(path, _read(folder, path, scores.get(language)))
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            found[language] = ItemFile(path, None, " ".join(str(error).split())[:120])
+    return found
+
+
+def _paths(folder: Path, run: RunResult, target: str, part: Part) -> dict[str, Path]:
+    known = target_tasks().get(target)
+    names = {target, folder_name(known) if known is not None else target}
+    return {
+        path.name.partition("-")[2].split(".")[0]: path
+        for name in sorted(names)
+        # Below it: a language may have a folder, and XTREME's name of the task.
+        for path in sorted((folder / run.items / name).rglob("*-*.items.parquet"))
+        if path.name.endswith(f".{SELECT}") == (part == "dev")
+    }
+
+
+def _scores(run: RunResult, target: str, part: Part) -> dict[str, float]:
+    """What the record says of every language; nothing where a score is no sum over items."""
+    from adapter_stilts.evaluation.items import METRICS
+
+    known = target_tasks().get(target)
+    if known is None or known.metric not in METRICS:
+        return {}
+    if part == "dev":
+        return {} if run.dev_select is None else {"en": run.dev_select}
+    metric = primary(known.metric)
+    by_language = run.scores.get(target, {})
+    return {name: each[metric] for name, each in by_language.items() if metric in each}
+
+
+def _read(folder: Path, path: Path, score: float | None) -> pa.Table:
+    """The items in the order of their ids.
+
+    Raises:
+        OSError, ValueError, KeyError, pa.ArrowException: they are not there, or damaged.
+    """
+    if not path.is_file():
+        raise ValueError("there are no scores of single items")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError("it lies outside the study's folder")
+    whole = pq.read_table(path)
+    table = whole.select(_SCHEMA.names).cast(_SCHEMA)
+    numerator, denominator = (table[name].to_numpy() for name in _COUNTS)
+    if not (np.isfinite(numerator) & np.isfinite(denominator) & (denominator >= 0)).all():
+        raise ValueError("items have counts that cannot be")
+    total = denominator.sum()
+    found = 100 * numerator.sum() / total if total else 0.0
+    if score is not None and not math.isclose(found, score, abs_tol=1e-6):
+        raise ValueError(f"its items score {found:.3f}, the record says {score:.3f}")
+    for name in _LENGTHS:
+        if name in whole.column_names:
+            table = table.append_column(name, whole[name])
+    return table.sort_by("id")
+
+
+class Seeds(NamedTuple):
+    """The seeds of a composition: of its intermediate modules, and of the target's."""
+
+    intermediate: int
+    target: int
+
+
+Tables = dict[str, dict[Seeds, pa.Table]]
+"""By language and seeds the items, as `evaluation.items` keeps them."""
+
+
+def make_sample(arms: Mapping[str, Tables], *, parallel: bool) -> Sample:
+    """The languages that all arms have, with the same items in all.
+
+    Args:
+        arms: every one with all pairs of its seeds.
+        parallel: items of one id are translations of each other.
+
+    Raises:
+        UserError: no language is common to all, arms were evaluated on other items, or an arm
+            lacks a pair of its seeds.
+    """
+    first, *others = arms.values()
+    languages = [name for name in first if all(name in other for other in others)]
+    if not languages:
+        raise UserError("no language has scores of single items in all that is compared")
+    for language in languages:
+        each = [table for tables in arms.values() for table in tables[language].values()]
+        if any(not table.column("id").equals(each[0].column("id")) for table in each[1:]):
+            raise UserError(f"'{language}' was not evaluated on the same items in all")
+    items = {}
+    for language in languages:
+        table = next(iter(first[language].values()))
+        items[language] = list(
+            zip(table["id"].to_pylist(), table["cluster"].to_pylist(), strict=True)
+        )
+    made = {
+        arm: {name: _counts(arm, tables[name]) for name in languages}
+        for arm, tables in arms.items()
+    }
+    try:
+        return Sample(_clusters(items, parallel=parallel), made, parallel)
+    except ValueError as error:
+        raise UserError(f"these items allow no interval: {error}") from error
+
+
+def _counts(arm: str, tables: Mapping[Seeds, pa.Table]) -> Floats:
+    """One language's counts, (S1, S2, items, 2)."""
+    stages = [sorted({seeds[k] for seeds in tables}) for k in range(2)]
+    grid = [[Seeds(a, b) for b in stages[1]] for a in stages[0]]
+    for seeds in (seeds for line in grid for seeds in line):
+        if seeds not in tables:
+            raise UserError(f"'{arm}' lacks the seeds {seeds.intermediate} and {seeds.target}")
+    pairs = [
+        [np.stack([tables[seeds][name].to_numpy() for name in _COUNTS], axis=-1) for seeds in line]
+        for line in grid
+    ]
+    return np.array(pairs, dtype=np.float64)
+
+
+Items = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def _clusters(items: Items, *, parallel: bool) -> dict[str, Ints]:
+    """The number of every item's cluster, by language.
+
+    In parallel test sets a cluster is what hangs together: the questions of an article in one
+    language, and their translations, wherever an article is called otherwise.
+    """
+    if not parallel:
+        return {name: _numbers(cluster for _, cluster in each) for name, each in items.items()}
+    from scipy.sparse import coo_array  # slow to load: only parallel sets need it
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = [
+        (item, (language, cluster)) for language, each in items.items() for item, cluster in each
+    ]
+    # Items come before clusters, so that what hangs together is numbered by its first item.
+    ends = [_numbers(each) for each in zip(*pairs, strict=True)]
+    size = len(pairs)
+    links = coo_array((np.ones(size), (ends[0], size + ends[1])), shape=(2 * size, 2 * size))
+    numbers = connected_components(links, directed=False)[1].astype(np.int64)[ends[0]]
+    sizes = np.cumsum([len(each) for each in items.values()])[:-1]
+    return dict(zip(items, np.split(numbers, sizes), strict=True))
+
+
+def _numbers(names: Iterable[Hashable]) -> Ints:
+    """The number of every name, in the order in which they first occur."""
+    order: dict[Hashable, int] = {}
+    return np.array([order.setdefault(name, len(order)) for name in names], dtype=np.int64)
