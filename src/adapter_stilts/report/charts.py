@@ -30,14 +30,10 @@ def heat_map(data: StudyData) -> Chart:
         scores = {arm: s for arm in data.arms if (s := data.score(arm, target)) is not None}
         mean = sum(scores.values()) / len(scores) if scores else 0.0
         rows += [
-            {
-                "arm": marked(data, arm),
-                "target": target,
-                "score": round(s, 2),
-                "above": round(s - mean, 2),
-            }
-            for arm, s in scores.items()
-        ]
+            {"arm": marked(data, arm), "target": target, "score": round(score, 2),
+             "above": round(score - mean, 2)}
+            for arm, score in scores.items()
+        ]  # fmt: skip
     reach = max((abs(row["above"]) for row in rows), default=1.0) or 1.0
     place = {
         "x": {"field": "target", "type": "nominal", "sort": list(data.targets), "title": None,
@@ -63,13 +59,11 @@ def heat_map(data: StudyData) -> Chart:
 
 
 def _interval_rows(table: Table, contrast: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    rows = []
-    for row in table.rows:
-        each = dict(zip(table.columns, row, strict=True))
-        if each["contrast"] != contrast or each["difference"] is None:
-            continue
-        rows.append({**each, "name": ", ".join(str(each[key]) for key in names)})
-    return rows
+    return [
+        {**each, "name": ", ".join(str(each[key]) for key in names)}
+        for each in table.records()
+        if each["contrast"] == contrast and each["difference"] is not None
+    ]
 
 
 def _forest(rows: Sequence[dict[str, Any]], found: Finding, name: str, title: str) -> Chart:
@@ -99,16 +93,15 @@ COSTS = ("seconds", "parameters (M)", "peak memory (MiB)", "disk (MiB)")
 
 def cost_charts(table: Table) -> Iterator[Chart]:
     """Quality against each cost, on scales of powers of ten."""
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     for cost in COSTS:
         there = [
             {"arm": row["arm"], "score": row["score"], "cost": row[cost]}
-            for row in rows
-            if row["score"] is not None and float(row[cost] or 0) > 0
+            for row in table.records()
+            if row["score"] is not None and (row[cost] or 0) > 0
         ]
         if not there:
             continue
-        each = [float(row["cost"] or 0) for row in there]
+        each = [row["cost"] for row in there]
         scale = {"type": "log", "nice": False, "domain": [min(each) / 1.5, max(each) * 1.5]}
         x = {"field": "cost", "type": "quantitative", "title": f"{cost}, mean a run",
              "scale": scale, "axis": {"tickCount": 5}}  # fmt: skip

@@ -30,6 +30,10 @@ class Table:
     rows: Sequence[tuple[Cell, ...]]
     note: str = ""
 
+    def records(self) -> list[dict[str, Any]]:
+        """The rows by the names of their columns."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
 
 def shown(cell: Cell) -> str:
     """A cell as a text: one decimal, and a dash for what is missing."""

@@ -81,20 +81,19 @@ def read_attention(path: Path) -> Attention | None:
 
 def mean_attention(each: Sequence[Attention]) -> Attention:
     """The mean over runs of one fusion, such as its seeds; what all of them have."""
-    first = each[0]
 
     def mean(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        return {name: fmean(p[name] for p in parts) for name in parts[0]
-                if all(name in p for p in parts)}  # fmt: skip
+        return {name: fmean(p[name] for p in parts) for name in shared(parts)}
 
-    def shared(of: Sequence[Mapping[Any, Any]]) -> list[Any]:
-        return [key for key in of[0] if all(key in other for other in of)]
+    def means(parts: Sequence[Mapping[Any, Mapping[str, float]]]) -> dict[Any, dict[str, float]]:
+        return {key: mean([part[key] for part in parts]) for key in shared(parts)}
+
+    def shared(parts: Sequence[Mapping[Any, Any]]) -> list[Any]:
+        return [key for key in parts[0] if all(key in part for part in parts)]
 
     return Attention(
-        sources=first.sources,
-        layers={k: mean([a.layers[k] for a in each]) for k in shared([a.layers for a in each])},
-        languages={
-            k: mean([a.languages[k] for a in each]) for k in shared([a.languages for a in each])
-        },
+        sources=each[0].sources,
+        layers=means([a.layers for a in each]),
+        languages=means([a.languages for a in each]),
         entropy=mean([a.entropy for a in each]),
     )

@@ -220,9 +220,18 @@ def compare(
     arms = as_text(first), as_text(second)
     _check(targets, draws, level)
     sides = [_evaluated(arms, each, options) for each in targets]
-    drawn = Draws([each.target for each in sides], draws, random_languages=random_languages)
+    drawn = Draws([target for target, _ in sides], draws, random_languages=random_languages)
     made = contrast(drawn, *ARMS, level=level)
-    compared = {each.target.name: each.compared(made, 1 - level) for each in sides}
+    compared = {
+        target.name: TargetComparison(
+            **about,
+            scores=_scores(target),
+            estimate=made.targets[target.name],
+            languages=made.languages[target.name],
+            alpha=1 - level,
+        )
+        for target, about in sides
+    }
     return Comparison(*arms, options.get("split", "test"), draws, compared, made)
 
 
@@ -238,34 +247,17 @@ def _targets(on: OneTarget | Sequence[OneTarget]) -> list[TargetSpec]:
     return list({each.name: each for each in map(get_target, several)}.values())
 
 
-@dataclass(frozen=True)
-class _Evaluated:
-    """Both compositions on one target."""
-
-    target: Target
-    metric: str
-    seeds: tuple[int, int]
-    missing: Mapping[str, str]
-
-    def compared(self, made: Contrast, alpha: float) -> TargetComparison:
-        """What the contrast says of this target."""
-        cells = self.target.test.scores()
-        first, second = (cells[arm][0].mean(axis=(1, 2)).tolist() for arm in ARMS)
-        name = self.target.name
-        return TargetComparison(
-            metric=self.metric,
-            scores=dict(
-                zip(self.target.test.languages, zip(first, second, strict=True), strict=True)
-            ),
-            seeds=self.seeds,
-            missing=self.missing,
-            estimate=made.targets[name],
-            languages=made.languages[name],
-            alpha=alpha,
-        )
+def _scores(target: Target) -> dict[str, tuple[float, float]]:
+    """Those of both, the mean over seeds, by language."""
+    cells = target.test.scores()
+    first, second = (cells[arm][0].mean(axis=(1, 2)).tolist() for arm in ARMS)
+    return dict(zip(target.test.languages, zip(first, second, strict=True), strict=True))
 
 
-def _evaluated(arms: tuple[str, str], target: TargetSpec, options: ComparisonOptions) -> _Evaluated:
+def _evaluated(
+    arms: tuple[str, str], target: TargetSpec, options: ComparisonOptions
+) -> tuple[Target, dict[str, Any]]:
+    """Both compositions on one target: their items, and what else is known of them."""
     split = asked_split(target, options.get("split", "test"))
     data, limit = options.get("data"), options.get("limit")
     found = evaluate(target, list(arms), **options)
@@ -277,12 +269,11 @@ def _evaluated(arms: tuple[str, str], target: TargetSpec, options: ComparisonOpt
     why = "no labels, or no scores of single items"
     known = {name: reason for each in found for name, reason in each.missing.items()}
     lacking = {name: known.get(name, why) for name in read.languages if name not in sample.clusters}
-    return _Evaluated(
-        Target(target.name, sample),
-        primary(target.metric),
-        (len(sides[0]), len(sides[1])),
-        {**read.missing, **lacking},
-    )
+    return Target(target.name, sample), {
+        "metric": primary(target.metric),
+        "seeds": (len(sides[0]), len(sides[1])),
+        "missing": {**read.missing, **lacking},
+    }
 
 
 def _check(targets: Sequence[TargetSpec], draws: int, level: float) -> None:

@@ -17,7 +17,7 @@ from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.inference.mixed import Part, mixed_hidden
-from adapter_stilts.study.recommend.rules import Product, sequences_of
+from adapter_stilts.study.recommend.rules import Product, group_means, sequences_of
 from adapter_stilts.tasks.spec import TaskSpec
 
 Floats = npt.NDArray[np.float64]
@@ -84,11 +84,7 @@ def text_vectors(engine: Engine, task: TaskSpec, data: ExampleSet, *, batch_toke
     """The plain backbone's mean state of every example: (examples, d)."""
     sequences, examples = sequences_of(feature_columns(engine, task, data))
     each = states(engine, None, sequences, None, batch_tokens=batch_tokens)
-    _, numbers = np.unique(examples, return_inverse=True)
-    sums = np.zeros((int(numbers.max()) + 1, each.shape[1]))
-    np.add.at(sums, numbers, each)
-    means: Floats = sums / np.bincount(numbers)[:, None]
-    return means
+    return group_means(each, examples)[0]
 
 
 _PAIR = re.compile(

@@ -83,10 +83,6 @@ def find_candidates(
         ):
             raise UserError(f"'{each.name}' is named twice: name every module once")
     check_one_backbone([(each.name, each.resolved.record.backbone) for each in found])
-    return _with_distinct_names(found)
-
-
-def _with_distinct_names(found: list[Candidate]) -> list[Candidate]:
     names = [each.name for each in found]
     twice = next((name for name in names if names.count(name) > 1), "")
     if twice:

@@ -106,6 +106,15 @@ def _evidence(log: Floats, squared: Floats, projected: Floats, rest: Floats, row
     return found
 
 
+def group_means(values: Floats, groups: Ints) -> tuple[Floats, Ints]:
+    """The mean of the rows of every group, in order, (groups, d); and the place of each row's."""
+    _, places = np.unique(groups, return_inverse=True)
+    counts = np.bincount(places)
+    sums = np.zeros((len(counts), values.shape[1]))
+    np.add.at(sums, places, values)
+    return sums / counts[:, None], places
+
+
 def centred(values: Floats, groups: Ints) -> Floats:
     """Rows less the mean of their group.
 
@@ -116,12 +125,8 @@ def centred(values: Floats, groups: Ints) -> Floats:
     >>> centred(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1])).tolist()
     [[-1.0], [1.0], [0.0]]
     """
-    _, numbers = np.unique(groups, return_inverse=True)
-    counts = np.bincount(numbers)
-    sums = np.zeros((len(counts), values.shape[1]))
-    np.add.at(sums, numbers, values)
-    found: Floats = values - (sums / counts[:, None])[numbers]
-    return found
+    means, places = group_means(values, groups)
+    return values - means[places]
 
 
 Product = tuple[Floats, Floats]
