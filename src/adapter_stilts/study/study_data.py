@@ -198,11 +198,8 @@ class StudyData:
     def languages(self, run: RunResult, target: str) -> dict[str, float]:
         """The first metric of a run by language."""
         metric = self.metric(target)
-        return {
-            name: scores[metric]
-            for name, scores in run.scores[target].items()
-            if metric in scores
-        }  # fmt: skip
+        by_language = run.scores[target].items()
+        return {name: scores[metric] for name, scores in by_language if metric in scores}
 
     def metric(self, target: str) -> str:
         """That of the task; of one that is not registered, the first in the records."""

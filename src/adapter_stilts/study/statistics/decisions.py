@@ -9,14 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from adapter_stilts.study.statistics.draws import (
-    Arm,
-    Best,
-    Draws,
-    Estimate,
-    Factors,
-    estimate,
-)
+from adapter_stilts.study.statistics.draws import Arm, Best, Draws, Estimate, Factors, estimate
 from adapter_stilts.study.statistics.sample import Floats
 
 ALPHA, POWER = 0.05, 0.8
