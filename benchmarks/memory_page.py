@@ -64,7 +64,9 @@ def page(records: Sequence[Record]) -> str:
         "remain. "
         f"Machine: {machines}; other work ran beside it, so processor seconds of the second step "
         "stand beside those of the clock. Ours leaves the words on disk that "
-        "no text has asked for, and computes the attention weights of short texts again. The "
+        "no text has asked for, computes the attention weights of short texts and the outputs of "
+        "layer norms again, gives large blocks back to the machine as soon as they are freed, and "
+        "holds no tokenizer once the texts are encoded. The "
         "tokens are random, so that few words come twice: "
         "real text needs fewer of them. Made by `python benchmarks/memory.py`, the page by `python "
         "benchmarks/memory_page.py` from [the records](records/memory.jsonl).",
