@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter_stilts.backbones import find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import descriptions
 from adapter_stilts.study.export import FORMATS, export_plan
@@ -226,6 +227,15 @@ def test_mistakes_are_named_with_their_line(
     for word in ("study.yaml", *words):
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_layer_that_the_backbone_lacks(tmp_path: Path, tiny_xlmr: Path) -> None:
+    text = TEXT.replace("- xnli", "- {task: tatoeba, layer: LAYER}", 1)
+    text = text.replace("backbone: tiny", f"backbone: {tiny_xlmr}")
+    deepest = find_backbone(str(tiny_xlmr)).fields["num_hidden_layers"]
+    assert _plan(tmp_path, text.replace("LAYER", str(deepest))).runs
+    with pytest.raises(UserError, match=rf"line 5.*no layer {deepest + 1}: .* has {deepest}$"):
+        _plan(tmp_path, text.replace("LAYER", str(deepest + 1)))
 
 
 def test_unequal_budgets_are_marked_where_they_are_allowed(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
+from adapter_stilts.backbones.backbone import EMBEDDED, find_backbone
 from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.study.plan import variants
@@ -49,6 +51,13 @@ def _at(lines: Lines, *keys: str | int) -> Iterator[None]:
         raise lines.bad(keys, error) from None
 
 
+def _layers(backbone: str) -> float:
+    """How many layers a backbone on this disk has; one on the Hub is not fetched for that."""
+    if backbone != EMBEDDED and not Path(backbone).expanduser().is_dir():
+        return math.inf
+    return float(find_backbone(backbone).fields["num_hidden_layers"])
+
+
 def _check_tasks(spec: StudySpec, lines: Lines) -> None:
     for k, source in enumerate(spec.intermediate):
         with _at(lines, "intermediate", k):
@@ -58,6 +67,9 @@ def _check_tasks(spec: StudySpec, lines: Lines) -> None:
             searches = get_target(target.task).retrieval is not None
         if target.layer is not None and not searches:
             wrong = f"{target.task} has a head, so no layer is chosen for it: leave 'layer' out"
+            raise lines.bad(["targets", k, "layer"], wrong)
+        if (target.layer or 0) > (layers := _layers(spec.backbone)):
+            wrong = f"there is no layer {target.layer}: '{spec.backbone}' has {layers:.0f}"
             raise lines.bad(["targets", k, "layer"], wrong)
         for j, test in enumerate(target.also):
             with _at(lines, "targets", k, "also", j):
