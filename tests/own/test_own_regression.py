@@ -95,11 +95,13 @@ def test_module_goes_every_way(
     assert again["score"] == pytest.approx(score, abs=1e-5)
 
 
-@pytest.mark.parametrize("cell", ["much", "nan", ""])
-def test_score_that_is_no_number_is_refused(pairs: Path, cell: str) -> None:
+@pytest.mark.parametrize(
+    ("cell", "remedy"), [("much", ""), ("nan", ""), ("", ""), ('"0,2"', "a point before")]
+)
+def test_score_that_is_no_number_is_refused(pairs: Path, cell: str, remedy: str) -> None:
     path = pairs.parent / "train.csv"
     path.write_text(path.read_text("utf-8").replace(",0.2\n", f",{cell}\n"), "utf-8")
     from adapter_stilts.data.load import load_examples
 
-    with pytest.raises(UserError, match=r"train\.csv, line 3"):
+    with pytest.raises(UserError, match=rf"train\.csv, line 3.*{remedy}"):
         load_examples(load_task_file(pairs).task, "train")

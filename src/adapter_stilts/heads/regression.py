@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,7 +75,9 @@ def _number(value: Any, *, is_needed: bool) -> float | None:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"score {shown(value)} is no number")
+        comma = isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", value)
+        remedy = ": write a point before its decimals" if comma else ""
+        raise ValueError(f"score {shown(value)} is no number{remedy}")
     return number
 
 
