@@ -75,9 +75,11 @@ def test_the_answer_of_readme_is_that_of_the_study() -> None:
 def test_the_memory_of_readme_is_that_of_its_page() -> None:
     page = (RESULTS / "memory.md").read_text(encoding="utf-8")
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    default, recomputed = re.findall(r"(1/[0-9.]+) (?:by default,|with `--activ)", page)[:2]
-    assert f"trains in {default} of the memory" in readme
-    assert f"({recomputed} with `--activations recomputed`)" in readme
+    said = r"^## 8 x 128 tokens, (\w+), cpu$.*?(1/[0-9.]+) by default, (1/[0-9.]+) with `--activ"
+    parts = {each[0]: each[1:] for each in re.findall(said, page, re.MULTILINE | re.DOTALL)}
+    (default, recomputed), (half, least) = parts["fp32"], parts["bf16"]
+    assert f"trains in {default} of the memory of full fine-tuning, in bf16 in {half}" in readme
+    assert f"({recomputed} and {least} with `--activations recomputed`)" in readme
     full, adapters = (
         re.findall(rf"^\| {kept} \|.* ([0-9,]+) \|$", page, re.MULTILINE)[-1]
         for kept in ("full fine-tuning, AdamW", "bottleneck adapter")
