@@ -115,10 +115,21 @@ def section(device: str, precision: str, batch: str, records: Sequence[Record]) 
             for each in sorted(ways, key=lambda each: list(WHAT).index(each["what"]))
         ),
     ]
+    lines += ["", *whose(ways)]
     goal = GOALS.get((device, batch))
     if base and goal:
         lines += ["", *reached(goal, base, trained_by_ours(records))]
     return [*lines, *measures(records, base), *asked(records)]
+
+
+def whose(records: Sequence[Record]) -> list[str]:
+    """The machine of the rows, or that of each of them where they differ."""
+    rows: dict[str, list[str]] = {}
+    for each in records:
+        rows.setdefault(each["machine"], []).append(f"{WHAT[each['what']]} by {each['who']}")
+    if len(rows) == 1:
+        return [f"Machine: {next(iter(rows))}."]
+    return [f"{machine}: {'; '.join(named)}." for machine, named in rows.items()]
 
 
 def trained_by_ours(records: Sequence[Record]) -> list[Record]:
