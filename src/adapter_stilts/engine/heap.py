@@ -20,9 +20,8 @@ def return_large_blocks() -> None:
     """From now on a large block of this process is given back as soon as it is freed.
 
     glibc's `malloc` raises its threshold with the blocks that it sees freed, up to 32 MB. Then
-    activations lie on its heap, where a small object above them keeps their room: a step of
-    XLM-R Large's bottleneck adapter peaked 0.7 GB higher (`benchmarks/memory.py`). Elsewhere
-    than with glibc nothing is changed.
+    activations lie on its heap, where a small object above them keeps their room. What a step
+    peaks at is measured by `benchmarks/memory.py`. Elsewhere than with glibc nothing is changed.
     """
     library = _glibc()
     if library is not None and not any(name in os.environ for name in _SETTINGS):

@@ -1,7 +1,7 @@
 """Outputs of layer norms that are computed again for the backward pass, where they would be kept.
 
 A bottleneck adapter's first weights need what went into them for their gradient. That is the output
-of a layer norm, whose own input is kept in any case: of XLM-R Large, a tenth of what a step keeps.
+of a layer norm, whose own input is kept in any case.
 """
 
 from __future__ import annotations
