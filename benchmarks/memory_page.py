@@ -50,7 +50,7 @@ def main() -> None:
 def page(records: Sequence[Record]) -> str:
     """A section for each device, batch and precision, then what the disk holds."""
     machines = ", ".join(sorted({each["machine"] for each in records}))
-    on_cpu = [each for each in records if each["device"] == "cpu"]
+    bare = [each["bare_mb"] for each in records if each["device"] == "cpu"] or [0]
     lines = [
         "# Memory: every weight, or a module",
         "",
@@ -60,7 +60,8 @@ def page(records: Sequence[Record]) -> str:
         "end of loading and the end of the last step, by the kernel's high-water mark (on a GPU, "
         "by torch). *Without the model* leaves out the weights that lie in memory, new modules "
         "among them, and what Python, the libraries and the tokenizer take before there is a model "
-        f"(on a CPU {mean(on_cpu, 'bare_mb'):,.0f} MB): gradients, optimizer and activations "
+        f"(on a CPU {min(bare):,.0f} MB where the tokenizer is put away, else up to "
+        f"{max(bare):,.0f}): gradients, optimizer and activations "
         "remain. "
         f"Machine: {machines}; other work ran beside it, so processor seconds of the second step "
         "stand beside those of the clock. Ours leaves the words on disk that "
@@ -224,11 +225,6 @@ def disk(records: Sequence[Record]) -> list[str]:
             for each in kinds
         ),
     ]
-
-
-def mean(records: Sequence[Record], name: str) -> float:
-    """The mean of a field over the records."""
-    return float(sum(each[name] for each in records) / max(1, len(records)))
 
 
 if __name__ == "__main__":
