@@ -17,16 +17,25 @@ from adapter_stilts.safety import brief, printable
 _KINDS = {list: "a list", dict: "an object", str: "a text", int: "a whole number"}
 
 
-class _DoubleKeyError(Exception):
-    """An object has a key twice."""
+class DoubleKeyError(ValueError):
+    """An object has a key twice, of which readers would take different values."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the name '{brief(key)}' comes twice")
+        self.key = key
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; Python's own reader takes the last of two members of one name."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _DoubleKeyError(next(name for name in names if names.count(name) > 1))
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object for `json.loads`, which by itself takes the last of two members of one name.
+
+    Raises:
+        DoubleKeyError: there are two.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise DoubleKeyError(key)
+        found[key] = value
     return found
 
 
@@ -38,16 +47,16 @@ def load_json(path: Path, place: Place, written: str, expected: str) -> Any:
     """
     try:
         # A break at its end is on this line.
-        value = json.loads(written.rstrip("\r\n"), object_pairs_hook=_members)
+        value = json.loads(written.rstrip("\r\n"), object_pairs_hook=once)
         if "\\ud" in written.lower():  # an escaped surrogate without its other half
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
         what = f"broken JSON ({error.msg} at {line}column {error.colno}); expected {expected}"
         raise bad(path, place, what) from error
-    except _DoubleKeyError as error:
+    except DoubleKeyError as error:
         raise bad(
-            path, place, f"the key {shown(str(error))} stands there twice: remove one"
+            path, place, f"the key {shown(error.key)} stands there twice: remove one"
         ) from error
     except UnicodeEncodeError as error:
         raise bad(path, place, "half of a surrogate pair (\\ud…) in a string") from error
@@ -68,6 +77,7 @@ def member(path: Path, place: Place, value: Any, name: str, kind: type, format_n
 
 
 T = TypeVar("T")
+_BY_CODE = "Value error, "
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 """Nothing is converted: `true` is no number, `"3"` none either."""
@@ -104,10 +114,10 @@ def check_shape(kind: type[T], value: Any, place: object) -> T:
         checked: T = _adapter(declared).validate_json(json.dumps(value, allow_nan=False))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = place_in(value, first["loc"], missing=first["type"] == "missing")
-        raise UserError(
-            f"{place}: '{brief('.'.join(map(str, field)))}': {brief(first['msg'])}"
-        ) from error
+        missing = first["type"] == "missing"
+        field = brief(".".join(map(str, place_in(value, first["loc"], missing=missing))))
+        what = " is missing" if missing else f": {brief(first['msg'].removeprefix(_BY_CODE))}"
+        raise UserError(f"{place}: '{field}'{what}") from error
     return checked
 
 

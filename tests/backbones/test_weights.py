@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, XLMRobertaForMaskedLM, XLMRobertaModel
 
 from adapter_stilts.backbones import find_backbone, fingerprint
-from adapter_stilts.backbones.header import read_header
-from adapter_stilts.backbones.weights import WEIGHTS
+from adapter_stilts.backbones.weights import WEIGHTS, read_header
 from adapter_stilts.errors import RefusedError, UserError
 from made_modules import make_engine
 

@@ -9,74 +9,82 @@ listed here is not built.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, Field
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import brief, is_count, is_number, read_json
+from adapter_stilts.safety import brief, read_json
+from adapter_stilts.schema import Count, Fraction, Shape, check_shape
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-ARCHITECTURES = ("bert", "roberta", "xlm-roberta")
+Architecture = Literal["bert", "roberta", "xlm-roberta"]
 """Every part of the engine works with these; other models may run, but not in all of it."""
 
 ATTENTION = "sdpa"
 """Asked for by us, whatever a file says."""
-
-_ACTIVATIONS = (
-    "gelu",
-    "gelu_fast",
-    "gelu_new",
-    "gelu_python",
-    "gelu_pytorch_tanh",
-    "quick_gelu",
-    "relu",
-    "silu",
-    "swish",
-    "tanh",
-)
 _LEAST_LENGTH = 8
 """Tokens that a text must be able to have."""
+_IDS = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+"""RoBERTa's, where a file does not say them."""
 
-SIZES: Mapping[str, int] = MappingProxyType(
-    {
-        "vocab_size": 1 << 23,
-        "hidden_size": 1 << 15,
-        "num_hidden_layers": 256,
-        "num_attention_heads": 1 << 10,
-        "intermediate_size": 1 << 18,
-        "max_position_embeddings": 1 << 20,
-        "type_vocab_size": 1 << 10,
-    }
-)
-"""What decides the shapes of the weights, from 1 to this; each must be in the file."""
 
-_NUMBERS: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        "hidden_dropout_prob": (0.0, 1.0),
-        "attention_probs_dropout_prob": (0.0, 1.0),
-        "initializer_range": (0.0, 10.0),
-        "layer_norm_eps": (1e-20, 0.1),
-    }
-)
-_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
-_CHANGING = ("is_decoder", "is_encoder_decoder", "add_cross_attention", "pruned_heads")
+def _unset(value: Any) -> Any:
+    if value:
+        raise ValueError("it is set, and the model is no plain encoder then")
+    return value
+
+
+_Unset = Annotated[Any, AfterValidator(_unset), Field(exclude=True)]
 """What makes another model of the same weights; it may be there, and false."""
 
 
-def refuse_code(path: Path, value: object) -> None:
-    """Refuses a configuration that names code to be run, at any depth.
+class Fields(Shape):
+    """What is read of a configuration; the sizes, which must be there, shape the weights."""
+
+    model_type: Architecture
+    vocab_size: Annotated[int, Field(ge=1, le=1 << 23)]
+    hidden_size: Annotated[int, Field(ge=1, le=1 << 15)]
+    num_hidden_layers: Annotated[int, Field(ge=1, le=256)]
+    num_attention_heads: Annotated[int, Field(ge=1, le=1 << 10)]
+    intermediate_size: Annotated[int, Field(ge=1, le=1 << 18)]
+    max_position_embeddings: Annotated[int, Field(ge=1, le=1 << 20)]
+    type_vocab_size: Annotated[int, Field(ge=1, le=1 << 10)]
+    hidden_dropout_prob: Fraction | None = None
+    attention_probs_dropout_prob: Fraction | None = None
+    initializer_range: Annotated[float, Field(ge=0, le=10)] | None = None
+    layer_norm_eps: Annotated[float, Field(ge=1e-20, le=0.1)] | None = None
+    pad_token_id: Count | None = None
+    bos_token_id: Count | None = None
+    eos_token_id: Count | None = None
+    hidden_act: Literal[
+        "gelu", "gelu_fast", "gelu_new", "gelu_python", "gelu_pytorch_tanh", "quick_gelu", "relu",
+        "silu", "swish", "tanh",
+    ] = "gelu"  # fmt: skip
+    position_embedding_type: Literal["absolute"] = "absolute"
+    is_decoder: _Unset = None
+    is_encoder_decoder: _Unset = None
+    add_cross_attention: _Unset = None
+    pruned_heads: _Unset = None
+
+
+_TRUST = ("trust_remote_code", "custom_generate", "custom_pipelines")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a stranger's file.
 
     Raises:
-        UserError: names the field.
+        UserError: there is none, or it names code to be run, at any depth.
     """
-    for key, inner in _fields(value):
-        if not isinstance(key, str):
-            continue
+    given = read_json(path)
+    if not isinstance(given, dict):
+        raise UserError(f"{path}: expected an object")
+    for key, inner in _fields(given):
         # Written as true by transformers 4.46 to 4.51; it says nothing more than that.
         marked = key == "_attn_implementation_autoset" and (
             inner is None or isinstance(inner, bool)
@@ -86,12 +94,10 @@ def refuse_code(path: Path, value: object) -> None:
                 f"{path}: '{brief(key)}' would run code of a stranger's, and is not accepted: use "
                 "a backbone without it"
             )
+    return given
 
 
-_TRUST = ("trust_remote_code", "custom_generate", "custom_pipelines")
-
-
-def _fields(value: object) -> Iterator[tuple[object, object]]:
+def _fields(value: object) -> Iterator[tuple[str, Any]]:
     """All keys with their values, of nested objects too."""
     waiting = [value]
     while waiting:
@@ -109,19 +115,19 @@ def read_fields(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no JSON, code, another architecture, or a value that makes no sense.
     """
-    given = read_json(path)
-    if not isinstance(given, dict):
-        raise UserError(f"{path}: expected an object")
-    refuse_code(path, given)
-    kind = given.get("model_type")
-    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+    given = read_object(path)
+    kind, known = given.get("model_type"), get_args(Architecture)
+    if not isinstance(kind, str) or kind not in known:
         raise UserError(
             f"{path}: it is not the configuration of a known encoder: 'model_type' is "
-            f"{_shown(kind)}, and must be one of {', '.join(ARCHITECTURES)}"
+            f"{brief(kind)}, and must be one of {', '.join(known)}"
         )
-    _check_kept_out(path, given)
-    found: dict[str, Any] = {"model_type": kind, **_sizes(path, given)}
-    found |= _numbers(path, given) | _ids(path, given) | _words(path, given)
+    if given.get("quantization_config") is not None:
+        raise UserError(
+            f"{path}: 'quantization_config': quantised weights are not read, use the model itself"
+        )
+    checked = check_shape(Fields, given, path).model_dump(exclude_none=True)
+    found = {**({"pad_token_id": 0} if kind == "bert" else _IDS), **checked}
     _check_together(path, found)
     return found
 
@@ -146,65 +152,13 @@ def longest_text(fields: Mapping[str, Any]) -> int:
     return positions if fields["model_type"] == "bert" else positions - fields["pad_token_id"] - 1
 
 
-def _shown(value: object) -> str:
-    return brief(json.dumps(value, allow_nan=False))
-
-
-def _demand(fine: bool, path: Path, key: str, value: object, what: str) -> None:
-    if not fine:
-        raise UserError(f"{path}: '{key}' is {_shown(value)}, and must be {what}")
-
-
-def _check_kept_out(path: Path, given: Mapping[str, Any]) -> None:
-    """Refuses what would be another model than the one that is built."""
-    for key in _CHANGING:
-        if given.get(key):
-            raise UserError(f"{path}: '{key}' is set, and the model is no plain encoder then")
-    if given.get("quantization_config") is not None:
-        raise UserError(
-            f"{path}: 'quantization_config': quantised weights are not read, use the model itself"
-        )
-
-
-def _sizes(path: Path, given: Mapping[str, Any]) -> dict[str, int]:
-    for key, most in SIZES.items():
-        if key not in given:
-            raise UserError(f"{path}: '{key}' is missing")
-        _demand(is_count(given[key], most, least=1), path, key, given[key], f"from 1 to {most}")
-    return {key: given[key] for key in SIZES}
-
-
-def _numbers(path: Path, given: Mapping[str, Any]) -> dict[str, float]:
-    there = {key: given[key] for key in _NUMBERS if given.get(key) is not None}
-    for key, value in there.items():
-        least, most = _NUMBERS[key]
-        fine = is_number(value) and least <= value <= most
-        _demand(fine, path, key, value, f"from {least:g} to {most:g}")
-    return there
-
-
-def _ids(path: Path, given: Mapping[str, Any]) -> dict[str, int]:
-    defaults = (0, None, None) if given["model_type"] == "bert" else (1, 0, 2)
-    found = dict(zip(_IDS, defaults, strict=True))
-    found |= {key: given[key] for key in _IDS if given.get(key) is not None}
-    there = {key: value for key, value in found.items() if value is not None}
-    for key, value in there.items():
-        last = given["vocab_size"] - 1
-        _demand(is_count(value, last), path, key, value, f"from 0 to {last}")
-    return there
-
-
-def _words(path: Path, given: Mapping[str, Any]) -> dict[str, str]:
-    activation = given.get("hidden_act", "gelu")
-    fine = isinstance(activation, str) and activation in _ACTIVATIONS
-    _demand(fine, path, "hidden_act", activation, f"one of {', '.join(_ACTIVATIONS)}")
-    positions = given.get("position_embedding_type", "absolute")
-    _demand(positions == "absolute", path, "position_embedding_type", positions, "absolute")
-    return {"hidden_act": activation, "position_embedding_type": "absolute"}
-
-
 def _check_together(path: Path, found: Mapping[str, Any]) -> None:
-    hidden, heads = found["hidden_size"], found["num_attention_heads"]
+    hidden, heads, words = (
+        found[key] for key in ("hidden_size", "num_attention_heads", "vocab_size")
+    )
+    for key in _IDS:
+        if found.get(key, 0) >= words:
+            raise UserError(f"{path}: '{key}' is {found[key]}, and must be below {words}")
     if hidden % heads:
         raise UserError(
             f"{path}: 'hidden_size' {hidden} is no multiple of 'num_attention_heads' {heads}"

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from adapter_stilts.backbones.configuration import refuse_code
+from adapter_stilts.backbones.configuration import read_object
 from adapter_stilts.backbones.tokenizer_check import check_file
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import brief, first_line, is_number, read_json
+from adapter_stilts.safety import brief, first_line, is_number
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken
@@ -63,10 +63,13 @@ def read_options(folder: Path, model_type: str) -> dict[str, Any]:
     Raises:
         UserError: they are no JSON, name code or a class of their own, or make no sense.
     """
-    given, specials = (_object(folder / name) for name in (CONFIG, SPECIALS))
+    given, specials, model = (
+        read_object(path) if (path := folder / name).exists() else {}
+        for name in (CONFIG, SPECIALS, "config.json")
+    )
     named = given.get("tokenizer_class")
     if named is None:
-        named = _object(folder / "config.json").get("tokenizer_class") or _DEFAULTS[model_type]
+        named = model.get("tokenizer_class") or _DEFAULTS[model_type]
     if not isinstance(named, str) or named not in CLASSES:
         raise UserError(
             f"{folder / CONFIG}: 'tokenizer_class' is '{brief(named)}', and must be one of "
@@ -141,17 +144,6 @@ def check_tokens(path: Path, tokenizer: PreTrainedTokenizerFast, pieces: int) ->
     highest = max(tokenizer.added_tokens_decoder, default=0)
     if highest >= pieces:
         raise UserError(f"{path}: the token of id {highest} has no place in {pieces} embeddings")
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """The object in a small file that may be missing."""
-    if not path.exists():
-        return {}
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: expected an object")
-    refuse_code(path, found)
-    return found
 
 
 def _decoder(path: Path, given: Any) -> dict[int, AddedToken] | None:

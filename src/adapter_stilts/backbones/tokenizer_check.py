@@ -16,9 +16,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from adapter_stilts.backbones.header import once
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import brief, first_line, is_count, read_text
+from adapter_stilts.schema import once
 
 MAX_FILE = 96 << 20
 """Bytes; XLM-R's has 9 MB, that of a vocabulary of a million pieces 45 MB."""

@@ -1,18 +1,26 @@
 """A backbone's weights: which files hold them, and whether they are those of its configuration.
 
-Everything is compared by the headers of the files before a model is built or a tensor is read.
+Everything is compared by the headers of the files before a model is built or a tensor is read. A
+safetensors file begins with the length of a JSON object (u64, little-endian), then the object: for
+each tensor its type, its shape, and where its bytes begin and end in what follows.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from adapter_stilts.backbones.header import Tensor, data_offset, read_header
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import brief, first_line, is_plain_path, read_json
+from adapter_stilts.schema import Count, check_shape, once, one_of
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _MAX_SHARDS = 256
@@ -21,12 +29,83 @@ _SUMMED = 1 << 20
 _FLOATS = ("F32", "F16", "BF16", "F64")
 _ALIASES = {"gamma": "weight", "beta": "bias"}
 """What layer norms are called in checkpoints of 2018."""
+_COUNTED = ("embeddings.position_ids", "embeddings.token_type_ids")
+"""Counted anew, not read."""
 
 if TYPE_CHECKING:
     import torch
 
 Shapes = Mapping[str, tuple[int, ...]]
 WORDS = "embeddings.word_embeddings.weight"
+
+
+MAX_HEADER = 8 << 20
+"""Bytes; that of XLM-R Large has 50,000."""
+MAX_DIMENSIONS = 8
+
+SIZES: Mapping[str, int] = MappingProxyType(
+    {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1}
+    | {"I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4}
+    | {"I64": 8, "U64": 8, "F64": 8, "C64": 8}
+)
+"""Bytes of a value of each type."""
+
+
+class Tensor(BaseModel):
+    """What the header says of one."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    dtype: Annotated[str, one_of(SIZES)]
+    shape: Annotated[tuple[Count, ...], Field(max_length=MAX_DIMENSIONS)]
+    data_offsets: tuple[Count, Count]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Tensor:
+        begin, end = self.data_offsets
+        if math.prod(self.shape) * SIZES[self.dtype] != end - begin:
+            raise ValueError("it has not the bytes that its shape asks for")
+        return self
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by their names; nothing of them is read.
+
+    Raises:
+        UserError: says what is wrong with the file.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")  # a pipe would be waited for
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            start = file.read(8)
+            (length,) = struct.unpack("<Q", start) if len(start) == 8 else (0,)
+            if not 2 <= length <= size - 8:
+                raise ValueError(f"its {size} bytes do not hold the header that they promise")
+            if length > MAX_HEADER:
+                raise ValueError(f"its header has {length} bytes, {MAX_HEADER} is the limit")
+            text = file.read(length).decode("utf-8")
+        entries = json.loads(text, object_pairs_hook=once)
+        return _tensors(entries, size - 8 - length)
+    except (OSError, UserError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(
+            f"{path}: damaged, or no safetensors file ({first_line(error)}): fetch it again"
+        ) from error
+
+
+def _tensors(entries: Any, room: int) -> dict[str, Tensor]:
+    if isinstance(entries, dict):
+        entries.pop("__metadata__", None)
+    found = check_shape(dict[str, Tensor], entries, "its header")
+    at = 0
+    for name, tensor in sorted(found.items(), key=lambda each: each[1].data_offsets):
+        begin, end = tensor.data_offsets
+        if begin != at:
+            raise ValueError(f"'{brief(name)}' does not begin where the tensor before it ends")
+        at = end
+    if at != room:
+        raise ValueError(f"its tensors have {at} bytes, and {room} are there")
+    return found
 
 
 class Stored(NamedTuple):
@@ -95,7 +174,7 @@ def read_weights(folder: Path, fields: Mapping[str, Any]) -> dict[str, torch.Ten
     check_fit(folder, {name: tensors[key] for name, key in names.items()}, fields)
     found: dict[str, torch.Tensor] = {}
     for path in files:
-        here = {n: k for n, k in names.items() if places[k] == path and n in _all(fields)}
+        here = {name: key for name, key in names.items() if places[key] == path}
         # A file stays in memory as long as one of the tensors read of it together: the words are
         # read apart, so that they can be let go of.
         words = {name: here.pop(name) for name in (WORDS,) if name in here}
@@ -114,7 +193,9 @@ def stored_words(folder: Path, model_type: str) -> Stored:
         if key is not None:
             dtype = dtypes.get(header[key].dtype, torch.float64)
             rows, width = header[key].shape
-            return Stored(path, data_offset(path) + header[key].begin, dtype, (rows, width))
+            room = max(each.data_offsets[1] for each in header.values())
+            start = path.stat().st_size - room + header[key].data_offsets[0]
+            return Stored(path, start, dtype, (rows, width))
     raise UserError(f"{folder}: the weights lack '{WORDS}'")
 
 
@@ -161,6 +242,8 @@ def trunk_names(keys: Iterable[str], model_type: str) -> dict[str, str]:
         stem, _, last = name.rpartition(".")
         if stem.endswith("LayerNorm"):
             name = f"{stem}.{_ALIASES.get(last, last)}"
+        if name in _COUNTED:
+            continue
         if name in found:
             raise UserError(f"the weights hold both '{brief(found[name])}' and '{brief(key)}'")
         found[name] = key
@@ -204,16 +287,6 @@ _FIELDS = {
 """Which fields decide a shape, for those that a wrong configuration shows in first."""
 
 
-def _pooler(fields: Mapping[str, Any]) -> Shapes:
-    """The layer that no head here reads; many checkpoints lack it."""
-    hidden = int(fields["hidden_size"])
-    return {"pooler.dense.weight": (hidden, hidden), "pooler.dense.bias": (hidden,)}
-
-
-def _all(fields: Mapping[str, Any]) -> Shapes:
-    return {**trunk_shapes(fields), **_pooler(fields)}
-
-
 def check_fit(folder: Path, found: Mapping[str, Tensor], fields: Mapping[str, Any]) -> None:
     """Compares a configuration with what the headers say.
 
@@ -234,18 +307,16 @@ def check_fit(folder: Path, found: Mapping[str, Tensor], fields: Mapping[str, An
                 raise UserError(
                     f"{config}: '{key}' is {fields[key]}, and in the weights {size} ('{name}')"
                 )
-    _check_shapes(folder, found, trunk_shapes(fields), _pooler(fields))
+    _check_shapes(folder, found, trunk_shapes(fields), fields["hidden_size"])
 
 
-def _check_shapes(
-    folder: Path, found: Mapping[str, Tensor], needed: Shapes, optional: Shapes
-) -> None:
+def _check_shapes(folder: Path, found: Mapping[str, Tensor], needed: Shapes, hidden: int) -> None:
+    # Many checkpoints lack the pooler, which no head here reads.
+    optional = {"pooler.dense.weight": (hidden, hidden), "pooler.dense.bias": (hidden,)}
     for name in needed:
         if name not in found:
             raise UserError(f"{folder}: the weights lack '{name}'")
     for name, tensor in found.items():
-        if name in ("embeddings.position_ids", "embeddings.token_type_ids"):
-            continue  # counted anew, not read
         shape = needed.get(name) or optional.get(name)
         if shape is None:
             raise UserError(f"{folder}: the weights hold '{brief(name)}', which has no place")

@@ -229,7 +229,7 @@ def load_engine(
 
 
 def _class_of(model_type: str) -> Any:
-    """The library's model for one of `backbones.configuration.ARCHITECTURES`."""
+    """The library's model for one of `backbones.configuration.Architecture`."""
     classes = {
         "bert": adapters.BertAdapterModel,
         "roberta": adapters.RobertaAdapterModel,
