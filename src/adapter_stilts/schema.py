@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -151,24 +151,23 @@ def is_line(text: str) -> bool:
     )
 
 
-def _line(text: str) -> str:
-    if not is_line(text):
-        raise ValueError("one printable line was expected")
-    return text
+def demand(fits: Callable[[Any], object], what: str) -> AfterValidator:
+    """In an annotation: refuses a value that does not fit, in these words; `{}` is the value."""
 
-
-def one_of(known: Collection[str]) -> AfterValidator:
-    """One of these texts."""
-
-    def check(text: str) -> str:
-        if text not in known:
-            raise ValueError(f"'{brief(text)}' is not one of {', '.join(known)}")
-        return text
+    def check(value: Any) -> Any:
+        if not fits(value):
+            raise ValueError(what.replace("{}", shown(value)))
+        return value
 
     return AfterValidator(check)
 
 
-Line = Annotated[str, AfterValidator(_line)]
+def one_of(known: Collection[str]) -> AfterValidator:
+    """In an annotation: one of these texts."""
+    return demand(known.__contains__, f"{{}} is not one of {', '.join(known)}")
+
+
+Line = Annotated[str, demand(is_line, "one printable line was expected")]
 Lines = dict[Line, Line]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

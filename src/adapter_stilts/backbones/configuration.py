@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.safety import brief, read_json
-from adapter_stilts.schema import Count, Fraction, Shape, check_shape
+from adapter_stilts.schema import Count, Fraction, Shape, check_shape, demand
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -31,15 +31,8 @@ _LEAST_LENGTH = 8
 """Tokens that a text must be able to have."""
 _IDS = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 """RoBERTa's, where a file does not say them."""
-
-
-def _unset(value: Any) -> Any:
-    if value:
-        raise ValueError("it is set, and the model is no plain encoder then")
-    return value
-
-
-_Unset = Annotated[Any, AfterValidator(_unset), Field(exclude=True)]
+_SET = demand(lambda value: not value, "it is set, and the model is no plain encoder then")
+_Unset = Annotated[Any, _SET, Field(exclude=True)]
 """What makes another model of the same weights; it may be there, and false."""
 
 

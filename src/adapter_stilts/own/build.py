@@ -58,7 +58,7 @@ class OwnTask:
             UserError: the file names no training or dev data.
         """
         for split in ("train", "dev"):
-            if not any(split in names for names in named_splits(self.file)):
+            if split not in named_splits(self.file):
                 raise self.lines.bad(
                     ("files" if self.file.files else "hub",),
                     f"{self.file.name} has no {split} data, so nothing can be trained on it: add "
@@ -164,16 +164,13 @@ def _target(
 ) -> TargetSpec:
     identity, head = _identity(file, labels, choices), get_head(file.head)
     by_language = any(LANG in each for each in paths_of(file).get("train", ()))
-    title, licence, citation = (
-        " ".join(each.split()) for each in (file.title, file.licence, file.citation)
-    )
     shared: dict[str, Any] = {
         "name": file.name,
-        "title": title or file.name,
+        "title": file.title or file.name,
         "head": file.head,
         "metric": file.metric or _metric(file),
-        "licence": licence or "unknown",
-        "citation": citation,
+        "licence": file.licence or "unknown",
+        "citation": file.citation,
         "labels": labels if head.has_labels else (),
         "tags": labels if head.has_tags else (),
         "choices": choices if head.chooses else 0,
@@ -189,7 +186,7 @@ def _target(
         language=learnt,
         languages=languages,
     )
-    trained = any("train" in names for names in named_splits(file))
+    trained = "train" in named_splits(file)
     sources = tuple(languages) if by_language else (learnt,)
     return TargetSpec(
         **shared,

@@ -6,8 +6,9 @@ import logging
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from adapter_stilts.data.folders import Located, find_parts
@@ -122,20 +123,13 @@ def _rows(file: TaskFile, source: Source, language: str) -> Iterator[Located]:
     """The rows of the training data with their places."""
     train = source.keeping(lambda split, _: split == "train")
     files = tuple(layout.filled({"lang": language}) for layout in train.files)
-    task = cast(TaskSpec, _Named(file.name, (replace(train, files=files),)))
+    # As much of a task as finding its files takes.
+    task = cast(TaskSpec, SimpleNamespace(name=file.name, sources=(replace(train, files=files),)))
     try:
         (part,) = find_parts(task, "train", Path(source.root))
     except (UserError, ValueError) as error:
         raise _NoDataError(str(error) or f"{file.name} has no train data") from error
     yield from part.rows()
-
-
-@dataclass(frozen=True)
-class _Named:
-    """As much of a task as finding its files takes."""
-
-    name: str
-    sources: tuple[Source, ...]
 
 
 def _check_row(

@@ -7,19 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from adapter_stilts.data.folders import LANG
-from adapter_stilts.errors import UserError, shown, unknown
+from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metrics_of
 from adapter_stilts.own.rows import Column
-from adapter_stilts.schema import is_line
+from adapter_stilts.schema import demand, is_line
 from adapter_stilts.tasks.spec import FileFormat, Reading, Split
 from adapter_stilts.yaml_files import Lines, parse_yaml, read_yaml, validate
 
-FROM_DATA = "from the data"
-_LONGEST = 100
+FROM_DATA: Literal["from the data"] = "from the data"
 MOST_LABELS = 1000
 """More different labels are no labels: the column is another one."""
 
@@ -30,17 +29,52 @@ def _listed(value: Any) -> Any:
 
 def _as_names(value: Any) -> Any:
     """YAML reads `1` as a number and `yes` as true: a label is what was written, if unambiguous."""
-    if isinstance(value, list):
-        for each in value:
-            if isinstance(each, list | dict):
-                raise ValueError("a label is one text")
-            if not isinstance(each, str | int) or isinstance(each, bool):
-                raise ValueError(f"YAML reads a label as {each}: put it in quotes")
-        return [str(each) for each in value]
-    return value
+    if isinstance(value, str) and value != FROM_DATA:
+        raise ValueError(f"list the labels, or write '{FROM_DATA}'")
+    for each in value if isinstance(value, list) else ():
+        if isinstance(each, list | dict):
+            raise ValueError("a label is one text")
+        if not isinstance(each, str | int) or isinstance(each, bool):
+            raise ValueError(f"YAML reads a label as {each}: put it in quotes")
+    return list(map(str, value)) if isinstance(value, list) else value
 
 
-Paths = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+def _distinct(values: list[str]) -> list[str]:
+    if twice := next((each for each in values if values.count(each) > 1), None):
+        raise ValueError(f"'{twice}' stands there twice: remove one")
+    return values
+
+
+def _head(kind: str) -> str:
+    if kind not in KINDS:
+        raise ValueError(unknown("head", kind, KINDS))
+    return kind
+
+
+_NAME = re.compile(r"(?!lang-|(multitask|none|all|text)$)[a-z0-9]+([_-][a-z0-9]+)*")
+_NO_NAME = "{} is no name, or is taken: write small letters, digits and -, as in my-task"
+Name = Annotated[str, Field(max_length=100), demand(_NAME.fullmatch, _NO_NAME)]
+Text = Annotated[
+    str,
+    AfterValidator(lambda text: " ".join(text.split())),
+    demand(is_line, "characters that cannot be printed: remove them"),
+]
+Label = Annotated[
+    str,
+    demand(
+        lambda label: label and label == label.strip() and is_line(label),
+        "the label {} is empty, cannot be printed on one line, or has spaces around it",
+    ),
+]
+Labels = Annotated[list[Label], Field(min_length=1), AfterValidator(_distinct)]
+_ONE = 'one character was expected, such as ";" or "\\t"'
+Character = Annotated[str, demand(lambda text: len(text) == 1, _ONE)]
+Paths = Annotated[
+    list[str], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_distinct)
+]
+_MOVES = "a revision that does not move is needed: the commit of the data set's page"
+Commit = Annotated[str, demand(lambda text: text not in ("", "main", "master"), _MOVES)]
+Filled = Annotated[str, Field(min_length=1)]
 _CONFIG = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -57,9 +91,9 @@ class HubSplits(BaseModel):
     """The Hub's names of the splits."""
 
     model_config = _CONFIG
-    train: str | None = None
-    dev: str | None = None
-    test: str | None = None
+    train: Filled | None = None
+    dev: Filled | None = None
+    test: Filled | None = None
 
 
 class Hub(BaseModel):
@@ -67,7 +101,7 @@ class Hub(BaseModel):
 
     model_config = _CONFIG
     id: str
-    revision: str
+    revision: Commit
     splits: HubSplits
     config: str | None = None
 
@@ -76,27 +110,25 @@ class TaskFile(BaseModel):
     """A task file; `labels` are those of a classification, the tags, or the names of choices."""
 
     model_config = _CONFIG
-    name: str
-    head: str
+    name: Name
+    head: Annotated[str, AfterValidator(_head)]
     columns: dict[str, Column | list[Column]] = Field(default_factory=dict)
     files: Files | None = None
     hub: Hub | None = None
-    title: str = ""
+    title: Text = ""
     metric: str = ""
     format: Literal["csv", "tsv", "jsonl", "parquet", "conll", "conllu", "squad"] | None = None
-    delimiter: str | None = None
-    quote: str | None = None
+    delimiter: Character | None = None
+    quote: Character | Literal[""] | None = None
     header: bool = True
-    labels: Annotated[Literal["from the data"] | list[str], BeforeValidator(_as_names)] = (
-        "from the data"
-    )
+    labels: Annotated[Labels | Literal["from the data"], BeforeValidator(_as_names)] = FROM_DATA
     choices: int = Field(default=0, ge=0)
     unanswerable: bool = False
     max_length: int = Field(default=256, ge=16, le=1 << 20)
     languages: list[str] = Field(default_factory=list)
     source_language: str = ""
-    licence: str = "unknown"
-    citation: str = ""
+    licence: Text = "unknown"
+    citation: Text = ""
 
 
 _EXAMPLE = "head: tagging"
@@ -127,59 +159,19 @@ def _checked(value: Any, lines: Lines) -> tuple[TaskFile, Lines]:
 
 def _check(task: TaskFile, lines: Lines) -> None:
     """What the shape alone does not say."""
-    if task.head not in KINDS:
-        raise lines.bad(("head",), unknown("head", task.head, KINDS))
-    _check_texts(task, lines)
     _check_head(task, lines)
-    if not re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", task.name):
-        raise lines.bad(
-            ("name",), f"'{task.name}' is no name: small letters, digits and - are, as in my-task"
-        )
-    if task.name.startswith("lang-") or task.name in ("multitask", "none", "all", "text"):
-        raise lines.bad(("name",), f"the name '{task.name}' is taken: choose another")
     if (task.files is None) == (task.hub is None):
         raise lines.bad((), "either 'files' or 'hub' says where the data is")
     metrics = (*get_head(task.head).metrics, *metrics_of(task.head))
     if task.metric and task.metric not in metrics:
         wrong = unknown(f"metric of a {task.head} head", task.metric, metrics)
         raise lines.bad(("metric",), wrong)
-    if task.labels == []:
-        raise lines.bad(("labels",), f"'labels' lists none: list them, or write '{FROM_DATA}'")
-    if isinstance(task.labels, list) and len(set(task.labels)) < len(task.labels):
-        twice = next(each for each in task.labels if task.labels.count(each) > 1)
-        raise lines.bad(("labels",), f"the label '{twice}' stands there twice")
-    for key, value in (("delimiter", task.delimiter), ("quote", task.quote)):
-        if value is not None and len(value) > 1:
-            raise lines.bad((key,), f'\'{key}\' is one character, such as ";" or "\\t"')
-    if task.delimiter == "":
-        raise lines.bad(("delimiter",), '\'delimiter\' is one character, such as ";" or "\\t"')
-    if task.hub and task.hub.revision in ("", "main", "master"):
-        what = "a revision that does not move is needed: the commit of the data set's page"
-        raise lines.bad(("hub", "revision"), what)
-    _check_columns(task, lines)
-
-
-def _check_texts(task: TaskFile, lines: Lines) -> None:
-    """Refuses what the record of a module cannot hold, before anything is trained."""
-    if len(task.name) > _LONGEST:
-        raise lines.bad(("name",), f"a name has at most {_LONGEST} characters")
-    for key in ("title", "licence", "citation"):
-        if not is_line(" ".join(getattr(task, key).split())):
-            raise lines.bad((key,), f"'{key}' has characters that cannot be printed: remove them")
-    for number, label in enumerate(task.labels if isinstance(task.labels, list) else ()):
-        if not label or not is_line(label):
-            what = f"the label {shown(label)} is not one line that can be printed"
-            raise lines.bad(("labels", number), what)
-        if label != label.strip():
-            what = f"the label {shown(label)} has spaces around it, which no label has: remove them"
-            raise lines.bad(("labels", number), what)
-    for split, paths in (task.files.model_dump() if task.files else {}).items():
-        for path in paths or ():
-            if other := next((each for each in re.findall(r"{\w*}", path) if each != LANG), ""):
+    for split, paths in paths_of(task).items():
+        for other in re.findall(r"{\w*}", " ".join(paths)):
+            if other != LANG:
                 what = f"'{other}' stands for nothing: {LANG} stands for a language's code"
                 raise lines.bad(("files", split), what)
-            if len(paths) > len(set(paths)):
-                raise lines.bad(("files", split), f"'{path}' stands there twice: remove one")
+    _check_columns(task, lines)
 
 
 def _check_head(task: TaskFile, lines: Lines) -> None:
@@ -243,17 +235,33 @@ _COLUMNS: Mapping[str, Mapping[str, Any]] = {
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 
-def named_splits(file: TaskFile) -> list[dict[str, Any]]:
+def named_splits(file: TaskFile) -> dict[str, Any]:
     """The splits that a task file names, with their files or their names on the Hub."""
     declared = file.files or (file.hub and file.hub.splits)
-    found = declared.model_dump() if declared else {}
-    return [{key: value for key, value in found.items() if value}]
+    return declared.model_dump(exclude_none=True) if declared else {}
 
 
 def paths_of(file: TaskFile) -> dict[Split, tuple[str, ...]]:
     """The files of every split, as the task file names them."""
     given = file.files.model_dump() if file.files else {}
     return {split: tuple(given[split]) for split in SPLITS if given.get(split)}
+
+
+def form_by_name(name: str, head: str) -> str:
+    """The format of a file's rows, as its ending says.
+
+    Raises:
+        ValueError: it says none that a head can be learnt from.
+    """
+    suffix, tagged = Path(name).suffix.lower(), get_head(head).has_tags
+    if suffix in COMPRESSED:
+        raise ValueError(f"'{name}' is compressed: unpack it first")
+    form = SUFFIXES.get(suffix, "")
+    form = "conll" if form == "tsv" and tagged else form
+    if not form or (form == "conll" and not tagged):
+        known = ", ".join(sorted(each for each in SUFFIXES if each != ".txt"))
+        raise ValueError(f"'{name}': its ending says no format: {known} do")
+    return form
 
 
 def form_of(file: TaskFile, lines: Lines) -> str:
@@ -269,16 +277,11 @@ def form_of(file: TaskFile, lines: Lines) -> str:
     found: dict[str, Split] = {}
     for split, paths in paths_of(file).items():
         for each in paths:
-            suffix = Path(each).suffix.lower()
-            form = SUFFIXES.get(suffix, "")
-            if form == "tsv" and get_head(file.head).has_tags:
-                form = "conll"
-            if suffix in COMPRESSED:
-                raise lines.bad(("files", split), f"'{each}' is compressed: unpack it first")
-            if not form or (form == "conll" and not get_head(file.head).has_tags):
-                what = f"'{each}': its ending says no format: add a line 'format: csv' (or tsv, "
-                raise lines.bad(("files", split), f"{what}jsonl, parquet, conll, squad)")
-            found.setdefault(form, split)
+            try:
+                found.setdefault(form_by_name(each, file.head), split)
+            except ValueError as error:
+                what = f"{error}, or a line 'format: csv' (or tsv, jsonl, parquet, conll, squad)"
+                raise lines.bad(("files", split), what) from None
     if not found:
         raise lines.bad(("files",), "'files' names no file: add 'train: …' and 'dev: …'")
     if len(found) > 1:

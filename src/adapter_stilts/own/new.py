@@ -18,7 +18,7 @@ from adapter_stilts.data.formats import broken_table, read_lines, read_rows
 from adapter_stilts.errors import Place, UserError, bad, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
-from adapter_stilts.own.model import COMPRESSED, MOST_LABELS, SUFFIXES, parse_task
+from adapter_stilts.own.model import FORMATS, MOST_LABELS, form_by_name, parse_task
 from adapter_stilts.own.rows import OwnRow, RowReader, column_names
 from adapter_stilts.tasks.spec import Reading
 
@@ -87,22 +87,17 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
         raise unknown("kind of head", head, KINDS)
     _check_file(path)
     path, kind = path.expanduser(), get_head(head)
-    form = SUFFIXES.get(path.suffix.lower(), "")
-    if form == "tsv" and kind.has_tags:
-        form = "conll"
-    if path.suffix.lower() in COMPRESSED:
-        raise UserError(f"data file '{path}' is compressed: unpack it first")
-    if not form or (form == "conll" and not kind.has_tags):
-        known = ", ".join(sorted(each for each in SUFFIXES if each != ".txt"))
-        raise UserError(f"data file '{path}': its ending says no format: {known} do")
+    try:
+        form = form_by_name(str(path), head)
+    except ValueError as error:
+        raise UserError(f"data file {error}") from None
     if form == "squad" and "question" not in kind.parts:
         raise UserError(
             f"data file '{path}': .json is SQuAD's format, for a span head: write the rows as JSON "
             "Lines (.jsonl), one object a line, or as CSV"
         )
     reading, keys = _reading(path, form)
-    formats: Mapping[str, Any] = {"csv": "table", "tsv": "table", "conll": "columns"}
-    rows = read_rows(path, formats.get(form, form), (), reading)
+    rows = read_rows(path, FORMATS[form], (), reading)
     first = list(islice(rows, _LOOKED_AT))
     if not first:
         raise UserError(f"{path}: the file has no rows")

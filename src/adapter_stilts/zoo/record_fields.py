@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from adapter_stilts.heads import KINDS
-from adapter_stilts.safety import brief, is_name
-from adapter_stilts.schema import OPEN, Count, Like, Line, Lines, one_of
+from adapter_stilts.safety import is_name
+from adapter_stilts.schema import OPEN, Count, Like, Line, Lines, demand, one_of
 from adapter_stilts.tasks.spec import SHORTEST
 
 MULTITASK = "multitask"
@@ -21,33 +21,13 @@ NO_HEAD = "none"
 the trunk is the head.)"""
 
 
-def _name(text: str) -> str:
-    if not is_name(text):
-        raise ValueError("that is no name of a module")
-    return text
-
-
-def _task(text: str) -> str:
-    if not re.fullmatch(r"[\w+-]+", text):
-        raise ValueError("that is no name of a folder")
-    return text
-
-
-def _distinct(labels: list[str]) -> list[str]:
-    if len(set(labels)) < len(labels):
-        raise ValueError("a label stands there twice")
-    return labels
-
-
-def _metric(name: str) -> str:
-    # One of a plug-in need not be here: a module is used without it.
-    if not re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", name):
-        raise ValueError(f"'{brief(name)}' is no name of a metric")
-    return name
-
-
 Scores = dict[Line, float]
 Curve = list[dict[Line, float]]
+_Labels = Annotated[
+    list[Line], demand(lambda each: len(set(each)) == len(each), "a label stands there twice")
+]
+_METRIC = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+"""One of a plug-in need not be here: a module is used without it."""
 
 
 @with_config(OPEN)
@@ -61,10 +41,10 @@ class _Recipe(TypedDict):
 @with_config(OPEN)
 class _Spec(TypedDict):
     title: Line
-    metric: Annotated[str, AfterValidator(_metric)]
+    metric: Annotated[str, demand(_METRIC.fullmatch, "{} is no name of a metric")]
     licence: Line
     citation: Line
-    labels: Annotated[list[Line], AfterValidator(_distinct)]
+    labels: _Labels
     choices: Annotated[int, Field(ge=0, le=1 << 20)]
     max_length: Annotated[int, Field(ge=SHORTEST, le=1 << 20)]
     unanswerable: bool
@@ -77,7 +57,7 @@ class _Spec(TypedDict):
 @with_config(OPEN)
 class _Head(TypedDict):
     head: Annotated[str, one_of(KINDS)]
-    labels: Annotated[list[Line], AfterValidator(_distinct)]
+    labels: _Labels
     choices: NotRequired[Count]
     max_length: Annotated[int, Field(ge=SHORTEST, le=1 << 20)]
     scores: Annotated[Scores, Field(min_length=1)]
@@ -111,11 +91,12 @@ def _spec(given: dict[str, Any]) -> dict[str, Any]:
     return dict(_SPEC.validate_python(given)) if given else {}
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, demand(is_name, "that is no name of a module")]
 Kind = Annotated[str, one_of((*KINDS, MULTITASK, NO_HEAD))]
 Recipe = Annotated[dict[str, Any], Like(_Recipe)]
 Spec = Annotated[dict[str, Any], AfterValidator(_spec)]
-Heads = dict[Annotated[str, AfterValidator(_task)], Annotated[dict[str, Any], Like(_Head)]]
+_TASK = demand(re.compile(r"[\w+-]+").fullmatch, "that is no name of a folder")
+Heads = dict[Annotated[str, _TASK], Annotated[dict[str, Any], Like(_Head)]]
 Bases = dict[Line, Lines]
 Merged = Annotated[dict[str, Any], Like(_Merged)]
 Evaluations = dict[Line, dict[Line, Scores]]
