@@ -31,9 +31,8 @@ from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.training.run import Trained
-from adapter_stilts.zoo.export import export
-from adapter_stilts.zoo.push import stage
-from adapter_stilts.zoo.readme import zoo_readme
+from adapter_stilts.zoo.card import zoo_readme
+from adapter_stilts.zoo.push import export, stage
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import dev_scores
 

@@ -16,8 +16,8 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from adapter_stilts import load
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.tasks.registry import intermediate_tasks
+from adapter_stilts.zoo.card import zoo_readme
 from adapter_stilts.zoo.local import load_resolved
-from adapter_stilts.zoo.readme import zoo_readme
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
 from adapter_stilts.zoo.verify import verify

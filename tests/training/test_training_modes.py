@@ -12,7 +12,7 @@ from training_kit import Spy, Train  # type: ignore[import-not-found]
 
 from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.zoo.adopt import adopt_folder
-from adapter_stilts.zoo.export import export
+from adapter_stilts.zoo.push import export
 
 
 @pytest.fixture(params=[0o022, 0o002, 0o077], ids=oct)

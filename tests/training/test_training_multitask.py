@@ -23,7 +23,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import Trained
-from adapter_stilts.zoo.export import export
+from adapter_stilts.zoo.push import export
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.verify import verify

@@ -18,8 +18,8 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.hub.guard import RemoteFile
 from adapter_stilts.zoo.adopt import Offer, adopt
-from adapter_stilts.zoo.export import export
 from adapter_stilts.zoo.local import load_module
+from adapter_stilts.zoo.push import export
 from adapter_stilts.zoo.record import RECORD
 from adapter_stilts.zoo.verify import verify
 from made_modules import make_engine, save_made

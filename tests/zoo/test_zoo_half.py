@@ -16,9 +16,9 @@ from transformers import AutoModelForSequenceClassification
 
 from adapter_stilts.engine.engine import Engine, forward, module_parameters
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.export import export
+from adapter_stilts.zoo.card import zoo_readme
 from adapter_stilts.zoo.local import load_composition, load_module
-from adapter_stilts.zoo.readme import zoo_readme
+from adapter_stilts.zoo.push import export
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import verify
 from fusion_kit import fill_zoo, save_fused

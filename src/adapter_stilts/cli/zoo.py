@@ -176,8 +176,8 @@ def export(
     overwrite: bool = OVERWRITE,
 ) -> None:
     """Write a module for others: for plain `adapters`, plain `peft`, or as a module."""
-    from adapter_stilts.zoo.export import export as write
     from adapter_stilts.zoo.find import find_module
+    from adapter_stilts.zoo.push import export as write
 
     done = write(
         find_module(name, backbone),
@@ -195,7 +195,7 @@ def readme(
     folder: Path = typer.Argument(..., help="A folder of modules, such as adapters_zoo."),
 ) -> None:
     """Print a README for a folder of modules: what each is, from their records."""
-    from adapter_stilts.zoo.readme import zoo_readme
+    from adapter_stilts.zoo.card import zoo_readme
 
     typer.echo(zoo_readme(folder), nl=False)
 

@@ -14,14 +14,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.engine.methods import get_method, is_fusion, is_invertible
 from adapter_stilts.engine.native import NATIVE_WEIGHTS, is_halved
+from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, PLAIN, get_head
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.card_command import command_text
-from adapter_stilts.zoo.known_task import at_chance, licence_of, tasks_of
-from adapter_stilts.zoo.record import NO_HEAD, RECIPE, ModuleRecord
+from adapter_stilts.zoo.choice import Found
+from adapter_stilts.zoo.inventory import Entry
+from adapter_stilts.zoo.known_task import at_chance, chance_note, licence_of, tasks_of
+from adapter_stilts.zoo.record import NO_HEAD, RECIPE, RECORD, ModuleRecord
 
 _MEANINGS = (
     ("NC", "It allows no commercial use: treat the weights as not for commercial use."),
@@ -145,6 +148,45 @@ _TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 _TEMPLATES.filters.update(source=_source, paragraph=_paragraph, number="{:,.0f}".format)
+
+
+def zoo_readme(folder: Path) -> str:
+    """What is in a folder of modules, one table for every backbone.
+
+    Raises:
+        UserError: it holds no modules, or one that cannot be read.
+    """
+    found = [
+        Entry(Found("shared", path.parent), escaped(ModuleRecord.read(path.parent)))
+        for path in sorted(folder.glob(f"*/*/{RECORD}"))
+    ]
+    if not found:
+        raise UserError(f"no modules in {folder}: they lie in {folder}/BACKBONE/NAME")
+    backbones: dict[str, list[Entry]] = {}
+    for entry in sorted(found, key=_order):
+        backbones.setdefault(_record(entry).backbone["name"], []).append(entry)
+    return _TEMPLATES.get_template("zoo.md.jinja").render(
+        folder=folder,
+        backbones=backbones,
+        size=sum(entry.size for entry in found),
+        recipe_file=RECIPE,
+        tasks_of=tasks_of,
+        chance_note=chance_note,
+        is_halved=is_halved,
+        command_text=command_text,
+    )
+
+
+def _record(entry: Entry) -> ModuleRecord:
+    assert entry.record
+    return entry.record
+
+
+def _order(entry: Entry) -> tuple[str, bool, bool, str, str]:
+    """By backbone; modules of one task by method, then those of several, then fusions."""
+    record, folder = _record(entry), entry.found.folder
+    kind = is_fusion(record.method), bool(record.heads), record.method
+    return (folder.parent.name, *kind, folder.name)
 
 
 _LICENCES = {
