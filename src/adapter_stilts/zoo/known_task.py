@@ -14,7 +14,6 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.heads import PLAIN
 from adapter_stilts.tasks.registry import get_trained, is_built_in
 from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Row, Source, TaskSpec
 from adapter_stilts.zoo.record import ModuleRecord
@@ -57,17 +56,14 @@ def task_of(record: ModuleRecord) -> TaskSpec:
     Raises:
         UserError: the package has no such task, and the record says nothing of it.
     """
-    if record.spec and (is_own(record) or not _knows(record.task)):
+    if is_own(record):
         return _as_recorded(record)
-    return get_trained(record.task)
-
-
-def _knows(task: str) -> bool:
     try:
-        get_trained(task)
+        return get_trained(record.task)
     except UserError:
-        return False
-    return True
+        if not record.spec:
+            raise
+        return _as_recorded(record)
 
 
 def _as_recorded(record: ModuleRecord) -> TaskSpec:
@@ -116,39 +112,22 @@ def licence_of(record: ModuleRecord) -> str:
     text it is "unknown".
     """
     try:
-        tasks = _learnt(record)
+        if record.merged:
+            sources = {each["task"]: each for each in record.merged["sources"].values()}
+            licences = {
+                name: str(about.get("licence") or get_trained(name).licence)
+                for name, about in sources.items()
+            }
+        else:
+            licences = {task.name: task.licence for task in tasks_of(record)}
     except UserError:
         return "unknown"
     found: dict[str, list[str]] = {}
-    for task in tasks:
-        found.setdefault(task.licence, []).append(task.name)
+    for name, licence in licences.items():
+        found.setdefault(licence, []).append(name)
     if len(found) < 2:
         return next(iter(found), "unknown")
     return "; ".join(f"{licence} ({', '.join(names)})" for licence, names in found.items())
-
-
-def _learnt(record: ModuleRecord) -> list[TaskSpec]:
-    if not record.merged:
-        return tasks_of(record)
-    sources = {each["task"]: each for each in record.merged["sources"].values()}
-    return [_source_task(name, about) for name, about in sources.items()]
-
-
-def _source_task(name: str, about: dict[str, Any]) -> TaskSpec:
-    """As much of a source's task as a licence takes; of one that is the user's own as recorded."""
-    if not about.get("licence"):
-        return get_trained(name)
-    return TaskSpec(
-        name=name,
-        title=name,
-        head=PLAIN,
-        metric="accuracy",
-        sources=(),
-        to_example=lambda row: None,
-        licence=str(about["licence"]),
-        citation="",
-        sizes={},
-    )
 
 
 def _task_of(record: ModuleRecord) -> TaskSpec:

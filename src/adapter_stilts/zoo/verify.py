@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from adapter_stilts.engine.native import (
     WEIGHTS,
     fusion_files,
     head_name,
-    read_head,
+    read_labels,
 )
 from adapter_stilts.errors import FailureError, RefusedError, UserError
 from adapter_stilts.heads import get_head, is_named, kind_of
@@ -62,13 +62,10 @@ def check_agreement(record: ModuleRecord, folder: Path) -> None:
         _check_head(record, folder, folder)
     for task in record.heads:
         _check_head(record.at(task), folder, folder / HEADS / task)
-        labels, choices = read_head(folder / HEADS / task)
+        labels, choices = read_labels(folder / HEADS / task)
         about = record.heads[task]
-        named = is_named(about["head"])
-        if (named and tuple(about["labels"]) != labels) or about.get("choices", 0) not in (
-            0,
-            choices,
-        ):
+        fits = not is_named(about["head"]) or tuple(about["labels"]) == labels
+        if not fits or about.get("choices", 0) not in (0, choices):
             raise UserError(f"{folder / RECORD}: 'heads.{task}' has other labels than its head")
 
 
@@ -123,7 +120,7 @@ def _check_method(record: ModuleRecord, folder: Path) -> None:
 def _check_head(record: ModuleRecord, folder: Path, place: Path) -> None:
     """Compares the record of one head with the head, and both with the task where it is known."""
     _, config = named_config(place / HEAD_CONFIG)
-    kind, (labels, choices) = kind_of(config), read_head(place)
+    kind, (labels, choices) = kind_of(config), read_labels(place)
     path = folder / RECORD
     if kind != record.head:
         raise UserError(f"{path}: 'head' is {record.head}, but its weights are a {kind} head")
@@ -296,7 +293,11 @@ def dev_scores(module: Module, data: str | None) -> DevScores | None:
         found = part.score(rows, batch_tokens=default_batch_tokens(module.engine.device))
         start = f"{part.record.task}." if module.record.heads else ""
         examples += len(rows)
-        scores |= {f"{start}{key}": found[key] for key in _percent(part.record.scores, found)}
+        scores |= {
+            f"{start}{key}": found[key]
+            for key in part.record.scores
+            if key in found and not key.endswith("_threshold")
+        }
     return DevScores(examples, scores)
 
 
@@ -309,10 +310,6 @@ def recorded_scores(record: ModuleRecord) -> dict[str, float]:
         for task, head in record.heads.items()
         for key, value in head["scores"].items()
     }
-
-
-def _percent(recorded: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
-    return [key for key in recorded if key in found and not key.endswith("_threshold")]
 
 
 def _parts(module: Module) -> Iterator[Module]:
