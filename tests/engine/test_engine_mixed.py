@@ -12,7 +12,7 @@ from adapters.composition import Fuse
 from adapter_stilts.engine.engine import Engine, activate_block, module_parameters
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
 from adapter_stilts.engine.methods import METHODS
-from adapter_stilts.inference.mixed import Part, can_mix, mixed_hidden
+from adapter_stilts.zoo.together import Part, can_mix, mixed_hidden
 from made_modules import MODULE_METHODS, make_engine, make_module, token_batch
 
 INSIDE = [name for name in MODULE_METHODS if name != "head" and not METHODS[name].invertible]

@@ -14,11 +14,11 @@ from adapter_stilts import load
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import add_module, load_engine
 from adapter_stilts.engine.methods import MethodOptions, get_method
-from adapter_stilts.inference import mixed
-from adapter_stilts.inference.mixed import can_mix
+from adapter_stilts.zoo import together
 from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.together import can_mix
 from evaluation_kit import fill_zoo
 from together_kit import predict_together
 
@@ -75,13 +75,13 @@ def test_every_input_gets_what_its_module_says_alone(
     monkeypatch.setenv("ADSTILTS_ZOO", str(mixed_zoo))
     modules = loaded(INPUTS, tiny_xlmr)
     passes = []
-    hidden = mixed.mixed_hidden
+    hidden = together.mixed_hidden
 
     def counted(engine: Any, batch: Any, parts: Any) -> Any:
         passes.append(len(parts))
         return hidden(engine, batch, parts)
 
-    monkeypatch.setattr("adapter_stilts.inference.mixed.mixed_hidden", counted)
+    monkeypatch.setattr("adapter_stilts.zoo.together.mixed_hidden", counted)
     order = [*INPUTS, *reversed(list(INPUTS))]
     found = predict_together([(modules[n], INPUTS[n]) for n in order], batch_tokens=100_000)
     assert passes == [len(INPUTS)]  # all of them in one forward pass

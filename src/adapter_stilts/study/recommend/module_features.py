@@ -16,9 +16,9 @@ from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate, token_budget_batches
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
-from adapter_stilts.inference.mixed import Part, mixed_hidden
 from adapter_stilts.study.recommend.rules import Product, group_means, sequences_of
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.zoo.together import Part, mixed_hidden
 
 Floats = npt.NDArray[np.float64]
 LONGEST = 256
