@@ -26,6 +26,14 @@ def test_check_counts_what_every_file_has(run: Run, own: Path, tiny_xlmr: Path) 
     assert "good " in out and "dev (en)" not in out
 
 
+def test_check_says_which_label_is_looked_for(run: Run, own: Path, tiny_xlmr: Path) -> None:
+    rows = "text,label\nfine,ham\nwin,spam\n"
+    path = task_file(own, "a.csv", rows, "metric: f1", "labels: [spam, ham]")
+    code, printed, err = run("task", "check", str(path), "--backbone", str(tiny_xlmr))
+    assert code == 0, err
+    assert "f1 of 'ham'" in printed
+
+
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [

@@ -119,6 +119,7 @@ BAD: dict[str, Case] = {
     "no parquet": ("a.parquet", "text,label", (), PAIR, ("a.parquet", "Parquet")),
     "head": ("a.csv", ROWS, (), "clasification", ("line 2", "'classification'")),
     "metric": ("a.csv", ROWS, ("metric: seqeval_f1",), PAIR, ("line 4", "accuracy")),
+    "f1 of three": ("a.csv", ROWS + "c,so\n", ("metric: f1",), PAIR, ("line 4", "accuracy")),
     "key twice": ("a.csv", ROWS, ("title: a", "title: b"), "classification", ("line 5", "'title'")),
     "ending": ("a.xlsx", ROWS, (), PAIR, ("line 3", "format")),
     "labels of none": ("a.csv", ROWS, ("labels: []",), PAIR, ("line 4", "'labels'")),

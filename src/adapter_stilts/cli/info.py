@@ -11,7 +11,7 @@ import typer
 from adapter_stilts.cli.options import DATA, JSON
 from adapter_stilts.cli.results import print_json, print_table
 from adapter_stilts.errors import FailureError, UserError, few
-from adapter_stilts.heads import KINDS
+from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.safety import printable
 
 if TYPE_CHECKING:
@@ -225,7 +225,9 @@ def check(
 
     spec = own.task
     labels = f"; labels: {few(spec.labels or spec.tags)}" if spec.labels or spec.tags else ""
-    typer.echo(printable(f"{spec.name}: {spec.head}, {spec.metric}{labels}"))
+    looked_for = spec.labels[1] if spec.metric in get_head(spec.head).of_two else ""
+    metric = f"{spec.metric} of '{looked_for}'" if looked_for else spec.metric
+    typer.echo(printable(f"{spec.name}: {spec.head}, {metric}{labels}"))
     for line in read_all(own):
         typer.echo(printable(line))
     for number, shown in enumerate(

@@ -169,6 +169,7 @@ class Head:
         listed: those of its fields that are lists of texts.
         parts, optional_parts: what a user's own rows must and may have.
         metrics: those that score it; the first is the usual one.
+        of_two: those of them that are defined for two labels alone, and score the second one.
         category: the kind of target in tables.
         suffix: the ending of a file of predictions.
     """
@@ -196,6 +197,7 @@ class Head:
     parts: ClassVar[tuple[str, ...]] = ()
     optional_parts: ClassVar[tuple[str, ...]] = ("id",)
     metrics: ClassVar[tuple[str, ...]] = ()
+    of_two: ClassVar[tuple[str, ...]] = ()
     category: ClassVar[str] = "classification"
     suffix: ClassVar[str] = "tsv"
 

@@ -91,6 +91,7 @@ class _Classification(Pairs):
     aliases = {"text_a": ("premise", "text"), "text_b": ("hypothesis",)}
     parts = ("text", "label")
     metrics = ("accuracy", "f1")
+    of_two = ("f1",)
 
     def check(self, task: TaskLike, example: Example) -> None:
         """Refuses a label outside the task's, and two empty texts."""

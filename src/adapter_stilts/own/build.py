@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from adapter_stilts.data.folders import LANG
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, few
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.labels import labels_and_choices, listed_labels
@@ -93,6 +93,9 @@ def build_task(path: Path, file: TaskFile, lines: Lines) -> OwnTask:
     root = str(path.resolve().parent) if file.files else ""
     first = Source(file.name, () if hub else (layout,), hub, root=root)
     labels, choices = labels_and_choices(file, lines, first, reader, source)
+    if file.metric in get_head(file.head).of_two and len(labels) > 2:
+        what = f"{file.metric} is defined for two labels, and there are {few(labels)}: write "
+        raise lines.bad(("metric",), f"{what}'metric: {_metric(file)}'")
     reader = replace(reader, labels=labels)
     target = _target(file, first, reader, labels, choices, languages, source)
     return OwnTask(path, file, lines, form, target)

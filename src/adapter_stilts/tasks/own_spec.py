@@ -92,6 +92,8 @@ def _wrong(spec: TaskSpec | TargetSpec) -> Iterator[tuple[str, str]]:
         yield "labels", f"one stands there twice ({few(spec.labels)})"
     if head.has_labels and len(spec.labels) < 2:
         yield "labels", "two or more are needed to tell apart"
+    if spec.metric in head.of_two and len(spec.labels) > 2:
+        yield "metric", f"{spec.metric} is defined for two labels, not for {len(spec.labels)}"
     if head.chooses and spec.choices < 2:
         yield "choices", "two or more options are needed to choose among"
     if spec.max_length < SHORTEST:
