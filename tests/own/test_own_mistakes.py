@@ -124,6 +124,20 @@ BAD: dict[str, Case] = {
         "tagging",
         ("a.csv, line 2", "'tags'"),
     ),
+    "numbers of tags as text": (
+        "a.csv",
+        "words,tags\nAnn runs,[1 0]\n",
+        (),
+        "tagging",
+        ("a.csv, line 2", "'[1 0]'"),
+    ),
+    "label is an option's text": (
+        "a.jsonl",
+        '{"prompt": "q", "options": ["so", "no"], "label": "so"}\n',
+        ("labels: ['no', so]",),
+        "choice",
+        ("line 1", "'so'", "'no'"),
+    ),
     "word is null": (
         "a.jsonl",
         '{"words": ["a", null], "tags": ["X", "O"]}\n',
@@ -218,6 +232,14 @@ def test_files_that_are_none(tmp_path: Path, named: str, words: str) -> None:
     with pytest.raises(UserError, match=r"mine\.yaml, line 3") as caught:
         load_task_file(path)
     assert words in str(caught.value)
+
+
+def test_columns_of_tagged_words_are_named_without_the_lines(tmp_path: Path) -> None:
+    path = task_file(tmp_path, "a.conll", CONLL, "columns: {tags: 4}", head="tagging")
+    (tmp_path / "dev.conll").write_text("Anna B-PER\nruns O\n", "utf-8")
+    path.write_text(path.read_text("utf-8").replace("dev: a", "dev: dev"), "utf-8")
+    with pytest.raises(UserError, match=r"dev\.conll, line 1: .*'4'.*\(the columns are 1, 2\)"):
+        examples(path.rename(tmp_path / "other.yaml"), "dev")
 
 
 def test_labels_that_look_alike_can_be_listed(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from adapter_stilts.errors import UserError
 from adapter_stilts.own.build import load_task_file
 from adapter_stilts.own.labels import listed_labels
-from adapter_stilts.own.new import look_at, task_of_files, usual_name
+from adapter_stilts.own.new import look_at, new_task, task_of_files, usual_name
+from adapter_stilts.tasks.spec import TaskSpec
 from cli_kit import Result, assert_one_line
 
 Run = Callable[..., Result]
@@ -185,6 +186,13 @@ def test_names_and_missing_columns(own: Path, tmp_path: Path) -> None:
         ("classification", "a.csv", "text,label\na,y\nb,n\n", ("--name", "squad"), ("'squad'",)),
         ("classification", "a.csv", "text,label\na,y\nb,n\n", ("--dev-file", "b.csv"), ("b.csv",)),
         ("classification", "a.csv", "text,label\na,y\nb,n\n", ("--out", "no/a.yaml"), ("'no'",)),
+        (
+            "choice",
+            "a.jsonl",
+            '{"prompt": "q", "options": ["so", "no"], "label": "so"}\n',
+            (),
+            ("a.jsonl", "so", "number"),
+        ),
         ("tagging", "a.jsonl", '{"words": ["a", null], "tags": ["x", "y"]}\n', (), ("'words'",)),
     ],
 )  # fmt: skip
@@ -208,6 +216,42 @@ def test_a_first_line_whose_label_comes_again_is_no_header(tmp_path: Path) -> No
     (tmp_path / "a.csv").write_text("so good,yes\nso bad,no\nfine,yes\nmeh,no\n", "utf-8")
     found = look_at(tmp_path / "a.csv", "classification")
     assert (found.rows, found.keys["header"]) == (4, False)
+
+
+@pytest.mark.parametrize(
+    ("data", "header"),
+    [
+        ("so good,1\nso bad,0\n", False),
+        ("0,1\nso good,2\nso bad,3\n", True),
+        ("2019,text\n1,good\n0,bad\n", True),
+    ],
+)
+def test_a_number_above_numbers_is_no_name(tmp_path: Path, data: str, header: bool) -> None:
+    (tmp_path / "a.csv").write_text(data, "utf-8")
+    columns = ["label=1", "text=0"] if data.startswith("0") else []
+    columns = ["label=2019"] if data.startswith("2") else columns
+    found = look_at(tmp_path / "a.csv", "classification", columns)
+    assert found.keys.get("header", True) is header
+    assert found.rows == 2
+    if columns:  # a name is no number
+        assert found.parts["label"] == columns[0].partition("=")[2]
+        assert task_of_columns(tmp_path / "a.csv", columns).labels == tuple(sorted(found.labels))
+
+
+def task_of_columns(path: Path, columns: list[str]) -> TaskSpec:
+    files = {"train": path, "dev": path}
+    return new_task("classification", files, path, name="mine", columns=columns)[1].task
+
+
+def test_labels_that_count_from_0_or_from_1_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = '{"prompt": "q", "options": ["a", "b", "c"], "label": LABEL}\n'
+    for labels, named in (("12", True), ("02", False), ("13", False)):
+        caplog.clear()
+        (tmp_path / "a.jsonl").write_text("".join(row.replace("LABEL", x) for x in labels))
+        task_of_files("choice", {"train": tmp_path / "a.jsonl", "dev": tmp_path / "a.jsonl"})
+        assert ("1, 2, 3" in caplog.text) is named, labels
 
 
 @pytest.mark.parametrize(

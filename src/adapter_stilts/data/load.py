@@ -144,7 +144,9 @@ def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
         )
     except KeyError as error:
         missing = next((old for old, new in columns.items() if new == error.args[0]), error.args[0])
-        there = ", ".join(row)
+        # Files of tagged words add the numbers of the lines, which are no column.
+        names = (name for name in row if name != "lines" or not isinstance(row[name], list))
+        there = ", ".join(names)
         raise ValueError(f"no column '{missing}' (the columns are {there})") from error
     except (TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"a value of another type than expected ({error})") from error

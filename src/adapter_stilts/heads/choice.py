@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from adapter_stilts.errors import shown
 from adapter_stilts.heads.base import (
+    UNLABELLED,
     Columns,
     Encoding,
     Example,
@@ -51,6 +53,17 @@ def _pairs(
             prompt = prompt[-keep:]
         built.append(special.around(prompt, option))
     return built
+
+
+def _check_text(written: Any, label: int, options: Sequence[str]) -> None:
+    """Refuses a label that is the text of another option than the one that it stands for."""
+    named = str(written).strip()
+    is_text = len(named) > 1 and not named.isdigit() and named in options
+    if is_text and label != UNLABELLED and options[label] != named:
+        raise ValueError(
+            f"label {shown(named)} stands for the option {shown(options[label])}, but another "
+            "option has that text: list 'labels' in the order of the options, or write numbers"
+        )
 
 
 class _Choice(Head):
@@ -142,6 +155,7 @@ class _Choice(Head):
         options = row.options()
         labels = row.labels or tuple(str(number) for number in range(len(options)))
         label = row.label(labels)
+        _check_text(row.given("label"), label, options)
         return {"id": row.id(), "prompt": row.text("prompt"), "options": options, "label": label}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +16,14 @@ from typing import Any
 import yaml
 
 from adapter_stilts.data.formats import broken_table, read_lines, read_rows
-from adapter_stilts.errors import Place, UserError, bad, unknown
+from adapter_stilts.errors import Place, UserError, bad, few, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
 from adapter_stilts.own.model import FORMATS, MOST_LABELS, form_by_name, parse_task
 from adapter_stilts.own.rows import OwnRow, RowReader, column_names
 from adapter_stilts.tasks.spec import Reading
 
+logger = logging.getLogger(__name__)
 NAMES: Mapping[str, tuple[str, ...]] = {
     "text": (
         "text",
@@ -36,7 +38,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "text_b": ("text_b", "sentence2", "hypothesis", "question2"),
     "score": ("score", "similarity", "rating", "value"),
     "label": ("label", "labels", "class", "category", "target", "gold_label", "answer", "verdict"),
-    "prompt": ("prompt", "context", "ctx", "premise", "stem"),
+    "prompt": ("prompt", "context", "ctx", "premise", "stem", "question"),
     "options": ("options", "choices", "endings"),
     "question": ("question", "query"),
     "context": ("context", "passage", "paragraph", "document"),
@@ -103,7 +105,9 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
         raise UserError(f"{path}: the file has no rows")
     names = tuple(column_names(first[0][1]))
     looked_at = [row for _, row in first]
-    parts = _parts(path, form, head, names, looked_at, _named(path, head, names, given))
+    numbered = reading is not None and not reading.header
+    named = _named(path, head, names, given, numbered=numbered)
+    parts = _parts(path, form, head, names, looked_at, named)
     return _counted(path, form, head, names, parts, keys, chain(first, rows))
 
 
@@ -130,11 +134,11 @@ def _reading(path: Path, form: str) -> tuple[Reading | None, dict[str, Any]]:
 
 
 def _has_header(path: Path, lines: Sequence[str], delimiter: str, quote: str) -> bool:
-    """Without a header, the first line has long texts, as the others have, one cell twice, or one
-    that stands again below it.
+    """Without a header, the first line has long texts, as the others have, one cell twice, one
+    that stands again below it, or a number above numbers.
 
     A usual name of a column makes it a header all the same; its first cell may be empty, as pandas
-    writes its index.
+    writes its index, or all of them the columns' numbers.
     """
     quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     rows = csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting)  # type: ignore[arg-type,unused-ignore]
@@ -145,12 +149,23 @@ def _has_header(path: Path, lines: Sequence[str], delimiter: str, quote: str) ->
     if any(len(cell.split()) > 4 for cell in cells):
         return False
     usual = not _KNOWN.isdisjoint(cell.lower() for cell in cells)
-    again = any(cell in column for cell, *column in zip(cells, *others, strict=False))
-    return usual or (all(cells[1:]) and len(set(cells)) == len(cells) and not again)
+    again = any(
+        cell in column or all(map(_is_number, (cell, *column)))
+        for cell, *column in zip(cells, *others, strict=False)
+    )
+    numbered = cells == [str(number) for number in range(len(cells))]
+    distinct = all(cells[1:]) and len(set(cells)) == len(cells)
+    return usual or (distinct and (numbered or not again))
 
 
-def _named(path: Path, head: str, names: Sequence[str], given: Sequence[str]) -> dict[str, Any]:
-    """The columns that the user names, by part."""
+def _is_number(cell: str) -> bool:
+    return bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell))
+
+
+def _named(
+    path: Path, head: str, names: Sequence[str], given: Sequence[str], *, numbered: bool
+) -> dict[str, Any]:
+    """The columns that the user names, by part; `numbered` ones have no names but numbers."""
     known = (*get_head(head).parts, *get_head(head).optional_parts)
     found: dict[str, Any] = {}
     for each in given:
@@ -162,7 +177,7 @@ def _named(path: Path, head: str, names: Sequence[str], given: Sequence[str]) ->
             )
         if column not in names:
             raise UserError(f"{path}: {unknown('column', column, names)}")
-        value = int(column) if column.isdigit() else column
+        value = int(column) if numbered else column
         found[part] = [*found[part], value] if part in found else [value]
     for part, columns in found.items():
         if len(columns) > 1 and part != "options":
@@ -292,7 +307,7 @@ def task_text(
     }
     kind = get_head(head)
     if kind.chooses:
-        content |= _options(found)
+        content |= _options(files["train"], found)
     elif kind.is_named:
         content["labels"] = "from the data"
     written = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
@@ -310,9 +325,22 @@ def task_text(
     return f"{lines}{written}licence: unknown  # of the data; the module's card names it\n"
 
 
-def _options(found: FoundData) -> dict[str, Any]:
-    """How a choice's options are called in its labels: numbers from 0 or 1, letters, or names."""
+def _options(path: Path, found: FoundData) -> dict[str, Any]:
+    """How a choice's options are called in its labels: numbers from 0 or 1, or letters.
+
+    Raises:
+        UserError: a label is neither, so nothing says which option is meant.
+    """
     numbers = [str(number) for number in range(found.options + 1)]
+    if found.labels and set(found.labels) <= set(numbers[1:-1]):
+        logger.warning(
+            "%s: the labels (%s) may count %d options from 0 or from 1, and are read as from 0; if "
+            "they count from 1, write 'labels: [%s]' in place of 'choices' in the task file",
+            path,
+            few(sorted(found.labels)),
+            found.options,
+            ", ".join(numbers[1:]),
+        )
     for names in (numbers[:-1], numbers[1:], ascii_uppercase, ascii_lowercase):
         if set(found.labels) <= set(names[: found.options]):
             return (
@@ -320,7 +348,11 @@ def _options(found: FoundData) -> dict[str, Any]:
                 if names[0] == "0"
                 else {"labels": list(names[: found.options])}
             )
-    return {"labels": sorted(found.labels, key=lambda each: (len(each), each))}
+    raise UserError(
+        f"{path}: the labels ({few(sorted(found.labels))}) are neither numbers nor letters of the "
+        f"{found.options} options: write the right option's number, or a task file with 'labels' "
+        "in the order of the options"
+    )
 
 
 def _listed(column: Any) -> Sequence[Any]:

@@ -248,7 +248,8 @@ def _label_name(value: Any) -> str:
 
 
 _NO_TEXT = (list, dict, bytes)
-_PYTHON_LIST = re.compile(r"""\[(['"]).*\1\]""", re.DOTALL)
+_PYTHON_LIST = re.compile(r"""\[((['"]).*\2|\s*\d+([\s,]+\d+)+\s*)\]""", re.DOTALL)
+"""A list as Python and numpy write it into a table: of texts, or of two numbers or more."""
 
 
 def _as_text(value: Any, column: Any) -> str:
