@@ -55,11 +55,13 @@ def pack(folder: Path, records: Path) -> None:
 
 
 def _kept(folder: Path) -> Iterator[Path]:
-    """Records and items; of English dev those that choose, since the others can be made again."""
+    """Records, and items of finished runs; of English dev those that choose: others can be made."""
     yield from (folder / name for name in ("results.jsonl", "plan.json"))
-    yield from (folder / "items").rglob("*.items.parquet")
-    yield from (folder / "items").rglob("attention.json")
-    yield from (folder / "dev").glob("*/select.items.parquet")
+    lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    for run in sorted(json.loads(line)["run"] for line in lines):
+        yield from (folder / "items" / run).rglob("*.items.parquet")
+        yield from (folder / "items" / run).rglob("attention.json")
+        yield from (folder / "dev" / run).glob("select.items.parquet")
 
 
 def unpack(records: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.results import RunResult, append_result
 from adapter_stilts.study.run import find_damaged, forget, run_study
 from adapter_stilts.study.spec_file import load_study
-from engine_kit import Nothing
+from engine_kit import Here, Nothing
 from made_modules import make_engine, save_made
 from study_kit import write_run
 
@@ -101,3 +101,21 @@ def test_damaged_items_are_named_and_done_again(plan: Plan, tmp_path: Path) -> N
     forget(folder, {target.id: ""})
     assert set(folder.results().runs) == {made.run}
     assert len(folder.results().damaged) == 1
+
+
+def test_an_evaluation_that_was_cut_off_begins_anew(tiny_xlmr: Path, tmp_path: Path) -> None:
+    text = TEXT.replace("[xnli]", "[xquad]").replace("[singles]", "[as-is]")
+    file = tmp_path / "small.yaml"
+    file.write_text(text.format(backbone=tiny_xlmr) + "test_items: 2\n", encoding="utf-8")
+    plan, folder = make_plan(load_study(file)), StudyFolder(tmp_path / "out")
+    source, asked = _run(plan, "intermediate"), _run(plan, "composition")
+    made = make_engine(str(tiny_xlmr))
+    save_made(made, f"m{source.id}", "bottleneck", "span", folder.module(source.id))
+    _record(folder, source)
+    half = folder.path / "items" / asked.id / "xquad" / "test-en.json.items.parquet"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"PAR1")
+    found = run_study(plan, folder, Here(folder), lambda line: None)
+    assert (found.done, found.failed) == (set(plan.runs), set())
+    assert set(folder.results().runs[asked.id].scores["xquad"]) == {"en"}
+    assert find_damaged(plan, folder) == {}

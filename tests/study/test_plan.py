@@ -103,6 +103,17 @@ def test_a_tagger_of_other_tags_is_no_answer_as_it_is(tmp_path: Path) -> None:
         _plan(tmp_path, text)
 
 
+def test_a_head_of_more_options_is_no_answer_as_it_is(tmp_path: Path) -> None:
+    text = TEXT.replace("squad, mnli", "commonsense-qa, mnli").replace(
+        "{task: xquad", "{task: xcopa"
+    )
+    text = text.replace(", also: [{task: mlqa, split: dev}]", "")
+    runs = _plan(tmp_path, text).runs.values()
+    assert {(run.target, *run.intermediate) for run in runs if run.arm == "as-is"} == {
+        ("xnli", "mnli")
+    }
+
+
 def test_the_plan_is_shown_in_eighty_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

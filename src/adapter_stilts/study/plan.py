@@ -151,9 +151,11 @@ def variants(
 
 
 def _head_fits(target: TargetSpec, name: str) -> bool:
-    """Whether a task's head answers a target: it says the same labels, or tags, or names none."""
+    """Whether a task's head answers a target: same labels, tags or number of options, if any."""
     task = get_task(name)
     head, same = get_head(target.head), set(task.labels) == set(target.labels)
+    if head.chooses and task.choices != target.choices:
+        return False
     if head.has_tags:
         # Tags that it has learnt from its own data are named nowhere.
         same = bool(task.tags) and set(task.tags) == set(target.tags)

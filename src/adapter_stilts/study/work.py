@@ -300,6 +300,7 @@ class _Work:
                 **self.where,
                 batch_tokens=does["batch_tokens"],
                 out=out,
+                overwrite=True,  # the folder is this run's alone: what is half there is replaced
                 **layer,
             )
             self._keep_items(found, test["items"])
