@@ -203,7 +203,7 @@ def ask(args: argparse.Namespace, row: Row) -> dict[str, Any]:
     for name in names:
         bottleneck = get_method("bottleneck")
         add_module(engine, name, bottleneck, MethodOptions(), head="classification", labels=LABELS)
-    engine.model.eval()
+    engine.model.to(engine.device).eval()
     columns = texts(args).with_format("torch")[: int(args.batch.split("x")[0])]
     batch = {name: columns[name] for name in ("input_ids", "attention_mask")}
     forget_peak(args.device)
@@ -403,8 +403,7 @@ def our_engine(args: argparse.Namespace, row: Row) -> Any:
 
 def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
     """The module as this package trains it."""
-    from adapter_stilts.engine.heap import return_freed
-    from adapter_stilts.engine.trunk import recompute_activations
+    from adapter_stilts.engine.trunk import recompute_activations, return_memory
     from adapter_stilts.training.batching import BatchPlan, BatchSource, planned_batches
     from adapter_stilts.training.trainer import ModuleTrainer
 
@@ -412,7 +411,7 @@ def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
     if "recomputed" in row.taken:
         recompute_activations(engine)
     add_ours(engine, row)
-    return_freed()  # as a training does before its first step
+    return_memory(engine)  # as a training does before its first step
     rows, length = map(int, args.batch.split("x"))
     source = BatchSource("task", texts(args), rows * (args.steps + 1))
     drawn = planned_batches(

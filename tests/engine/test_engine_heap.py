@@ -7,10 +7,13 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from adapter_stilts.engine import trunk
 from adapter_stilts.engine.heap import return_freed, return_large_blocks  # noqa: F401
+from made_modules import make_engine
 
 BLOCK, BLOCKS = 4 << 20, 16
 VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -72,6 +75,22 @@ def test_who_has_chosen_an_allocator_keeps_it() -> None:
     chosen = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=33554432"}
     kept = in_a_new_process("return_large_blocks() or keep_holes()", **chosen)
     assert kept > (BLOCKS - 1) * BLOCK
+
+
+@pytest.mark.parametrize(("width", "calls"), [(384, []), (1024, [True])])
+def test_only_wide_trunks_give_large_blocks_back(
+    width: int, calls: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bool] = []
+    monkeypatch.setattr(trunk, "return_large_blocks", lambda: made.append(True))
+    model = SimpleNamespace(config=SimpleNamespace(hidden_size=width))
+    trunk.return_memory(SimpleNamespace(model=model))  # type: ignore[arg-type]
+    assert made == calls
+
+
+def test_an_engine_keeps_the_allocator(tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trunk, "return_large_blocks", lambda: pytest.fail("it is slower"))
+    make_engine(str(tiny_xlmr))
 
 
 def test_small_blocks_go_back_when_it_is_asked() -> None:

@@ -26,7 +26,7 @@ from adapter_stilts.backbones.tokenizer import quieten
 from adapter_stilts.backbones.weights import Stored
 from adapter_stilts.engine.attention import FastAttention, fast_attention
 from adapter_stilts.engine.composition import Expression
-from adapter_stilts.engine.heap import return_large_blocks
+from adapter_stilts.engine.heap import return_freed, return_large_blocks
 from adapter_stilts.engine.norms import keeping_outputs
 from adapter_stilts.engine.patches import patch_layers
 from adapter_stilts.errors import UserError
@@ -177,6 +177,21 @@ class Engine:
 _OF_TORCH = frozenset((*dir(torch.nn.ModuleDict()), *dir(torch.nn.ParameterDict())))
 
 
+_WIDE = 1024
+"""The width of XLM-R Large's layers."""
+
+
+def return_memory(engine: Engine) -> None:
+    """Gives back what is free before a training; in that of a wide trunk, large blocks at once.
+
+    Taking them anew from the machine costs time, of which a narrow trunk has little to spare: it
+    computes little for each. Answers without a training take more time than memory.
+    """
+    if engine.model.config.hidden_size >= _WIDE:
+        return_large_blocks()
+    return_freed()
+
+
 def free_name(engine: Engine, wanted: str) -> str:
     """What a module is called inside the engine: as itself, where that can be.
 
@@ -205,7 +220,6 @@ def load_engine(
         UserError: weights that are damaged, or not those of the configuration.
     """
     dtype = resolve_precision(precision, device)
-    return_large_blocks()
     # Heads are kept in the configuration: every model gets its own copy (never shared).
     config = copy.deepcopy(backbone.config)
     if not trunk_dropout:

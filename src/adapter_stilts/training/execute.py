@@ -17,8 +17,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from adapter_stilts.backbones import default_device
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples, resolve_where
-from adapter_stilts.engine.heap import return_freed
-from adapter_stilts.engine.trunk import load_engine, recompute_activations
+from adapter_stilts.engine.trunk import load_engine, recompute_activations, return_memory
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.training.begin import (
     add_module_of,
@@ -115,7 +114,7 @@ def _run(
         )
         # All texts are encoded: their features lie on disk.
         job.engine.backbone.put_tokenizer_away()
-        return_freed()
+        return_memory(job.engine)
         _train(trainer, schedule, latest_checkpoint(work))
     if stop.caught and trainer.state.global_step < trainer.state.max_steps:
         raise InterruptedTrainingError(
