@@ -25,7 +25,7 @@ WHAT = {
 }
 TAKEN = {
     "table": "all word embeddings in memory",
-    "default": "default: only the words in use are in memory",
+    "default": "default (on a CPU, only the words in use are in memory)",
     "upper-half": "default, and adapters in the upper half only: no gradient below",
     "recomputed": "default, and activations computed again (`--activations recomputed`)",
     "upper-half recomputed": "both of these",
@@ -186,7 +186,7 @@ def measures(records: Sequence[Record], base: Record | None) -> list[str]:
         "| measure | peak MB | of full | without the model MB | of full | seconds, processors |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {TAKEN[each['taken']]} {shares(each, base)} | {each['cpu_seconds']:,.0f} |"
+            f"| {TAKEN[each['taken']]} {shares(each, base)} | {each['cpu_seconds']:,.3g} |"
             for each in ours
         ),
     ]
