@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 
 from adapter_stilts.cli.study_show import duration
+from adapter_stilts.study import run as running
 from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.graph import Plan
+from adapter_stilts.study.run import Outcome
 from cli_kit import Result, assert_one_line
 from engine_study_kit import plan_of, wait_for, write_study
 from study_kit import write_study as write_made_study
@@ -81,6 +84,20 @@ def test_a_study_is_watched_stopped_and_gone_on_with(
     assert "3 of 3" in out and "nobody" in out
     code, out, _ = run("study", "export", str(file))
     assert "study.work" not in out
+
+
+def test_what_a_study_says_fits_a_terminal(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tell(made: Plan, folder: StudyFolder, engine: Any, say: Callable[[str], None]) -> Outcome:
+        say(f"set aside: {next(iter(made.runs))} target {'singles ' * 20}(log: {folder.path})")
+        return Outcome(done=set(made.runs))
+
+    monkeypatch.setattr(running, "run_study", tell)
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("study", "run", str(file))
+    assert (code, "set aside" in out, "3 of 3 runs done" in out) == (0, True, True)
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def _two_train(found: dict[str, Any]) -> dict[str, Any]:

@@ -67,14 +67,15 @@ def run(
     chosen = EngineOptions(**options)
     chosen.check()  # before what takes seconds to import
 
+    from adapter_stilts.cli.results import print_note
     from adapter_stilts.study.engines.engine import make_engine
     from adapter_stilts.study.run import run_study
 
     made, folder = read_plan(file, out, data, unequal=unequal)
     check_writable(folder.path)
-    working = make_engine(folder, chosen, typer.echo)
-    found = run_study(made, folder, working, typer.echo)
-    typer.echo(
+    working = make_engine(folder, chosen, print_note)
+    found = run_study(made, folder, working, print_note)
+    print_note(
         f"{len(found.done)} of {len(made.runs)} runs done, {len(found.failed)} failed, "
         f"{len(found.blocked)} wait for those"
     )
