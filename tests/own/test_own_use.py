@@ -17,7 +17,8 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.serving.pool import stock
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.zoo.record import ModuleRecord
-from cli_kit import Result
+from cli_kit import Result, assert_one_line
+from own_kit import ROWS, task_file
 
 Run = Callable[..., Result]
 FEW = ("--steps", "2", "--evaluations", "1")
@@ -73,6 +74,25 @@ def test_task_file_is_a_target_too(run: Run, own: Path, tiny_xlmr: Path, tmp_pat
     assert code == 0 and "reviews" in out, err
     code, out, err = run("tasks", task)
     assert code == 0 and "CC0" in out, err
+
+
+def test_rows_to_be_tested_on_are_read_before_the_training(
+    run: Run, own: Path, tiny_xlmr: Path, zoo: Path
+) -> None:
+    (own / "other.csv").write_text("review\nNice.\n", "utf-8")
+    given = ["--task", str(own / "reviews.yaml"), "--backbone", str(tiny_xlmr), *FEW]
+    result = run("train-adapter", *given, "--test-file", str(own / "other.csv"))
+    assert_one_line(result, 2, "other.csv, line 2", "'verdict'")
+    assert "planned" not in result[2] and not list(zoo.rglob("module.json"))
+
+
+def test_module_of_other_labels_is_told_its_command(
+    run: Run, own: Path, tiny_xlmr: Path, zoo: Path
+) -> None:
+    trained(run, own, tiny_xlmr)
+    other = task_file(own, "a.csv", ROWS)
+    result = run("evaluate", "--task", str(other), "--with", "reviews")
+    assert_one_line(result, 2, "bad, good", "no, yes", "train-target --task mine.yaml")
 
 
 def test_spec_from_python_needs_no_name(own: Path, tiny_xlmr: Path, zoo: Path) -> None:

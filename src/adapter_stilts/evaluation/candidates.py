@@ -16,6 +16,7 @@ from adapter_stilts.engine.native import head_choices, head_labels, read_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.heads import get_head, has_weights
+from adapter_stilts.tasks.registry import find_either
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import check_one_backbone, name_with_fingerprint, place_of
 from adapter_stilts.zoo.names import each_seed
@@ -203,8 +204,17 @@ def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None)
     what = f"has a {head} head" if head else "has no head"
     raise UserError(
         f"composition '{expression}' {what}, and {target.name} needs a {target.head} one: train "
-        f"it with `adstilts train-target {target.name}`"
+        f"it with `{_trained_by(target)}`"
     )
+
+
+def _trained_by(target: TargetSpec) -> str:
+    """The command that trains a module for a target, which a task file may be needed for."""
+    try:
+        find_either(target.name)
+    except UserError:
+        return f"adstilts train-target --task {target.name}.yaml"
+    return f"adstilts train-target {target.name}"
 
 
 @dataclass(frozen=True)
@@ -250,14 +260,14 @@ def check_labels(target: TargetSpec, expression: str, names: Sequence[str], choi
         foreign = [tag for tag in names if tag not in target.tags]
         raise UserError(
             f"composition '{expression}' has tags that are not {target.name}'s, such as "
-            f"{', '.join(foreign[:3])} ({len(foreign)} of {len(names)}): train it with `adstilts "
-            f"train-target {target.name}`, or name its tags with --tags"
+            f"{', '.join(foreign[:3])} ({len(foreign)} of {len(names)}): train it with "
+            f"`{_trained_by(target)}`, or name its tags with --tags"
         )
     if kind.has_labels and set(names) != set(target.labels):
         mine, theirs = (", ".join(sorted(each)[:6]) for each in (names, target.labels))
         raise UserError(
             f"composition '{expression}' has the labels {mine}, where {target.name} has "
-            f"{theirs}: train it with `adstilts train-target {target.name}`"
+            f"{theirs}: train it with `{_trained_by(target)}`"
         )
     if kind.chooses and choices != target.choices:
         raise UserError(

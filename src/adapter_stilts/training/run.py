@@ -137,6 +137,8 @@ def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
     asked = Request(spec, completed(chosen, spec, found), found, name, folder, settings)
     for each in {folder, *series_folders(folder, settings.seed, settings.series)}:
         check_free(each, **may)
+    if settings.test_file:  # what is wrong with it is said before anything is trained
+        load_examples(spec.tasks[0], "test", settings.data)
     from adapter_stilts.training.execute import execute  # seconds of imports: nothing is wrong
 
     record = execute(asked)
