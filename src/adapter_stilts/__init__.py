@@ -143,6 +143,7 @@ _FOR_PLUGINS = ("errors", "plugins", "tasks.spec")
 def __getattr__(name: str) -> Any:
     """Imports on first use: torch and transformers take seconds."""
     import importlib
+    import sys
 
     if name in _HOMES:
         if not _HOMES[name].startswith(_FOR_PLUGINS):
@@ -150,7 +151,9 @@ def __getattr__(name: str) -> Any:
 
             load_plugins()
         return getattr(importlib.import_module(f"adapter_stilts.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'adapter_stilts' has no attribute '{name}'")
+    # With name and object, Python asks "Did you mean …?"
+    what = f"module 'adapter_stilts' has no attribute '{name}'"
+    raise AttributeError(what, name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:

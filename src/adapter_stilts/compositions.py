@@ -112,6 +112,8 @@ def as_expression(part: Composition) -> Expression:
     if isinstance(part, os.PathLike):
         return os.fspath(part)
     if isinstance(part, str):
+        if not part.strip():
+            raise UserError("an empty text is no composition: name a module")
         return part if Path(part).is_dir() else parse(part)
     if isinstance(part, Loaded):
         return as_expression(part.loaded_from)

@@ -47,6 +47,7 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
             if name not in signature.parameters:
                 raise unknown_keyword(function.__name__, name, signature.parameters)
             _check_type(function.__name__, signature.parameters[name], given[name])
+            given[name] = _plain(given[name])  # type: ignore[misc,unused-ignore]
         return function(*args, **given)
 
     call.__signature__ = signature  # type: ignore[attr-defined]
@@ -71,6 +72,13 @@ def _check_type(function: str, option: inspect.Parameter, value: object) -> None
     if not fits:
         expected = " or ".join(_TYPES[name][1] for name in names)
         raise UserError(f"{function}(): {option.name}={shown(value)}: {expected} was expected")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy and the like as Python's own, which can be written as JSON."""
+    if isinstance(value, int | float) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _with_options(function: Callable[..., Any]) -> inspect.Signature:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
 import adapter_stilts as ads
 from adapter_stilts.cli import app
 from adapter_stilts.evaluation.options import Asked, EvaluationOptions
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.study.recommend import recommendation
 from adapter_stilts.study.recommend.recommendation import RecommendOptions
 from adapter_stilts.training.options import (
@@ -115,6 +117,12 @@ def test_every_public_name_is_listed_and_there() -> None:
     assert {"UserError", "FailureError", "NoDataError", "TaskSpec", "TargetSpec"} <= listed
 
 
+def test_a_name_that_is_not_there_says_what_python_needs_to_suggest_one() -> None:
+    with pytest.raises(AttributeError) as missing:
+        ads.train_targt  # noqa: B018
+    assert (missing.value.name, missing.value.obj) == ("train_targt", ads)
+
+
 def test_public_names_have_docstrings() -> None:
     for name in ads.__all__:
         found = getattr(ads, name)
@@ -198,6 +206,8 @@ def test_what_is_no_composition_is_refused() -> None:
     for wrong in (3, None, object()):
         with pytest.raises(ads.UserError, match="composition"):
             ads.evaluate("xnli", wrong, data="sample")  # type: ignore[arg-type]
+    with pytest.raises(ads.UserError, match="empty"):
+        ads.stack("", "squad")
 
 
 @pytest.mark.parametrize(
@@ -217,6 +227,16 @@ def test_a_value_of_another_type_is_refused_by_name(call: Callable[[], object], 
     with pytest.raises(ads.UserError) as refused:
         call()
     assert named in str(refused.value) and "was expected" in str(refused.value)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    @checks_keywords
+    def function(*, limit: int | None = None, lr: float = 0.0) -> tuple[Any, ...]:
+        """Gives back what it is given."""
+        return type(limit), limit, type(lr), lr
+
+    given: dict[str, Any] = {"limit": np.int64(3), "lr": np.float32(0.5)}
+    assert function(**given) == (int, 3, float, 0.5)
 
 
 def test_a_path_is_a_text(tmp_path: Path) -> None:

@@ -89,6 +89,27 @@ def test_tag_gives_every_word_a_tag(folders: Mapping[str, Path]) -> None:
     assert module.tag([]) == []
 
 
+def test_what_is_no_input_is_refused(folders: Mapping[str, Path]) -> None:
+    pairs, tags = load(folders["classification"]), load(folders["tagging"])
+    number: Any = 3
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: pairs.classify(number), "'text_a' must be a text"),
+        (lambda: pairs.classify("a", number), "'text_b' must be a text"),
+        (lambda: load(folders["span"]).answer("q", number), "'context' must be a text"),
+        (lambda: load(folders["choice"]).choose("p", "abcd"), "'options' must be a list"),
+        (lambda: tags.tag([number]), "'words' must be a list of texts"),
+        (lambda: pairs.predict("a b"), r"'a b', .* text_a, text_b .*predict\(text_a=…\)"),  # type: ignore[arg-type]
+        (lambda: pairs.predict([{"text": "a"}]), "example 0 .* text_a, text_b"),
+        (lambda: pairs.score([]), "no examples"),
+        (lambda: pairs.score([{"text_a": "a", "text_b": ""}]), "example 0 .* label"),
+        (lambda: pairs.embed("a b"), "'a b' is one text"),
+    ]
+    for call, named in calls:
+        with pytest.raises(UserError, match=named):
+            call()
+    assert [word for word, _ in tags.tag("Ann was here")] == ["Ann", "was", "here"]
+
+
 @pytest.mark.parametrize("head", ["classification", "choice", "span", "tagging", "embedding"])
 def test_wrong_head(folders: Mapping[str, Path], head: str) -> None:
     module = load(folders[head])

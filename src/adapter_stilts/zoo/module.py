@@ -13,9 +13,17 @@ import numpy.typing as npt
 
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_choices, head_labels
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.features.build import encoder
-from adapter_stilts.heads import PLAIN, choice, classification, get_head, span, tagging
+from adapter_stilts.heads import (
+    PLAIN,
+    choice,
+    classification,
+    get_head,
+    has_weights,
+    span,
+    tagging,
+)
 from adapter_stilts.heads.base import Example, Head, Prediction, Rows
 from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.inference.predictions import (
@@ -26,11 +34,12 @@ from adapter_stilts.inference.predictions import (
 )
 from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.keywords import unknown_keyword
+from adapter_stilts.tasks.languages import cut_words
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.load import kind_of
 from adapter_stilts.zoo.local import Composed
-from adapter_stilts.zoo.predict import InputFields, predict
+from adapter_stilts.zoo.predict import InputFields, predict, read_input
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
@@ -112,6 +121,7 @@ class Module:
         if fields:
             raise unknown_keyword("predict", next(iter(fields)), ["examples", "batch_tokens"])
         kind = self.kind
+        self._check_examples(examples, get_head(kind).inputs if has_weights(kind) else ())
         if not examples:
             return Predictions(kind, [])
         if not get_head(kind).has_weights:
@@ -135,9 +145,18 @@ class Module:
         return encode(columns)
 
     def score(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> dict[str, float]:
-        """The task's official scores, in percent, on labelled examples."""
+        """The task's official scores, in percent, on labelled examples.
+
+        Raises:
+            UserError: there are no examples, or one lacks what its head reads or is scored by.
+        """
+        if not examples:
+            raise UserError("no examples: there is nothing to score")
+        head = get_head(self.kind)
+        needed = (*head.inputs, head.gold) if head.has_weights else _SIDES
+        self._check_examples(examples, needed)
         rows: list[dict[str, Any]] = [dict(example) for example in examples]
-        if not get_head(self.kind).has_weights:
+        if not head.has_weights:
             features = self._encoded({key: [row[key] for row in rows] for key in _SIDES})
             return score_pairs(self.engine, features, self.task.metric, batch_tokens=batch_tokens)
         predictions = self.predict(examples, batch_tokens=batch_tokens)
@@ -161,8 +180,10 @@ class Module:
             normalise: to length 1.
 
         Raises:
-            UserError: no such layer or pooling.
+            UserError: no such layer or pooling, or one text in place of a list.
         """
+        if isinstance(texts, str):
+            raise UserError(f"{shown(texts)} is one text: a list of texts was expected, as [text]")
         pairs = [(text, "") if isinstance(text, str) else text for text in texts]
         if not pairs:
             return np.zeros((0, int(self.engine.model.config.hidden_size)), dtype=np.float16)
@@ -220,17 +241,24 @@ class Module:
             UserError: not as many options as the module was trained with.
         """
         self._needs(choice.HEAD)
-        return self.predict_one({"prompt": prompt, "options": options, "question": question})
+        several = options if isinstance(options, str) else list(options)
+        return self.predict_one({"prompt": prompt, "options": several, "question": question})
 
-    def tag(self, words: Sequence[str]) -> list[tuple[str, str]]:
-        """Every word with its tag."""
+    def tag(self, words: str | Sequence[str]) -> list[tuple[str, str]]:
+        """Every word with its tag; a text is cut at its spaces."""
         self._needs(tagging.HEAD)
-        tags: list[tuple[str, str]] = self.predict_one({"words": list(words)})["tags"]
+        listed = cut_words(words) if isinstance(words, str) else list(words)
+        tags: list[tuple[str, str]] = self.predict_one({"words": listed})["tags"]
         return tags
 
     def predict_one(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What the module says of one input, given by its head's field names."""
-        (found,) = self.predict_rows([fields])
+        """What the module says of one input, given by its head's field names.
+
+        Raises:
+            InputError: a field is missing, or not what is expected there.
+        """
+        given = read_input(self.kind, fields, name=self.record.name, choices=self.choices)
+        (found,) = self.predict_rows([given])
         return found
 
     def predict_rows(self, rows: Rows, *, batch_tokens: int = 8192) -> list[dict[str, Any]]:
@@ -255,6 +283,18 @@ class Module:
             head.say(Prediction(row, value, each, labels, threshold))
             for row, value, each in zip(rows, found.values, scores, strict=False)
         ]
+
+    def _check_examples(self, examples: Sequence[Example], needed: Sequence[str]) -> None:
+        """Refuses what are no examples, or lacks a key of them."""
+        for number, row in enumerate([examples] if isinstance(examples, str) else examples):
+            lacking = [key for key in needed if not isinstance(row, Mapping) or key not in row]
+            if lacking or not isinstance(row, Mapping):
+                keys = ", ".join(needed) or "text"
+                raise UserError(
+                    f"example {number} is {shown(row)}, and one for a {self.kind} head maps "
+                    f"{keys} to values; one input is given by its fields, as in "
+                    f"predict({get_head(self.kind).needs[0]}=…)"
+                )
 
     def _check_choices(self, examples: Sequence[Example]) -> None:
         if not get_head(self.kind).chooses:
