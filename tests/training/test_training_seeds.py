@@ -15,7 +15,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.summary import SeedSummary, grouped
 from adapter_stilts.metrics import Spread
 from adapter_stilts.training.run import parse_seeds
-from adapter_stilts.zoo.names import each_seed
+from adapter_stilts.zoo.find import each_seed
 
 OPTIONS = {key: value for key, value in SHORT.items() if key not in ("task", "seed", "out")}
 OPTIONS |= {"limit": 6, "dev_limit": 4}

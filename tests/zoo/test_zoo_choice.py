@@ -14,9 +14,9 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.choice import place_of
-from adapter_stilts.zoo.find import find_language
-from adapter_stilts.zoo.inventory import entries, locate
-from adapter_stilts.zoo.names import each_seed, folder_name, seeded, without_seed
+from adapter_stilts.zoo.find import each_seed, find_language
+from adapter_stilts.zoo.inventory import listed, locate
+from adapter_stilts.zoo.names import folder_name, seeded, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.sources import all_sources
@@ -74,7 +74,7 @@ def test_the_backbone_chooses(two: Path, tiny_xlmr: Path) -> None:
             found = resolve(text, backbone)
             assert [reference.record.run[0] for reference in found.modules.values()] == [run, above]
         assert [each.record.run[0] for each in locate("squad", backbone) if each.record] == [run]
-        names = {each.found.folder.parent.name for each in entries(backbone=backbone)}
+        names = {each.folder.parent.name for each in listed(backbone=backbone)}
         assert len(names) == 1
     assert resolve("embedded/squad").record.run == "c" * 16
     assert load("squad", backbone=own, precision="fp32").record.run == "a" * 16
@@ -158,8 +158,8 @@ def test_a_module_is_called_by_its_folder_everywhere(two: Path, tmp_path: Path) 
         assert found.expression == name
         (folder,) = folders([found], None, "tiny", None)
         assert folder.name == ("stack-squad-tydiqa" if "(" in name else name)
-    listed = {each.found.folder.name for each in entries()}
-    assert listed >= {"tydiqa-on-squad", "tydiqa-on-squad-s1", "mine"}
+    found = {each.folder.name for each in listed()}
+    assert found >= {"tydiqa-on-squad", "tydiqa-on-squad-s1", "mine"}
 
 
 def test_what_the_user_composed_is_not_called_as_what_was_trained(two: Path) -> None:

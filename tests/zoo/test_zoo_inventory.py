@@ -16,7 +16,7 @@ from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.choice import found_modules
 from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.inventory import entries, locate, one, remove, standing_on
+from adapter_stilts.zoo.inventory import fields, listed, locate, one, remove, standing_on
 from adapter_stilts.zoo.push import export
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import verify
@@ -52,15 +52,15 @@ def stocked(saved: Path, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def names(**filters: str) -> list[str]:
-    return [entry.found.name for entry in entries(**filters)]
+    return [entry.full_name for entry in listed(**filters)]
 
 
 def test_every_place_is_listed(stocked: Path) -> None:
     assert names() == ["tiny/mine", "embedded/mine", "embedded/theirs", "someone/pulled"]
-    listed = {entry.found.name: entry.fields() for entry in entries()}
-    assert listed["someone/pulled"]["where"] == f"Hub, commit {COMMIT[:12]}"
-    assert listed["embedded/mine"]["where"] == "shared zoo"
-    mine = listed["tiny/mine"]
+    found = {entry.full_name: fields(entry) for entry in listed()}
+    assert found["someone/pulled"]["where"] == f"Hub, commit {COMMIT[:12]}"
+    assert found["embedded/mine"]["where"] == "shared zoo"
+    mine = found["tiny/mine"]
     assert mine["scores"] == {"accuracy": 61.2345, "f1": 59.5}
     assert mine["licence"] == "OANC and others, by genre"
     folder = stocked / "tiny" / "mine"
@@ -80,9 +80,9 @@ def test_filters(stocked: Path) -> None:
 
 def test_damaged_records_are_listed_with_what_is_wrong(stocked: Path) -> None:
     (stocked / "tiny" / "mine" / RECORD).write_text("{")
-    broken = next(iter(entries()))
-    assert broken.record is None
-    assert "not readable as JSON" in broken.fields()["problem"]
+    broken = next(iter(listed()))
+    assert broken.readable is None
+    assert "not readable as JSON" in fields(broken)["problem"]
     assert "tiny/mine" not in names(task="mnli")
     assert find_module("embedded/theirs").is_dir()  # the others are of use
 
@@ -111,8 +111,8 @@ def test_shared_zoo_beside_the_current_folder(
 
 def test_located(stocked: Path) -> None:
     assert one("someone/pulled").record is not None
-    assert one(f"someone/pulled@{COMMIT[:7]}").found.folder.name == COMMIT
-    assert one(str(stocked / "tiny" / "mine")).found.name == "tiny/mine"
+    assert one(f"someone/pulled@{COMMIT[:7]}").folder.name == COMMIT
+    assert one(str(stocked / "tiny" / "mine")).full_name == "tiny/mine"
     with pytest.raises(UserError, match=r"no module 'min' is here: did you mean 'mine'\?"):
         locate("min")
     with pytest.raises(UserError, match="no module 'zzz' is here: `adstilts zoo list`"):

@@ -12,7 +12,7 @@ from adapter_stilts.cli.results import print_json, print_table, scores_line, wra
 from adapter_stilts.errors import FailureError, UserError
 
 if TYPE_CHECKING:
-    from adapter_stilts.zoo.inventory import Entry
+    from adapter_stilts.zoo.choice import ModuleReference
 
 WHOSE = typer.Option(
     None, "--backbone", help="Whose module, where several backbones have one of that name."
@@ -36,36 +36,32 @@ def list_modules(
     as_json: bool = JSON,
 ) -> None:
     """List the modules of the zoo, of shared zoos, and those pulled from the Hub."""
-    from adapter_stilts.zoo.inventory import entries
+    from adapter_stilts.zoo.inventory import fields, listed
 
-    found = list(entries(backbone=backbone, task=task, language=language))
+    found = list(listed(backbone=backbone, task=task, language=language))
     if as_json:
-        print_json([entry.fields() for entry in found])
+        print_json([fields(module) for module in found])
         return
     if not found:
         typer.echo("no modules: train one with `adstilts train-adapter`, or `adstilts pull` one")
         return
     columns = ("module", "task", "method", "backbone", "dev score", "size", "from")
-    print_table(columns, [_row(entry) for entry in found], spare=("backbone", "from", "size"))
+    print_table(columns, [_row(module) for module in found], spare=("backbone", "from", "size"))
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(module: ModuleReference) -> tuple[str, ...]:
+    from adapter_stilts.zoo.inventory import size, where
     from adapter_stilts.zoo.known_task import chance_note
 
-    record, size = entry.record, f"{entry.size / 1e6:.1f} MB"
-    if record is None:
+    name, megabytes = module.full_name, f"{size(module) / 1e6:.1f} MB"
+    try:
+        record = module.record
+    except UserError as error:
         # What is wrong must be seen, however narrow the terminal.
-        return (entry.found.name, f"damaged: {entry.problem}", "", "", "", size, entry.where)
-    score = scores_line(dict(list(record.scores.items())[:1]))
-    return (
-        entry.found.name,
-        record.task,
-        record.method,
-        record.backbone.get("name", ""),
-        score + chance_note(record),
-        size,
-        entry.where,
-    )
+        return (name, f"damaged: {error}", "", "", "", megabytes, where(module))
+    score = scores_line(dict(list(record.scores.items())[:1])) + chance_note(record)
+    made_for = record.backbone.get("name", "")
+    return (name, record.task, record.method, made_for, score, megabytes, where(module))
 
 
 @zoo.command("show")
@@ -78,16 +74,15 @@ def show(
     from dataclasses import asdict
 
     from adapter_stilts.safety import printable, read_text
-    from adapter_stilts.zoo.inventory import one
+    from adapter_stilts.zoo.inventory import fields, one
 
-    entry = one(name, backbone)
-    if entry.record is None:
-        raise UserError(entry.problem)
+    module = one(name, backbone)
+    record = module.record
     if as_json:
-        print_json({**entry.fields(), "record": asdict(entry.record)})
+        print_json({**fields(module), "record": asdict(record)})
         return
-    print_table(("what", "value"), [(key, _shown(each)) for key, each in entry.fields().items()])
-    card = entry.found.folder / "README.md"
+    print_table(("what", "value"), [(key, _shown(each)) for key, each in fields(module).items()])
+    card = module.folder / "README.md"
     if card.is_file():
         typer.echo()
         for line in wrapped(printable(read_text(card)).splitlines()):
@@ -111,18 +106,18 @@ def verify(
 ) -> None:
     """Check hashes, shapes and backbone of modules, and with --scores that scores come again."""
     from adapter_stilts.data.load import check_where
-    from adapter_stilts.zoo.inventory import entries, locate
+    from adapter_stilts.zoo.inventory import listed, locate
     from adapter_stilts.zoo.verify import verify as look
 
     if scores:
         check_where(data)
     if names:
-        found = [entry for name in names for entry in locate(name, backbone)]
+        found = [module for name in names for module in locate(name, backbone)]
     else:
-        found = list(entries(backbone=backbone or ""))
+        found = list(listed(backbone=backbone or ""))
     checks = {
-        str(entry.found.folder): look(entry.found.folder, load=not quick, scores=scores, data=data)
-        for entry in found
+        str(module.folder): look(module.folder, load=not quick, scores=scores, data=data)
+        for module in found
     }
     if as_json:
         print_json({name: [vars(check) for check in each] for name, each in checks.items()})
@@ -149,14 +144,14 @@ def remove(
     from adapter_stilts.safety import printable
     from adapter_stilts.zoo import inventory
 
-    for entry in inventory.locate(name, backbone):
-        needed = inventory.standing_on(entry)
+    for module in inventory.locate(name, backbone):
+        needed = inventory.standing_on(module)
         note = f" ({', '.join(needed)} will no longer work)" if needed else ""
-        question = printable(f"Remove {entry.found.folder}{note}?")
+        question = printable(f"Remove {module.folder}{note}?")
         if not yes and not typer.confirm(question, err=True):
             raise UserError("nothing removed")
-        inventory.remove(entry)
-        typer.echo(f"removed: {entry.found.folder}")
+        inventory.remove(module)
+        typer.echo(f"removed: {module.folder}")
 
 
 @zoo.command("export")

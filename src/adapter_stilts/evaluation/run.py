@@ -29,8 +29,7 @@ from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.find import find_language
-from adapter_stilts.zoo.names import each_seed
+from adapter_stilts.zoo.find import each_seed, find_language
 
 
 @checks_keywords

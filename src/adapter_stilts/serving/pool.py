@@ -18,7 +18,7 @@ from adapter_stilts.safety import first_line, printable
 from adapter_stilts.serving.schema import About
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.zoo.choice import (
-    Found,
+    ModuleReference,
     distinct_modules,
     found_modules,
     is_of,
@@ -30,7 +30,7 @@ from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
-from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 logger = logging.getLogger(__name__)
 
@@ -239,14 +239,11 @@ def _heads(name: str, resolved: ResolvedComposition) -> Iterator[Offer]:
         yield Offer(f"{name}:{task}", resolved.choosing(task))
 
 
-def _records() -> Iterator[tuple[Found, ModuleRecord]]:
+def _with_heads() -> Iterator[ModuleReference]:
     for found in found_modules():
-        with _left_out(found.name):
-            record = found.record()
-            if record is None:
-                ModuleRecord.read(found.folder)  # says why
-            elif record.head != NO_HEAD:
-                yield found, record
+        with _left_out(found.full_name):
+            if found.record.head != NO_HEAD:
+                yield found
 
 
 @contextmanager
@@ -261,12 +258,12 @@ def _left_out(name: str) -> Iterator[None]:
 def _zoo_backbone(wanted: str | None) -> str:
     """The backbone of the modules that are here; where they have several, the one wanted."""
     found: set[str] = set()
-    for place, record in _records():
-        if wanted and not is_of(place, wanted):
+    for each in _with_heads():
+        if wanted and not is_of(each, wanted):
             continue
-        with _left_out(place.name):
-            reference = {record.name: ModuleReference(place.folder, record)}
-            found.add(ResolvedComposition(record.name, reference).backbone)
+        with _left_out(each.full_name):
+            name = each.record.name
+            found.add(ResolvedComposition(name, {name: each}).backbone)
     if wanted:
         return place_of(wanted, min(found)) if found else wanted
     if len(found) != 1:
@@ -277,16 +274,13 @@ def _zoo_backbone(wanted: str | None) -> str:
 
 def _add_zoo(pool: ModulePool) -> None:
     """Adds all modules that are here for the backbone, by their short names if these differ."""
-    engine = pool.engine
-    fitting: list[Found] = []
-    for each, record in _records():
-        with _left_out(each.name):
-            if same_backbone(record.backbone, engine.identity):
-                fitting.append(each)
-    fitting = distinct_modules(fitting)
+    identity = pool.engine.identity
+    fitting = distinct_modules(
+        [each for each in _with_heads() if same_backbone(each.record.backbone, identity)]
+    )
     short = Counter(each.folder.name for each in fitting)
     for each in fitting:
         is_short = each.place != "hub" and short[each.folder.name] == 1
-        name = each.folder.name if is_short else each.name
+        name = each.folder.name if is_short else each.full_name
         with _left_out(name):
             pool.add(_heads(name, resolve_folder(each.folder)))

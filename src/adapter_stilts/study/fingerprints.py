@@ -17,7 +17,7 @@ from adapter_stilts.evaluation.data import asked_languages
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec
-from adapter_stilts.zoo.choice import Found, has_record, is_of, same_backbone
+from adapter_stilts.zoo.choice import ModuleReference, has_record, is_of, same_backbone
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.verify import check_stored
@@ -234,7 +234,7 @@ def _folder(name: str, zoo: str | None, backbone: str, remedy: str) -> Path:
     places = dict.fromkeys([root / name, *sorted(root.glob(f"*/{name}"))])
     there = [each.resolve() for each in places if has_record(each)]
     if len(there) > 1:
-        fit = [each for each in there if is_of(Found("zoo", each), backbone)]
+        fit = [each for each in there if is_of(ModuleReference(each), backbone)]
         there = fit or there
     if not there:
         raise UserError(f"zoo {root} has no module '{name}': {remedy}")

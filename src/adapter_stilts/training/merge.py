@@ -31,9 +31,9 @@ from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import MergeOptions, MergeRequest, TrainingOptions
 from adapter_stilts.training.run import Trained, train
 from adapter_stilts.training.spec import TrainingSpec, check_data, check_numbers, default_folder
-from adapter_stilts.zoo.choice import place_of
+from adapter_stilts.zoo.choice import ModuleReference, place_of
 from adapter_stilts.zoo.resolve import is_module_folder, resolve
-from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 

@@ -42,10 +42,11 @@ from adapter_stilts.training.contrastive import dual_encoder_loss
 from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.merge import Plan, head_for
 from adapter_stilts.training.options import MergeRequest
+from adapter_stilts.zoo.choice import ModuleReference
 from adapter_stilts.zoo.known_task import is_own, licence_of
 from adapter_stilts.zoo.local import load_leaves, save_module
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
-from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 
 def write_merged(

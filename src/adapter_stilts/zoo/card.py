@@ -21,8 +21,8 @@ from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.card_command import command_text
-from adapter_stilts.zoo.choice import Found
-from adapter_stilts.zoo.inventory import Entry
+from adapter_stilts.zoo.choice import ModuleReference
+from adapter_stilts.zoo.inventory import size
 from adapter_stilts.zoo.known_task import at_chance, chance_note, licence_of, tasks_of
 from adapter_stilts.zoo.record import NO_HEAD, RECIPE, RECORD, ModuleRecord
 
@@ -147,7 +147,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_TEMPLATES.filters.update(source=_source, paragraph=_paragraph, number="{:,.0f}".format)
+_TEMPLATES.filters.update(source=_source, paragraph=_paragraph, number="{:,.0f}".format, size=size)
 
 
 def zoo_readme(folder: Path) -> str:
@@ -157,34 +157,29 @@ def zoo_readme(folder: Path) -> str:
         UserError: it holds no modules, or one that cannot be read.
     """
     found = [
-        Entry(Found("shared", path.parent), escaped(ModuleRecord.read(path.parent)))
+        ModuleReference(path.parent, escaped(ModuleRecord.read(path.parent)), "shared")
         for path in sorted(folder.glob(f"*/*/{RECORD}"))
     ]
     if not found:
         raise UserError(f"no modules in {folder}: they lie in {folder}/BACKBONE/NAME")
-    backbones: dict[str, list[Entry]] = {}
-    for entry in sorted(found, key=_order):
-        backbones.setdefault(_record(entry).backbone["name"], []).append(entry)
+    backbones: dict[str, list[ModuleReference]] = {}
+    for module in sorted(found, key=_order):
+        backbones.setdefault(module.record.backbone["name"], []).append(module)
     return _TEMPLATES.get_template("zoo.md.jinja").render(
         folder=folder,
         backbones=backbones,
-        size=sum(entry.size for entry in found),
         recipe_file=RECIPE,
         tasks_of=tasks_of,
+        licence_of=licence_of,
         chance_note=chance_note,
         is_halved=is_halved,
         command_text=command_text,
     )
 
 
-def _record(entry: Entry) -> ModuleRecord:
-    assert entry.record
-    return entry.record
-
-
-def _order(entry: Entry) -> tuple[str, bool, bool, str, str]:
+def _order(module: ModuleReference) -> tuple[str, bool, bool, str, str]:
     """By backbone; modules of one task by method, then those of several, then fusions."""
-    record, folder = _record(entry), entry.found.folder
+    record, folder = module.record, module.folder
     kind = is_fusion(record.method), bool(record.heads), record.method
     return (folder.parent.name, *kind, folder.name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,31 +14,64 @@ from adapter_stilts.backbones import EMBEDDED, Backbone, hub_id
 from adapter_stilts.backbones.backbone import HUB_IDS
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import pulled_dir, shared_zoos, zoo_dir
+from adapter_stilts.zoo.names import plain_name, usual_folder
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 Place = Literal["zoo", "shared", "hub"]
 
 
-@dataclass(frozen=True)
-class Found:
-    """A folder with a record, which may be unreadable."""
+@dataclass
+class ModuleReference:
+    """A module: where it lies and what it says of itself, which is read when it is asked for."""
 
-    place: Place
     folder: Path
+    known: ModuleRecord | None = None
+    place: Place = "zoo"
 
     @property
-    def name(self) -> str:
+    def record(self) -> ModuleRecord:
+        """What it says of itself.
+
+        Raises:
+            UserError: that cannot be read.
+        """
+        if self.known is None:
+            self.known = ModuleRecord.read(self.folder)
+        return self.known
+
+    @property
+    def readable(self) -> ModuleRecord | None:
+        """What it says of itself, if that can be read."""
+        with suppress(UserError):
+            return self.record
+        return None
+
+    @property
+    def full_name(self) -> str:
         """What finds it: `embedded/squad` in a zoo, `someone/xlmr-squad` from the Hub."""
         if self.place == "hub":
             return self.folder.parent.name.replace("--", "/", 1)
         return f"{self.folder.parent.name}/{self.folder.name}"
 
-    def record(self) -> ModuleRecord | None:
-        """What it says of itself, if that can be read."""
-        try:
-            return ModuleRecord.read(self.folder)
-        except UserError:
-            return None
+    @property
+    def name(self) -> str:
+        """What it is called in compositions, tables and folders: by its folder's name.
+
+        Inside a composition, one in its usual folder has the short name of its record, as in
+        `stack(squad, tydiqa)`; by itself that one is `tydiqa-on-squad`, as
+        `ResolvedComposition.name` says.
+        """
+        own, record = self.own_name, self.record
+        return record.name if own in ("", record.name, usual_folder(record)) else own
+
+    @property
+    def own_name(self) -> str:
+        """Its folder's name, whichever that is; empty where no composition can name it.
+
+        What was pulled lies in a folder that is named after a commit.
+        """
+        pulled = self.folder.parent.parent.resolve() == pulled_dir().resolve()
+        return "" if pulled else plain_name(self.folder)
 
 
 def has_record(folder: Path) -> bool:
@@ -48,16 +82,16 @@ def has_record(folder: Path) -> bool:
         return False
 
 
-def found_modules() -> Iterator[Found]:
+def found_modules() -> Iterator[ModuleReference]:
     """Every module, those of the user's zoo first, then the shared and the pulled ones."""
     for folder in _below(zoo_dir()):
-        yield Found("zoo", folder)
+        yield ModuleReference(folder)
     for zoo in shared_zoos():
         if zoo.resolve() != zoo_dir().resolve():
             for folder in _below(zoo):
-                yield Found("shared", folder)
+                yield ModuleReference(folder, place="shared")
     for folder in _below(pulled_dir()):
-        yield Found("hub", folder)
+        yield ModuleReference(folder, place="hub")
 
 
 def _below(zoo: Path) -> list[Path]:
@@ -69,22 +103,22 @@ def _below(zoo: Path) -> list[Path]:
     ]
 
 
-def by_name(name: str) -> list[Found]:
+def by_name(name: str) -> list[ModuleReference]:
     """The modules of a name (`squad`, `embedded/squad`), those of the user's zoo first."""
     return [
         found
         for found in found_modules()
-        if found.place != "hub" and name in (found.folder.name, found.name)
+        if found.place != "hub" and name in (found.folder.name, found.full_name)
     ]
 
 
-def readable() -> Iterator[tuple[Found, ModuleRecord]]:
+def readable() -> Iterator[ModuleReference]:
     """Every module that can be read; the same run in a second place is passed over."""
     seen: dict[str, Place] = {}
     for found in found_modules():
-        record = found.record()
+        record = found.readable
         if record and seen.setdefault(record.run, found.place) == found.place:
-            yield found, record
+            yield found
 
 
 def same_backbone(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
@@ -124,8 +158,12 @@ def _called(backbone: Mapping[str, str]) -> str:
 
 
 def choose(
-    name: str, found: Sequence[Found], backbone: str | None = None, *, strict: bool = False
-) -> Found:
+    name: str,
+    found: Sequence[ModuleReference],
+    backbone: str | None = None,
+    *,
+    strict: bool = False,
+) -> ModuleReference:
     """The one module that is meant; of equal ones, one of the user's zoo before a shared one.
 
     Args:
@@ -157,9 +195,9 @@ def choose(
     return distinct[0]
 
 
-def is_of(found: Found, backbone: str) -> bool:
+def is_of(found: ModuleReference, backbone: str) -> bool:
     """Whether a module was made for a backbone, by the names of both; the revision is left out."""
-    record = found.record()
+    record = found.readable
     made_for = record.backbone.get("name", "") if record else ""
     local = Path(backbone).expanduser()
     if backbone != EMBEDDED and local.is_dir():
@@ -175,19 +213,19 @@ def is_of(found: Found, backbone: str) -> bool:
     return in_zoo or (bool(name) and wanted.lower() in (name.lower(), _last(name).lower()))
 
 
-def _lies_at(found: Found, backbone: str) -> bool:
+def _lies_at(found: ModuleReference, backbone: str) -> bool:
     """Whether a module was trained on the backbone in that very folder."""
-    record, local = found.record(), Path(backbone).expanduser()
+    record, local = found.readable, Path(backbone).expanduser()
     there = Path(record.backbone.get("name", "") if record else "").expanduser()
     return there.is_absolute() and local.is_dir() and there.resolve() == local.resolve()
 
 
-def full_names(found: Iterable[Found]) -> str:
+def full_names(found: Iterable[ModuleReference]) -> str:
     """The modules as BACKBONE/NAME, where that tells them apart, else their folders."""
     every = list(found)
-    names = [each.name for each in every]
+    names = [each.full_name for each in every]
     return ", ".join(
-        str(each.folder) if names.count(each.name) > 1 else each.name for each in every
+        str(each.folder) if names.count(each.full_name) > 1 else each.full_name for each in every
     )
 
 
@@ -206,27 +244,27 @@ def place_of(backbone: str | None, made_for: str) -> str:
     return made_for if given & names else backbone
 
 
-def distinct_modules(found: Sequence[Found]) -> list[Found]:
+def distinct_modules(found: Sequence[ModuleReference]) -> list[ModuleReference]:
     """One of each full name and backbone, in the order of places; the same run counts once."""
-    kept: list[Found] = []
+    kept: list[ModuleReference] = []
     for each in found:
         if not any(_replaces(earlier, each) for earlier in kept):
             kept.append(each)
     return kept
 
 
-def _replaces(earlier: Found, later: Found) -> bool:
-    one, other = earlier.record(), later.record()
+def _replaces(earlier: ModuleReference, later: ModuleReference) -> bool:
+    one, other = earlier.readable, later.readable
     if one is None or other is None:
-        return earlier.name == later.name
-    equal = one.run == other.run or earlier.name == later.name
+        return earlier.full_name == later.full_name
+    equal = one.run == other.run or earlier.full_name == later.full_name
     elsewhere = earlier.place != later.place
     return equal and elsewhere and same_backbone(one.backbone, other.backbone)
 
 
-def _differs(found: Found, backbone: str) -> bool:
+def _differs(found: ModuleReference, backbone: str) -> bool:
     """Whether both backbones are known by name, so that no fingerprint can make them equal."""
-    record = found.record()
+    record = found.readable
     names = (hub_id(record.backbone.get("name", "")) if record else "", hub_id(backbone))
     known = {EMBEDDED, *HUB_IDS.values()}
     return all(name in known for name in names)

@@ -1,9 +1,10 @@
-"""The folder of a module by its name; no weights are read, so nothing heavy is imported."""
+"""The folders of modules by their names; no weights are read, so nothing heavy is imported."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from adapter_stilts.errors import UserError, hint
@@ -12,7 +13,7 @@ from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
 from adapter_stilts.zoo.adopt import adopt_folder, is_foreign
 from adapter_stilts.zoo.choice import (
-    Found,
+    ModuleReference,
     by_name,
     choose,
     found_modules,
@@ -20,7 +21,7 @@ from adapter_stilts.zoo.choice import (
     is_of,
     same_backbone,
 )
-from adapter_stilts.zoo.names import is_hub_id
+from adapter_stilts.zoo.names import ALL_SEEDS, STARRED, is_hub_id, without_seed
 from adapter_stilts.zoo.record import LANGUAGE, RECORD, ModuleRecord
 
 _NAME = re.compile(r"\s*(?:([^/]+)/)?lang:([A-Za-z0-9-]+)\s*")
@@ -56,25 +57,24 @@ def find_language(name: str, backbone: str | None = None) -> Path:
     return choose(name.strip(), found, backbone).folder
 
 
-def _modules(code: str, backbone: str) -> list[Found]:
+def _modules(code: str, backbone: str) -> list[ModuleReference]:
     """Those of the first place that has any, for each backbone; the usual name goes first."""
-    groups: list[list[tuple[Found, ModuleRecord]]] = []
+    groups: list[list[ModuleReference]] = []
     for found in found_modules():
-        record = found.record()
+        record = found.readable
         if record is None or _language(record) != code:
             continue
         if backbone and found.folder.parent.name != backbone:
             continue
-        alike = (each for each in groups if same_backbone(each[0][1].backbone, record.backbone))
+        alike = (each for each in groups if same_backbone(each[0].record.backbone, record.backbone))
         near = next(alike, None)
         if near is None:
-            groups.append([(found, record)])
-        elif near[0][0].place == found.place and record.run not in {each.run for _, each in near}:
-            near.append((found, record))
+            groups.append([found])
+        elif near[0].place == found.place and record.run not in {each.record.run for each in near}:
+            near.append(found)
     chosen = []
     for group in groups:
-        modules = [each for each, _ in group]
-        chosen += [each for each in modules if each.folder.name == f"{LANGUAGE}{code}"] or modules
+        chosen += [each for each in group if each.folder.name == f"{LANGUAGE}{code}"] or group
     return chosen
 
 
@@ -116,7 +116,7 @@ def find_module(name: str, backbone: str | None = None) -> Path:
 
         return fetch(name)
     meant = hint(name, [each.folder.name for each in local])
-    if meant := meant or hint(name, [each.name for each in known]):
+    if meant := meant or hint(name, [each.full_name for each in known]):
         raise UserError(f"no module '{name}': {meant}")
     raise UserError(f"no module '{name}' in {zoo_dir()} and no such folder: {_way_to_have(name)}")
 
@@ -129,3 +129,60 @@ def _way_to_have(name: str) -> str:
         with contextlib.suppress(UserError):
             return f"train it with `adstilts {command} {get(name).name}`"
     return "`adstilts zoo list` shows what is here"
+
+
+def each_seed(text: str, backbone: str | None = None) -> dict[int | None, str]:
+    """A composition for every seed; one that names no seeds stands for itself, under None.
+
+    `squad-s*` is `squad`, which is seed 0, and every `squad-sSEED`. Of several such names in one
+    composition, the seeds are the same.
+
+    Raises:
+        UserError: there is no module of that name, or the modules do not have the same seeds.
+    """
+    names = list(dict.fromkeys(STARRED.findall(text)))
+    if not names:
+        return {None: text}
+    known = {name: dict(sorted(_seeds(name, backbone))) for name in names}
+    for name, found in known.items():
+        if not found:
+            raise UserError(
+                f"no module '{name}' and no '{name}-s1' is here for '{name}{ALL_SEEDS}'"
+            )
+        if found.keys() != known[names[0]].keys():
+            raise UserError(
+                f"'{text}': {names[0]} has the seeds {_listed(known[names[0]])}, {name} has "
+                f"{_listed(found)}"
+            )
+    return {
+        seed: STARRED.sub(lambda match, seed=seed: known[match[1]][seed], text)  # type: ignore[misc]
+        for seed in known[names[0]]
+    }
+
+
+def _seeds(name: str, backbone: str | None) -> Iterator[tuple[int, str]]:
+    """The seeds of a module, with what finds each."""
+    place = Path(name).parent
+    if "/" in name and place.is_dir():
+        for folder in place.iterdir():
+            if (seed := _seed_of(folder, folder.name, Path(name).name)) is not None:
+                yield seed, str(place / folder.name)
+    for found in found_modules():
+        if found.place == "hub" or (backbone and not is_of(found, backbone)):
+            continue
+        for full in (found.folder.name, found.full_name):
+            if (seed := _seed_of(found.folder, full, name)) is not None:
+                yield seed, full
+
+
+def _seed_of(folder: Path, full: str, name: str) -> int | None:
+    """The seed of the module in a folder, if it is one of that name.
+
+    A module's own name may end in what looks like a seed: of `mine-s5`, `mine-s5-s1` is seed 1.
+    """
+    base, seed = (name, 0) if full == name else without_seed(full)
+    return seed if base == name and has_record(folder) else None
+
+
+def _listed(seeds: dict[int, str]) -> str:
+    return ", ".join(map(str, seeds))

@@ -5,14 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError, hint
 from adapter_stilts.paths import pulled_dir, zoo_dir
-from adapter_stilts.zoo.choice import Found, by_name, choose, found_modules, has_record, is_of
+from adapter_stilts.zoo.choice import (
+    ModuleReference,
+    by_name,
+    choose,
+    found_modules,
+    has_record,
+    is_of,
+)
 from adapter_stilts.zoo.find import find_language, is_language
 from adapter_stilts.zoo.known_task import at_chance, licence_of, tasks_of
 from adapter_stilts.zoo.names import is_hub_id
@@ -21,56 +26,42 @@ from adapter_stilts.zoo.record import ModuleRecord
 _WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One module of the list; `problem` says why it has no record."""
+def size(module: ModuleReference) -> int:
+    """Bytes of all its files; of links, nothing counts."""
+    return sum(
+        path.lstat().st_size
+        for path in module.folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
 
-    found: Found
-    record: ModuleRecord | None
-    problem: str = ""
 
-    @cached_property
-    def size(self) -> int:
-        """Bytes of all its files; of links, nothing counts."""
-        return sum(
-            path.lstat().st_size
-            for path in self.found.folder.rglob("*")
-            if path.is_file() and not path.is_symlink()
-        )
+def where(module: ModuleReference) -> str:
+    """Where it comes from, in words."""
+    commit = module.readable.origin.get("revision") if module.readable else None
+    return _WHERE[module.place] + (f", commit {commit[:12]}" if commit else "")
 
-    @property
-    def where(self) -> str:
-        """Where it comes from, in words."""
-        where = _WHERE[self.found.place]
-        if self.record and self.record.origin.get("revision"):
-            return f"{where}, commit {self.record.origin['revision'][:12]}"
-        return where
 
-    @property
-    def licence(self) -> str:
-        """That of the data of its task, or of its tasks."""
-        return licence_of(self.record) if self.record else "unknown"
-
-    def fields(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
-        found = {"name": self.found.name, "where": self.where, "path": str(self.found.folder)}
-        if self.record is None:
-            return {**found, "size": self.size, "problem": self.problem}
-        record = self.record
-        return {
-            **found,
-            "task": record.task,
-            "method": record.method,
-            "composition": record.composition,
-            "backbone": record.backbone.get("name", ""),
-            "language": language_of(record),
-            "scores": record.scores,
-            "at_chance": ", ".join(at_chance(record)),
-            "size": self.size,
-            "parameters": record.parameters,
-            "licence": self.licence,
-            "hub": record.hub,
-        }
+def fields(module: ModuleReference) -> dict[str, Any]:
+    """All of it, as JSON has it; of a damaged one, the problem."""
+    found = {"name": module.full_name, "where": where(module), "path": str(module.folder)}
+    try:
+        record = module.record
+    except UserError as error:
+        return {**found, "size": size(module), "problem": str(error)}
+    return {
+        **found,
+        "task": record.task,
+        "method": record.method,
+        "composition": record.composition,
+        "backbone": record.backbone.get("name", ""),
+        "language": language_of(record),
+        "scores": record.scores,
+        "at_chance": ", ".join(at_chance(record)),
+        "size": size(module),
+        "parameters": record.parameters,
+        "licence": licence_of(record),
+        "hub": record.hub,
+    }
 
 
 def language_of(record: ModuleRecord) -> str:
@@ -81,24 +72,17 @@ def language_of(record: ModuleRecord) -> str:
     return own
 
 
-def entries(*, backbone: str = "", task: str = "", language: str = "") -> Iterator[Entry]:
-    """Every module that is here and fits; damaged records are listed where nothing is asked for."""
+def listed(*, backbone: str = "", task: str = "", language: str = "") -> Iterator[ModuleReference]:
+    """Every module that is here and fits; damaged ones are listed where nothing is asked for."""
     for found in found_modules():
-        entry = _entry(found)
-        if entry.record is None:
+        record = found.readable
+        if record is None:
             if not (backbone or task or language):
-                yield entry
+                yield found
         elif (not backbone or is_of(found, backbone)) and _fits(
-            entry.record, task=task, language=language
+            record, task=task, language=language
         ):
-            yield entry
-
-
-def _entry(found: Found) -> Entry:
-    try:
-        return Entry(found, ModuleRecord.read(found.folder))
-    except UserError as error:
-        return Entry(found, None, str(error))
+            yield found
 
 
 def _fits(record: ModuleRecord, *, task: str, language: str) -> bool:
@@ -113,7 +97,7 @@ def _same_task(wanted: str, own: str) -> bool:
     return plain[0] == plain[1] or plain[1].startswith(f"{plain[0]}.")
 
 
-def locate(name: str, backbone: str | None = None) -> list[Entry]:
+def locate(name: str, backbone: str | None = None) -> list[ModuleReference]:
     """The modules of a name: a folder, a name in a zoo, or what was pulled of a Hub id.
 
     A Hub id without a commit stands for every commit of it that is here. The Hub is not asked.
@@ -127,8 +111,8 @@ def locate(name: str, backbone: str | None = None) -> list[Entry]:
     """
     if has_record(Path(name)):
         folder = Path(name)
-        listed = (each for each in found_modules() if each.folder.resolve() == folder.resolve())
-        return [_entry(next(listed, Found("zoo", folder)))]  # or one that is in no zoo
+        known = (each for each in found_modules() if each.folder.resolve() == folder.resolve())
+        return [next(known, ModuleReference(folder))]  # or one that is in no zoo
     if is_language(name):
         return locate(str(find_language(name, backbone)))
     named = by_name(name)
@@ -139,19 +123,21 @@ def locate(name: str, backbone: str | None = None) -> list[Entry]:
         named = [
             each
             for each in found_modules()
-            if each.place == "hub" and each.name == repo and each.folder.name.startswith(commit)
+            if each.place == "hub"
+            and each.full_name == repo
+            and each.folder.name.startswith(commit)
         ]
         named = [each for each in named if not backbone or is_of(each, backbone)]
     if named:
-        return [_entry(each) for each in named]
-    known = {each for found in found_modules() for each in _names(found)}
-    way = hint(name, known, "`adstilts zoo list` shows what is")
+        return named
+    names = {each for found in found_modules() for each in _names(found)}
+    way = hint(name, names, "`adstilts zoo list` shows what is")
     if is_hub_id(name):
         way += f"; `adstilts pull {name}` gets a module of the Hub"
     raise UserError(f"no module '{name}' is here: {way}")
 
 
-def one(name: str, backbone: str | None = None) -> Entry:
+def one(name: str, backbone: str | None = None) -> ModuleReference:
     """The module of that name.
 
     Raises:
@@ -159,36 +145,38 @@ def one(name: str, backbone: str | None = None) -> Entry:
     """
     found = locate(name, backbone)
     if len(found) > 1:
-        options = ", ".join(_full_name(each.found) for each in found)
+        options = ", ".join(_with_commit(each) for each in found)
         raise UserError(f"several modules are called '{name}': choose from {options}")
     return found[0]
 
 
-def _full_name(found: Found) -> str:
-    return f"{found.name}@{found.folder.name[:12]}" if found.place == "hub" else found.name
+def _with_commit(found: ModuleReference) -> str:
+    return (
+        f"{found.full_name}@{found.folder.name[:12]}" if found.place == "hub" else found.full_name
+    )
 
 
-def _names(found: Found) -> tuple[str, ...]:
-    return (found.name,) if found.place == "hub" else (found.name, found.folder.name)
+def _names(found: ModuleReference) -> tuple[str, ...]:
+    return (found.full_name,) if found.place == "hub" else (found.full_name, found.folder.name)
 
 
-def standing_on(entry: Entry) -> list[str]:
+def standing_on(module: ModuleReference) -> list[str]:
     """The modules here that need this one."""
-    run = entry.record.run if entry.record else None
+    run = module.readable.run if module.readable else None
     return [
-        other.found.name
-        for other in entries()
-        if other.record and any(base.get("run") == run for base in other.record.bases.values())
+        other.full_name
+        for other in found_modules()
+        if other.readable and any(base.get("run") == run for base in other.record.bases.values())
     ]
 
 
-def remove(entry: Entry) -> None:
+def remove(module: ModuleReference) -> None:
     """Removes a module of the user's zoo, or a pulled one; links are removed, not followed.
 
     Raises:
         UserError: it lies elsewhere.
     """
-    folder = entry.found.folder
+    folder = module.folder
     inside = [zoo_dir(), pulled_dir()]
     # The folders above it may be links, too; the module itself is removed by its name.
     real = folder.parent.resolve() / folder.name
@@ -200,7 +188,7 @@ def remove(entry: Entry) -> None:
         folder.unlink()
         return
     shutil.rmtree(folder)
-    if entry.found.place == "hub" and not any(
+    if module.place == "hub" and not any(
         has_record(each) for each in folder.parent.iterdir() if each.is_dir()
     ):
         shutil.rmtree(folder.parent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -15,7 +15,6 @@ from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import pulled_dir
-from adapter_stilts.zoo.choice import found_modules, has_record, is_of
 from adapter_stilts.zoo.record import ModuleRecord
 
 _SEED = r"[1-9][0-9]{0,9}"
@@ -93,86 +92,19 @@ def below(record: ModuleRecord) -> str:
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
-def called(folder: Path, record: ModuleRecord, *, pulled: bool) -> str:
-    """What a module is called in compositions, tables and folders: by its folder's name.
-
-    Inside a composition, one in its usual folder has the short name of its record, as in
-    `stack(squad, tydiqa)`; by itself that one is `tydiqa-on-squad`, as `ResolvedComposition.name`
-    says. What was pulled lies in a folder that is named after a commit.
-    """
-    own = plain_name(folder)
-    return record.name if pulled or own in ("", record.name, usual_folder(record)) else own
-
-
 def plain_name(folder: Path) -> str:
     """The folder's name where it can stand in a composition, else an empty text."""
     own = folder.resolve().name if folder.name in ("", "..") else folder.name
     return own if _PLAIN.fullmatch(own) else ""
 
 
-_STARRED = re.compile(r"([^\s(),*\"]+)-s\*")
+STARRED = re.compile(r"([^\s(),*\"]+)-s\*")
+"""A name in a composition that stands for every seed of a module."""
 
 
 def names_seeds(text: str) -> bool:
     """Whether a composition names all seeds of a module."""
-    return bool(_STARRED.search(text))
-
-
-def each_seed(text: str, backbone: str | None = None) -> dict[int | None, str]:
-    """A composition for every seed; one that names no seeds stands for itself, under None.
-
-    `squad-s*` is `squad`, which is seed 0, and every `squad-sSEED`. Of several such names in one
-    composition, the seeds are the same.
-
-    Raises:
-        UserError: there is no module of that name, or the modules do not have the same seeds.
-    """
-    names = list(dict.fromkeys(_STARRED.findall(text)))
-    if not names:
-        return {None: text}
-    known = {name: dict(sorted(_seeds(name, backbone))) for name in names}
-    for name, found in known.items():
-        if not found:
-            raise UserError(
-                f"no module '{name}' and no '{name}-s1' is here for '{name}{ALL_SEEDS}'"
-            )
-        if found.keys() != known[names[0]].keys():
-            raise UserError(
-                f"'{text}': {names[0]} has the seeds {_listed(known[names[0]])}, {name} has "
-                f"{_listed(found)}"
-            )
-    return {
-        seed: _STARRED.sub(lambda match, seed=seed: known[match[1]][seed], text)  # type: ignore[misc]
-        for seed in known[names[0]]
-    }
-
-
-def _seeds(name: str, backbone: str | None) -> Iterator[tuple[int, str]]:
-    """The seeds of a module, with what finds each."""
-    place = Path(name).parent
-    if "/" in name and place.is_dir():
-        for folder in place.iterdir():
-            if (seed := _seed_of(folder, folder.name, Path(name).name)) is not None:
-                yield seed, str(place / folder.name)
-    for found in found_modules():
-        if found.place == "hub" or (backbone and not is_of(found, backbone)):
-            continue
-        for full in (found.folder.name, found.name):
-            if (seed := _seed_of(found.folder, full, name)) is not None:
-                yield seed, full
-
-
-def _seed_of(folder: Path, full: str, name: str) -> int | None:
-    """The seed of the module in a folder, if it is one of that name.
-
-    A module's own name may end in what looks like a seed: of `mine-s5`, `mine-s5-s1` is seed 1.
-    """
-    base, seed = (name, 0) if full == name else without_seed(full)
-    return seed if base == name and has_record(folder) else None
-
-
-def _listed(seeds: dict[int, str]) -> str:
-    return ", ".join(map(str, seeds))
+    return bool(STARRED.search(text))
 
 
 _PART = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"

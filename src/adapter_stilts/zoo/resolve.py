@@ -27,7 +27,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.zoo.adopt import is_foreign
 from adapter_stilts.zoo.choice import (
-    Found,
+    ModuleReference,
     check_one_backbone,
     choose,
     has_record,
@@ -39,7 +39,6 @@ from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes
 from adapter_stilts.zoo.names import usual_folder
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolved_composition import (
-    ModuleReference,
     ResolvedComposition,
     as_recorded,
     over_runs,
@@ -100,7 +99,7 @@ def _named_in(
 ) -> Iterator[tuple[str, ModuleReference]]:
     """Every name in an expression with its module; a stack that was trained names its own."""
     if isinstance(expression, str):
-        yield expression, _reference(find_module(expression, backbone))
+        yield expression, ModuleReference(find_module(expression, backbone))
         return
     if trained := _trained_as(expression, backbone):
         yield from _as_recorded(trained).modules.items()
@@ -150,15 +149,15 @@ def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> Resolv
         )
         found = [
             place
-            for place, record in readable()
-            if is_fusion(record.method) and _fused_runs(record) == over
+            for place in readable()
+            if is_fusion(place.record.method) and _fused_runs(place.record) == over
         ]
         if not found:
             sources = " ".join(map(_argument, each.parts))
             raise UserError(
                 f"no fusion of {sources} has been learnt: `adstilts fuse {sources} --target ...`"
             )
-        reference = _reference(choose(written, _usual(found), backbone).folder)
+        reference = choose(written, _usual(found), backbone)
         names[written] = reference.name
         modules[reference.name] = reference
     return ResolvedComposition(learnt(resolved.expression, names), modules)
@@ -184,17 +183,7 @@ def resolve_folder(folder: Path) -> ResolvedComposition:
     Raises:
         UserError: there is no module, or not what it stands on.
     """
-    return _whole(_reference(folder))
-
-
-def _reference(folder: Path) -> ModuleReference:
-    return ModuleReference(folder, ModuleRecord.read(folder))
-
-
-def zoo_modules() -> Iterator[ModuleReference]:
-    """Every module in the zoo."""
-    for found, record in readable():
-        yield ModuleReference(found.folder, record)
+    return _whole(ModuleReference(folder))
 
 
 def _trained_as(expression: Call, backbone: str | None) -> ModuleReference | None:
@@ -205,23 +194,20 @@ def _trained_as(expression: Call, backbone: str | None) -> ModuleReference | Non
     """
     written = canonical(expression)
     found = [
-        place
-        for place, record in readable()
-        if record.composition == written and record.name == top(expression)
+        each
+        for each in readable()
+        if each.record.composition == written and each.record.name == top(expression)
     ]
-    return _reference(choose(written, _usual(found), backbone).folder) if found else None
+    return choose(written, _usual(found), backbone) if found else None
 
 
-def _usual(found: Sequence[Found]) -> list[Found]:
+def _usual(found: Sequence[ModuleReference]) -> list[ModuleReference]:
     """Of several modules for one backbone, those in the usual folder, if there are any."""
-    usual = [
-        each for each in found if each.folder.name == usual_folder(_reference(each.folder).record)
-    ]
-    backbones = [_reference(each.folder).record.backbone for each in usual]
+    usual = [each for each in found if each.folder.name == usual_folder(each.record)]
 
-    def beside_usual(each: Found) -> bool:
-        own = _reference(each.folder).record.backbone
-        return any(same_backbone(own, other) for other in backbones)
+    def beside_usual(each: ModuleReference) -> bool:
+        own = each.record.backbone
+        return any(same_backbone(own, other.record.backbone) for other in usual)
 
     return [each for each in found if each in usual or not beside_usual(each)]
 
@@ -265,12 +251,12 @@ def _base(reference: ModuleReference, name: str) -> ModuleReference:
     known = reference.record.bases.get(name, {})
     run = known.get("run")
     for folder in (reference.folder.parent / name, Path(known.get("path", "."))):
-        if has_record(folder) and (found := _reference(folder)).record.run == run:
+        if has_record(folder) and (found := ModuleReference(folder)).record.run == run:
             return found
-    for found in zoo_modules():
+    for found in readable():
         if found.record.run == run:
             return found
-    if known.get("hub") and (found := _reference(find_module(known["hub"]))).record.run == run:
+    if known.get("hub") and (found := ModuleReference(find_module(known["hub"]))).record.run == run:
         return found
     raise UserError(
         f"module {reference.folder} was trained on top of '{name}' (run {run}), which is neither "

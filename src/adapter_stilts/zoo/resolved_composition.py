@@ -28,34 +28,11 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.merging.registry import MERGES, built_in_merges
-from adapter_stilts.paths import pulled_dir
 from adapter_stilts.tasks.registry import get_trained
+from adapter_stilts.zoo.choice import ModuleReference
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.merged import merged_record
-from adapter_stilts.zoo.names import called, plain_name
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
-
-
-@dataclass(frozen=True)
-class ModuleReference:
-    """One module of a composition: where it lies and what it says of itself."""
-
-    folder: Path
-    record: ModuleRecord
-
-    @property
-    def name(self) -> str:
-        """What it is called in compositions: its folder's name."""
-        return called(self.folder, self.record, pulled=self._pulled)
-
-    @property
-    def own_name(self) -> str:
-        """Its folder's name, whichever that is; empty where no composition can name it."""
-        return "" if self._pulled else plain_name(self.folder)
-
-    @property
-    def _pulled(self) -> bool:
-        return self.folder.parent.parent.resolve() == pulled_dir().resolve()
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from adapter_stilts.engine.composition import fused, renamed
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import zoo_dir
 from adapter_stilts.tasks.registry import intermediate_tasks
-from adapter_stilts.zoo.choice import is_of, readable
+from adapter_stilts.zoo.choice import ModuleReference, is_of, readable
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.names import usual_folder, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import checked, resolve
-from adapter_stilts.zoo.resolved_composition import ModuleReference, ResolvedComposition
+from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 
 def resolve_sources(names: Sequence[str], backbone: str | None = None) -> ResolvedComposition:
@@ -109,16 +109,17 @@ def _of_one_backbone(
     slugs: dict[str, str] = {}
     moved = bool(backbone) and Path(str(backbone)).expanduser().is_dir()
     fitting = set()
-    for place, record in readable():
-        if not _is_intermediate(record) or record.bases or place.place == "hub":
+    for reference in readable():
+        record = reference.record
+        if not _is_intermediate(record) or record.bases or reference.place == "hub":
             continue
-        own = bool(backbone) and is_of(place, str(backbone))
+        own = bool(backbone) and is_of(reference, str(backbone))
         if backbone and not (own or moved):
             continue
-        slug = place.folder.parent.name
+        slug = reference.folder.parent.name
         slug = slugs.setdefault(record.backbone.get("fingerprint") or slug, slug)
         fitting |= {slug} if own else set()
-        reference, of_task = ModuleReference(place.folder, record), found[slug, record.method]
+        of_task = found[slug, record.method]
         if _rank(reference) < _rank(of_task.setdefault(record.task, reference)):
             of_task[record.task] = reference
     chosen = {
