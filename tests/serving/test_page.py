@@ -29,7 +29,7 @@ def site(here: Path) -> Iterator[str]:
     squad = own.offers["squad"].resolved
     reference = squad.modules["squad"]
     record = dataclasses.replace(reference.record, run="c" * 16, scores={f"<b>{HOSTILE}</b>": 50.0})
-    modules = {"squad": dataclasses.replace(reference, record=record)}
+    modules = {"squad": dataclasses.replace(reference, known=record)}
     own.add([Offer(HOSTILE, dataclasses.replace(squad, modules=modules))])
     with bound("127.0.0.1", 0) as listening:
         ready = threading.Event()

@@ -158,8 +158,8 @@ def test_a_module_is_called_by_its_folder_everywhere(two: Path, tmp_path: Path) 
         assert found.expression == name
         (folder,) = folders([found], None, "tiny", None)
         assert folder.name == ("stack-squad-tydiqa" if "(" in name else name)
-    found = {each.folder.name for each in listed()}
-    assert found >= {"tydiqa-on-squad", "tydiqa-on-squad-s1", "mine"}
+    folders_here = {each.folder.name for each in listed()}
+    assert folders_here >= {"tydiqa-on-squad", "tydiqa-on-squad-s1", "mine"}
 
 
 def test_what_the_user_composed_is_not_called_as_what_was_trained(two: Path) -> None:

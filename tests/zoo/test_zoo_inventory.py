@@ -106,7 +106,7 @@ def test_shared_zoo_beside_the_current_folder(
     monkeypatch.delenv("ADSTILTS_ZOO_PATH")
     monkeypatch.chdir(tmp_path)
     put(saved, tmp_path / "adapters_zoo" / "embedded" / "shipped")
-    assert "embedded/shipped" in [found.name for found in found_modules()]
+    assert "embedded/shipped" in [found.full_name for found in found_modules()]
 
 
 def test_located(stocked: Path) -> None:

@@ -25,7 +25,7 @@ from adapter_stilts.hub.guard import RemoteFile, guarded
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder, check_replaceable, pulled_dir
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
-from adapter_stilts.zoo.adopt import Offer
+from adapter_stilts.zoo.adopt import Offer, adopt
 from adapter_stilts.zoo.names import HubId
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -84,8 +84,6 @@ def pull(
 
 
 def _check_backbone(name: str, record: ModuleRecord, wanted: str) -> None:
-    from adapter_stilts.backbones import hub_id
-
     own, revision = record.backbone.get("name", ""), record.backbone.get("revision", "")
     asked = wanted.partition("@")[2]
     if hub_id(own) != hub_id(wanted) or (asked and revision and asked != revision):
@@ -207,8 +205,6 @@ def _check_disk(repo: str, size: int) -> None:
 
 
 def _assemble(offer: Offer, files: dict[str, RemoteFile], folder: Path, *, offline: bool) -> None:
-    from adapter_stilts.zoo.adopt import adopt
-
     with atomic_folder(folder) as work:
         with guarded() as guard:
             # Of the sizes alone: what has another hash is fetched once more.
