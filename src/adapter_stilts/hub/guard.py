@@ -186,7 +186,8 @@ def _bound(
                 f"{_file(place)} arrived damaged: its hash is not the one in the Hub's list"
             )
 
-    sum_ = Sum(promise.size if promise else 0, wanted=bool(promise and whole))
+    hashed = promise is not None and whole and bool(promise.sha256 or promise.git)
+    sum_ = Sum(promise.size if promise else 0, wanted=hashed)
     response.raw = Body(response.raw, most, ended, sum_)
 
 

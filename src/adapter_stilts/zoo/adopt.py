@@ -17,7 +17,14 @@ from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.engine.foreign import PEFT_WEIGHTS, Foreign, read_adapter, read_peft, rename
 from adapter_stilts.engine.guard import check_module
 from adapter_stilts.engine.methods import is_invertible
-from adapter_stilts.engine.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS, check_files
+from adapter_stilts.engine.native import (
+    CONFIG,
+    HEAD_CONFIG,
+    HEAD_WEIGHTS,
+    PICKLES,
+    WEIGHTS,
+    check_files,
+)
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import PLAIN
@@ -26,7 +33,7 @@ from adapter_stilts.safety import MAX_JSON, is_plain_path
 from adapter_stilts.zoo.choice import has_record
 from adapter_stilts.zoo.names import is_hub_id
 from adapter_stilts.zoo.record import RECIPE, RECORD, ModuleRecord
-from adapter_stilts.zoo.verify import check_stored
+from adapter_stilts.zoo.verify import check_agreement
 
 if TYPE_CHECKING:
     from adapter_stilts.hub.guard import RemoteFile
@@ -43,7 +50,7 @@ def adopt(offer: Offer, folder: Path) -> ModuleRecord:
         record = ModuleRecord.read(folder)
         record.verify(folder)
         _remove_others(folder, record)
-        check_stored(record, folder)
+        check_agreement(record, folder)
         return dataclasses.replace(record, origin=origin).write(folder)
     made = adopt_foreign(
         folder,
@@ -171,10 +178,8 @@ MAX_MEGABYTES = 2048
 """Megabytes of a module; `ADSTILTS_MAX_PULL_MB` changes that."""
 
 _SMALL = {".json", ".md", ".txt"}
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt", "*.h5", "*.msgpack")
-_NATIVE = {"adapter_config.json", "adapter.safetensors"}
-_HEAD = {"head_config.json", "model_head.safetensors"}
-_PEFT = {"adapter_config.json", "adapter_model.safetensors"}
+_PICKLES = (*PICKLES, "*.h5", "*.msgpack")
+_NATIVE, _HEAD, _PEFT = {CONFIG, WEIGHTS}, {HEAD_CONFIG, HEAD_WEIGHTS}, {CONFIG, PEFT_WEIGHTS}
 
 Kind = Literal["module", "adapter", "peft"]
 

@@ -21,9 +21,9 @@ from adapter_stilts.heads import has_weights
 from adapter_stilts.safety import brief, is_plain_path, read_json
 from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line
 from adapter_stilts.tasks.spec import SHORTEST
+from adapter_stilts.zoo.record_fields import MULTITASK as MULTITASK
+from adapter_stilts.zoo.record_fields import NO_HEAD as NO_HEAD
 from adapter_stilts.zoo.record_fields import (
-    MULTITASK,
-    NO_HEAD,
     Bases,
     Curve,
     Evaluations,
@@ -309,16 +309,3 @@ def write_recipe(record: ModuleRecord, folder: Path) -> None:
     about = f"# The settings of {record.name} (run {record.run}), for --recipe.\n"
     text = yaml.safe_dump(own, sort_keys=False, allow_unicode=True)
     (folder / RECIPE).write_text(about + text, encoding="utf-8")
-
-
-__all__ = [
-    "ASKED",
-    "FORMAT",
-    "LANGUAGE",
-    "MULTITASK",
-    "NO_HEAD",
-    "RECIPE",
-    "RECORD",
-    "ModuleRecord",
-    "write_recipe",
-]

@@ -35,12 +35,13 @@ from adapter_stilts.zoo.choice import (
     same_backbone,
 )
 from adapter_stilts.zoo.find import find_module, is_language
-from adapter_stilts.zoo.merged import check_merged_kinds, check_merged_shapes
 from adapter_stilts.zoo.names import usual_folder
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolved_composition import (
     ResolvedComposition,
     as_recorded,
+    check_merged_kinds,
+    check_merged_shapes,
     over_runs,
 )
 
