@@ -14,8 +14,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.choice import place_of
-from adapter_stilts.zoo.find import each_seed, find_language
-from adapter_stilts.zoo.inventory import listed, locate
+from adapter_stilts.zoo.find import each_seed, find_language, listed, locate
 from adapter_stilts.zoo.names import folder_name, seeded, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve

@@ -21,7 +21,7 @@ from adapter_stilts.safety import printable
 from adapter_stilts.serving import pool as shelves
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.pool import stock
-from adapter_stilts.zoo.inventory import fields, listed
+from adapter_stilts.zoo.find import fields, listed
 from adapter_stilts.zoo.load import find
 from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module

@@ -15,8 +15,7 @@ from transformers import AutoModelForSequenceClassification
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.choice import found_modules
-from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.inventory import fields, listed, locate, one, remove, standing_on
+from adapter_stilts.zoo.find import fields, find_module, listed, locate, one, remove, standing_on
 from adapter_stilts.zoo.push import export
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import verify

@@ -6,6 +6,7 @@ other files, or templates.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -201,19 +202,12 @@ _MISLEADING = {
 }
 
 
+@functools.cache
 def quieten() -> None:
-    """Installs the filters; calling it again does nothing more."""
+    """Leaves out, from now on, the notes of libraries that would mislead."""
     for name, text in _MISLEADING.items():
-        logger = logging.getLogger(name)
-        if not any(isinstance(known, _Misleading) for known in logger.filters):
-            logger.addFilter(_Misleading(text))
+        logging.getLogger(name).addFilter(functools.partial(_is_other, text))
 
 
-class _Misleading(logging.Filter):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = text
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the note is shown: not where it holds the misleading text."""
-        return self._text not in record.getMessage()
+def _is_other(text: str, record: logging.LogRecord) -> bool:
+    return text not in record.getMessage()

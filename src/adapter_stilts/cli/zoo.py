@@ -36,7 +36,7 @@ def list_modules(
     as_json: bool = JSON,
 ) -> None:
     """List the modules of the zoo, of shared zoos, and those pulled from the Hub."""
-    from adapter_stilts.zoo.inventory import fields, listed
+    from adapter_stilts.zoo.find import fields, listed
 
     found = list(listed(backbone=backbone, task=task, language=language))
     if as_json:
@@ -50,7 +50,7 @@ def list_modules(
 
 
 def _row(module: ModuleReference) -> tuple[str, ...]:
-    from adapter_stilts.zoo.inventory import size, where
+    from adapter_stilts.zoo.find import size, where
     from adapter_stilts.zoo.known_task import chance_note
 
     name, megabytes = module.full_name, f"{size(module) / 1e6:.1f} MB"
@@ -74,7 +74,7 @@ def show(
     from dataclasses import asdict
 
     from adapter_stilts.safety import printable, read_text
-    from adapter_stilts.zoo.inventory import fields, one
+    from adapter_stilts.zoo.find import fields, one
 
     module = one(name, backbone)
     record = module.record
@@ -106,7 +106,7 @@ def verify(
 ) -> None:
     """Check hashes, shapes and backbone of modules, and with --scores that scores come again."""
     from adapter_stilts.data.load import check_where
-    from adapter_stilts.zoo.inventory import listed, locate
+    from adapter_stilts.zoo.find import listed, locate
     from adapter_stilts.zoo.verify import verify as look
 
     if scores:
@@ -142,15 +142,15 @@ def remove(
 ) -> None:
     """Remove a module from this disk."""
     from adapter_stilts.safety import printable
-    from adapter_stilts.zoo import inventory
+    from adapter_stilts.zoo import find
 
-    for module in inventory.locate(name, backbone):
-        needed = inventory.standing_on(module)
+    for module in find.locate(name, backbone):
+        needed = find.standing_on(module)
         note = f" ({', '.join(needed)} will no longer work)" if needed else ""
         question = printable(f"Remove {module.folder}{note}?")
         if not yes and not typer.confirm(question, err=True):
             raise UserError("nothing removed")
-        inventory.remove(module)
+        find.remove(module)
         typer.echo(f"removed: {module.folder}")
 
 

@@ -152,13 +152,7 @@ def parse_task(path: Path, text: str) -> tuple[TaskFile, Lines]:
 
 
 def _checked(value: Any, lines: Lines) -> tuple[TaskFile, Lines]:
-    found = validate(TaskFile, value, lines)
-    _check(found, lines)
-    return found, lines
-
-
-def _check(task: TaskFile, lines: Lines) -> None:
-    """What the shape alone does not say."""
+    task = validate(TaskFile, value, lines)
     _check_head(task, lines)
     if (task.files is None) == (task.hub is None):
         raise lines.bad((), "either 'files' or 'hub' says where the data is")
@@ -172,6 +166,7 @@ def _check(task: TaskFile, lines: Lines) -> None:
                 what = f"'{other}' stands for nothing: {LANG} stands for a language's code"
                 raise lines.bad(("files", split), what)
     _check_columns(task, lines)
+    return task, lines
 
 
 def _check_head(task: TaskFile, lines: Lines) -> None:

@@ -21,7 +21,7 @@ from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import ModuleReference
-from adapter_stilts.zoo.inventory import size
+from adapter_stilts.zoo.find import size
 from adapter_stilts.zoo.known_task import at_chance, chance_note, command_text, licence_of, tasks_of
 from adapter_stilts.zoo.record import NO_HEAD, RECIPE, RECORD, ModuleRecord
 

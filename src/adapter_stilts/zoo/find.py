@@ -1,14 +1,16 @@
-"""The folders of modules by their names; no weights are read, so nothing heavy is imported."""
+"""The modules that are here: found by name, listed, removed; no weights are read for it."""
 
 from __future__ import annotations
 
-import contextlib
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from adapter_stilts.errors import UserError, hint
-from adapter_stilts.paths import zoo_dir
+from adapter_stilts.paths import pulled_dir, zoo_dir
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
 from adapter_stilts.zoo.adopt import adopt_folder, is_foreign
@@ -21,9 +23,11 @@ from adapter_stilts.zoo.choice import (
     is_of,
     same_backbone,
 )
+from adapter_stilts.zoo.known_task import at_chance, licence_of, tasks_of
 from adapter_stilts.zoo.names import ALL_SEEDS, STARRED, is_hub_id, without_seed
 from adapter_stilts.zoo.record import LANGUAGE, RECORD, ModuleRecord
 
+_WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}
 _NAME = re.compile(r"\s*(?:([^/]+)/)?lang:([A-Za-z0-9-]+)\s*")
 
 
@@ -126,7 +130,7 @@ def _way_to_have(name: str) -> str:
     if is_task_file(name):  # never read: a composition may be a module's, not the user's
         return "a composition names modules, not task files; `adstilts zoo list` shows them"
     for command, get in (("train-adapter", get_task), ("train-target", get_target)):
-        with contextlib.suppress(UserError):
+        with suppress(UserError):
             return f"train it with `adstilts {command} {get(name).name}`"
     return "`adstilts zoo list` shows what is here"
 
@@ -186,3 +190,166 @@ def _seed_of(folder: Path, full: str, name: str) -> int | None:
 
 def _listed(seeds: dict[int, str]) -> str:
     return ", ".join(map(str, seeds))
+
+
+def size(module: ModuleReference) -> int:
+    """Bytes of all its files; of links, nothing counts."""
+    return sum(
+        path.lstat().st_size
+        for path in module.folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    )
+
+
+def where(module: ModuleReference) -> str:
+    """Where it comes from, in words."""
+    commit = module.readable.origin.get("revision") if module.readable else None
+    return _WHERE[module.place] + (f", commit {commit[:12]}" if commit else "")
+
+
+def fields(module: ModuleReference) -> dict[str, Any]:
+    """All of it, as JSON has it; of a damaged one, the problem."""
+    found = {"name": module.full_name, "where": where(module), "path": str(module.folder)}
+    try:
+        record = module.record
+    except UserError as error:
+        return {**found, "size": size(module), "problem": str(error)}
+    return {
+        **found,
+        "task": record.task,
+        "method": record.method,
+        "composition": record.composition,
+        "backbone": record.backbone.get("name", ""),
+        "language": language_of(record),
+        "scores": record.scores,
+        "at_chance": ", ".join(at_chance(record)),
+        "size": size(module),
+        "parameters": record.parameters,
+        "licence": licence_of(record),
+        "hub": record.hub,
+    }
+
+
+def language_of(record: ModuleRecord) -> str:
+    """The code of the language that a module was trained in; empty where nobody says."""
+    own = str(record.data.get("language", ""))
+    with suppress(UserError):
+        own = own or tasks_of(record)[0].language
+    return own
+
+
+def listed(*, backbone: str = "", task: str = "", language: str = "") -> Iterator[ModuleReference]:
+    """Every module that is here and fits; damaged ones are listed where nothing is asked for."""
+    for found in found_modules():
+        record = found.readable
+        if record is None:
+            if not (backbone or task or language):
+                yield found
+        elif (not backbone or is_of(found, backbone)) and _fits(
+            record, task=task, language=language
+        ):
+            yield found
+
+
+def _fits(record: ModuleRecord, *, task: str, language: str) -> bool:
+    if task and not any(_same_task(task, own) for own in record.heads or [record.task]):
+        return False
+    return not language or language_of(record) == language
+
+
+def _same_task(wanted: str, own: str) -> bool:
+    """In any usual spelling; a target's stages belong to the target."""
+    plain = [each.lower().replace("_", "-") for each in (wanted, own)]
+    return plain[0] == plain[1] or plain[1].startswith(f"{plain[0]}.")
+
+
+def locate(name: str, backbone: str | None = None) -> list[ModuleReference]:
+    """The modules of a name: a folder, a name in a zoo, or what was pulled of a Hub id.
+
+    A Hub id without a commit stands for every commit of it that is here. The Hub is not asked.
+
+    Args:
+        backbone: chooses among modules of one name.
+
+    Raises:
+        UserError: there is none, none for that backbone, or several backbones have one of that
+            name and none was chosen.
+    """
+    if has_record(Path(name)):
+        folder = Path(name)
+        same = (each for each in found_modules() if each.folder.resolve() == folder.resolve())
+        return [next(same, ModuleReference(folder))]  # or one that is in no zoo
+    if is_language(name):
+        return locate(str(find_language(name, backbone)))
+    named = by_name(name)
+    if named:
+        named = [choose(name, named, backbone, strict=True)]
+    else:
+        repo, _, commit = name.partition("@")
+        named = [
+            each
+            for each in found_modules()
+            if each.place == "hub"
+            and each.full_name == repo
+            and each.folder.name.startswith(commit)
+        ]
+        named = [each for each in named if not backbone or is_of(each, backbone)]
+    if named:
+        return named
+    known = list(found_modules())
+    names = {each.full_name for each in known}
+    names |= {each.folder.name for each in known if each.place != "hub"}
+    way = hint(name, names, "`adstilts zoo list` shows what is")
+    if is_hub_id(name):
+        way += f"; `adstilts pull {name}` gets a module of the Hub"
+    raise UserError(f"no module '{name}' is here: {way}")
+
+
+def one(name: str, backbone: str | None = None) -> ModuleReference:
+    """The module of that name.
+
+    Raises:
+        UserError: there is none, or several.
+    """
+    found = locate(name, backbone)
+    if len(found) > 1:
+        options = ", ".join(
+            f"{each.full_name}@{each.folder.name[:12]}" if each.place == "hub" else each.full_name
+            for each in found
+        )
+        raise UserError(f"several modules are called '{name}': choose from {options}")
+    return found[0]
+
+
+def standing_on(module: ModuleReference) -> list[str]:
+    """The modules here that need this one."""
+    run = module.readable.run if module.readable else None
+    return [
+        other.full_name
+        for other in found_modules()
+        if other.readable and any(base.get("run") == run for base in other.record.bases.values())
+    ]
+
+
+def remove(module: ModuleReference) -> None:
+    """Removes a module of the user's zoo, or a pulled one; links are removed, not followed.
+
+    Raises:
+        UserError: it lies elsewhere.
+    """
+    folder = module.folder
+    inside = [zoo_dir(), pulled_dir()]
+    # The folders above it may be links, too; the module itself is removed by its name.
+    real = folder.parent.resolve() / folder.name
+    if not any(real.is_relative_to(place.resolve()) for place in inside):
+        raise UserError(
+            f"{folder} is neither in {inside[0]} nor pulled from the Hub: remove it yourself"
+        )
+    if folder.is_symlink():
+        folder.unlink()
+        return
+    shutil.rmtree(folder)
+    if module.place == "hub" and not any(
+        has_record(each) for each in folder.parent.iterdir() if each.is_dir()
+    ):
+        shutil.rmtree(folder.parent)
