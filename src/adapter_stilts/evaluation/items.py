@@ -52,7 +52,8 @@ SCHEMA = pa.schema(
 
 def has_items(target: TargetSpec, entry: Mapping[str, Any]) -> bool:
     """Whether a language's score is a sum over items that its predictions tell."""
-    return bool(entry["labelled"]) and target.metric in METRICS
+    pairs = target.retrieval is None and not get_head(target.head).has_weights
+    return bool(entry["labelled"]) and target.metric in METRICS and not pairs
 
 
 def ensure_items(

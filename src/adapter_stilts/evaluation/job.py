@@ -14,7 +14,7 @@ from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.data.cache import file_digests
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.engine.engine import Engine, load_engine
-from adapter_stilts.evaluation.candidates import Candidate, backbone_record
+from adapter_stilts.evaluation.candidates import Candidate, backbone_record, check_kind
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.files import Entry, Store
 from adapter_stilts.evaluation.items import ensure_items, has_items
@@ -22,6 +22,7 @@ from adapter_stilts.evaluation.labels import Found, evaluate_labels
 from adapter_stilts.evaluation.options import Asked, layer_rule
 from adapter_stilts.evaluation.summary import Evaluation, outside_suites
 from adapter_stilts.hashing import json_digest
+from adapter_stilts.heads import has_weights
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.metrics import metric_code, primary
 from adapter_stilts.tasks.registry import get_target
@@ -140,6 +141,8 @@ class Job:
             for number in range(len(self.candidates))
         ]
         found = self._labels if self.target.retrieval is None else self._retrieval
+        if self.target.retrieval is None and not has_weights(self.target.head):
+            found = self._pairs
         for language, number, result in found(pending):
             candidate, data = self.candidates[number], self.data.languages[language]
             about = {
@@ -174,6 +177,30 @@ class Job:
                 on_examples=self.asked.on_examples,
             ):
                 yield language, numbers[place], result
+
+    def _pairs(self, pending: list[list[str]]) -> Iterator[Found]:
+        from adapter_stilts.evaluation.pairs import evaluate_pairs
+
+        for number, languages in enumerate(pending):
+            candidate = self.candidates[number]
+            if not languages:
+                continue
+            composed = candidate.load(self.engine)
+            check_kind(self.target, composed.expression, composed.record)
+            for language in languages:
+                length = self.engine.backbone.sequence_length(candidate.window[0])
+                yield (
+                    language,
+                    number,
+                    evaluate_pairs(
+                        self.engine,
+                        self.target,
+                        composed,
+                        self.data.languages[language].examples.examples,
+                        max_length=length,
+                        batch_tokens=self.batch_tokens,
+                    ),
+                )
 
     def _groups(
         self, pending: list[list[str]]

@@ -244,7 +244,11 @@ def _targets(on: OneTarget | Sequence[OneTarget]) -> list[TargetSpec]:
         several.append(on)
     else:
         several += on
-    return list({each.name: each for each in map(get_target, several)}.values())
+    found: dict[str, TargetSpec] = {}
+    for each in map(get_target, several):
+        if found.setdefault(each.name, each) != each:
+            raise UserError(f"two of the tasks are called '{each.name}': rename one of them")
+    return list(found.values())
 
 
 def _scores(target: Target) -> dict[str, tuple[float, float]]:
@@ -258,6 +262,13 @@ def _evaluated(
     arms: tuple[str, str], target: TargetSpec, options: ComparisonOptions
 ) -> tuple[Target, dict[str, Any]]:
     """Both compositions on one target: their items, and what else is known of them."""
+    from adapter_stilts.evaluation.items import has_items  # torch: not for other mistakes
+
+    if not has_items(target, {"labelled": True}):
+        raise UserError(
+            f"{target.name} is scored by {target.metric}, which is no mean over its examples, so "
+            "nothing can be drawn anew: `adstilts evaluate` gives the scores of both"
+        )
     split = asked_split(target, options.get("split", "test"))
     data, limit = options.get("data"), options.get("limit")
     found = evaluate(target, list(arms), **options)
