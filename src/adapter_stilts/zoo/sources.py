@@ -13,7 +13,6 @@ from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.zoo.choice import ModuleReference, is_of, readable
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.names import usual_folder, without_seed
-from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import checked, resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
@@ -62,56 +61,30 @@ def _side_by_side(parts: Sequence[ResolvedComposition]) -> ResolvedComposition:
     return ResolvedComposition(fused(*expressions), found)
 
 
-def all_sources(method: str, backbone: str | None = None) -> tuple[str, ...]:
+_ByTask = dict[tuple[str, str], dict[str, ModuleReference]]
+"""By backbone and method: the module of every task."""
+
+
+def all_sources(method: str, backbone: str | None = None, *, least: int = 2) -> tuple[str, ...]:
     """The folders of all modules of intermediate tasks in the zoo that are of one method.
 
     Of several for one task it is one: that without a seed in its name, or of the lowest seed.
 
     Args:
         backbone: chooses where there are modules for several.
+        least: how many there must be: two to be fused, one to be ranked.
 
     Raises:
-        UserError: fewer than two, or modules of several backbones; says what is there.
+        UserError: fewer, or modules of several backbones; says what is there.
     """
-    chosen, found = _of_one_backbone(method, backbone, "--all")
-    if len(chosen) < 2:
-        raise UserError(
-            f"--all: a fusion needs at least 2 {method} modules of intermediate tasks in "
-            f"{zoo_dir()}; there {_listed(found)} (--method chooses)"
-        )
-    return chosen
-
-
-def modules_to_rank(method: str, backbone: str | None = None) -> tuple[str, ...]:
-    """The same where one is enough.
-
-    Raises:
-        UserError: there is none, or modules of several backbones; says what is there.
-    """
-    chosen, found = _of_one_backbone(method, backbone, "modules to rank")
-    if not chosen:
-        raise UserError(
-            f"no {method} module of an intermediate task is in {zoo_dir()} to be ranked; there "
-            f"{_listed(found)} (--method chooses; `adstilts train-adapter squad` trains one)"
-        )
-    return chosen
-
-
-_ByTask = dict[tuple[str, str], dict[str, ModuleReference]]
-"""By backbone and method: the module of every task."""
-
-
-def _of_one_backbone(
-    method: str, backbone: str | None, what: str
-) -> tuple[tuple[str, ...], _ByTask]:
-    """The folders of one backbone's modules of a method, and all that were found."""
     found: _ByTask = defaultdict(dict)
     slugs: dict[str, str] = {}
     moved = bool(backbone) and Path(str(backbone)).expanduser().is_dir()
     fitting = set()
     for reference in readable():
         record = reference.record
-        if not _is_intermediate(record) or record.bases or reference.place == "hub":
+        intermediate = is_own(record) or record.task in intermediate_tasks()
+        if not intermediate or record.bases or reference.place == "hub":
             continue
         own = bool(backbone) and is_of(reference, str(backbone))
         if backbone and not (own or moved):
@@ -129,10 +102,19 @@ def _of_one_backbone(
     }
     if len(chosen) > 1:
         raise UserError(
-            f"{what}: {method} modules are there for several backbones ({', '.join(chosen)}): give "
+            f"{method} modules are there for several backbones ({', '.join(chosen)}): give "
             "--backbone"
         )
-    return tuple(next(iter(chosen.values()), [])), found
+    folders = tuple(next(iter(chosen.values()), []))
+    if len(folders) < least:
+        what = f"at least {least} {method} modules of intermediate tasks are needed"
+        if least == 1:
+            what = f"no {method} module of an intermediate task is"
+        raise UserError(
+            f"{what} in {zoo_dir()}; there {_listed(found)} (--method chooses; "
+            "`adstilts train-adapter squad` trains one)"
+        )
+    return folders
 
 
 def _listed(found: _ByTask) -> str:
@@ -141,10 +123,6 @@ def _listed(found: _ByTask) -> str:
         for (slug, kind), modules in sorted(found.items())
     )
     return f"is {there}" if there else "are none"
-
-
-def _is_intermediate(record: ModuleRecord) -> bool:
-    return is_own(record) or record.task in intermediate_tasks()
 
 
 def _rank(reference: ModuleReference) -> tuple[bool, int, bool, str]:

@@ -30,7 +30,7 @@ from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
-from adapter_stilts.zoo.sources import modules_to_rank
+from adapter_stilts.zoo.sources import all_sources
 
 if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine
@@ -74,7 +74,7 @@ def find_candidates(
     """
     method = get_method(method).name
     given = [each for text in modules for each in _in_folder(text, method)]
-    given = given or list(modules_to_rank(method, backbone))
+    given = given or list(all_sources(method, backbone, least=1))
     found = [Candidate(text, resolve(text, backbone)) for text in given]
     runs: dict[str, str] = {}
     for each in found:
