@@ -124,8 +124,11 @@ def adapter_method(
         rates_of: the method whose usual learning rates it takes; by default the family's.
 
     Raises:
-        UserError: the name is taken.
+        UserError: the name is taken, or none is given.
     """
+    if not isinstance(name, str):
+        what = "a name in brackets is needed, as in @ads.adapter_method('wide')"
+        raise UserError(f"{place_of(name)}: {what}")
 
     def decorate(function: Callable[[MethodOptions], AdapterConfig]) -> Any:
         summary = summary_of(function) or "a method of a plug-in"
@@ -294,18 +297,24 @@ def _run(key: str, call: Callable[[], Any]) -> None:
 
 
 def _call(called: str, file: str, call: Callable[[], Any]) -> None:
+    def line_of(error: BaseException) -> str:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((each.lineno for each in reversed(frames) if each.filename == file), None)
+        return f"{called}:{line}" if line else called
+
     try:
         call()
-    except (UserError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
+    except UserError as error:
+        if called in str(error):
+            raise
+        raise UserError(f"{line_of(error)}: {error}") from error
     except SyntaxError as error:
         place = f"{error.filename or called}:{error.lineno or 1}"
         raise UserError(f"{place}: the plug-in is no Python: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        line = next((each.lineno for each in reversed(frames) if each.filename == file), None)
-        place = f"{called}:{line}" if line else called
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
-            f"{place}: the plug-in fails with {what}: mend it, or leave it out"
+            f"{line_of(error)}: the plug-in fails with {what}: mend it, or leave it out"
         ) from error

@@ -49,17 +49,18 @@ def add(kind: Kind, name: str, value: Any, place: str, *, known: Callable[[str],
     Raises:
         UserError: the name cannot be one, or another thing has it; names both places.
     """
+    a_kind = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
     if not _NAME.fullmatch(name):
         raise UserError(
-            f"{place}: '{name}' is no name of a {kind}: small letters, digits, - and _ are"
+            f"{place}: '{name}' is no name of {a_kind}: small letters, digits, - and _ are"
         )
     if own := known(name):
-        raise UserError(f"{place}: '{own}' is a {kind} of the package: choose another name")
+        raise UserError(f"{place}: '{own}' is {a_kind} of the package: choose another name")
     there = _ADDED[kind].get(name)
     # Who runs a cell of a notebook again means the new one.
     if there and not (place == there.place or _is_typed(place)):
         raise UserError(
-            f"{place}: there is a {kind} '{name}' already, from {there.place}: rename one of them"
+            f"{place}: there is {a_kind} '{name}' already, from {there.place}: rename one of them"
         )
     _ADDED[kind][name] = Registered(name, value, place)
 

@@ -131,6 +131,16 @@ def test_installed_package_adds_what_its_entry_point_names(
             "def a(options): ...\n",
             "'lora'",
         ),
+        (
+            "import adapter_stilts as ads\n@ads.merge_method\ndef b(t, w): ...\n"
+            "@ads.adapter_method\ndef a(options): ...\n",
+            "own.py:4: a name",
+        ),
+        ("import adapter_stilts as ads\nads.get_task('sqad')\n", "own.py:2: no task 'sqad'"),
+        (
+            "import adapter_stilts as ads\n@ads.adapter_method('lora')\ndef a(options): ...\n",
+            "an adapter method of the package",
+        ),
     ],
 )
 def test_bad_plugin_is_refused(run: Run, tmp_path: Path, code: str, named: str) -> None:
