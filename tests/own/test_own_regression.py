@@ -14,9 +14,11 @@ from adapter_stilts import load, train_adapter
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.own.build import load_task_file
+from adapter_stilts.own.check import read_all
 from adapter_stilts.serving.pool import stock
 from adapter_stilts.zoo.record import ModuleRecord
 from cli_kit import Result
+from own_kit import task_file
 
 Run = Callable[..., Result]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_pairs"
@@ -96,7 +98,17 @@ def test_module_goes_every_way(
 
 
 @pytest.mark.parametrize(
-    ("cell", "remedy"), [("much", ""), ("nan", ""), ("", ""), ('"0,2"', "a point before")]
+    ("scores", "said"), [((1, 2.5), "from 1 to 2.5"), ((3, 3), "from 3 to 3: all are alike")]
+)
+def test_range_of_the_scores_is_said(tmp_path: Path, scores: tuple[float, ...], said: str) -> None:
+    rows = "".join(f"a {n},{score}\n" for n, score in enumerate(scores))
+    path = task_file(tmp_path, "a.csv", "text,score\n" + rows, head="regression")
+    assert f"train: 2 examples; scores {said}" in "\n".join(read_all(load_task_file(path)))
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [("much", ""), ("nan", ""), ("", ""), ('"0,2"', "a point before"), ("1e30", "divide")],
 )
 def test_score_that_is_no_number_is_refused(pairs: Path, cell: str, remedy: str) -> None:
     path = pairs.parent / "train.csv"

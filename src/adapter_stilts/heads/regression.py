@@ -11,6 +11,9 @@ from adapter_stilts.errors import shown
 from adapter_stilts.heads.base import Decoded, Example, Outputs, Prediction, TargetLike, TaskLike
 from adapter_stilts.heads.classification import Pairs
 
+_LARGEST = 1e15
+"""Of a score, so that squared errors and their sums stay finite in single precision."""
+
 
 class _Regression(Pairs):
     name = "regression"
@@ -78,6 +81,9 @@ def _number(value: Any, *, is_needed: bool) -> float | None:
         comma = isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", value)
         remedy = ": write a point before its decimals" if comma else ""
         raise ValueError(f"score {shown(value)} is no number{remedy}")
+    if abs(number) > _LARGEST:
+        what = f"is over {_LARGEST:g}, and its squared error cannot be computed"
+        raise ValueError(f"score {shown(value)} {what}: divide all scores by one number")
     return number
 
 

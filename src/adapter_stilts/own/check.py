@@ -69,8 +69,18 @@ def _counted(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:
         found.update(labels[number] if labels else str(number) for number in numbers)
     elif "tags" in data.examples.column_names:
         found.update(tag for row in data.examples["tags"] for tag in row)
+    elif scores := [score for score in _numbers(data) if score is not None]:
+        found_in = f"scores from {min(scores):g} to {max(scores):g}"
+        same = ": all are alike, so there is nothing to learn" if len(set(scores)) == 1 else ""
+        return f"{name}: {len(data.examples):,} examples; {found_in}{same}"
     counts = few([f"{label} {count:,}" for label, count in found.most_common()], 10)
     return f"{name}: {len(data.examples):,} examples" + (f"; {counts}" if counts else "")
+
+
+def _numbers(data: ExampleSet) -> list[float | None]:
+    """What the examples of a regression are scored by; nothing for other heads."""
+    there = "score" in data.examples.column_names
+    return list(data.examples["score"]) if there else []
 
 
 def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterator[Shown]:
