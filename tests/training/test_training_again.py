@@ -27,8 +27,8 @@ from adapter_stilts.training.recipe import Recipe, get_recipe
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.spec import completed
 from adapter_stilts.yaml_files import MAX_BYTES
-from adapter_stilts.zoo.known_task import command_text
-from adapter_stilts.zoo.record import RECIPE, ModuleRecord, write_recipe
+from adapter_stilts.zoo.known_task import RECIPE, command_text, write_recipe
+from adapter_stilts.zoo.record import ModuleRecord
 from fusion_kit import copy_zoo
 
 OTHER: dict[str, tuple[Any, ...]] = {

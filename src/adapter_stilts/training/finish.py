@@ -19,9 +19,9 @@ from adapter_stilts.training.environment import machine, peak_memory_mb, version
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json
-from adapter_stilts.zoo.known_task import majority, spec_entry
+from adapter_stilts.zoo.known_task import ASKED, majority, spec_entry
 from adapter_stilts.zoo.local import save_module
-from adapter_stilts.zoo.record import ASKED, MULTITASK, NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
 
 
 def finish(

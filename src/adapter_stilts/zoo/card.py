@@ -22,8 +22,15 @@ from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import ModuleReference
 from adapter_stilts.zoo.find import size
-from adapter_stilts.zoo.known_task import at_chance, chance_note, command_text, licence_of, tasks_of
-from adapter_stilts.zoo.record import NO_HEAD, RECIPE, RECORD, ModuleRecord
+from adapter_stilts.zoo.known_task import (
+    RECIPE,
+    at_chance,
+    chance_note,
+    command_text,
+    licence_of,
+    tasks_of,
+)
+from adapter_stilts.zoo.record import NO_HEAD, RECORD, ModuleRecord
 
 _MEANINGS = (
     ("NC", "It allows no commercial use: treat the weights as not for commercial use."),

@@ -1,7 +1,7 @@
 """What a module's record tells of its tasks, so that it works where its task is unknown.
 
 What each task is, the licence of the data that was really seen, whether a score beats a guess, and
-the command that makes the module again.
+the recipe and the command that make the module again.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from math import sqrt
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NoReturn
+
+import yaml
 
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError
@@ -25,7 +27,7 @@ from adapter_stilts.tasks.registry import (
 )
 from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Row, Source, TaskSpec
 from adapter_stilts.zoo.names import below
-from adapter_stilts.zoo.record import RECIPE, ModuleRecord
+from adapter_stilts.zoo.record import ModuleRecord
 
 
 def spec_entry(task: TaskSpec) -> dict[str, Any]:
@@ -209,6 +211,37 @@ def chance_note(record: ModuleRecord) -> str:
     if not found:
         return ""
     return f" ({len(found)}/{len(record.heads)} chance)" if record.heads else " (chance)"
+
+
+RECIPE = "recipe.yaml"
+ASKED = "asked"
+"""In a record's recipe: the fields as they were asked for, where those of the whole training are
+needed to make it again (a stage of several)."""
+BESIDE = (
+    ASKED,
+    "seed",
+    "limit",
+    "dev_limit",
+    "fresh_head",
+    "temperature",
+    "normalise_losses",
+    "mlm_text",
+    "mlm_languages",
+    "mlm_share",
+)
+"""What a record's recipe tells besides the recipe's own fields."""
+
+
+def write_recipe(record: ModuleRecord, folder: Path) -> None:
+    """Writes every field of the recipe as YAML, for `--recipe`; of a merge there is none."""
+    if record.merged:
+        return
+    asked = record.recipe.get(ASKED)
+    fields = {**record.recipe, **(asked if isinstance(asked, dict) else {})}
+    own = {key: value for key, value in fields.items() if key not in BESIDE}
+    about = f"# The settings of {record.name} (run {record.run}), for --recipe.\n"
+    text = yaml.safe_dump(own, sort_keys=False, allow_unicode=True)
+    (folder / RECIPE).write_text(about + text, encoding="utf-8")
 
 
 def command_text(record: ModuleRecord, recipe: str = RECIPE) -> str:

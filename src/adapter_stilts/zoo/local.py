@@ -43,7 +43,8 @@ from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import same_backbone
-from adapter_stilts.zoo.record import ModuleRecord, write_recipe
+from adapter_stilts.zoo.known_task import write_recipe
+from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 from adapter_stilts.zoo.verify import check_lengths, check_stored

@@ -31,8 +31,9 @@ from adapter_stilts.schema import Line, Lines, Shape, check_shape
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.find import find_module
+from adapter_stilts.zoo.known_task import RECIPE, write_recipe
 from adapter_stilts.zoo.names import HubId, is_hub_id
-from adapter_stilts.zoo.record import RECIPE, RECORD, ModuleRecord, write_recipe
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve_folder
 from adapter_stilts.zoo.verify import check_stored
 

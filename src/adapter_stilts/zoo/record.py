@@ -1,46 +1,127 @@
-"""What is written of a module: its record, and the recipe that makes it again."""
+"""What is written of a module: its record, which may come from anybody."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
-import yaml
-from pydantic import with_config
+from pydantic import AfterValidator, Field, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from adapter_stilts.engine.composition import Call, top
 from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.hashing import file_sha256, text_digest
-from adapter_stilts.heads import has_weights
-from adapter_stilts.safety import brief, is_plain_path, read_json
-from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line
-from adapter_stilts.tasks.spec import SHORTEST
-from adapter_stilts.zoo.record_fields import MULTITASK as MULTITASK
-from adapter_stilts.zoo.record_fields import NO_HEAD as NO_HEAD
-from adapter_stilts.zoo.record_fields import (
-    Bases,
-    Curve,
-    Evaluations,
-    Heads,
-    Kind,
-    Merged,
-    Name,
-    Recipe,
-    Scores,
-    Spec,
-    texts_in,
+from adapter_stilts.heads import KINDS, has_weights
+from adapter_stilts.safety import brief, is_name, is_plain_path, read_json
+from adapter_stilts.schema import (
+    OPEN,
+    STRICT,
+    Count,
+    Like,
+    Line,
+    Lines,
+    check_shape,
+    demand,
+    is_line,
+    one_of,
 )
+from adapter_stilts.tasks.spec import SHORTEST
 
 RECORD = "module.json"
 FORMAT = 1
 LANGUAGE = "lang-"
 """What the task and the usual name of a language's module begin with."""
+MULTITASK = "multitask"
+"""What stands in the record of a module of several tasks where others name their task or head."""
+NO_HEAD = "none"
+"""The head of a merge that was given none, and of a language's module. (Of the kind `embedding`,
+the trunk is the head.)"""
+Scores = dict[Line, float]
+Curve = list[dict[Line, float]]
+_Labels = Annotated[
+    list[Line], demand(lambda each: len(set(each)) == len(each), "a label stands there twice")
+]
+_METRIC = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+"""One of a plug-in need not be here: a module is used without it."""
+
+
+@with_config(OPEN)
+class _Recipe(TypedDict):
+    """Loading reads two numbers; the rest is shown."""
+
+    max_length: Annotated[int, Field(ge=0, le=1 << 20)]
+    stride: Annotated[int, Field(ge=0, le=1 << 20)]
+
+
+@with_config(OPEN)
+class _Spec(TypedDict):
+    title: Line
+    metric: Annotated[str, demand(_METRIC.fullmatch, "{} is no name of a metric")]
+    licence: Line
+    citation: Line
+    labels: _Labels
+    choices: Annotated[int, Field(ge=0, le=1 << 20)]
+    max_length: Annotated[int, Field(ge=SHORTEST, le=1 << 20)]
+    unanswerable: bool
+    language: Line
+    evaluated: list[Line]
+    datasets: Lines
+    identity: Line
+
+
+@with_config(OPEN)
+class _Head(TypedDict):
+    head: Annotated[str, one_of(KINDS)]
+    labels: _Labels
+    choices: NotRequired[Count]
+    max_length: Annotated[int, Field(ge=SHORTEST, le=1 << 20)]
+    scores: Annotated[Scores, Field(min_length=1)]
+    parameters: Count
+    train: dict[str, Any]
+    dev: dict[str, Any]
+    no_answer_threshold: float | None
+    spec: NotRequired[_Spec]
+
+
+@with_config(OPEN)
+class _Source(TypedDict):
+    run: Line
+    task: Line
+    licence: NotRequired[Line]
+
+
+@with_config(OPEN)
+class _Merged(TypedDict):
+    """Lists show the licences of the sources' tasks; the rest is shown."""
+
+    sources: NotRequired[dict[Line, _Source]]
+    weights: NotRequired[dict[Line, float]]
+
+
+_SPEC = TypeAdapter(_Spec)
+
+
+def _spec(given: dict[str, Any]) -> dict[str, Any]:
+    """Nothing in records of earlier versions, and of modules of no task."""
+    return dict(_SPEC.validate_python(given)) if given else {}
+
+
+Name = Annotated[str, demand(is_name, "that is no name of a module")]
+Kind = Annotated[str, one_of((*KINDS, MULTITASK, NO_HEAD))]
+Recipe = Annotated[dict[str, Any], Like(_Recipe)]
+Spec = Annotated[dict[str, Any], AfterValidator(_spec)]
+_TASK = demand(re.compile(r"[\w+-]+").fullmatch, "that is no name of a folder")
+Heads = dict[Annotated[str, _TASK], Annotated[dict[str, Any], Like(_Head)]]
+Bases = dict[Line, Lines]
+Merged = Annotated[dict[str, Any], Like(_Merged)]
+Evaluations = dict[Line, dict[Line, Scores]]
 
 
 @with_config(STRICT)
@@ -222,7 +303,7 @@ class ModuleRecord:
         if fields.get("format", FORMAT) != FORMAT:
             given = brief(fields.get("format"))
             raise UserError(f"{path}: written in format {given}, this version reads {FORMAT}")
-        odd = next((text for text in texts_in(fields) if not is_line(text)), None)
+        odd = next((text for text in _texts_in(fields) if not is_line(text)), None)
         if odd is not None:
             raise UserError(f"{path}: '{brief(odd)}' is not one printable line")
         record = check_shape(cls, fields, path)
@@ -280,32 +361,14 @@ class ModuleRecord:
                 )
 
 
-RECIPE = "recipe.yaml"
-ASKED = "asked"
-"""In a record's recipe: the fields as they were asked for, where those of the whole training are
-needed to make it again (a stage of several)."""
-BESIDE = (
-    ASKED,
-    "seed",
-    "limit",
-    "dev_limit",
-    "fresh_head",
-    "temperature",
-    "normalise_losses",
-    "mlm_text",
-    "mlm_languages",
-    "mlm_share",
-)
-"""What a record's recipe tells besides the recipe's own fields."""
-
-
-def write_recipe(record: ModuleRecord, folder: Path) -> None:
-    """Writes every field of the recipe as YAML, for `--recipe`; of a merge there is none."""
-    if record.merged:
-        return
-    asked = record.recipe.get(ASKED)
-    fields = {**record.recipe, **(asked if isinstance(asked, dict) else {})}
-    own = {key: value for key, value in fields.items() if key not in BESIDE}
-    about = f"# The settings of {record.name} (run {record.run}), for --recipe.\n"
-    text = yaml.safe_dump(own, sort_keys=False, allow_unicode=True)
-    (folder / RECIPE).write_text(about + text, encoding="utf-8")
+def _texts_in(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, the names of its fields included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts_in(inner)
