@@ -86,25 +86,6 @@ class Offer:
         }
 
 
-def _shown(offer: Offer) -> dict[str, Any]:
-    """What `GET /modules` says of an offer, once it is known that it can be said.
-
-    Raises:
-        UserError: the record holds something that cannot be shown.
-    """
-    try:
-        about = offer.about()
-        About(**about, loaded=False)
-        json.dumps(about, allow_nan=False, ensure_ascii=False).encode("utf-8")
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"module '{offer.name}': its record cannot be shown ({first_line(error)})"
-        ) from error
-    return about
-
-
 def _languages(record: ModuleRecord) -> tuple[str, ...]:
     """The languages that the module's target is evaluated in; none for an intermediate task."""
     if is_own(record):
@@ -137,7 +118,16 @@ class ModulePool:
         known = {offer.resolved.identity for offer in self.offers.values()}
         for offer in offers:
             if offer.resolved.identity not in known and offer.name not in self.offers:
-                self.about[offer.name] = _shown(offer)
+                try:
+                    about = offer.about()
+                    About(**about, loaded=False)
+                    json.dumps(about, allow_nan=False, ensure_ascii=False).encode("utf-8")
+                except UserError:
+                    raise
+                except Exception as error:
+                    why = f"its record cannot be shown ({first_line(error)})"
+                    raise UserError(f"module '{offer.name}': {why}") from error
+                self.about[offer.name] = about
                 known.add(offer.resolved.identity)
                 self.offers[offer.name] = offer
 

@@ -247,18 +247,14 @@ class Offer:
                     f"'{self.repo}': {name} has {file.size:,} bytes, more than the {MAX_JSON:,} "
                     "that are read of such a file"
                 )
-        total, limit = sum(file.size for file in found.values()), max_megabytes() << 20
+        given = os.environ.get("ADSTILTS_MAX_PULL_MB", "")
+        limit = (int(given) if given.isdigit() else MAX_MEGABYTES) << 20
+        total = sum(file.size for file in found.values())
         if total > limit:
             raise UserError(
                 f"'{self.repo}' has {total >> 20:,} MB, more than the {limit >> 20:,} MB of a "
                 "module; ADSTILTS_MAX_PULL_MB allows more"
             )
-
-
-def max_megabytes() -> int:
-    """How large a module may be that is downloaded."""
-    given = os.environ.get("ADSTILTS_MAX_PULL_MB", "")
-    return int(given) if given.isdigit() else MAX_MEGABYTES
 
 
 def _is_module_file(name: str) -> bool:

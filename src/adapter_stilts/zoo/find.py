@@ -66,7 +66,11 @@ def _modules(code: str, backbone: str) -> list[ModuleReference]:
     groups: list[list[ModuleReference]] = []
     for found in found_modules():
         record = found.readable
-        if record is None or _language(record) != code:
+        if record is None:
+            continue
+        # What it is for, not merely trained in.
+        own = record.language or ("" if record.task else str(record.data.get("language", "")))
+        if own != code:
             continue
         if backbone and found.folder.parent.name != backbone:
             continue
@@ -80,11 +84,6 @@ def _modules(code: str, backbone: str) -> list[ModuleReference]:
     for group in groups:
         chosen += [each for each in group if each.folder.name == f"{LANGUAGE}{code}"] or group
     return chosen
-
-
-def _language(record: ModuleRecord) -> str:
-    """The language that a module is for, not merely trained in."""
-    return record.language or ("" if record.task else str(record.data.get("language", "")))
 
 
 def find_module(name: str, backbone: str | None = None) -> Path:
