@@ -26,6 +26,18 @@ def test_check_counts_what_every_file_has(run: Run, own: Path, tiny_xlmr: Path) 
     assert "good " in out and "dev (en)" not in out
 
 
+def test_check_counts_rows_of_the_training_data(run: Run, own: Path, tiny_xlmr: Path) -> None:
+    first = (own / "train.csv").read_text("utf-8").splitlines()[1]
+    (own / "dev.csv").write_text(f"review,verdict\n{first}\nSomething new.,good\n", "utf-8")
+    code, out, err = run("task", "check", str(own / "reviews.yaml"), "--backbone", str(tiny_xlmr))
+    assert code == 0, err
+    (dev,) = (line for line in out.splitlines() if line.startswith("dev: "))
+    assert dev.startswith("dev: 2 examples") and dev.endswith(
+        "; 1 of them stand in the training data, too"
+    )
+    assert "in the training data" not in out.replace(dev, "")
+
+
 def test_check_says_which_label_is_looked_for(run: Run, own: Path, tiny_xlmr: Path) -> None:
     rows = "text,label\nfine,ham\nwin,spam\n"
     path = task_file(own, "a.csv", rows, "metric: f1", "labels: [spam, ham]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ def read_all(own: OwnTask) -> Iterator[str]:
             raise
         raise own.lines.bad(("hub",), error) from error
     yield _counted("train", train, task.labels)
+    learnt = set(_inputs(train, task.head))
     tags = (
         {tag for row in train.examples["tags"] for tag in row}
         if get_head(task.head).has_tags
@@ -59,7 +61,9 @@ def read_all(own: OwnTask) -> Iterator[str]:
         data = load_examples(spec, split)
         if has_labels(spec, split, None, data) and tags is not None:
             warn_of_unknown_tags(name, data, tags)
-        yield _counted(name, data, task.labels)
+        known = sum(each in learnt for each in _inputs(data, task.head))
+        remark = f"; {known:,} of them stand in the training data, too" if known else ""
+        yield _counted(name, data, task.labels) + remark
 
 
 def _counted(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:
@@ -75,6 +79,12 @@ def _counted(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:
         return f"{name}: {len(data.examples):,} examples; {found_in}{same}"
     counts = few([f"{label} {count:,}" for label, count in found.most_common()], 10)
     return f"{name}: {len(data.examples):,} examples" + (f"; {counts}" if counts else "")
+
+
+def _inputs(data: ExampleSet, head: str) -> Iterator[str]:
+    """What a head reads of each example, as a text to be compared."""
+    columns = (data.examples[name] for name in get_head(head).inputs)
+    return (json.dumps(row, allow_nan=False) for row in zip(*columns, strict=True))
 
 
 def _numbers(data: ExampleSet) -> list[float | None]:
