@@ -107,6 +107,20 @@ def test_three_seeds_leave_two_degrees_of_freedom() -> None:
     assert STAGES[0] not in found.noise
 
 
+def test_a_target_of_one_seed_stands_beside_one_of_three() -> None:
+    random = np.random.default_rng(0)
+    several, one = (
+        {arm: {f"l{k}": random.random((1, seeds, 50)) for k in range(7)} for arm in "ab"}
+        for seeds in (3, 1)
+    )
+    targets = [Target("several", sample(several)), Target("one", sample(one))]
+    found = contrast(Draws(targets, random_languages=True), "a", "b")
+    alone = contrast(Draws(targets[1:], random_languages=True), "a", "b")
+    # What is left of computing with rounded numbers is no noise of seeds.
+    assert found.targets["one"].noise.get(STAGES[1], 0.0) < 1e-9
+    assert found.targets["one"].error == pytest.approx(alone.overall.error, rel=0.1)
+
+
 def test_languages_are_fixed_unless_they_are_drawn() -> None:
     effect = np.array([0.0, 0.2, 0.9, 0.4, 0.3, 0.5, 0.1, 0.6])
     noise = np.random.default_rng(0).normal(scale=1e-3, size=(1, 1, 50))

@@ -270,7 +270,8 @@ def estimate(
     Args:
         draws: by the factors drawn anew, the value in every draw, (draws,); under the empty set
             the value itself. Under larger sets, the weights of each factor are the same.
-        free: degrees of freedom of every factor.
+        free: degrees of freedom of every factor; one that is missing has nothing to draw here, and
+            brings no more than what is left of computing with rounded numbers.
     """
     factors: Factors = frozenset().union(*draws)
     value = float(draws[frozenset()].ravel()[0])
@@ -278,7 +279,7 @@ def estimate(
     # Of a component that several factors share, each of them has the whole.
     parts = {
         factor: sum((-1) ** (len(u) - 1) * v for u, v in variance.items() if factor in u)
-        for factor in factors
+        for factor in factors.intersection(free)
     }
     parts = {factor: max(0.0, part) for factor, part in parts.items()}
     alone = [variance[frozenset([factor])] for factor in factors]
