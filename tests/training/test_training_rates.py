@@ -57,8 +57,8 @@ def test_the_rule_is_within_two_points_of_the_best(cell: Cell) -> None:
 
 
 MISSED_IN_THE_SWEEP = {("bottleneck", "copa", 150)}
-"""By 2.6 points, of one training a rate on COPA's hundred questions and nine languages (a difference
-has a standard error of 3 points); in 50 and in 300 steps this higher rate is 5 and more worse."""
+"""By 2.6 points, of one training a rate on COPA's hundred questions and nine languages (a
+difference has a standard error of 3 points); in 50 and 300 steps this higher rate is 5 worse."""
 
 
 def test_the_sweep_has_rows() -> None:
