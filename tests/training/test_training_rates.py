@@ -56,9 +56,11 @@ def test_the_rule_is_within_two_points_of_the_best(cell: Cell) -> None:
     assert within == (cell[:3] not in MISSED_IN_THE_SWEEP)
 
 
-MISSED_IN_THE_SWEEP = {("bottleneck", "copa", 150)}
+MISSED_IN_THE_SWEEP = {("bottleneck", "copa", 150), ("bottleneck", "squad", 50)}
 """By 2.6 points, of one training a rate on COPA's hundred questions and nine languages (a
-difference has a standard error of 3 points); in 50 and 300 steps this higher rate is 5 worse."""
+difference has a standard error of 3 points): in 50 and 300 steps this higher rate is 5 worse. And
+by 4.5 points: trainings as short are those of README's samples, of which one on top of another
+module lost 18 points at the higher rate."""
 
 
 def test_the_sweep_has_rows() -> None:

@@ -240,7 +240,6 @@ _RATES: Mapping[str, Steps] = MappingProxyType(
     {
         "bottleneck": ((2000, 3e-3), (ANY, 1e-3)),
         "bottleneck, tagging": ((200, 1e-2), (2000, 3e-3), (ANY, 1e-3)),
-        "bottleneck, span": ((100, 1e-2), (2000, 3e-3), (ANY, 1e-3)),
         # At 3e-3, in 300 steps, XNLI loses 11 to 25 points over five of nine modules.
         "bottleneck, classification": ((100, 3e-3), (ANY, 1e-3)),
         # 3e-3 did well in seven trainings of 500 to 1,700 steps and lost all in two, of qqp and
