@@ -13,7 +13,6 @@ import pytest
 
 from adapter_stilts.engine import trunk
 from adapter_stilts.engine.heap import return_freed, return_large_blocks  # noqa: F401
-from made_modules import make_engine
 
 BLOCK, BLOCKS = 4 << 20, 16
 VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -89,6 +88,8 @@ def test_only_wide_trunks_give_large_blocks_back(
 
 
 def test_an_engine_keeps_the_allocator(tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from made_modules import make_engine  # the processes below do not find it
+
     monkeypatch.setattr(trunk, "return_large_blocks", lambda: pytest.fail("it is slower"))
     make_engine(str(tiny_xlmr))
 
