@@ -143,7 +143,7 @@ class ArmPart(_Part):
 
     Attributes:
         arm: `alone` (no intermediate module), `alone-longer` (the same with the steps and rows of
-            both stages), `singles` (on each intermediate module), `as-is` (each intermediate module
+            both stages; of modules of the zoo, whose steps differ, with the budget's), `singles` (on each intermediate module), `as-is` (each intermediate module
             itself), `fusion-full` and `fusion-lean` (a fusion of all), `multitask` (one module for
             all intermediate tasks), `merged` (weights are searched), `uniform` (the mean of all)
             or `arrow` (LoRAs are chosen by each token).
@@ -218,7 +218,7 @@ class ContrastSpec(_Part):
         name: what the question is called in the report.
         first: the arm that is perhaps better.
         second: the arm that it is compared with.
-        primary: whether its runs are done first, and its result is corrected for several questions.
+        primary: whether its runs are done first. What it says is not corrected for several questions.
     """
 
     name: Title
