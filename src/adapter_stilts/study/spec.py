@@ -218,7 +218,7 @@ class ContrastSpec(_Part):
         name: what the question is called in the report.
         first: the arm that is perhaps better.
         second: the arm that it is compared with.
-        primary: whether its runs are done first. What it says is not corrected for several questions.
+        primary: whether its runs are done first. Several are not corrected for being several.
     """
 
     name: Title
