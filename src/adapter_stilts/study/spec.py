@@ -143,10 +143,11 @@ class ArmPart(_Part):
 
     Attributes:
         arm: `alone` (no intermediate module), `alone-longer` (the same with the steps and rows of
-            both stages; of modules of the zoo, whose steps differ, with the budget's), `singles` (on each intermediate module), `as-is` (each intermediate module
-            itself), `fusion-full` and `fusion-lean` (a fusion of all), `multitask` (one module for
-            all intermediate tasks), `merged` (weights are searched), `uniform` (the mean of all)
-            or `arrow` (LoRAs are chosen by each token).
+            both stages; of modules of the zoo, whose steps differ, with the budget's), `singles`
+            (on each intermediate module), `as-is` (each intermediate module itself), `fusion-full`
+            and `fusion-lean` (a fusion of all), `multitask` (one module for all intermediate
+            tasks), `merged` (weights are searched), `uniform` (the mean of all) or `arrow` (LoRAs
+            are chosen by each token).
         steps: a number of steps of its own; it needs `--unequal`.
         train_rows: a number of rows of its own; it needs `--unequal`.
         seeds: seeds of its own.
