@@ -199,8 +199,8 @@ def asked(records: Sequence[Record]) -> list[str]:
         return []
     return [
         "",
-        "Bottleneck adapters with their heads on one backbone, asked without gradients, by a version "
-        "that gave freed blocks back at once there, too, and not in trainings alone:",
+        "Bottleneck adapters with their heads on one backbone, asked without gradients, by a "
+        "version that gave freed blocks back at once there, too, and not in trainings alone:",
         "",
         "| modules in memory | peak MB |",
         "|---|---|",
