@@ -141,7 +141,7 @@ def _seed_spread(data: StudyData, *, stage: int) -> float | None:
 
 
 SECONDS_A_STEP: Mapping[str, float] = MappingProxyType(
-    {"classification": 3.7, "choice": 3.1, "tagging": 2.0}
+    {"classification": 2.2, "choice": 3.1, "tagging": 2.0}
 )
 """Processor seconds by the kind of head: the mean of the CPU trainings of bottleneck adapters in
 docs/results/records/recipes.jsonl, loading and scoring included; a test compares them. These have
