@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, hint, unknown
 
 Kind = Literal["task", "metric", "merge method", "adapter method"]
+PLUG_IN = "a plug-in's is known after --include FILE, ADSTILTS_PLUGINS or ads.include(FILE)"
 _NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 
@@ -63,6 +64,17 @@ def add(kind: Kind, name: str, value: Any, place: str, *, known: Callable[[str],
             f"{place}: there is {a_kind} '{name}' already, from {there.place}: rename one of them"
         )
     _ADDED[kind][name] = Registered(name, value, place)
+
+
+def unregistered(what: str, given: str, known: Iterable[str]) -> UserError:
+    """The error `unknown` for a kind of thing that plug-ins add to.
+
+    Where no name is near, a plug-in may have been meant that was not named: it says how that is
+    done.
+    """
+    names = list(known)
+    error = unknown(what, given, names)
+    return error if hint(given, names) else UserError(f"{error}; {PLUG_IN}")
 
 
 def _is_typed(place: str) -> bool:

@@ -253,3 +253,29 @@ def test_compositions_print_as_text() -> None:
     assert str(made) == "ties(2*mnli, 1*squad, density=0.3)"
     with pytest.raises(UserError, match="average"):
         ads.compose("averag", "a", "b")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("tasks", "zzz"),
+        ("evaluate", "zzz", "--with", "squad"),
+        ("train-adapter", "zzz"),
+        ("train-adapter", "squad", "--method", "zzz"),
+        ("merge", "squad", "mnli", "--how", "zzz"),
+        ("evaluate", "xquad", "--with", "zzz(squad, mnli)"),
+        ("evaluate", "own.yaml", "--with", "squad"),
+    ],
+)
+def test_a_name_that_a_plugin_may_add_hints_at_plugins(
+    run: Run, given: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    about = "name: own\nhead: classification\nmetric: zzz\nfiles: {train: a.csv}\n"
+    Path("own.yaml").write_text(f"{about}columns: {{text: a, label: b}}\n", "utf-8")
+    assert_one_line(run(*given), 2, "'zzz'", "--include FILE")
+
+
+def test_a_misspelt_name_hints_at_its_neighbour_alone(run: Run) -> None:
+    code, _, err = run("tasks", "sqad")
+    assert code == 2 and "'squad'" in err and "--include" not in err

@@ -16,9 +16,10 @@ from adapter_stilts.engine.composition import (
     operators,
     stacked,
 )
-from adapter_stilts.errors import UserError, hint
+from adapter_stilts.errors import UserError
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.terms import NUMBER, checked, read_options
+from adapter_stilts.registered import unregistered
 
 _TOKEN = re.compile(r"\s*(?:(?P<quoted>\"[^\"]*\")|(?P<name>[^\s(),*\"]+)|(?P<mark>[(),*]))")
 
@@ -105,8 +106,7 @@ class _Reader:
         if self.here != "(":
             return token
         if token not in operators():
-            known = hint(token, operators(), f"choose from {', '.join(operators())}")
-            raise self._error(f"no operator '{token}': {known}", place)
+            raise self._error(str(unregistered("operator", token, operators())), place)
         if token in MERGES:
             return self._merge(token, place)
         parts = self._parts()

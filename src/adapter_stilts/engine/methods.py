@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from adapter_stilts.errors import unknown
-from adapter_stilts.registered import added
+from adapter_stilts.registered import added, unregistered
 
 if TYPE_CHECKING:
     from adapters import AdapterConfig
@@ -209,7 +208,7 @@ def get_method(name: str) -> Method:
     """The method of that name; refuses a name that no method has."""
     method = METHODS.get(name.lower().replace("_", "-"))
     if method is None:
-        raise unknown("method", name, METHODS)
+        raise unregistered("method", name, METHODS)
     return method
 
 

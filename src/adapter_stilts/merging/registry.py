@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.registered import add, added, check_call, place_of, summary_of
+from adapter_stilts.registered import add, added, check_call, place_of, summary_of, unregistered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,5 +180,5 @@ def get_merge(name: str) -> MergeMethod:
     """
     found = MERGES.get(name.lower().replace("_", "-"))
     if found is None:
-        raise unknown("way of merging", name, MERGES)
+        raise unregistered("way of merging", name, MERGES)
     return found

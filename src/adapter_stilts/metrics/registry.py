@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapter_stilts.errors import unknown
-from adapter_stilts.registered import added
+from adapter_stilts.registered import added, unregistered
 
 if TYPE_CHECKING:  # `evaluate` takes a second to import: only when a metric is asked for
     from adapter_stilts.metrics._evaluate import BufferedMetric
@@ -106,7 +105,7 @@ def _spec(name: str) -> MetricSpec:
         found: MetricSpec = own.value
         return found
     if name not in built_in_metrics():
-        raise unknown("metric", name, metric_names())
+        raise unregistered("metric", name, metric_names())
     return _BUILT_IN[name]
 
 

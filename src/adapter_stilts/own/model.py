@@ -14,6 +14,7 @@ from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metrics_of
 from adapter_stilts.own.rows import Column
+from adapter_stilts.registered import unregistered
 from adapter_stilts.schema import demand, is_line
 from adapter_stilts.tasks.spec import FileFormat, Reading, Split
 from adapter_stilts.yaml_files import Lines, parse_yaml, read_yaml, validate
@@ -158,7 +159,7 @@ def _checked(value: Any, lines: Lines) -> tuple[TaskFile, Lines]:
         raise lines.bad((), "either 'files' or 'hub' says where the data is")
     metrics = (*get_head(task.head).metrics, *metrics_of(task.head))
     if task.metric and task.metric not in metrics:
-        wrong = unknown(f"metric of a {task.head} head", task.metric, metrics)
+        wrong = unregistered(f"metric of a {task.head} head", task.metric, metrics)
         raise lines.bad(("metric",), wrong)
     for split, paths in paths_of(task).items():
         for other in re.findall(r"{\w*}", " ".join(paths)):

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapter_stilts.errors import UserError, shown, unknown
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.hashing import text_digest
-from adapter_stilts.registered import added
+from adapter_stilts.registered import added, unregistered
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec, target_of
@@ -67,7 +67,7 @@ def _find(kind: str, name: str, tasks: Mapping[str, Any]) -> Any:
     if task is None and Path(name).is_file():
         raise UserError(f"'{name}' is no task file: the name of one ends in .yaml")
     if task is None:
-        raise unknown(kind, name, tasks)
+        raise unregistered(kind, name, tasks)
     return task
 
 
