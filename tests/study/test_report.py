@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ from adapter_stilts.study.findings import (
     SENTENCE,
     THIRDS,
     Finding,
+    as_family,
     find,
     item_buckets,
     read_study,
@@ -339,16 +341,24 @@ def test_arms_that_were_never_run_are_missing(tmp_path: Path) -> None:
     """What the plan has no run for is not missed: no arm learns from Tatoeba."""
     path = write_study(tmp_path, seeds=1)
     records = read_results(tmp_path / "made" / "results.jsonl").runs.values()
-    runs = {each.run: ["target", each.arm, each.target] for each in records}
-    runs |= {"a": ["target", "alone-longer", "xnli"], "b": ["composition", "alone", "tatoeba"]}
-    runs["c"] = ["rate", "alone-longer", "panx"]
+    runs = {
+        each.run: ["target", each.arm, each.target, each.method, "+".join(each.intermediate)]
+        for each in records
+    }
+    runs |= {
+        "a": ["target", "alone-longer", "xnli", "adapter", ""],
+        "b": ["composition", "alone", "tatoeba", "adapter", ""],
+        "c": ["rate", "alone-longer", "panx", "adapter", ""],
+        # The head of one task fits; the others' cells are not planned.
+        "d": ["target", "as-is", "xnli", "adapter", "mnli"],
+    }
     place = tmp_path / "made" / "plan.json"
     place.write_text(json.dumps({"study": "made", "runs": runs}), encoding="utf-8")
     report = make_report(*read_study(path), draws=200)
     (table,) = (each for each in report.tables if each.name == "missing")
-    never = [("alone", "tatoeba"), ("alone-longer", "xnli")]
+    never = [("alone-longer", "xnli"), ("alone", "tatoeba"), ("as-is:mnli", "xnli")]
     assert table.rows == [(*each, "not run yet") for each in never]
-    assert "Unfinished: 2 of 17 cells of the matrix are missing." in report.warnings
+    assert "Unfinished: 3 of 18 cells of the matrix are missing." in report.warnings
 
 
 def test_items_outside_the_folder_are_not_read(tmp_path: Path) -> None:
@@ -408,3 +418,55 @@ def test_a_rate_at_an_end_of_those_tried_is_said(tmp_path: Path) -> None:
     assert "fusion-full for panx (0.001)" in said
     assert "alone" not in said
     assert "multitask" not in said, "nothing else was tried"
+
+
+def test_what_rules_lose_is_over_all_targets_on_which_english_dev_can_choose(
+    tmp_path: Path,
+) -> None:
+    """An arm that one target lacks leaves that target in; it is no rule, but may be the best."""
+    path = write_study(tmp_path, seeds=1)
+    results = tmp_path / "made/results.jsonl"
+    lines = results.read_text().splitlines(keepends=True)
+    results.write_text("".join(each for each in lines if '"fusion-full-panx-' not in each))
+    report = make_report(*read_study(path), draws=200)
+    (table,) = (each for each in report.tables if each.name == "regret")
+    assert table.note.startswith("Over xnli, xquad, panx,")
+    rules = {str(row[0]) for row in table.rows}
+    assert "always alone" in rules and "always fusion-full" not in rules
+    assert any("singles" in rule or "best" in rule for rule in rules - {"always alone"})
+
+
+def test_costs_are_of_the_targets_that_most_arms_have_and_of_one_machine(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=1)
+    results = tmp_path / "made/results.jsonl"
+    lines = [json.loads(each) for each in results.read_text().splitlines()]
+    own = next(each for each in lines if each["arm"] == "alone" and each["target"] == "xnli")
+    lines.append({**own, "run": "as", "arm": "as-is", "intermediate": ["mnli"]})
+    own |= {"machine": "a GPU", "device": "cuda", "seconds": 1.0}
+    results.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    (table,) = (t for t in make_report(*read_study(path), draws=200).tables if t.name == "cost")
+    rows = {row["arm"]: row for row in table.records()}
+    assert rows["fusion-full"]["seconds"] is not None and rows["fusion-full"]["score"] is not None
+    assert rows["alone"]["score"] is not None and rows["alone"]["seconds"] is None
+    assert rows["as-is:mnli"]["score"] is None
+    assert "two cores cpu, without the 1 runs elsewhere" in table.note
+
+
+def test_primary_contrasts_are_corrected_for_being_several(tmp_path: Path) -> None:
+    data, specs = read_study(write_study(tmp_path, seeds=1))
+    found = [each for spec in specs if isinstance(each := find(data, spec, draws=200), Finding)]
+    one, two, secondary = as_family(found, specs)
+    low, high = sorted(each.fixed.overall.p for each in (one, two))
+    assert sorted(each.adjusted[0] for each in (one, two)) == pytest.approx(
+        [min(1, 2 * low), max(min(1, 2 * low), high)]
+    )
+    assert secondary.adjusted == (secondary.fixed.overall.p, secondary.equivalence)
+    # One that is declared and cannot be answered yet counts.
+    more = ContrastSpec(name="more", first="a", second="b", primary=True)
+    assert len(as_family(found, [*specs, more])[0].family) == 3
+    # An interval without 0 is no answer where the corrected p is none.
+    overall = replace(one.fixed.overall, value=1.3, error=0.62, df=40.0, low=0.05, high=2.55)
+    almost = replace(one, fixed=replace(one.fixed, overall=overall))
+    assert overall.p < 0.05 and "is better than" in replace(almost, family={}).answer
+    beside = replace(almost, family={"other": (0.5, 1.0)})
+    assert "stays open" in beside.answer and f"{2 * overall.p:.3f}" in beside.answer

@@ -29,9 +29,8 @@ from adapter_stilts.report.tables import (
     rules,
     shown,
 )
-from adapter_stilts.study.findings import Finding, find, regrets
+from adapter_stilts.study.findings import Finding, Regrets, as_family, find, regrets
 from adapter_stilts.study.spec import ContrastSpec
-from adapter_stilts.study.statistics.draws import Estimate
 from adapter_stilts.study.study_data import StudyData
 
 PAGE, TEXT, TEX = "report.html", "report.md", "report.tex"
@@ -61,6 +60,7 @@ def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 
             unanswered[spec.name] = found
         else:
             findings.append(found)
+    findings = as_family(findings, specs)
     chosen = next((members for s in specs if len(members := data.named(s.first)) > 1), ())
     lost = regrets(data, chosen, draws=min(draws, 500))
     tables = _tables(data, findings, lost)
@@ -87,7 +87,7 @@ def _answer(data: StudyData, found: Finding) -> str:
     return f"{found.answer} {UNEQUAL} Their budgets are not equal." if unequal else found.answer
 
 
-def _tables(data: StudyData, findings: Sequence[Finding], lost: dict[str, Estimate]) -> list[Table]:
+def _tables(data: StudyData, findings: Sequence[Finding], lost: Regrets) -> list[Table]:
     """Those that have rows, in the order of the page; what is damaged is known at the end."""
     made = [matrix(data), contrasts(data, findings), by_target(data, findings)]
     made += [bucket_table(data, findings), by_language(data, findings), cost(data)]

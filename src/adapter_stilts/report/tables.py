@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from statistics import fmean
@@ -10,7 +11,7 @@ from typing import Any
 
 from adapter_stilts.report.languages import SOURCE, traits
 from adapter_stilts.study.attention import Attention
-from adapter_stilts.study.findings import Bucket, Finding, item_buckets
+from adapter_stilts.study.findings import Bucket, Finding, Regrets, item_buckets
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.statistics.draws import Estimate
 from adapter_stilts.study.study_data import StudyData
@@ -88,16 +89,19 @@ def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for found in findings:
         name = contrast_name(data, found) + (" (primary)" if found.spec.primary else "")
-        same = shown_p(found.equivalence)
+        adjusted, same = map(shown_p, found.adjusted)
         whole, drawn = found.fixed.overall, found.drawn.overall
-        rows.append((name, "languages fixed", *_span(whole), shown_p(whole.p), same))
-        rows.append((name, "languages drawn", *_span(drawn), shown_p(drawn.p), None))
+        rows.append((name, "languages fixed", *_span(whole), shown_p(whole.p), adjusted, same))
+        rows.append((name, "languages drawn", *_span(drawn), shown_p(drawn.p), None, None))
         for target, each in found.fixed.without.items():
-            rows.append((name, f"without {target}", *_span(each), shown_p(each.p), None))
-    columns = ("contrast", "over", "difference", "low", "high", "p", "p of a point or more")
+            rows.append((name, f"without {target}", *_span(each), shown_p(each.p), None, None))
+    columns = (
+        "contrast", "over", "difference", "low", "high", "p", "p (Holm)", "p of a point or more",
+    )  # fmt: skip
     note = (
-        "First less second, in points. No difference may be said only where the last column is "
-        "below 0.05 (two one-sided tests)."
+        "First less second, in points. A difference may be said where p (Holm) is below 0.05, no "
+        "difference only where the last column is (two one-sided tests). Both are corrected "
+        "for the number of primary contrasts; secondary ones are not corrected."
     )
     return Table("contrasts", "The contrasts", columns, rows, with_marks(data, note))
 
@@ -139,30 +143,48 @@ def by_language(data: StudyData, findings: Sequence[Finding]) -> Table:
 
 
 def cost(data: StudyData) -> Table:
-    """What every arm costs and reaches; quality over the targets that all arms have."""
-    common = [t for t in data.targets if all(data.on(arm, t) for arm in data.arms)]
+    """What every arm costs and reaches, over the same targets and on one kind of machine.
+
+    Those targets are left out that arms of most targets lack; an arm that lacks one of the others
+    has no score, and one that was not run there on the machine of most runs no seconds.
+    """
+    counts = {arm: sum(bool(data.on(arm, t)) for t in data.targets) for arm in data.arms}
+    wide = [arm for arm, count in counts.items() if 2 * count > len(data.targets)]
+    common = [t for t in data.targets if all(data.on(arm, t) for arm in wide)]
+    (where, _), *others = Counter(map(_machine, data.evaluated)).most_common()
     rows: list[tuple[Cell, ...]] = []
     for arm, runs in data.arms.items():
-        scores = [s for t in common if (s := data.score(arm, t)) is not None]
+        every = [list(data.on(arm, t).values()) for t in common]
+        there = [[run for run in each if _machine(run) == where] for each in every]
+        scores = [data.score(arm, t) for t in common]
+        known = [score for score in scores if score is not None]
         rows.append(
             (
                 marked(data, arm),
-                fmean(scores) if scores else None,
-                fmean(each.parameters for each in runs) / 1e6,
-                fmean(_training(each) for each in runs),
-                fmean(each.peak_memory_bytes for each in runs) / 2**20,
-                fmean(each.disk_bytes for each in runs) / 2**20,
+                fmean(known) if known and len(known) == len(common) else None,
+                _mean_of(every, lambda run: run.parameters / 1e6),
+                _mean_of(there, _training),
+                _mean_of(there, lambda run: run.peak_memory_bytes / 2**20),
+                _mean_of(every, lambda run: run.disk_bytes / 2**20),
                 float(len(runs)),
             )
         )
     columns = (
         "arm", "score", "parameters (M)", "seconds", "peak memory (MiB)", "disk (MiB)", "runs",
     )  # fmt: skip
-    machines = sorted({f"{each.machine} {each.device}".strip() for each in data.results} - {""})
-    note = "Mean a run; seconds of training, dev included. Score: mean over "
-    note += f"{', '.join(common) or 'no common target'}."
-    note += f" Measured on {'; '.join(machines)}." if machines else ""
+    note = f"Means over {', '.join(common) or 'no common target'}; seconds of training, dev "
+    note += f"included, and memory on {where}" if where else "included"
+    note += f", without the {sum(n for _, n in others)} runs elsewhere." if others else "."
     return Table("cost", "Cost and quality", columns, rows, with_marks(data, note))
+
+
+def _machine(run: RunResult) -> str:
+    return f"{run.machine} {run.device}".strip()
+
+
+def _mean_of(targets: Sequence[list[RunResult]], of: Callable[[RunResult], float]) -> float | None:
+    """The mean over targets of the mean over the runs; None where there is a target without any."""
+    return fmean(fmean(map(of, runs)) for runs in targets) if targets and all(targets) else None
 
 
 def _training(run: RunResult) -> float:
@@ -170,15 +192,19 @@ def _training(run: RunResult) -> float:
     return run.seconds if run.train_seconds is None else run.train_seconds
 
 
-def rules(data: StudyData, found: dict[str, Estimate]) -> Table:
+def rules(data: StudyData, found: Regrets) -> Table:
     """What rules of choice lose against the best arm in hindsight."""
     rows: list[tuple[Cell, ...]] = [
         (_rule_name(data, rule), *_span(each))
-        for rule, each in sorted(found.items(), key=lambda pair: pair[1].value)
+        for rule, each in sorted(found.rules.items(), key=lambda pair: pair[1].value)
     ]
+    note = (
+        f"Over {', '.join(found.targets)}, against the best arm of each on its test scores; only "
+        "arms that all of these have are rules."
+    )
     return Table(
         "regret", "What simple rules lose", ("rule", "points lost", "low", "high"), rows,
-        with_marks(data, "Against the best arm of every target, chosen on its test scores."),
+        with_marks(data, note),
     )  # fmt: skip
 
 

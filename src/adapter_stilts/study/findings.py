@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,13 @@ from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.statistics.contrast import Contrast, contrast, over_languages
-from adapter_stilts.study.statistics.decisions import Rule, effects_count, equivalence_p, regret
+from adapter_stilts.study.statistics.decisions import (
+    Rule,
+    effects_count,
+    equivalence_p,
+    holm,
+    regret,
+)
 from adapter_stilts.study.statistics.draws import Arm, Best, Draws, Estimate
 from adapter_stilts.study.statistics.sample import Bools, Floats, Target
 from adapter_stilts.study.study_data import Damaged, StudyData
@@ -31,7 +37,8 @@ from adapter_stilts.tasks.registry import target_tasks
 class Finding:
     """A contrast with its languages fixed, which is the headline, and with them drawn anew.
 
-    `without` says why a target has no part in it.
+    `without` says why a target has no part in it. `family`: of a primary contrast, those of all
+    these, of a difference and of equivalence, which are corrected for being several.
     """
 
     spec: ContrastSpec
@@ -40,11 +47,20 @@ class Finding:
     fixed: Contrast
     drawn: Contrast
     without: Mapping[str, str]
+    family: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def equivalence(self) -> float:
-        """The p of "they differ by a point or more"."""
+        """The p of "they differ by a point or more", by itself."""
         return equivalence_p(self.fixed.overall, MARGIN)
+
+    @property
+    def adjusted(self) -> tuple[float, float]:
+        """The p of no difference and of one of a point or more, Holm's among the primary ones."""
+        name = self.spec.name
+        family = {**self.family, name: (self.fixed.overall.p, self.equivalence)}
+        difference, same = (holm({n: p[k] for n, p in family.items()})[name] for k in range(2))
+        return difference, same
 
     @property
     def alpha(self) -> float:
@@ -75,7 +91,8 @@ class Finding:
         )
         span = f"{100 * found.level:.0f} % interval {found.low:+.1f} to {found.high:+.1f}"
         first, second = map(str, self.arms)
-        if self.equivalence <= self.alpha:
+        p, p_same = self.adjusted
+        if p_same <= self.alpha:
             said = f"no difference of {MARGIN:.0f} point or more between {first} and {second}"
             return f"{where.capitalize()} there is {said} ({found.value:+.1f} points, {span})."
         if found.low <= 0 <= found.high:
@@ -83,6 +100,13 @@ class Finding:
             return f"{where.capitalize()}, {said} ({found.value:+.1f} points, {span})."
         better, worse = (first, second)[:: 1 if found.value > 0 else -1]
         low, high = sorted((abs(found.low), abs(found.high)))
+        if p > self.alpha:
+            return (
+                f"{where.capitalize()}, whether {better} is better than {worse} stays open: "
+                f"{abs(found.value):.1f} points ({100 * found.level:.0f} % interval {low:.1f} to "
+                f"{high:.1f}), but p is {p:.3f} when corrected for {len(self.family)} primary "
+                "contrasts."
+            )
         return (
             f"{where.capitalize()}, {better} is better than {worse} by {abs(found.value):.1f} "
             f"points ({100 * found.level:.0f} % interval {low:.1f} to {high:.1f})."
@@ -117,6 +141,17 @@ def find(data: StudyData, spec: ContrastSpec, *, draws: int = 2000) -> Finding |
     return Finding(spec, fixed, (arms[0], arms[1]), found, drawn, without)
 
 
+def as_family(findings: Sequence[Finding], specs: Sequence[ContrastSpec]) -> list[Finding]:
+    """The same, with the p of primary contrasts corrected for how many of these are declared."""
+    family = {each.name: (1.0, 1.0) for each in specs if each.primary}  # until it is answered
+    family |= {
+        each.spec.name: (each.fixed.overall.p, each.equivalence)
+        for each in findings
+        if each.spec.primary
+    }
+    return [replace(e, family=family) if e.spec.primary else e for e in findings]
+
+
 def _common(data: StudyData, members: Sequence[str]) -> tuple[str, ...]:
     """All, where some target has all of them; else those that most of their targets have.
 
@@ -129,27 +164,37 @@ def _common(data: StudyData, members: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept or members)
 
 
-def regrets(data: StudyData, singles: Sequence[str], *, draws: int = 500) -> dict[str, Estimate]:
-    """By rule, points lost against the best arm of every target; targets with all arms alone."""
-    arms = [arm for arm in data.arms if sum(bool(data.on(arm, t)) for t in data.targets) > 0]
-    counts = {t: [arm for arm in arms if data.on(arm, t)] for t in data.targets}
-    if not counts:
-        return {}
-    most = max(counts.values(), key=len)
+@dataclass(frozen=True)
+class Regrets:
+    """By rule, points lost against the best arm of every one of these targets."""
+
+    rules: Mapping[str, Estimate] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+
+
+def regrets(data: StudyData, singles: Sequence[str], *, draws: int = 500) -> Regrets:
+    """What choosing by English dev among singles loses, and what always taking one arm does.
+
+    Over all targets on which English dev can choose; a rule is an arm that all of them have. The
+    best of a target is that of all its arms, but for those of unequal budgets and the control that
+    trains for longer, which may therefore gain.
+    """
+    singles = _common(data, singles)
     found = []
-    for name, there in counts.items():
+    for name in data.targets if singles else ():
         try:
-            if set(most) <= set(there):
-                found.append(data.target(name, most, [s for s in singles if s in most]))
+            there = [arm for arm in data.arms if data.on(arm, name)]
+            found.append(data.target(name, there, singles if len(singles) > 1 else ()))
         except UserError:
             continue
-    if not found or len(most) < 2:
-        return {}
-    rules: dict[str, Rule] = {f"always {arm}": arm for arm in most}
-    chosen = tuple(s for s in singles if s in most)
-    if len(chosen) > 1:
-        rules = {str(Best(chosen)): Best(chosen), **rules}
-    return regret(Draws(found, draws), rules, most)
+    everywhere = [arm for arm in data.arms if all(arm in each.test.arms for each in found)]
+    rules: dict[str, Rule] = {f"always {arm}": arm for arm in everywhere}
+    if len(singles) > 1:
+        rules = {str(Best(singles)): Best(singles), **rules}
+    fair = [arm for arm in data.arms if arm not in data.unequal and not data.is_control(arm)]
+    if not found or len(rules) < 2 or not fair:
+        return Regrets()
+    return Regrets(regret(Draws(found, draws), rules, fair), tuple(each.name for each in found))
 
 
 def read_study(path: Path, folder: Path | None = None) -> tuple[StudyData, list[ContrastSpec]]:

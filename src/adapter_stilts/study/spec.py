@@ -50,6 +50,8 @@ Title = Annotated[str, Field(min_length=1, max_length=80)]
 ArmName = Annotated[str, Field(min_length=1, max_length=200)]
 EACH_TASK: tuple[ArmKind, ...] = ("singles", "as-is")
 """Arms of which every intermediate task has one."""
+LONGER: ArmKind = "alone-longer"
+"""The control for mere quantity."""
 TRAIN = "train"
 """As a module: it is trained by the study."""
 
@@ -219,7 +221,7 @@ class ContrastSpec(_Part):
         name: what the question is called in the report.
         first: the arm that is perhaps better.
         second: the arm that it is compared with.
-        primary: whether its runs are done first. Several are not corrected for being several.
+        primary: whether its runs are done first; several are corrected for being several (Holm).
     """
 
     name: Title

@@ -19,7 +19,7 @@ from adapter_stilts.study.attention import ATTENTION, Attention, mean_attention,
 from adapter_stilts.study.folder import Planned
 from adapter_stilts.study.items import Part, Seeds, Tables, make_sample, read_item_files
 from adapter_stilts.study.results import RunResult
-from adapter_stilts.study.spec import EACH_TASK
+from adapter_stilts.study.spec import EACH_TASK, LONGER
 from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import target_tasks
 
@@ -135,22 +135,28 @@ class StudyData:
     @cached_property
     def absent(self) -> list[tuple[str, str]]:
         """Arms and targets of which nothing was evaluated yet, though the study plans them."""
-        planned = {(each.arm, each.target) for each in self.planned.values()
-                   if each.stage in SCORED}  # fmt: skip
-        found = [
-            (arm, target)
-            for arm, runs in self.arms.items()
-            for target in self.targets
-            if not self.on(arm, target) and (not planned or (runs[0].arm, target) in planned)
-        ]
-        known = {run.arm for runs in self.arms.values() for run in runs}
-        never = [each for each in planned if each[0] not in known or each[1] not in self.targets]
-        return [*found, *sorted(never)]
+        if not self._planned_cells:
+            return [(a, t) for a in self.arms for t in self.targets if not self.on(a, t)]
+        return [cell for cell in self._planned_cells if not self.on(*cell)]
+
+    @cached_property
+    def _planned_cells(self) -> list[tuple[str, str]]:
+        """The arms and targets of the plan; which task's single gets further seeds is open."""
+        cells = (
+            (self._called(each), each.target)
+            for each in self.planned.values()
+            if each.stage in SCORED and (each.intermediate or each.arm.split()[0] not in EACH_TASK)
+        )
+        return list(dict.fromkeys(cells))
 
     @property
     def unequal(self) -> set[str]:
         """Arms with a run whose budget is not that of the others."""
         return {arm for arm, runs in self.arms.items() if any(each.unequal for each in runs)}
+
+    def is_control(self, arm: str) -> bool:
+        """Whether it is the control for mere quantity, which trains for longer than the others."""
+        return any(each.arm.split()[0] == LONGER for each in self.arms[arm])
 
     def named(self, arm: str) -> tuple[str, ...]:
         """The arms that a name stands for: itself, or those of all tasks and methods of that name.
@@ -162,14 +168,7 @@ class StudyData:
 
     def never_run(self, arm: str) -> tuple[str, ...]:
         """The arms that a name stands for, and that the study plans, without any record yet."""
-        names = dict.fromkeys(
-            self._called(each)
-            for each in self.planned.values()
-            if each.stage in SCORED
-            and each.method
-            # Which task's single gets further seeds is open.
-            and (each.intermediate or each.arm.split()[0] not in EACH_TASK)
-        )
+        names = dict.fromkeys(name for name, _ in self._planned_cells)
         return tuple(n for n in names if n not in self.arms and (n == arm or self._is(n, arm)))
 
     def _is(self, name: str, wanted: str) -> bool:

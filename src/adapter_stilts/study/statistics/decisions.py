@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,20 +132,25 @@ Rule = Arm | Mapping[str, str]
 """Always this arm, the one that English dev chooses, or an arm for every target."""
 
 
-def regret(draws: Draws, rules: Mapping[str, Rule], arms: Sequence[str]) -> dict[str, Estimate]:
-    """By rule, how many points below the best of `arms` its choices are, in the mean of targets.
+def regret(draws: Draws, rules: Mapping[str, Rule], among: Collection[str]) -> dict[str, Estimate]:
+    """By rule, how many points below the best of `among` its choices are, in the mean of targets.
+
+    A target need not have all of them.
 
     The best is that of the test scores as they are, on every target: it does not change from draw
     to draw, so that it has no luck of the draw. What it had in the test itself remains, and makes
     regret seem larger than it is, for all rules alike.
 
     Raises:
-        ValueError: a rule says nothing of a target.
+        ValueError: a rule says nothing of a target, or this has none of `among`.
     """
     whole: Factors = frozenset()
     best = [
-        max(arms, key=lambda arm: float(draws.scores(arm, place, whole).mean()))
-        for place in range(len(draws.targets))
+        max(
+            (arm for arm in target.test.arms if arm in among),
+            key=lambda arm: float(draws.scores(arm, place, whole).mean()),
+        )
+        for place, target in enumerate(draws.targets)
     ]
     return {
         name: estimate({u: _mean_regret(draws, rule, best, u) for u in draws.sets}, _free(draws))
