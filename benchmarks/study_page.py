@@ -19,9 +19,11 @@ from pathlib import Path
 from adapter_stilts.report.page import PAGE as REPORT
 from adapter_stilts.report.page import TEXT, make_report, write_report
 from adapter_stilts.study.findings import read_study
+from adapter_stilts.study.study_data import StudyData
 
 STUDY = Path("studies/embedded_xtreme_r.yaml")
 RECORDS = Path("docs/results/records/embedded_xtreme_r.tar.xz")
+RECOMMENDED = Path("docs/results/records/recommend.jsonl")
 PAGE = Path("docs/results/embedded_xtreme_r.md")
 
 
@@ -70,12 +72,21 @@ def unpack(records: Path, folder: Path) -> None:
         archive.extractall(folder, filter="data")
 
 
+def _recommended(data: StudyData) -> dict[str, str]:
+    """By target the single that the mean of all rules puts first, by the committed records."""
+    lines = RECOMMENDED.read_text(encoding="utf-8").splitlines()
+    rows = [(row["target"], row["rankings"]["mean rank"][0]) for row in map(json.loads, lines)]
+    singles = {target: data.single(task, "bottleneck") for target, task in rows}
+    return {target: single for target, single in singles.items() if single}
+
+
 def write_page(study: Path, records: Path, page: Path) -> None:
     """The Markdown of the report, below what it was made of; itself; the first contrast's chart."""
     with tempfile.TemporaryDirectory() as temporary:
         folder, made = Path(temporary, "study"), Path(temporary, "report")
         unpack(records, folder)
-        write_report(make_report(*read_study(study, folder)), made)
+        data, contrasts = read_study(study, folder)
+        write_report(make_report(data, contrasts, recommended=_recommended(data)), made)
         lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
         text = (made / TEXT).read_text(encoding="utf-8")
         page.with_suffix(".html").write_bytes((made / REPORT).read_bytes())

@@ -36,13 +36,16 @@ from adapter_stilts.study.findings import (
     ANSWER,
     CHECK,
     INPUT,
+    RECOMMENDED,
     SENTENCE,
     THIRDS,
     Finding,
     as_family,
     find,
     item_buckets,
+    read_recommended,
     read_study,
+    regrets,
     thirds,
 )
 from adapter_stilts.study.items import Seeds
@@ -434,6 +437,35 @@ def test_what_rules_lose_is_over_all_targets_on_which_english_dev_can_choose(
     rules = {str(row[0]) for row in table.rows}
     assert "always alone" in rules and "always fusion-full" not in rules
     assert any("singles" in rule or "best" in rule for rule in rules - {"always alone"})
+
+
+def test_following_recommend_is_a_rule_where_it_is_known_of_all_targets(tmp_path: Path) -> None:
+    path, said = write_study(tmp_path, seeds=1), tmp_path / "said.json"
+    best = {"xnli": "mnli", "xquad": "squad", "panx": "mnli"}
+
+    def lines(told: dict[str, str]) -> str:
+        modules = {t: [{"task": task, "method": "adapter"}] for t, task in told.items()}
+        each = [{"target": t, "modules": found} for t, found in modules.items()]
+        return "\n".join(json.dumps(one, indent=1) for one in each)
+
+    said.write_text(lines(best))
+    data, specs = read_study(path)
+    found = read_recommended(said, data)
+    assert found == {t: f"singles:{task}" for t, task in best.items()}
+    singles = data.named("singles")
+    lost = regrets(data, singles, recommended=found, draws=100).rules[RECOMMENDED]
+    score = {(a, t): data.score(a, t) or 0.0 for a in data.arms for t in data.targets}
+    expected = [max(score[a, t] for a in data.arms) - score[found[t], t] for t in data.targets]
+    assert lost.value == pytest.approx(np.mean(expected))
+    del best["panx"]
+    said.write_text(lines(best))
+    assert RECOMMENDED not in regrets(data, singles, recommended=found | {"panx": ""}).rules
+    told = read_recommended(said, data)
+    warnings = make_report(data, specs, recommended=told, draws=100).warnings
+    assert any("xnli, xquad alone" in line for line in warnings)
+    said.write_text('{"target": "xnli"}')
+    with pytest.raises(UserError, match=r"said\.json"):
+        read_recommended(said, data)
 
 
 def test_costs_are_of_the_targets_that_most_arms_have_and_of_one_machine(tmp_path: Path) -> None:

@@ -111,6 +111,12 @@ def report(
     file: Path = typer.Argument(help="The study's YAML, which declares its contrasts."),
     out: Path | None = OUT,
     to: Path | None = typer.Option(None, "--to", help="Folder of the report [OUT/report]."),
+    recommended: Path | None = typer.Option(
+        None,
+        "--recommended",
+        help="A file of what `adstilts recommend TARGET --json` printed for the targets, one after "
+        "the other: the report says what following it would have lost.",
+    ),
     draws: int = typer.Option(2000, "--draws", help="Of the bootstrap."),
 ) -> None:
     """Say what a study shows, from its records alone.
@@ -120,7 +126,7 @@ def report(
     """
     from adapter_stilts.cli.results import print_note, print_table
     from adapter_stilts.paths import check_replaceable
-    from adapter_stilts.study.findings import read_study
+    from adapter_stilts.study.findings import read_recommended, read_study
 
     if draws < 100:
         raise UserError(f"--draws {draws}: at least 100 are needed, 2000 are usual")
@@ -130,12 +136,13 @@ def report(
     from adapter_stilts.report.page import PAGE, make_report, write_report
     from adapter_stilts.report.tables import shown
 
-    made = make_report(data, contrasts, draws=draws)
+    first = read_recommended(recommended, data) if recommended else {}
+    made = make_report(data, contrasts, recommended=first, draws=draws)
     write_report(made, place)
     for line in (*made.answers, *made.warnings):
         print_note(line)
     for table in made.tables:
-        if table.name in ("matrix", "contrasts", "targets"):
+        if table.name in ("matrix", "contrasts", "targets", "regret"):
             typer.echo(f"\n{table.title}")
             print_table(table.columns, [[shown(cell) for cell in row] for row in table.rows])
             if table.note:

@@ -29,7 +29,7 @@ from adapter_stilts.report.tables import (
     rules,
     shown,
 )
-from adapter_stilts.study.findings import Finding, Regrets, as_family, find, regrets
+from adapter_stilts.study.findings import RECOMMENDED, Finding, Regrets, as_family, find, regrets
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.study_data import StudyData
 
@@ -48,8 +48,18 @@ class Report:
     charts: Sequence[Chart]
 
 
-def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 2000) -> Report:
-    """Draws what there is; what is missing or damaged is said."""
+def make_report(
+    data: StudyData,
+    specs: Sequence[ContrastSpec],
+    *,
+    recommended: Mapping[str, str] | None = None,
+    draws: int = 2000,
+) -> Report:
+    """Draws what there is; what is missing or damaged is said.
+
+    Args:
+        recommended: by target, the single that `recommend` puts first, see `read_recommended`.
+    """
     if not data.arms:
         raise UserError(f"{data.name}: no run has been evaluated yet")
     findings: list[Finding] = []
@@ -62,7 +72,7 @@ def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 
             findings.append(found)
     findings = as_family(findings, specs)
     chosen = next((members for s in specs if len(members := data.named(s.first)) > 1), ())
-    lost = regrets(data, chosen, draws=min(draws, 500))
+    lost = regrets(data, chosen, recommended=recommended, draws=min(draws, 500))
     tables = _tables(data, findings, lost)
     answers = [_answer(data, found) for found in findings] or ["No contrast can be answered yet."]
     runs = sum(map(len, data.arms.values()))
@@ -72,7 +82,10 @@ def make_report(data: StudyData, specs: Sequence[ContrastSpec], *, draws: int = 
         "items and of the seeds of both stages, crossed; what English dev chooses is chosen in "
         "every draw."
     )
-    warnings = list(_warnings(data, findings, unanswered))
+    warnings = _warnings(data, findings, unanswered)
+    if recommended and RECOMMENDED not in lost.rules:
+        known = ", ".join(recommended)
+        warnings.append(f"What `recommend` loses is not told: it is known of {known} alone.")
     charts = list(all_charts(data, findings, tables))
     return Report(f"Study {data.name}", about, answers, warnings, tables, charts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -172,12 +173,25 @@ class Regrets:
     targets: tuple[str, ...] = ()
 
 
-def regrets(data: StudyData, singles: Sequence[str], *, draws: int = 500) -> Regrets:
+RECOMMENDED = "what `recommend` puts first"
+
+
+def regrets(
+    data: StudyData,
+    singles: Sequence[str],
+    *,
+    recommended: Mapping[str, str] | None = None,
+    draws: int = 500,
+) -> Regrets:
     """What choosing by English dev among singles loses, and what always taking one arm does.
 
     Over all targets on which English dev can choose; a rule is an arm that all of them have. The
     best of a target is that of all its arms, but for those of unequal budgets and the control that
     trains for longer, which may therefore gain.
+
+    Args:
+        recommended: by target, the single that was recommended before any training; it is a rule
+            where this is known of all targets.
     """
     singles = _common(data, singles)
     found = []
@@ -191,10 +205,35 @@ def regrets(data: StudyData, singles: Sequence[str], *, draws: int = 500) -> Reg
     rules: dict[str, Rule] = {f"always {arm}": arm for arm in everywhere}
     if len(singles) > 1:
         rules = {str(Best(singles)): Best(singles), **rules}
+    first = {each.name: (recommended or {}).get(data.trained_on(each.name)) for each in found}
+    known = {e.name: arm for e in found if (arm := first[e.name]) in e.test.arms and arm}
+    if len(known) == len(found):
+        rules[RECOMMENDED] = known
     fair = [arm for arm in data.arms if arm not in data.unequal and not data.is_control(arm)]
     if not found or len(rules) < 2 or not fair:
         return Regrets()
     return Regrets(regret(Draws(found, draws), rules, fair), tuple(each.name for each in found))
+
+
+def read_recommended(path: Path, data: StudyData) -> dict[str, str]:
+    """By target, the single whose module `adstilts recommend --json` puts first.
+
+    Raises:
+        UserError: the file cannot be read, or is none of that kind.
+    """
+    try:
+        text, found = path.read_text(encoding="utf-8"), {}
+        while text := text.lstrip():
+            said, end = json.JSONDecoder().raw_decode(text)
+            best = said["modules"][0]
+            if (single := data.single(best["task"], best["method"])) is not None:
+                found[said["target"]] = single
+            text = text[end:]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"{path}: not what `adstilts recommend TARGET --json` prints ({error})"
+        ) from error
+    return found
 
 
 def read_study(path: Path, folder: Path | None = None) -> tuple[StudyData, list[ContrastSpec]]:

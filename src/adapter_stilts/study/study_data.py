@@ -154,6 +154,15 @@ class StudyData:
         """Arms with a run whose budget is not that of the others."""
         return {arm for arm, runs in self.arms.items() if any(each.unequal for each in runs)}
 
+    def trained_on(self, target: str) -> str:
+        """The target whose training its runs had: another one's where it is tested beside that."""
+        return next((e.target for e in self.evaluated if target in e.scores), target)
+
+    def single(self, task: str, method: str) -> str | None:
+        """The arm of an intermediate task's module, if there is one."""
+        found = self.named(f"singles:{task}" + (f" [{method}]" if len(self.methods) > 1 else ""))
+        return found[0] if len(found) == 1 else None
+
     def is_control(self, arm: str) -> bool:
         """Whether it is the control for mere quantity, which trains for longer than the others."""
         return any(each.arm.split()[0] == LONGER for each in self.arms[arm])
