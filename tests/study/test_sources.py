@@ -16,7 +16,7 @@ from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.run import describe, run_study
 from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.tasks.spec import HeadKind
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from engine_kit import Here
 from made_modules import make_engine, remove_module, save_made
 
@@ -146,6 +146,19 @@ def test_a_source_can_be_trained_although_others_are_of_the_zoo(planned: Planned
     plan = planned("[squad, mnli]", "[squad, {task: mnli, module: train}]")
     trained = [run.intermediate for run in plan.runs.values() if run.stage == "intermediate"]
     assert trained == [("mnli",)]
+
+
+def test_the_control_for_quantity_has_the_steps_of_the_longest_module(
+    planned: Planned, zoo: Path
+) -> None:
+    record = zoo / "squad" / RECORD
+    about = json.loads(record.read_text())
+    record.write_text(json.dumps({**about, "steps": 70, "planned_steps": 70}))
+    for line, steps in (("alone-longer", 72), ("{arm: alone-longer, longer_by: 5}", 7)):
+        runs = planned("  - alone\n", f"  - alone\n  - {line}\n").runs.values()
+        assert {run.does["steps"] for run in runs if run.arm == "alone-longer"} == {steps}
+    with pytest.raises(UserError, match="longer_by"):
+        planned("  - alone\n", "  - {arm: alone, longer_by: 5}\n")
 
 
 def test_modules_of_another_backbone_or_without_finite_weights_are_refused(

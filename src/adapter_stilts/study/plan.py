@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from adapter_stilts.engine.methods import get_method
@@ -12,9 +13,18 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints, find_source
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.results import Stage
-from adapter_stilts.study.spec import TRAIN, ArmKind, ArmPart, SourcePart, StudySpec, TargetPart
+from adapter_stilts.study.spec import (
+    LONGER,
+    TRAIN,
+    ArmKind,
+    ArmPart,
+    SourcePart,
+    StudySpec,
+    TargetPart,
+)
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.record import ModuleRecord
 
 FUSIONS = {"fusion-full": "full", "fusion-lean": "lean"}
 
@@ -127,6 +137,16 @@ class _Planner:
         made = self.run(run)
         return made, made
 
+    def most_steps(self, method: str) -> int:
+        """Those of the intermediate task whose module has had most: no single has had more."""
+        study, seed = self.study, self.study.seeds.intermediate[0]
+        return max(
+            study.budget.intermediate_steps
+            if study.module_of(part) == TRAIN
+            else ModuleRecord.read(Path(self.module(name, method, seed)[0])).steps
+            for part, name in zip(study.intermediate, self.tasks, strict=True)
+        )
+
     def common(self) -> dict[str, Any]:
         """What every run does alike."""
         return {"precision": self.study.precision, "batch_tokens": self.study.batch_tokens}
@@ -137,7 +157,7 @@ def variants(
 ) -> Iterator[tuple[str, ...]]:
     """The intermediate tasks that an arm stands on: of singles, one after the other."""
     target = get_target(part.task)
-    if arm.arm in ("alone", "alone-longer"):
+    if arm.arm in ("alone", LONGER):
         if target.training or arm.arm == "alone":
             yield ()
     elif arm.arm in ("singles", "as-is"):
@@ -280,8 +300,8 @@ class _Arm:
         budget = self.planner.study.budget
         steps = self.arm.steps or budget.steps
         rows = self.arm.train_rows or self.part.train_rows or budget.train_rows
-        if self.arm.arm == "alone-longer":
-            steps += budget.intermediate_steps
+        if self.arm.arm == LONGER:
+            steps += self.arm.longer_by or self.planner.most_steps(self.method)
             both = rows is not None and budget.intermediate_rows is not None
             if self.part.choose_on != "train":  # the rows that choose are not for training
                 rows = (rows or 0) + (budget.intermediate_rows or 0) if both else None

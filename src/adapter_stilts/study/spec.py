@@ -145,15 +145,16 @@ class ArmPart(_Part):
 
     Attributes:
         arm: `alone` (no intermediate module), `alone-longer` (the same with the steps and rows of
-            both stages; of modules of the zoo, whose steps differ, with the budget's), `singles`
-            (on each intermediate module), `as-is` (each intermediate module itself), `fusion-full`
-            and `fusion-lean` (a fusion of all), `multitask` (one module for all intermediate
-            tasks), `merged` (weights are searched), `uniform` (the mean of all) or `arrow` (LoRAs
-            are chosen by each token).
+            both stages), `singles` (on each intermediate module), `as-is` (each intermediate module
+            itself), `fusion-full` and `fusion-lean` (a fusion of all), `multitask` (one module for
+            all intermediate tasks), `merged` (weights are searched), `uniform` (the mean of all) or
+            `arrow` (LoRAs are chosen by each token).
         steps: a number of steps of its own; it needs `--unequal`.
         train_rows: a number of rows of its own; it needs `--unequal`.
         seeds: seeds of its own.
         further: of `singles`, more seeds for the best of them.
+        longer_by: of `alone-longer`, so many more steps than the other arms have; by default those
+            of the intermediate task whose module was trained for most steps.
         module: of `multitask`, what finds its module; `train` trains one.
     """
 
@@ -163,6 +164,7 @@ class ArmPart(_Part):
     train_rows: Positive | None = None
     seeds: ArmSeeds | None = None
     further: Further | None = None
+    longer_by: Positive | None = None
     module: Module | None = None
 
     @property

@@ -12,7 +12,7 @@ from adapter_stilts.backbones.backbone import EMBEDDED, find_backbone
 from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.study.plan import variants
-from adapter_stilts.study.spec import TRAIN, ArmKind, ArmPart, StudySpec, TargetPart
+from adapter_stilts.study.spec import LONGER, TRAIN, ArmKind, ArmPart, StudySpec, TargetPart
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.yaml_files import Lines, read_yaml, validate
@@ -162,7 +162,9 @@ def _check_arms(spec: StudySpec, lines: Lines, *, unequal: bool) -> None:
         if each.module is not None and each.arm != "multitask":
             wrong = f"'{each.arm}' has no module of its own: name it in 'intermediate', as a task's"
             raise lines.bad(["arms", k, "module"], wrong)
-        if each.seeds and each.seeds.intermediate and each.arm in ("alone", "alone-longer"):
+        if each.longer_by is not None and each.arm != LONGER:
+            raise lines.bad(["arms", k, "longer_by"], f"'longer_by' is for the arm '{LONGER}'")
+        if each.seeds and each.seeds.intermediate and each.arm in ("alone", LONGER):
             wrong = f"'{each.arm}' stands on no intermediate module, so it has no seeds of one"
             raise lines.bad(["arms", k, "seeds"], wrong)
         if not _targets_of(spec, each):
@@ -186,7 +188,7 @@ def _why(arm: ArmKind) -> str:
         return "it chooses among LoRAs, so add lora to 'methods'"
     if arm == "as-is":
         return "the head of no intermediate task fits a target, so leave the arm out"
-    if arm == "alone-longer":
+    if arm == LONGER:
         return "no target has training data, so leave the arm out"
     return "it needs two intermediate tasks or more, and most arms a target with training data"
 
