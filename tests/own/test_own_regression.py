@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from scipy.stats import pearsonr, spearmanr
 
 from adapter_stilts import load, train_adapter
@@ -95,6 +96,15 @@ def test_module_goes_every_way(
     assert ModuleRecord.read(place).head == "regression"
     again = load(place).predict_one({"text_a": asked[1], "text_b": asked[3]})
     assert again["score"] == pytest.approx(score, abs=1e-5)
+
+
+def test_scores_are_finer_than_half_precision(pairs: Path, tiny_xlmr: Path, zoo: Path) -> None:
+    task, half = load_task_file(pairs).task, "bf16"
+    trained = train_adapter(task, backbone=str(tiny_xlmr), steps=2, evaluations=1, precision=half)
+    rows = [{"text_a": f"A dog runs {n} times.", "text_b": "A dog runs."} for n in range(40)]
+    found = torch.tensor(load(trained.path, precision=half).predict(rows).values)
+    assert (found != found.bfloat16()).sum() > 30
+    assert len(found.unique()) == len(rows)
 
 
 @pytest.mark.parametrize(

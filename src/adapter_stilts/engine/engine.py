@@ -16,7 +16,7 @@ from adapter_stilts.engine.trunk import Engine as Engine
 from adapter_stilts.engine.trunk import load_engine as load_engine
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.errors import UserError
-from adapter_stilts.heads import PLAIN, get_head
+from adapter_stilts.heads import PLAIN, get_head, settle
 from adapter_stilts.tasks.spec import HeadKind
 
 
@@ -124,6 +124,7 @@ def add_head(
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
     model.heads[name].to(device=engine.device, dtype=torch.float32)
+    settle(model.heads[name])
 
 
 def module_parameters(engine: Engine, name: str) -> dict[str, torch.nn.Parameter]:

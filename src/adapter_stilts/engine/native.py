@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError
-from adapter_stilts.heads import KINDS, get_head
+from adapter_stilts.heads import KINDS, get_head, settle
 from adapter_stilts.safety import brief, printable, read_json
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -82,6 +82,8 @@ def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -
         what = f"lack {missing[0]}" if missing else f"have {report['unexpected_keys'][0]} too many"
         raise UserError(f"{folder}: weights {brief(what)}")
     engine.model.active_head = name if head else None
+    if head:
+        settle(engine.model.heads[name])
     engine.model.to(device=engine.device)
     engine.model.eval()
 
@@ -190,6 +192,7 @@ def load_head(engine: Engine, module: str, head: str, folder: Path) -> None:
     if head not in engine.model.heads:
         raise UserError(f"{folder / HEAD_CONFIG} is not a head for this backbone")
     check_head_whole(engine, head, folder)
+    settle(engine.model.heads[head])
     claim_head(engine, module, head, trainable=False)
     engine.model.eval()
 

@@ -31,6 +31,12 @@ def kind_of(config: Mapping[str, Any]) -> str | None:
     return next((kind for kind in KINDS if get_head(kind).owns(config)), None)
 
 
+def settle(head: Any) -> None:
+    """Makes a head of `adapters` what its kind wants in use; one of no kind of ours stays so."""
+    if kind := kind_of(head.config):
+        get_head(kind).settle(head)
+
+
 def is_named(kind: str) -> bool:
     """Whether heads of that kind number labels or tags; of what is no kind, they do not."""
     return kind in KINDS and get_head(kind).is_named

@@ -266,6 +266,9 @@ class Head:
         """Adds the head to a model of `adapters`, shaped as in the backbone's own class."""
         raise NotImplementedError
 
+    def settle(self, head: Any) -> None:
+        """Makes a head of `adapters` ready for use, a new one or one that was read."""
+
     def owns(self, config: Mapping[str, Any]) -> bool:
         """Whether a head of `adapters` with that configuration is of this kind."""
         return bool(self.library) and config.get("head_type") == self.library

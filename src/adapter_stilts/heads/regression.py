@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from types import MethodType
 from typing import Any
 
 from adapter_stilts.errors import shown
@@ -37,6 +38,18 @@ class _Regression(Pairs):
         # One label: the loss is the squared error then.
         model.add_classification_head(name, num_labels=1, layers=2)
 
+    def settle(self, head: Any) -> None:
+        """Lets its layers compute in float32, whatever the trunk does.
+
+        In bfloat16, which has 8 bits, different texts would get the same score, and every score
+        from 2 to 4 would be a multiple of 1/64.
+        """
+        from torch.nn import Linear
+
+        for layer in head.modules():
+            if isinstance(layer, Linear):
+                layer.forward = MethodType(_in_single, layer)
+
     def owns(self, config: Mapping[str, Any]) -> bool:
         """Whether it has one output: a head of the same kind with several is a classification."""
         return super().owns(config) and config.get("num_labels") == 1
@@ -68,6 +81,14 @@ class _Regression(Pairs):
         """The texts, and the score as a number; a `ValueError` where it is none."""
         score = _number(row.given("score"), is_needed=not row.reader.unlabelled)
         return {**self.texts(row), "score": score}
+
+
+def _in_single(layer: Any, inputs: Any) -> Any:
+    """A linear layer's output in float32, whatever autocast does around it."""
+    import torch
+
+    with torch.autocast(inputs.device.type, enabled=False):
+        return torch.nn.functional.linear(inputs.float(), layer.weight, layer.bias)
 
 
 def _number(value: Any, *, is_needed: bool) -> float | None:
