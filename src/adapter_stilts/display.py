@@ -140,6 +140,16 @@ def html_table(records: Sequence[Mapping[str, Any]], *, title: str) -> str:
     )
 
 
+def html_facts(facts: Mapping[str, Any], *, title: str) -> str:
+    """What is known of one thing as a small table for a notebook; what is empty is left out."""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(cell_text(value))}</td></tr>"
+        for name, value in facts.items()
+        if value is not None and value != ""
+    )
+    return f"<div><p><b>{escape(title)}</b></p><table><tbody>{rows}</tbody></table></div>"
+
+
 def _row(record: Mapping[str, Any], columns: Iterable[str]) -> str:
     cells = (cell_text(record.get(name)) for name in columns)
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

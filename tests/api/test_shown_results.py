@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,23 @@ def test_a_picture_is_written_in_the_format_of_its_name(tmp_path: Path) -> None:
         picture.save(tmp_path / "b.svg")
     assert picture.save(tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert picture.save(tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_modules_records_and_tasks_show_themselves(tiny: Path) -> None:
+    module = ads.load("nli")
+    pulled = ads.Pulled(Path("zoo"), module.record)
+    for thing in (module, module.record, pulled, module.task, ads.get_target("xnli")):
+        assert repr(thing).startswith(f"<{type(thing).__name__} ") and len(repr(thing)) < 200
+        html = thing._repr_html_()
+        facts = dict(zip(*(_texts(html, tag) for tag in ("th", "td")), strict=True))
+        assert facts["head"] == "classification" and "" not in facts.values()
+    record = replace(module.record, task="<script>", scores={"f1": 7.25})
+    html = record._repr_html_()
+    assert "<script>" not in html and "f1 7.2" in html
+
+
+def _texts(html: str, tag: str) -> list[str]:
+    return [str(each.text) for each in ET.fromstring(html).iter(tag)]
 
 
 def test_evaluations_side_by_side(tiny: Path) -> None:

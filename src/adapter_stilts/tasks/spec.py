@@ -8,7 +8,8 @@ from typing import Any, Literal, NotRequired, cast
 
 from typing_extensions import TypedDict
 
-from adapter_stilts.errors import UserError, shown
+from adapter_stilts.display import html_facts
+from adapter_stilts.errors import UserError, few, shown
 from adapter_stilts.heads.base import Example
 from adapter_stilts.schema import is_line
 
@@ -229,3 +230,19 @@ class TaskSpec:
 
     def __repr__(self) -> str:
         return f"<TaskSpec {self.name}: {self.head}, {self.metric}>"
+
+    def _repr_html_(self) -> str:
+        return html_facts(spec_facts(self), title=self.name)
+
+
+def spec_facts(spec: Any) -> dict[str, Any]:
+    """What a reader asks of a task or a target first, by what it is called."""
+    return {
+        "title": spec.title,
+        "head": spec.head,
+        "metric": spec.metric,
+        "labels": few(spec.labels or spec.tags),
+        "options": spec.choices or "",
+        "licence": spec.licence,
+        "citation": spec.citation,
+    }

@@ -6,11 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.display import html_facts
+from adapter_stilts.errors import UserError, few
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks.languages import check_language, three_letters
-from adapter_stilts.tasks.spec import FileData, HeadKind, Row, Source, Split, TaskSpec, fill
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HeadKind,
+    Row,
+    Source,
+    Split,
+    TaskSpec,
+    fill,
+    spec_facts,
+)
 
 Category = Literal["classification", "structured", "qa", "retrieval"]
 Suite = Literal["xtreme", "xtreme-r"]
@@ -102,6 +112,10 @@ class TargetSpec:
         count = len(self.languages)
         languages = f"{count} language{'s' if count != 1 else ''}"
         return f"<TargetSpec {self.name}: {self.head}, {self.metric}, {languages}>"
+
+    def _repr_html_(self) -> str:
+        languages = few(self.languages, 60)
+        return html_facts({**spec_facts(self), "languages": languages}, title=self.name)
 
     @property
     def languages(self) -> tuple[str, ...]:

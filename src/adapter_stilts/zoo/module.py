@@ -11,9 +11,10 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from adapter_stilts.display import html_facts
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_choices, head_labels
-from adapter_stilts.errors import UserError, shown
+from adapter_stilts.errors import UserError, few, shown
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import (
     PLAIN,
@@ -63,6 +64,10 @@ class Module:
         head = f"{self.record.head} head" if self.record.head != NO_HEAD else "no head"
         composition = self.record.composition
         return f"<Module {composition}: {head}, on {self.record.backbone.get('name')}>"
+
+    def _repr_html_(self) -> str:
+        facts = {**self.record.facts(), "labels": few(self.labels), "files": self.loaded_from}
+        return html_facts(facts, title=f"Module {self.record.composition}")
 
     @property
     def task(self) -> TaskSpec:

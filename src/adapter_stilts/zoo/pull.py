@@ -17,6 +17,7 @@ from huggingface_hub.errors import CacheNotFound, LocalEntryNotFoundError
 from huggingface_hub.hf_api import ModelInfo
 
 from adapter_stilts.backbones import EMBEDDED, hub_id
+from adapter_stilts.display import html_facts
 from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import is_commit
@@ -43,6 +44,9 @@ class Pulled:
 
     def __repr__(self) -> str:
         return f"<Pulled {self.record.name}: {self.path}>"
+
+    def _repr_html_(self) -> str:
+        return html_facts({**self.record.facts(), "folder": self.path}, title=self.record.name)
 
 
 @checks_keywords

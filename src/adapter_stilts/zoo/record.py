@@ -13,6 +13,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from adapter_stilts.display import html_facts
 from adapter_stilts.engine.composition import Call, top
 from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
@@ -125,7 +126,7 @@ Evaluations = dict[Line, dict[Line, Scores]]
 
 
 @with_config(STRICT)
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModuleRecord:
     """The record of a trained module.
 
@@ -189,6 +190,29 @@ class ModuleRecord:
     learning_curve: Curve = field(default_factory=list)
     spec: Spec = field(default_factory=dict)
     format: int = FORMAT
+
+    def __repr__(self) -> str:
+        head = f"{self.head} head" if self.head != NO_HEAD else "no head"
+        return f"<ModuleRecord {self.name}: {self.method}, {head}, on {self.backbone.get('name')}>"
+
+    def _repr_html_(self) -> str:
+        return html_facts(self.facts(), title=self.name)
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader asks of the module first, by what it is called."""
+        scores = ", ".join(f"{name} {value:.1f}" for name, value in self.scores.items())
+        return {
+            "task": self.task,
+            "head": self.head,
+            "method": self.method,
+            "composition": self.composition,
+            "backbone": self.backbone.get("name"),
+            "parameters": f"{self.parameters:,}",
+            "dev scores": scores,
+            "heads": ", ".join(self.heads),
+            "origin": self.hub,
+            "created": self.created,
+        }
 
     @property
     def hub(self) -> str:
