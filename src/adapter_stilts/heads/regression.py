@@ -46,9 +46,9 @@ class _Regression(Pairs):
         """
         from torch.nn import Linear
 
-        for layer in head.modules():
-            if isinstance(layer, Linear):
-                layer.forward = MethodType(_in_single, layer)
+        layers: list[Any] = [each for each in head.modules() if isinstance(each, Linear)]
+        for layer in layers:
+            layer.forward = MethodType(_in_single, layer)
 
     def owns(self, config: Mapping[str, Any]) -> bool:
         """Whether it has one output: a head of the same kind with several is a classification."""
