@@ -82,6 +82,8 @@ def test_environment_names_plugins(run: Run, folder: Path, monkeypatch: pytest.M
     monkeypatch.setenv(loading.VARIABLE, str(folder / "my_plugin.py"))
     code, out, err = run("tasks", "my-reviews")
     assert code == 0 and "balanced_accuracy" in out, err
+    code, out, err = run("tasks", "--json")
+    assert code == 0 and json.loads(out)[-1]["name"] == "my-reviews", err
 
 
 def test_installed_package_adds_what_its_entry_point_names(

@@ -40,13 +40,13 @@ def tasks(
     `adstilts tasks squad` shows one with its licence, the names of its files, and their columns.
     """
     from adapter_stilts.data.load import check_where
+    from adapter_stilts.registered import added
     from adapter_stilts.tasks.registry import find_either, intermediate_tasks, target_tasks
 
     check_where(data)
     found = find_either(task) if task else None
-    every: list[TaskSpec | TargetSpec] = (
-        [found] if found else [*intermediate_tasks().values(), *target_tasks().values()]
-    )
+    names = (*intermediate_tasks(), *target_tasks(), *added("task"))
+    every = [found] if found else [find_either(name) for name in names]
     listed = [_row(each, data) for each in every]
     if found:
         listed[0] |= {"published": _published(found), "files": list(_files(found))}
