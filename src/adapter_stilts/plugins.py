@@ -226,7 +226,7 @@ def include(*files: str | Path) -> None:
             raise UserError(f"plug-in '{file}' {what}: --include and {VARIABLE} name Python files")
         path = path.resolve()
         if str(path) not in _done:
-            _run(str(path), lambda path=path: _import(path))  # type: ignore[misc]
+            _run(str(path), str(path), lambda path=path: _import(path))  # type: ignore[misc]
 
 
 def included() -> list[str]:
@@ -253,8 +253,11 @@ def load_plugins() -> None:
 
 def _load_installed(points: Iterable[EntryPoint]) -> None:
     for point in points:
-        if f"{GROUP}:{point.value}" not in _done:
-            _run(f"{GROUP}:{point.value}", lambda point=point: _load(point))  # type: ignore[misc]
+        key = f"{GROUP}:{point.value}"
+        of = f" of package {point.dist.name}" if point.dist else ""
+        called = f"entry point '{point.value}'{of}"
+        if key not in _done:
+            _run(key, called, lambda point=point: _load(point))  # type: ignore[misc]
 
 
 def _load(point: EntryPoint) -> None:
@@ -278,14 +281,13 @@ def _import(path: Path) -> None:
         raise
 
 
-def _run(key: str, call: Callable[[], Any]) -> None:
-    """Runs one plug-in and says where it failed."""
-    called = key if not key.startswith(GROUP) else f"entry point '{key.removeprefix(GROUP)[1:]}'"
+def _run(key: str, called: str, call: Callable[[], Any]) -> None:
+    """Runs one plug-in and says where it failed; `called` is its file, or says what it is."""
     _done.add(key)
     try:
         with undone_if_it_fails():
             before = snapshot()
-            _call(called, key, call)
+            _call(called, call)
             if snapshot() == before:
                 raise UserError(
                     f"plug-in {called} registers nothing: it is to call ads.register(…), or to "
@@ -296,12 +298,18 @@ def _run(key: str, call: Callable[[], Any]) -> None:
         raise
 
 
-def _call(called: str, file: str, call: Callable[[], Any]) -> None:
-    def line_of(error: BaseException) -> str:
-        frames = traceback.extract_tb(error.__traceback__)
-        line = next((each.lineno for each in reversed(frames) if each.filename == file), None)
+def _line_of(error: BaseException, called: str) -> str:
+    """Where a plug-in failed: a line of its file, or the first one that an entry point ran."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not called.startswith("entry point"):
+        line = next((each.lineno for each in reversed(frames) if each.filename == called), None)
         return f"{called}:{line}" if line else called
+    ours = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen")
+    theirs = next((each for each in frames if not each.filename.startswith(ours)), None)
+    return f"{called} ({theirs.filename}:{theirs.lineno})" if theirs else called
 
+
+def _call(called: str, call: Callable[[], Any]) -> None:
     try:
         call()
     except KeyboardInterrupt:
@@ -309,12 +317,12 @@ def _call(called: str, file: str, call: Callable[[], Any]) -> None:
     except UserError as error:
         if called in str(error):
             raise
-        raise UserError(f"{line_of(error)}: {error}") from error
+        raise UserError(f"{_line_of(error, called)}: {error}") from error
     except SyntaxError as error:
         place = f"{error.filename or called}:{error.lineno or 1}"
         raise UserError(f"{place}: the plug-in is no Python: {error.msg}") from error
     except (Exception, SystemExit) as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
-            f"{line_of(error)}: the plug-in fails with {what}: mend it, or leave it out"
+            f"{_line_of(error, called)}: the plug-in fails with {what}: mend it, or leave it out"
         ) from error

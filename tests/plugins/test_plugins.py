@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,19 +87,42 @@ def test_environment_names_plugins(run: Run, folder: Path, monkeypatch: pytest.M
     assert code == 0 and json.loads(out)[-1]["name"] == "my-reviews", err
 
 
-def test_installed_package_adds_what_its_entry_point_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = "import adapter_stilts as ads\n@ads.merge_method\ndef first(tensors, weights):\n"
-    (tmp_path / "adstilts_own_package.py").write_text(f"{code}    return tensors[0]\n", "utf-8")
-    about = tmp_path / "adstilts_own_package-1.0.dist-info"
+def install(folder: Path, code: str) -> None:
+    """Makes a package of one file with an entry point, as if pip had put it there."""
+    (folder / "adstilts_own_package.py").write_text(code, "utf-8")
+    about = folder / "adstilts_own_package-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Name: adstilts-own-package\nVersion: 1.0\n", "utf-8")
     points = f"[{loading.GROUP}]\nown = adstilts_own_package\n"
     (about / "entry_points.txt").write_text(points, "utf-8")
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    sys.modules.pop("adstilts_own_package", None)
+
+
+def test_installed_package_adds_what_its_entry_point_names(packages: Path) -> None:
+    code = "import adapter_stilts as ads\n@ads.merge_method\ndef first(tensors, weights):\n"
+    install(packages, f"{code}    return tensors[0]\n")
     loading.load_plugins()
     assert str(ads.compose("first", "a", "b")) == "first(a, b)"
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("x = 1\nimport no_such_package\n", "adstilts_own_package.py:2"),
+        ("import adapter_stilts as ads\nads.register(3)\n", "adstilts_own_package.py:2"),
+        ("x = 1\n", "registers nothing"),
+    ],
+)
+def test_a_package_whose_plugin_fails_is_named(packages: Path, code: str, named: str) -> None:
+    install(packages, code)
+    with pytest.raises(UserError, match=rf"adstilts-own-package.*{re.escape(named)}"):
+        loading.load_plugins()
 
 
 @pytest.mark.parametrize(
