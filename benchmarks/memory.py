@@ -34,7 +34,9 @@ RECORDS = Path("docs/results/records/memory.jsonl")
 What = Literal["full", "bottleneck", "lora", "fusion-lean", "fusion-full", "ask-1", "ask-many"]
 Who = Literal["Trainer", "AdapterTrainer", "peft + Trainer", "ours"]
 Precision = Literal["fp32", "bf16"]
-Taken = Literal["default", "table", "upper-half", "recomputed", "upper-half recomputed"]
+Taken = Literal[
+    "default", "table", "upper-half", "recomputed", "recomputed offloaded", "upper-half recomputed"
+]
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,15 @@ ROWS = (
     Row("bottleneck", "ours", taken="table"),
     Row("bottleneck", "ours", taken="upper-half"),
     Row("bottleneck", "ours", taken="recomputed"),
+    Row("bottleneck", "ours", taken="recomputed offloaded"),
     Row("ask-1", "ours"),
     Row("ask-many", "ours"),
     Row("fusion-full", "AdapterTrainer"),
     Row("bottleneck", "ours", taken="upper-half recomputed"),
 )
 """What is compared in each precision; the rows that matter most come first."""
+ALONE = {"table": "cpu", "recomputed offloaded": "cuda"}
+"""What makes no difference on the other device."""
 
 
 def main() -> None:
@@ -91,8 +96,8 @@ def main() -> None:
             for row in (replace(each, precision=precision) for each in ROWS):
                 if args.only and f"{row.what}/{row.who}/{row.taken}" not in args.only:
                     continue
-                if row.taken == "table" and args.device == "cuda":
-                    continue  # a GPU holds all words anyway
+                if args.device != ALONE.get(row.taken, args.device):
+                    continue
                 if key(args, row, batch) not in map(key_of, read_rows(args.records)):
                     found = child(args, "--batch", batch, "--one", json.dumps(asdict(row)))
                     with args.records.open("a", encoding="utf-8") as file:
@@ -396,7 +401,8 @@ def our_engine(args: argparse.Namespace, row: Row) -> Any:
     from adapter_stilts.engine.engine import load_engine
 
     device = torch.device(args.device)
-    engine = load_engine(args.backbone, precision=row.precision, device=device)
+    offload = "offloaded" in row.taken
+    engine = load_engine(args.backbone, precision=row.precision, device=device, offload=offload)
     if row.taken == "table":
         whole = engine.model.get_input_embeddings().weight.detach().clone()
         engine.model.set_input_embeddings(torch.nn.Embedding.from_pretrained(whole, padding_idx=1))

@@ -29,6 +29,8 @@ TAKEN = {
     "upper-half": "default, and adapters in the upper half only: no gradient below",
     "recomputed": "default, and activations computed again (`--activations recomputed`)",
     "upper-half recomputed": "both of these",
+    "recomputed offloaded": "default, computed again, layer inputs and words off the GPU "
+    "(`--activations offloaded`)",
 }
 BATCHES = ("8x128", "8x256")
 ASKED = {"ask-1": 1, "ask-many": SERVED}
@@ -147,6 +149,7 @@ def reached(goal: int, base: Record, ours: Sequence[Record]) -> list[str]:
         for taken, how in (
             ("default", "by default"),
             ("recomputed", "with `--activations recomputed`"),
+            ("recomputed offloaded", "with `--activations offloaded`"),
         )
         if taken in parts
     ]

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.attention import FastAttention
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
-from adapter_stilts.engine.trunk import recompute_activations
+from adapter_stilts.engine.trunk import load_engine, recompute_activations
 from made_modules import LABELS, make_engine, make_module, token_batch
 
 
@@ -46,6 +47,47 @@ def test_gradients_are_the_same_and_less_is_kept(tiny_xlmr: Path, method: str) -
         assert gradient is not None
         other = again[key]
         assert other is not None and torch.equal(gradient, other), key
+
+
+def test_what_is_offloaded_leaves_the_gpu_and_changes_no_gradient(
+    tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU, what would be taken off it is counted; only that of one layer may stay."""
+    found = []
+    taken: list[int] = []
+
+    class Counted(torch.autograd.graph.saved_tensors_hooks):
+        def __init__(self, *, pin_memory: bool) -> None:
+            assert not pin_memory
+
+            def pack(tensor: torch.Tensor) -> torch.Tensor:
+                taken.append(tensor.numel())
+                return tensor.clone()
+
+            super().__init__(pack, lambda tensor: tensor)
+
+    monkeypatch.setattr(torch.autograd.graph, "save_on_cpu", Counted)
+    for offload in (False, True):
+        torch.manual_seed(0)
+        backbone = find_backbone(str(tiny_xlmr))
+        engine = load_engine(
+            backbone, precision="fp32", device=torch.device("cpu"), offload=offload
+        )
+        make_module(engine, "a", "bottleneck", "classification")
+        recompute_activations(engine)
+        engine.model.train()
+        batch = token_batch(engine, "classification")
+        engine.model.active_head = "a"
+        with engine.saving():
+            loss = engine.model(**batch, labels=torch.tensor([0, 1, 2, 0])).loss
+        loss.backward()
+        assert bool(taken) == offload
+        found.append({key: p.grad for key, p in module_parameters(engine, "a").items()})
+    layer = batch["input_ids"].numel() * engine.model.config.hidden_size
+    assert taken.count(layer) >= engine.layers
+    for key, gradient in found[0].items():
+        other = found[1][key]
+        assert gradient is not None and other is not None and torch.equal(gradient, other), key
 
 
 def kept(engine: Engine, name: str) -> int:

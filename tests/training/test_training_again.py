@@ -57,7 +57,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "average_last": (1, 2),
     "patience": (0, 2),
     "precision": ("fp32",),
-    "activations": ("recomputed",),
+    "activations": ("recomputed", "offloaded"),
 }
 """Other values than the usual ones, 0 among them where it means something."""
 EVERY = Recipe(

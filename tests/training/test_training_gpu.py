@@ -101,6 +101,20 @@ def test_the_same_training_twice_makes_the_same_weights(
         assert path.read_bytes() == (two.path / path.name).read_bytes()
 
 
+def test_what_is_offloaded_takes_less_memory_and_changes_no_weight(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    peaks, made = [], []
+    for activations in ("recomputed", "offloaded"):
+        torch.cuda.reset_peak_memory_stats()
+        out = tmp_path / activations
+        made.append(train_adapter("mnli", **{**options, "out": out, "activations": activations}))
+        peaks.append(torch.cuda.max_memory_allocated())
+    assert peaks[1] < peaks[0]
+    for path in made[0].path.glob("*.safetensors"):
+        assert path.read_bytes() == (made[1].path / path.name).read_bytes()
+
+
 def _learn(options: dict[str, Any]) -> None:
     train_adapter("mnli", **options)
 

@@ -119,13 +119,15 @@ class Engine:
     `fingerprint` identifies the trunk's weights whatever the precision they run in; `dtype` is
     that precision. `modules` holds the parameters of every module by its name inside the engine,
     `names` that name by the content of a module read from disk, or by the text of a merge,
-    `fusions` the sources and the shape of every fusion.
+    `fusions` the sources and the shape of every fusion. With `offload`, what a training on a GPU
+    keeps for the backward pass waits in the machine's memory.
     """
 
     model: Any  # a transformers model with what `adapters` mixes in at run time
     backbone: Backbone
     fingerprint: str
     dtype: torch.dtype
+    offload: bool = False
     modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     fusions: dict[str, tuple[tuple[Expression, ...], Any]] = field(default_factory=dict)
@@ -152,6 +154,16 @@ class Engine:
         autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
         with torch.inference_mode(), autocast, fast_attention(self.device):
             yield
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """What is computed inside it keeps for the backward pass what the engine says, there."""
+        with fast_attention(self.device):
+            if not self.offload:
+                yield
+                return
+            with torch.autograd.graph.save_on_cpu(pin_memory=self.device.type == "cuda"):
+                yield
 
     def moved(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A batch where the trunk lies."""
@@ -210,8 +222,11 @@ def load_engine(
     precision: str = "auto",
     device: torch.device,
     trunk_dropout: bool = False,
+    offload: bool = False,
 ) -> Engine:
     """Loads the trunk, frozen, in the precision asked for; on a CPU its words stay on disk.
+
+    So they do on a GPU with `offload`, see `Engine`, which goes with `recompute_activations`.
 
     Dropout is off in the trunk unless `trunk_dropout`: its weights do not change, so dropout only
     adds noise and, on a CPU, doubles the time of a step.
@@ -234,12 +249,12 @@ def load_engine(
     # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
     model.config.name_or_path = backbone.name
     identity = fingerprint(model.base_model.state_dict())
-    if device.type == "cpu":
+    if device.type == "cpu" or offload:
         leave_words_on_disk(model, backbone.words(), dtype)
     model.to(device=device, dtype=dtype)
     model.requires_grad_(False)
     model.eval()
-    return Engine(model, backbone, identity, dtype)
+    return Engine(model, backbone, identity, dtype, offload)
 
 
 def _class_of(model_type: str) -> Any:

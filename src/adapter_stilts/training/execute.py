@@ -61,8 +61,11 @@ def execute(asked: Request) -> ModuleRecord:
     with clear_failures(recipe, folder), only_one(folder):
         parts = _read_parts(spec, options)
         set_seed(options.seed)
-        engine = load_engine(asked.backbone, precision=recipe.precision, device=device)
-        if recipe.activations == "recomputed":
+        offload = recipe.activations == "offloaded"
+        engine = load_engine(
+            asked.backbone, precision=recipe.precision, device=device, offload=offload
+        )
+        if recipe.activations != "kept":
             recompute_activations(engine)
         prepared = prepare(spec, recipe, options.seed, asked.name, engine, parts)
         job, schedule = prepared.scheduled()

@@ -25,7 +25,7 @@ from adapter_stilts.yaml_files import read_yaml
 
 Unfreeze = Literal["top-down", "none"]
 Keep = Literal["best", "last", "mean"]
-Activations = Literal["kept", "recomputed"]
+Activations = Literal["kept", "recomputed", "offloaded"]
 
 Precision = Literal["auto", "bf16", "fp32"]
 
@@ -93,8 +93,9 @@ class Recipe:
         patience: evaluations without a better score before the training stops early; 0 never
             stops it early.
         precision: the precision of the frozen trunk: `auto`, `bf16` or `fp32`.
-        activations: whether they are `kept` for the backward pass or `recomputed`, which takes
-            less memory and more time; the result is the same.
+        activations: whether they are `kept` for the backward pass, or `recomputed` from what goes
+            into each layer, which takes less memory and more time; `offloaded` also keeps that in
+            the machine's memory and the words on disk where a GPU computes. The result is the same.
 
     Raises:
         UserError: a value of another type, or one that cannot be.

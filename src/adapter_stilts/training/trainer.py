@@ -26,7 +26,6 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from adapter_stilts.engine.attention import fast_attention
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import is_value, value_penalty
 from adapter_stilts.errors import FailureError, NotFiniteError
@@ -152,7 +151,7 @@ class ModuleTrainer(Trainer, TrainerCallback):
         """The head's loss, with attention that suits short sequences on a CPU."""
         source = self._sources[inputs.pop("source")]
         self.engine.model.active_head = source.head or None
-        with fast_attention(self.engine.device):
+        with self.engine.saving():
             if "query_ids" in inputs:
                 return dual_encoder_loss(model, inputs)
             loss = super().compute_loss(model, inputs, *args, **kwargs)
