@@ -92,10 +92,10 @@ COSTS = ("seconds", "parameters (M)", "peak memory (MiB)", "disk (MiB)")
 
 
 def cost_charts(table: Table) -> Iterator[Chart]:
-    """Quality against each cost, on scales of powers of ten."""
+    """Each cost of every arm, the best arm first, on scales of powers of ten."""
     for cost in COSTS:
         there = [
-            {"arm": row["arm"], "score": row["score"], "cost": row[cost]}
+            {"arm": f"{row['arm']}, {row['score']:.1f}", "score": row["score"], "cost": row[cost]}
             for row in table.records()
             if row["score"] is not None and (row[cost] or 0) > 0
         ]
@@ -105,16 +105,13 @@ def cost_charts(table: Table) -> Iterator[Chart]:
         scale = {"type": "log", "nice": False, "domain": [min(each) / 1.5, max(each) * 1.5]}
         x = {"field": "cost", "type": "quantitative", "title": f"{cost}, mean a run",
              "scale": scale, "axis": {"tickCount": 5}}  # fmt: skip
-        y = {"field": "score", "type": "quantitative", "scale": {"zero": False, "padding": 16}}
-        told = [{"field": "arm"}, *({"field": key, "format": ".1f"} for key in ("score", "cost"))]
-        point = {"type": "point", "filled": True, "size": 60, "color": BLUE}
-        layers = [
-            {"mark": point, "encoding": {"tooltip": told}},
-            {"mark": {"type": "text", "dy": -9, "fontSize": 10},
-             "encoding": {"text": {"field": "arm"}}},
-        ]  # fmt: skip
-        title = f"Cost against quality: {cost}"
-        spec = chart(title, there, encoding={"x": x, "y": y}, layer=layers, height=260)
+        best = {"field": "score", "order": "descending"}
+        y = {"field": "arm", "type": "nominal", "sort": best, "title": None, "axis": {"grid": True}}
+        told = [{"field": "arm"}, {"field": "cost", "format": ".1f"}]
+        mark = {"type": "point", "filled": True, "size": 60, "color": BLUE}
+        title = f"Cost of every arm, best score first: {cost}"
+        encoding = {"x": x, "y": y, "tooltip": told}
+        spec = chart(title, there, encoding=encoding, mark=mark, height=20 * len(there))
         yield Chart(f"cost-{cost.split(' (')[0].replace(' ', '-')}", title, spec, half=True)
 
 
