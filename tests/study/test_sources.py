@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.run import describe, run_study
 from adapter_stilts.study.spec_file import load_study
+from adapter_stilts.study.work import work
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from engine_kit import Here
@@ -180,6 +182,28 @@ def test_modules_of_another_backbone_or_without_finite_weights_are_refused(
     record.write(zoo / "mnli")
     with pytest.raises(UserError, match="not finite"):
         planned()
+
+
+@pytest.mark.whole
+def test_what_another_version_left_half_done_is_begun_anew(
+    planned: Planned, zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unfinished training of other settings, a damaged note of one, a module of another run."""
+    plan, folder = planned(), StudyFolder(tmp_path / "out")
+    folder.write_plan(plan)
+    rates = [run for run in plan.runs.values() if run.stage == "rate" and run.target == "xnli"]
+    remains = {run.id: folder.module(run.id) for run in rates[:3]}
+    half, damaged, whole = remains.values()
+    for place, note in ((half, '{"run": "0123456789abcdef", "settings": {}}'), (damaged, "{")):
+        checkpoint = place.with_name("module.unfinished") / "checkpoint-1"
+        checkpoint.mkdir(parents=True)
+        (checkpoint.parent / "run.json").write_text(note)
+    shutil.copytree(zoo / "mnli", whole)
+    for run in rates[:3]:
+        folder.write_run(run, plan.study.name)
+        assert work(folder, run.id).train_seconds
+        assert ModuleRecord.read(remains[run.id]).task == "xnli"
+        assert "begun anew" in capsys.readouterr().err
 
 
 @pytest.mark.whole

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapter_stilts import __version__
 from adapter_stilts.errors import FailureError, UserError
@@ -29,6 +30,9 @@ from adapter_stilts.study.plan import FUSIONS
 from adapter_stilts.study.results import RunResult, append_result
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
+
+if TYPE_CHECKING:
+    from adapter_stilts.training.run import Trained
 
 OF_RUN = ("stage", "arm", "intermediate", "target", "method", "seed_intermediate", "seed_target",
           "unequal")  # fmt: skip
@@ -162,10 +166,24 @@ class _Work:
 
         options = self._training(run.seed_intermediate or 0, does["lr"])
         if run.arm == MULTITASK:
-            made = train_multitask(does["tasks"], **options)
+            made = self._anew(train_multitask, does["tasks"], **options)
         else:
-            made = train_adapter(does["tasks"][0], **options)
+            made = self._anew(train_adapter, does["tasks"][0], **options)
         return self._of_module(made.path)
+
+    def _anew(self, train: Callable[..., Trained], *what: Any, **options: Any) -> Trained:
+        """Trains; what an earlier version of the program has left half-done is begun anew.
+
+        The run is still the same by its content, so that nothing else can be done with that.
+        """
+        from adapter_stilts.training.folders import OtherRunError
+
+        try:
+            return train(*what, **options)
+        except OtherRunError as error:
+            sys.stderr.write(f"begun anew: {error}\n")
+            shutil.rmtree(options["out"].parent)
+            return train(*what, **options)
 
     def _rate(self) -> dict[str, Any]:
         return self._trained(self.run.does["lr"])
@@ -227,9 +245,9 @@ class _Work:
         options["source_lang"] = does["source_lang"]
         if kind := FUSIONS.get(does["kind"]):
             options.pop("method")
-            made = fuse(self._places(), run.target, kind=kind, **options)
+            made = self._anew(fuse, self._places(), run.target, kind=kind, **options)
         else:
-            made = train_target(run.target, on=self._below(), **options)
+            made = self._anew(train_target, run.target, on=self._below(), **options)
         found = self._of_module(made.path)
         out = self.folder.path / "dev" / self.id
         dev = dev_halves(get_target(run.target), made.path, out, does, seed)

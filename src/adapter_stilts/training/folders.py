@@ -20,6 +20,11 @@ from adapter_stilts.zoo.record import RECORD, ModuleRecord
 if TYPE_CHECKING:  # commands that only look whether a folder is free do without torch
     from adapter_stilts.training.job import Job
 
+
+class OtherRunError(UserError):
+    """What lies where a run is to go on is another run's, or cannot be read."""
+
+
 Settings = Mapping[str, Any]
 """What was chosen for a training, by the names of options."""
 
@@ -108,12 +113,12 @@ def _check_same(work: Path, job: Job, settings: Settings) -> None:
         note = json.loads((work / NOTE).read_text(encoding="utf-8"))
         began, others = note["run"], dict(note.get("settings", {}))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
+        raise OtherRunError(
             f"{work / NOTE} is damaged or missing: add --overwrite to begin anew"
         ) from error
     if began != job.run:
         other = differences(others, settings) or "its data, or what it stands on, has changed"
-        raise UserError(
+        raise OtherRunError(
             f"the unfinished run at {work} has other settings ({other}): give the same ones, or "
             "--overwrite to begin anew"
         )
@@ -189,6 +194,6 @@ def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def occupied(folder: Path, of: str = "") -> UserError:
+def occupied(folder: Path, of: str = "") -> OtherRunError:
     """The error where another module lies."""
-    return UserError(f"a module lies at {folder} already{of}: choose --out or add --overwrite")
+    return OtherRunError(f"a module lies at {folder} already{of}: choose --out or add --overwrite")
