@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from adapter_stilts.study.findings import read_study
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.outlook import ITEM_SD, SECONDS_A_STEP, look_ahead, measure_spread
+from adapter_stilts.study.outlook import ITEM_SD, look_ahead, measure_spread
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec_file import load_study
+from adapter_stilts.study.time_left import SECONDS_A_STEP, SWEEP, seconds_left
 from study_kit import benchmark, write_study
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results" / "records"
@@ -64,3 +67,35 @@ def test_a_plan_says_what_its_differences_rest_on(tmp_path: Path) -> None:
     assert "runs that are done" in found.spread_from
     # The made languages vary each on its own, so that their mean is surer than was assumed.
     assert 0 < found.detectable["xnli"] < empty.detectable["xnli"]
+
+
+def test_the_time_left_is_by_steps_and_by_runs_of_this_kind_of_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(load_study(write_study(tmp_path, seeds=1)))
+    folder, place = StudyFolder(tmp_path / "made"), tmp_path / "made" / RESULTS
+    like = json.loads(place.read_text(encoding="utf-8").splitlines()[0])
+    own = [r for r in plan.runs.values() if r.target == "xnli"]
+    rate, other = (
+        next(r for r in own if r.stage == "rate" and r.arm == a) for a in ("alone", "multitask")
+    )
+    longer = replace(other, does={**other.does, "steps": 600})
+    monkeypatch.setattr("adapter_stilts.training.environment.machine", lambda: "Fast, 2 threads")
+
+    def left(*done: dict[str, Any]) -> tuple[dict[str, float], str]:
+        lines = (json.dumps({**like, "stage": "rate", "steps": 300, **each}) for each in done)
+        place.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return seconds_left(plan, [longer], folder)
+
+    here = {"run": rate.id, "seconds": 60.0, "machine": "Fast, 1 threads", "device": "cpu"}
+    gpu = {**here, "seconds": 3.0, "machine": "A GPU", "device": "cuda"}
+    assert left(here, {**gpu, "run": own[1].id}) == (
+        {longer.id: 120.0},
+        "the runs that are done on Fast",
+    )
+    seconds, told_by = left({**here, "machine": "Slow"})
+    assert seconds == {longer.id: 120.0} and "Slow, which may not" in told_by
+    # A run that was begun again has trained for longer than it has lasted.
+    assert left({**here, "train_seconds": 90.0})[0] == {longer.id: 180.0}
+    seconds, told_by = left(gpu)
+    assert told_by == SWEEP and seconds[longer.id] > 600

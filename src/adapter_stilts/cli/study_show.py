@@ -132,10 +132,14 @@ def _show_targets(outlook: Outlook) -> None:
 
 def _show_outlook(made: Plan, outlook: Outlook) -> None:
     lines = [f"{len(made.runs)} runs, {outlook.done} done, {outlook.left} left."]
-    if outlook.seconds is not None:
+    if outlook.seconds is None:
+        lines.append(f"Time left: not known yet ({outlook.time_from}).")
+    else:
         hours = f"{outlook.seconds / 3600:.1f} hours"
         lines.append(f"Time left, one run at a time: {hours}, by {outlook.time_from}.")
-    if outlook.memory is not None:
+    if outlook.memory is None:
+        lines.append(f"Memory of a run: not known yet ({outlook.memory_from}).")
+    else:
         lines.append(f"Memory of a run: {outlook.memory / 1e9:.1f} GB, by {outlook.memory_from}.")
     lines += [
         f"Disk for what is left: about {outlook.disk / 1e9:.1f} GB.",

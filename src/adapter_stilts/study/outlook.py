@@ -15,13 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.graph import Plan, Run
+from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.run import room_needed
 from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
 from adapter_stilts.study.statistics.decisions import Design, detectable_difference
 from adapter_stilts.study.statistics.sample import Floats
 from adapter_stilts.study.study_data import StudyData
+from adapter_stilts.study.time_left import seconds_left
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -140,14 +141,6 @@ def _seed_spread(data: StudyData, *, stage: int) -> float | None:
     return math.sqrt(2 * squares / free) if free >= FREE else None
 
 
-SECONDS_A_STEP: Mapping[str, float] = MappingProxyType(
-    {"classification": 2.2, "choice": 3.1, "tagging": 2.0}
-)
-"""Processor seconds by the kind of head: the mean of the CPU trainings of bottleneck adapters in
-docs/results/records/recipes.jsonl, loading and scoring included; a test compares them. These have
-50 steps each, so that more steps take less time each."""
-SLOWEST = max(SECONDS_A_STEP.values())
-SWEEP = "a rough guess from the sweep in docs/results/recipes.md, without evaluations"
 WHOLE = 1000
 """Items a language where the study does not limit them."""
 
@@ -186,10 +179,10 @@ class Outlook:
 
 
 def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
-    """Time by the mean of the finished runs that are most alike, before these by the sweep."""
+    """What is left, and what it will show."""
     results = folder.results().runs
     left = [run for run in plan.runs.values() if run.id not in results]
-    seconds, time_from = _seconds(plan, left, folder)
+    seconds, time_from = seconds_left(plan, left, folder)
     parts = {}
     for name in dict.fromkeys(run.target for run in plan.runs.values()):
         own = [run for run in plan.runs.values() if run.target == name]
@@ -216,49 +209,13 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
     )
 
 
-def _seconds(plan: Plan, left: list[Run], folder: StudyFolder) -> tuple[dict[str, float], str]:
-    """The seconds of every run that is left, where they can be told, and by what."""
-    known: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for each in folder.results().runs.values():
-        run = plan.runs.get(each.run)
-        for key in _like(run) if run else ():
-            known[key].append(each.seconds)
-    if known:
-        return {
-            run.id: fmean(known[next(key for key in _like(run) if key in known)]) for run in left
-        }, "the runs that are done"
-    if plan.study.backbone != "embedded":
-        return {}, "nothing before the first run"
-    return {run.id: _by_sweep(plan, run) for run in left}, SWEEP
-
-
-def _like(run: Run) -> list[tuple[str, ...]]:
-    """What a run is like, the most alike first; the last is true of all."""
-    kind = str(run.does.get("kind", run.arm))
-    own = [("arm", run.stage, kind, run.target), ("target", run.stage, run.target)]
-    return [*own, ("stage", run.stage), ("any",)]
-
-
-def _by_sweep(plan: Plan, run: Run) -> float:
-    steps = run.does.get("steps", 0)
-    if run.rates:
-        first = plan.runs[run.rates[0]]
-        own = (run.seed_intermediate, run.seed_target)
-        if own == (first.seed_intermediate, first.seed_target):
-            steps = 0  # it takes over the training at the best of the rates
-    if not run.target:
-        return float(steps * SLOWEST)
-    target = get_target(run.target)
-    return float(steps * len(target.training) * SECONDS_A_STEP.get(target.head, SLOWEST))
-
-
 def _memory(plan: Plan, folder: StudyFolder) -> tuple[int | None, str]:
     results = folder.results().runs
     if measured := [each.peak_memory_bytes for each in results.values()]:
         return max(measured), "the runs that are done"
     if peaks := [ModuleRecord.read(each).peak_memory_mb for each in plan.from_zoo]:
         return int(max(peaks) * 1e6), "the trainings of the zoo's modules"
-    return None, ""
+    return None, "no run is done yet, and no module is of the zoo"
 
 
 def _spread(plan: Plan, folder: StudyFolder) -> Spread:
