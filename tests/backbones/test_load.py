@@ -264,3 +264,11 @@ def test_misspelt_backbone(client: Client) -> None:
     lines = [str(answer["error"]) for answer in client("http://127.0.0.1:9", *names)]
     for line, meant in zip(lines, ["embedded", "xlm-roberta-large"], strict=True):
         assert line.endswith(f"; did you mean '{meant}'?") and REMEDY in line
+
+
+@pytest.mark.parametrize("revision", ["../../secret", "/dev/zero", "a/../b", "a//b", "a\\b", "x/"])
+@pytest.mark.parametrize("name", ["embedded", "someone/model"])
+def test_a_revision_that_leads_out_of_the_cache_is_refused(name: str, revision: str) -> None:
+    """The library reads, and writes, the file of that name beside its cache's own notes."""
+    with pytest.raises(UserError, match="is no revision"):
+        find_backbone(f"{name}@{revision}")

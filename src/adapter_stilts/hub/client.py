@@ -54,6 +54,16 @@ class Repository:
     revision: str = ""
     remedy: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuses a revision that would lead out of the library's cache, which makes a path of it.
+
+        A module's record names its backbone's, so a stranger may have written it.
+        """
+        parts = self.revision.split("/") if self.revision else ()
+        if {"", ".", ".."}.intersection(parts) or set(self.revision) & set("\\\0"):
+            what = "is no revision: that is a branch, a tag or a commit"
+            raise UserError(f"{self}: '{brief(self.revision)}' {what}")
+
     def __str__(self) -> str:
         return f"{self.kind} '{self.id}'"
 
