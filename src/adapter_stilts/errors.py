@@ -71,6 +71,15 @@ def shown(value: Any, limit: int = 60) -> str:
     return written if len(written) <= limit else f"{written[: limit - 1]}…"
 
 
+def counted(count: int, what: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "run"), counted(2, "run")
+    ('1 run', '2 runs')
+    """
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def few(names: Sequence[str], limit: int = 20) -> str:
     """Names with commas between; of many the first ones, and how many there are."""
     written = ", ".join(names[:limit])

@@ -184,6 +184,12 @@ def test_modules_of_another_backbone_or_without_finite_weights_are_refused(
         planned()
 
 
+def test_a_language_that_no_target_has_is_named(planned: Planned) -> None:
+    assert not planned("[en, de]", "[en, deu]").absent
+    (why,) = planned("[en, de]", "[en, dee]").absent.values()
+    assert "'dee'" in why and "de, en" in why
+
+
 @pytest.mark.whole
 def test_what_another_version_left_half_done_is_begun_anew(
     planned: Planned, zoo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

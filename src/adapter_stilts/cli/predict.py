@@ -10,7 +10,7 @@ import typer
 
 from adapter_stilts.cli.options import BACKBONE, derived_options, with_options
 from adapter_stilts.cli.results import print_json
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import get_head
 from adapter_stilts.safety import printable
 from adapter_stilts.serving.limits import Limits, ServiceOptions
@@ -105,4 +105,6 @@ def serve(
 def _tell(url: str, names: Sequence[str]) -> None:
     """Says where the service can be asked, and what it offers."""
     some = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-    typer.echo(printable(f"{len(names)} modules ({some}) at {url} (Ctrl-C stops)"), err=True)
+    typer.echo(
+        printable(f"{counted(len(names), 'module')} ({some}) at {url} (Ctrl-C stops)"), err=True
+    )

@@ -12,7 +12,7 @@ import typer
 
 from adapter_stilts.cli.options import JSON
 from adapter_stilts.cli.results import print_json, print_note, print_table
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 
 if TYPE_CHECKING:
     from adapter_stilts.study.folder import StudyFolder
@@ -131,7 +131,7 @@ def _show_targets(outlook: Outlook) -> None:
 
 
 def _show_outlook(made: Plan, outlook: Outlook) -> None:
-    lines = [f"{len(made.runs)} runs, {outlook.done} done, {outlook.left} left."]
+    lines = [f"{counted(len(made.runs), 'run')}, {outlook.done} done, {outlook.left} left."]
     if outlook.seconds is None:
         lines.append(f"Time left: not known yet ({outlook.time_from}).")
     else:
@@ -165,12 +165,11 @@ def status(
     file: Path = FILE,
     out: Path | None = OUT,
     data: str | None = DATA,
-    unequal: bool = UNEQUAL,
     watch: bool = typer.Option(False, "--watch", help="Show it anew every two seconds."),
     as_json: bool = JSON,
 ) -> None:
     """Show what runs where and how fast, the time left, and what failed."""
-    made, folder = read_plan(file, out, data, unequal=unequal)
+    made, folder = read_plan(file, out, data, unequal=True)  # which is said where it is run
     while True:
         found = _status(made, folder)
         if watch and not as_json:
@@ -261,14 +260,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min"
 
 
-def stop(
-    file: Path = FILE, out: Path | None = OUT, data: str | None = DATA, unequal: bool = UNEQUAL
-) -> None:
+def stop(file: Path = FILE, out: Path | None = OUT, data: str | None = DATA) -> None:
     """End `study run`: its runs write a checkpoint first. The same command goes on later."""
-    _, folder = read_plan(file, out, data, unequal=unequal)
+    _, folder = read_plan(file, out, data, unequal=True)
     holder, running = folder.holder(), folder.running()
     if not holder and not running:
         raise UserError(f"nobody runs study {folder.path}, so nothing is stopped")
     folder.stop_file.touch()
     who = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "no process"
-    print_note(f"{who} and {len(running)} runs are asked to end, after a checkpoint")
+    print_note(f"asked to end, after a checkpoint: {who} and {counted(len(running), 'run')}")

@@ -11,7 +11,7 @@ from typing import Any
 import vl_convert
 from jinja2 import Environment, StrictUndefined
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.report.charts import Chart, all_charts
 from adapter_stilts.report.tables import (
@@ -77,8 +77,8 @@ def make_report(
     answers = [_answer(data, found) for found in findings] or ["No contrast can be answered yet."]
     runs = sum(map(len, data.arms.values()))
     about = (
-        f"{_counted(runs, 'run')} of {_counted(len(data.arms), 'arm')} on "
-        f"{_counted(len(data.targets), 'target')}; {draws} draws of "
+        f"{counted(runs, 'run')} of {counted(len(data.arms), 'arm')} on "
+        f"{counted(len(data.targets), 'target')}; {draws} draws of "
         "items and of the seeds of both stages, crossed; what English dev chooses is chosen in "
         "every draw."
     )
@@ -88,10 +88,6 @@ def make_report(
         warnings.append(f"What `recommend` loses is not told: it is known of {known} alone.")
     charts = list(all_charts(data, findings, tables))
     return Report(f"Study {data.name}", about, answers, warnings, tables, charts)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _answer(data: StudyData, found: Finding) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.compare import MARGIN
 from adapter_stilts.study.folder import StudyFolder
@@ -87,9 +87,7 @@ class Finding:
         found = self.fixed.overall
         count = len({lang for each in self.fixed.languages.values() for lang in each})
         targets = len(self.fixed.targets)
-        where = (
-            f"over {targets} target{'s' * (targets > 1)} and {count} language{'s' * (count > 1)}"
-        )
+        where = f"over {counted(targets, 'target')} and {counted(count, 'language')}"
         span = f"{100 * found.level:.0f} % interval {found.low:+.1f} to {found.high:+.1f}"
         first, second = map(str, self.arms)
         p, p_same = self.adjusted

@@ -31,7 +31,8 @@ class Fingerprints:
     """Of everything that a study reads, each computed once.
 
     `absent` says of what is not here why it is not, by the same words as the fingerprints. A run
-    that needs any of that has an empty text in its place, and cannot be done.
+    that needs any of that has an empty text in its place, and cannot be done. `languages` are those
+    that something was found in to test.
 
     Args:
         backbone, data: as in a study's file.
@@ -40,6 +41,7 @@ class Fingerprints:
     backbone: str
     data: str | None = None
     absent: dict[str, str] = field(default_factory=dict)
+    languages: set[str] = field(default_factory=set)
     _known: dict[str, str] = field(default_factory=dict)
     _code: dict[Callable[..., Any], str] = field(default_factory=dict)
 
@@ -122,6 +124,7 @@ class Fingerprints:
                 problem = error
         if not found:
             raise problem
+        self.languages |= found.keys()
         return json_digest(found)[:16]
 
     def _set(self, task: TaskSpec, split: Split) -> str:

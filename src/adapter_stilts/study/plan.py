@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.engine.methods import get_method
+from adapter_stilts.errors import few
+from adapter_stilts.evaluation.data import asked_languages
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints, find_source
 from adapter_stilts.study.graph import Plan, Run
@@ -47,7 +49,7 @@ def make_plan(study: StudySpec, data: str | None = None) -> Plan:
     for arms, part, first in product(_tiers(study), study.targets, (True, False)):
         for arm in arms:
             planner.add(part, arm, first=first)
-    planner.plan.absent = planner.prints.absent
+    planner.plan.absent = {**planner.prints.absent, **planner.languages_absent()}
     return planner.plan
 
 
@@ -146,6 +148,26 @@ class _Planner:
             else ModuleRecord.read(Path(self.module(name, method, seed)[0])).steps
             for part, name in zip(study.intermediate, self.tasks, strict=True)
         )
+
+    def languages_absent(self) -> dict[str, str]:
+        """The languages that the study names and no target has any data of, and why."""
+        langs, there = self.study.langs, self.prints.languages
+        written = langs.split(",") if isinstance(langs, str) else langs
+        found = {}
+        for code in map(str.strip, written if there else ()):
+            tests = [test for part in self.study.targets for test in (part, *part.also)]
+            meant = {
+                each
+                for test in tests
+                for each in asked_languages(
+                    get_target(test.task), code, test.split, self.prints.data
+                )
+            }
+            if not meant & there:
+                found[f"language {code}"] = (
+                    f"no target of the study has data of '{code}', but of {few(sorted(there))}"
+                )
+        return found
 
     def common(self) -> dict[str, Any]:
         """What every run does alike."""

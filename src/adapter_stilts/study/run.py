@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.errors import FailureError, UserError, counted
 from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder, size_of
 from adapter_stilts.study.graph import Plan, Run
@@ -122,7 +122,7 @@ class _Doing:
         self.outcome.stopped = True
         if self.pending:
             count = len(self.pending)
-            those = "1 run ends" if count == 1 else f"{count} runs end"
+            those = f"{counted(count, 'run')} {'ends' if count == 1 else 'end'}"
             self.tell(f"stopping: {those} after a checkpoint")
         self.engine.stop()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 from adapter_stilts.display import html_facts
-from adapter_stilts.errors import UserError, few
+from adapter_stilts.errors import UserError, counted, few
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks.languages import check_language, three_letters
@@ -109,8 +109,7 @@ class TargetSpec:
     own_languages: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        count = len(self.languages)
-        languages = f"{count} language{'s' if count != 1 else ''}"
+        languages = counted(len(self.languages), "language")
         return f"<TargetSpec {self.name}: {self.head}, {self.metric}, {languages}>"
 
     def _repr_html_(self) -> str:
