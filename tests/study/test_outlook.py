@@ -94,8 +94,13 @@ def test_the_time_left_is_by_steps_and_by_runs_of_this_kind_of_machine(
         "the runs that are done on Fast",
     )
     seconds, told_by = left({**here, "machine": "Slow"})
-    assert seconds == {longer.id: 120.0} and "Slow, which may not" in told_by
+    assert seconds == {longer.id: 120.0} and told_by.endswith("Slow")
     # A run that was begun again has trained for longer than it has lasted.
     assert left({**here, "train_seconds": 90.0})[0] == {longer.id: 180.0}
+    # A run that does not train is told by those that do, where nothing is nearer.
+    left(here)
+    tested = next(run for run in plan.runs.values() if run.stage == "target" and run.rates)
+    assert seconds_left(plan, [tested], folder)[0] == {tested.id: 60.0}
+    assert look_ahead(plan, folder).seconds is not None
     seconds, told_by = left(gpu)
     assert told_by == SWEEP and seconds[longer.id] > 600

@@ -233,6 +233,8 @@ def _show(found: dict[str, Any]) -> None:
     if found["seconds_left"]:
         left = f"{max(1, len(running))} at a time: {duration(found['seconds_left'])}"
         print_note(f"time left, {left} (by {found['time_from']})")
+    elif found["seconds_left"] is None:
+        print_note(f"time left: not known yet ({found['time_from']})")
     for each in failed:
         print_note(f"failed: {each['run']}: {each['says']} (log: {each['log']})")
 

@@ -22,7 +22,7 @@ from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
 from adapter_stilts.study.statistics.decisions import Design, detectable_difference
 from adapter_stilts.study.statistics.sample import Floats
 from adapter_stilts.study.study_data import StudyData
-from adapter_stilts.study.time_left import seconds_left
+from adapter_stilts.study.time_left import of_this_kind, seconds_left
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -210,12 +210,12 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
 
 
 def _memory(plan: Plan, folder: StudyFolder) -> tuple[int | None, str]:
-    results = folder.results().runs
-    if measured := [each.peak_memory_bytes for each in results.values()]:
-        return max(measured), "the runs that are done"
+    done, where = of_this_kind(plan, folder)
+    if done:
+        return max(each.peak_memory_bytes for each in done), where
     if peaks := [ModuleRecord.read(each).peak_memory_mb for each in plan.from_zoo]:
         return int(max(peaks) * 1e6), "the trainings of the zoo's modules"
-    return None, "no run is done yet, and no module is of the zoo"
+    return None, f"{where}, and no module is of the zoo"
 
 
 def _spread(plan: Plan, folder: StudyFolder) -> Spread:

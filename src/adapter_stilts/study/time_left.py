@@ -27,38 +27,46 @@ def seconds_left(
 ) -> tuple[dict[str, float], str]:
     """The seconds of every run that is left, where they can be told, and by what; or why not.
 
-    By the mean of the finished runs that are most alike: of trainings the seconds a step. Those of
-    this machine count, else those of other processors if this is one, or of other GPUs. Where none
-    is done, the embedded backbone's are guessed by the sweep.
+    By the mean of the finished runs that are most alike, of trainings the seconds a step; where
+    none is alike, by that of all. Those of this machine count, else those of other processors if
+    this is one, or of other GPUs. Where none is done, the embedded backbone's are guessed by the
+    sweep.
     """
-    done, told_by = _of_this_kind(list(folder.results().runs.values()))
+    done, told_by = of_this_kind(plan, folder)
     known: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    whole: list[float] = []
     for each in done:
-        run = plan.runs.get(each.run)
-        if run is None:
-            continue
+        run = plan.runs[each.run]
         steps = each.steps if _steps(plan, run) else 0
-        # The training of a run that was begun again, and what came after it, has all its time.
-        seconds = max(each.seconds, each.train_seconds or 0.0) / steps if steps else each.seconds
+        # The training of a run that was begun again has lasted for longer than that run.
+        seconds = max(each.seconds, each.train_seconds or 0.0) if steps else each.seconds
+        whole.append(seconds)
         for key in _like(run, trains=bool(steps)):
-            known[key].append(seconds)
+            known[key].append(seconds / (steps or 1))
     found = {}
     for run in left:
         steps = _steps(plan, run)
         alike = [known[key] for key in _like(run, trains=bool(steps)) if key in known]
         if alike:
             found[run.id] = fmean(alike[0]) * (steps or 1)
-    if known:
+        elif whole:
+            found[run.id] = fmean(whole)
+    if whole:
         return found, told_by
     if plan.study.backbone == "embedded":
         return {run.id: _by_sweep(plan, run) for run in left}, SWEEP
     return {}, told_by
 
 
-def _of_this_kind(done: list[RunResult]) -> tuple[list[RunResult], str]:
+def of_this_kind(plan: Plan, folder: StudyFolder) -> tuple[list[RunResult], str]:
+    """The finished runs of a plan that say what others take here, and where they ran; or why none.
+
+    Those of this machine, else those of machines of its kind.
+    """
     from adapter_stilts.backbones import default_device
     from adapter_stilts.training.environment import machine
 
+    done = [each for each in folder.results().runs.values() if each.run in plan.runs]
     kind, name = default_device().type, machine().split(", ")[0]
     alike = [each for each in done if each.device == kind]
     own = [each for each in alike if each.machine.split(", ")[0] == name]
@@ -66,7 +74,7 @@ def _of_this_kind(done: list[RunResult]) -> tuple[list[RunResult], str]:
         return own, f"the runs that are done on {name}"
     if alike:
         names = dict.fromkeys(each.machine.split(", ")[0] for each in alike)
-        return alike, f"the runs that are done on {', '.join(names)}, which may not be as fast"
+        return alike, f"the runs that are done on {', '.join(names)}"
     return [], f"no run is done on {'a GPU' if kind == 'cuda' else 'a CPU'} yet"
 
 
