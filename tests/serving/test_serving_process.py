@@ -73,7 +73,7 @@ def service(tiny_xlmr: Path, tmp_path: Path) -> Iterator[Service]:
 
 
 def test_a_service_from_start_to_stop(service: Service) -> None:
-    assert "1 modules (squad)" in service.first
+    assert "1 module (squad)" in service.first
     assert service.ask(body=ROW)["answer"]["answer"]
     # Clients that leave: in mid-answer, in mid-request, and by resetting the connection.
     service.begin().close()

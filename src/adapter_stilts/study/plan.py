@@ -150,24 +150,31 @@ class _Planner:
         )
 
     def languages_absent(self) -> dict[str, str]:
-        """The languages that the study names and no target has any data of, and why."""
+        """The languages that the study names, no target lists, and none has data of; and why."""
         langs, there = self.study.langs, self.prints.languages
-        written = langs.split(",") if isinstance(langs, str) else langs
-        found = {}
-        for code in map(str.strip, written if there else ()):
-            tests = [test for part in self.study.targets for test in (part, *part.also)]
-            meant = {
+        tests = [test for part in self.study.targets for test in (part, *part.also)]
+        listed = {
+            code
+            for target in (get_target(test.task) for test in tests)
+            for code in (*target.languages, *target.others)
+        }
+
+        def meant(code: str) -> set[str]:
+            return {
                 each
                 for test in tests
                 for each in asked_languages(
                     get_target(test.task), code, test.split, self.prints.data
                 )
             }
-            if not meant & there:
-                found[f"language {code}"] = (
-                    f"no target of the study has data of '{code}', but of {few(sorted(there))}"
-                )
-        return found
+
+        written = langs.split(",") if isinstance(langs, str) else langs
+        return {
+            f"language {code}": f"no target of the study lists '{code}' or has data of it, but of "
+            f"{few(sorted(there))}"
+            for code in map(str.strip, written if there else ())
+            if not meant(code) & (there | listed)
+        }
 
     def common(self) -> dict[str, Any]:
         """What every run does alike."""
