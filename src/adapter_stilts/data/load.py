@@ -136,7 +136,11 @@ def _unique(task: TaskSpec, example: Example, seen: set[str]) -> Example:
 
 
 def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
-    """The row as an example that holds against the task; what is wrong as a `ValueError`."""
+    """The row as an example that the task's head accepts, or None if the task leaves it out.
+
+    Raises:
+        ValueError: says what is wrong with the row.
+    """
     columns = part.columns
     try:
         example = task.to_example(
@@ -310,7 +314,10 @@ def find_all(task: TaskSpec, split: Split, origin: str) -> Sequence[Part]:
 
 
 def read_from_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
-    """A hash of what the examples are read from: of the files' bytes, not of where they lie."""
+    """A hash of what the examples are read from: of the files' bytes, not of where they lie.
+
+    A file that cannot be read is refused.
+    """
     identities = []
     for part in parts:
         if isinstance(part, FilePart):

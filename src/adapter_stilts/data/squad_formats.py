@@ -77,6 +77,7 @@ def sentence_rows(path: Path, lines: Lines) -> Iterator[tuple[Place, Row]]:
     A sentence answers the questions whose (first) answer begins in it, and those that an equal
     sentence of its paragraph answers, as in LAReQA's own code. Paragraphs without questions have
     no candidates there either. `file` is the file's name without its ending: the language.
+    A question without an answer is refused.
     """
     for number, found in enumerate(_paragraphs(path, lines), start=1):
         place, title, paragraph, context, questions = found
@@ -146,7 +147,10 @@ class Checks(Shape):
 
 
 def check_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[Place, Row]]:
-    """The questions of a file, as SQuAD has them; their ids begin with the check's name."""
+    """The questions of a file, as SQuAD has them; their ids begin with the check's name.
+
+    A template that cannot be filled, or whose answer is not in its context, is refused.
+    """
     try:
         content = yaml.safe_load("".join(line for _, line in lines))
     except yaml.YAMLError as error:

@@ -53,7 +53,7 @@ def conll_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
     """Sentences, a word a line with its tag after a tab, and a blank line between sentences.
 
     Test sets may lack the tags: then a sentence has an empty list of them. `lines` are the
-    numbers of the words' lines.
+    numbers of the words' lines. A line of another form is refused.
     """
     for sentence in _sentences(lines):
         words: list[str] = []
@@ -146,6 +146,7 @@ def conllu_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
     that part which is nearest to the root. Zero-width non-joiners and spaces within a word are
     removed. (ud-conversion-tools, third_party of github.com/google-research/xtreme, called with
     --replace_subtokens_with_fused_forms; then its utils_preprocess.py, `udpos_preprocess`.)
+    Multi-word tokens that overlap or end outside their sentence are refused.
     """
     ranks = _RANKS.get(path.name.split("_")[0], _DEFAULT_RANKS).split()
     for sentence in _sentences(lines):
@@ -304,7 +305,10 @@ def parse_auto(tree: str) -> tuple[list[str], list[str]]:
 
 
 def auto_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Row]]:
-    """Sentences of a CCGbank `.auto` file: a line "ID=…", then a line with the derivation."""
+    """Sentences of a CCGbank `.auto` file: a line "ID=…", then a line with the derivation.
+
+    Anything else is refused.
+    """
     name = ""
     for number, line in lines:
         tree = line.strip()
@@ -324,7 +328,10 @@ def auto_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[in
 
 
 def pipe_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Row]]:
-    """Sentences in C&C's format: one a line, every word as `word|POS|category`."""
+    """Sentences in C&C's format: one a line, every word as `word|POS|category`.
+
+    A word of another form is refused.
+    """
     for number, line in lines:
         # C&C's own output opens with comments; a word "#" would stand as "#|#|N".
         if not line.strip() or (line.startswith("#") and not line.startswith("#|")):

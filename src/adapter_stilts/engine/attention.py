@@ -47,6 +47,7 @@ class _MatrixAttention(torch.autograd.Function):
         scale: float,
         again: bool,
     ) -> torch.Tensor:
+        """(B*H, L, D); with `again`, no weights are kept: the way back computes them again."""
         weights = _weights(query, key, bias, scale)
         ctx.save_for_backward(query, key, value, bias if again else weights)
         ctx.scale, ctx.again = scale, again
@@ -54,6 +55,7 @@ class _MatrixAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of q, k and v, (B*H, L, D) each; the rest has none."""
         query, key, value, weights = ctx.saved_tensors
         (upstream,) = gradients
         if ctx.again:

@@ -142,6 +142,9 @@ def layer_of(parameter: str) -> int | None:
 def forward(engine: Engine, batch: dict[str, torch.Tensor]) -> Any:
     """One pass without gradients in the trunk's precision; logits come back as float32.
 
+    Args:
+        batch: `input_ids` and `attention_mask`, (rows, tokens), with what else the head reads.
+
     Raises:
         NotFiniteError: what comes out are no numbers.
     """

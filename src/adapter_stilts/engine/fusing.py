@@ -172,7 +172,10 @@ def modules_of(sources: Sequence[Expression]) -> list[str]:
 
 
 def value_penalty(engine: Engine, name: str) -> Tensor | None:
-    """How far a full fusion's value matrices are from the identity (Pfeiffer et al. 2021, 3.2)."""
+    """How far a full fusion's value matrices are from the identity (Pfeiffer et al. 2021, 3.2).
+
+    A scalar to add to the loss; None where no such matrix learns.
+    """
     values = [engine.model.get_parameter(key) for key in engine.modules[name] if is_value(key)]
     learning = [value for value in values if value.requires_grad]
     if not learning:

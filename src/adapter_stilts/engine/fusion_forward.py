@@ -100,7 +100,8 @@ def fuse_loras(layer: Any, setup: Fuse, state: Any, lvl: int = 0) -> Any:
 def fuse_bottlenecks(layer: Any, setup: Fuse, state: Any, lvl: int = 0) -> Any:
     """All down-projections as one product, all up-projections with keys and values as another.
 
-    Adapters that are more than two projections go the library's way.
+    Adapters that are more than two projections go the library's way, where it has one for this
+    kind of fusion (else `NotImplementedError`).
     """
     sources = _present(setup, layer.adapters)
     if not sources.names:

@@ -61,7 +61,11 @@ class MaskedWordsHead(PredictionHead):  # type: ignore[misc]
         invertible_adapter: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """The loss over the tokens that `labels` asks for, and these tokens' logits."""
+        """The loss over the tokens that `labels` asks for, and their logits, (asked, vocabulary).
+
+        Args:
+            labels: word ids, (rows, tokens); a negative number where nothing is asked.
+        """
         asked = labels != IGNORED
         states = self.norm(functional.gelu(self.dense(outputs[0][asked])))
         if invertible_adapter is not None:

@@ -227,7 +227,10 @@ def read_head(folder: Path) -> tuple[tuple[str, ...], int]:
 
 
 def read_labels(folder: Path) -> tuple[tuple[str, ...], int]:
-    """The same, of its configuration alone, which may be damaged, too."""
+    """The labels and the number of choices of its configuration alone.
+
+    A configuration that is damaged is refused.
+    """
     try:
         config = read_json(folder / HEAD_CONFIG)["config"]
         choices = config.get("num_choices") or 0
@@ -279,7 +282,8 @@ def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
 
     The static classes with the same logits (for sentence vectors: hidden states) are
     its `auto_class`; the head's layers become `modules_to_save`. Of the kind `embedding` there is
-    the module alone, whatever heads it has.
+    the module alone, whatever heads it has. A tensor that the format has no place for is a
+    `ValueError`.
     """
     from peft import LoraConfig
     from safetensors.torch import save_file

@@ -46,6 +46,7 @@ class _Norm:
     autocast: bool
 
     def compute(self) -> Tensor:
+        """The norm's output once more, in its shape, without a gradient."""
         with torch.no_grad(), torch.autocast("cpu", enabled=self.autocast):
             output: Tensor = self.function(*self.args, **self.kwargs)
         return output

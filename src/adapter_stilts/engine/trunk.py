@@ -67,7 +67,7 @@ class WordsOnDisk(nn.Module):
         return nn.Parameter(self._table, requires_grad=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """The rows of these words: (...) to (..., width)."""
+        """The rows of these words: (...) to (..., width); an id out of range is an `IndexError`."""
         where = ids.cpu()
         if where.numel() and not 0 <= int(where.min()) <= int(where.max()) < self.num_embeddings:
             raise IndexError(f"word ids must lie between 0 and {self.num_embeddings - 1}")
@@ -166,7 +166,7 @@ class Engine:
                 yield
 
     def moved(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """A batch where the trunk lies."""
+        """The batch on the trunk's device, shapes as they were; a copy is not waited for."""
         return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
     @contextmanager

@@ -82,7 +82,7 @@ def check_outputs(values: Iterable[Any], *, of: str, module: str = "") -> None:
 
 
 def in_range(tensor: Tensor) -> bool:
-    """Whether all values are numbers of a size that weights have."""
+    """Whether all values, in any shape, are finite and of a size that weights have."""
     if not tensor.numel():
         return True
     low, high = tensor.aminmax()  # either is NaN where any value is

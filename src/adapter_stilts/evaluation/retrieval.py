@@ -194,7 +194,10 @@ class Searcher:
 
 
 def drawn_from(data: ExampleSet, limit: int | None) -> tuple[ExampleSet, npt.NDArray[np.int64]]:
-    """So many examples drawn at random, in their order, and where they stand among all."""
+    """At most `limit` examples drawn at random, in their order; None is all of them.
+
+    With their places among all examples, (drawn,).
+    """
     count = len(data.examples)
     if limit is None or limit >= count:
         return data, np.arange(count)

@@ -45,7 +45,7 @@ class Distinct(NamedTuple):
 
 
 def unit(vectors: Floats) -> Float32:
-    """The vectors at length 1, in 32 bits; a zero vector stays zero."""
+    """The vectors, (rows, width), at length 1, in 32 bits; a zero vector stays zero."""
     rows = np.array(vectors, dtype=np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     rows /= np.where(lengths > 0, lengths, 1)
@@ -53,7 +53,9 @@ def unit(vectors: Floats) -> Float32:
 
 
 def nearest(queries: Floats, candidates: Floats) -> Indices:
-    """The row of the candidate with the highest cosine, for every query: [queries].
+    """The row of the candidate with the highest cosine, for every query: (queries,).
+
+    `queries` and `candidates` are (rows, width).
 
     Of equally near candidates it is the first. XTREME retrieves Tatoeba's sentences so: with
     English sentences as queries, in the other language's.
@@ -204,6 +206,16 @@ def packed(scores: NDArray[np.float32], start: int) -> NDArray[np.uint64]:
 
     The upper half is the score, with the bits of a float so changed that they sort as it does;
     the lower half is larger for lower rows. Changes `scores`.
+
+    Args:
+        scores: (queries, candidates).
+        start: the row of the first of these candidates among all.
+
+    Returns:
+        Keys of the shape of `scores`.
+
+    Raises:
+        ValueError: a score is not a number.
     """
     if np.isnan(scores).any():
         raise ValueError("queries or candidates hold values that are not numbers")
@@ -217,7 +229,7 @@ def packed(scores: NDArray[np.float32], start: int) -> NDArray[np.uint64]:
 
 
 def top(keys: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
-    """The k largest keys of every row, in any order. Changes `keys`."""
+    """The k largest keys of every row, in any order: (rows, k). Changes `keys`."""
     surplus = keys.shape[1] - k
     if surplus <= 0:
         return keys
@@ -226,7 +238,7 @@ def top(keys: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
 
 
 def unpacked(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows and scores that `packed` put together."""
+    """The candidates' rows and scores that `packed` put together, in the shape of `keys`."""
     bits = (keys >> np.uint64(32)).astype(np.uint32)
     bits ^= np.where(bits & _SIGN, _SIGN, np.uint32(0xFFFFFFFF))
     return (_LOW - (keys & _LOW)).astype(np.int64), bits.view(np.float32)

@@ -23,7 +23,7 @@ def token_budget_batches(
     """Cuts an order of rows into consecutive batches.
 
     A batch holds as many rows as keep rows x longest padded row within `batch_tokens`, at most
-    `batch_examples`, at least one.
+    `batch_examples`, at least one. `lengths` are in tokens, (rows,).
     """
     batches: list[list[int]] = []
     batch: list[int] = []

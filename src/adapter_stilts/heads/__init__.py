@@ -19,7 +19,7 @@ PLAIN = "embedding"
 
 @cache
 def get_head(kind: str) -> Head:
-    """The head kind of that name."""
+    """The head kind of that name; a `KeyError` where there is none."""
     if kind not in (*KINDS, RAW):
         raise KeyError(kind)
     head: Head = importlib.import_module(f"{__name__}.{kind}").HEAD

@@ -45,7 +45,7 @@ class Pairs(Head):
     optional_parts = ("text_b", "id")
 
     def check(self, task: TaskLike, example: Example) -> None:
-        """One text may be empty: Quora's own release has such questions."""
+        """Two empty texts are a `ValueError`; one may be: Quora's release has such questions."""
         if not example["text_a"] and not example["text_b"]:
             raise ValueError("both texts are empty")
 
@@ -74,7 +74,7 @@ class Pairs(Head):
         return {"text_a": [a for a, _ in pairs], "text_b": [b for _, b in pairs]}
 
     def texts(self, row: Any) -> dict[str, str]:
-        """The id and the texts in a row of a user's own file."""
+        """The id and the texts in a row of a user's own file; all empty is a `ValueError`."""
         text_a = row.text("text")
         text_b = row.text("text_b") if "text_b" in row.columns else ""
         if not text_a.strip() and not text_b.strip():

@@ -233,7 +233,11 @@ class _Adapter(BaseAdapter):
 
 
 def within(seconds: float, call: Callable[[], requests.Response]) -> requests.Response:
-    """What the call returns; a server that sends its headers byte by byte is not waited for."""
+    """What the call returns; a server that sends its headers byte by byte is not waited for.
+
+    Raises:
+        SlowHubError: it has not returned after so many seconds.
+    """
     answers: queue.SimpleQueue[requests.Response | BaseException] = queue.SimpleQueue()
     late = threading.Event()
 

@@ -1,5 +1,8 @@
 """The built-in ways of merging: pure functions of tensors and weights.
 
+`tensors` are one parameter of all modules, of one shape, which the result has, too; `weights` are
+(modules,).
+
 `density` is the fraction of each module's values that sparse methods keep. Signs are elected before
 the weights come in, so that the result is linear in the weights. It is divided by the number of
 modules that agree, which makes it a kind of mean whatever the weights are.

@@ -95,6 +95,9 @@ def correlation(predictions: Sequence[float], references: Sequence[float]) -> di
     """`{"spearman": percent, "pearson": percent}`, as STS and GLUE's STS-B have them.
 
     Where one side is the same number throughout, a correlation is not defined: it counts as 0.
+
+    Raises:
+        ValueError: a value is no number.
     """
     from scipy.stats import pearsonr, spearmanr
 

@@ -141,6 +141,9 @@ def map_at_20(
     Mewsli-X it scores by the mean reciprocal rank among the first 20 (utils_mewslix.py), which
     is the same number where one candidate is relevant, as it is there. A query without
     predictions, an empty list, counts 0 in both.
+
+    Raises:
+        ValueError: a reference names no candidate.
     """
     total = 0.0
     for index, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):

@@ -137,6 +137,9 @@ def mean_scores(
 
     Args:
         score: from an answer and the gold answers, exact match and F1 (0 to 1).
+
+    Raises:
+        ValueError: a reference has no answer.
     """
     predicted = rows_by_id(predictions, "prediction")
     gold = rows_by_id(references, "reference")
@@ -256,6 +259,10 @@ def mlqa(
     {'f1': 100.0, 'exact_match': 100.0}
     >>> mlqa(**rows, language="es")["exact_match"]
     0.0
+
+    Raises:
+        ValueError: no language is given.
+        UserError: MLQA has no rules for it.
     """
     if not language:
         raise ValueError("mlqa: say which language the answers are in: compute(language=...)")

@@ -96,7 +96,11 @@ def best_threshold(questions: Sequence[Question], measure: Measure) -> tuple[flo
 
 
 def judge(reference: Row, prediction: Row | None) -> Question:
-    """One question with its prediction, or with none, which is always wrong."""
+    """One question with its prediction, or with none, which is always wrong.
+
+    Raises:
+        ValueError: the prediction's `no_answer_score` is no number.
+    """
     golds = gold_texts(reference)
     if prediction is None:
         return Question(bool(golds), False, Scores(0.0, 0.0), None)

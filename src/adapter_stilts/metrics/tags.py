@@ -35,6 +35,9 @@ def tag_accuracy(predictions: Sequence[Tags], references: Sequence[Tags]) -> dic
 
     Every word weighs the same, whatever the length of its sentence. It stands beside seqeval's
     F1, which takes a run of equal part-of-speech tags for one entity.
+
+    Raises:
+        ValueError: there is no word, or a sentence has not as many tags as words.
     """
     right = 0
     for index, (predicted, gold) in enumerate(zip(predictions, references, strict=True)):
@@ -117,6 +120,9 @@ def seqeval_f1(predictions: Sequence[Tags], references: Sequence[Tags]) -> dict[
     begins with S (SCONJ, SYM) is a chunk of its own. seqeval up to 0.0.15, of the time of XTREME's
     first results, took the whole tag for the type: some hundredths of a point apart on
     part-of-speech tags, the same on the tags of WikiANN.
+
+    Raises:
+        ValueError: a tag is empty, or a sentence has not as many tags as words.
     """
     accuracy = tag_accuracy(predictions, references)
     for what, sentences in (("predicted", predictions), ("gold", references)):

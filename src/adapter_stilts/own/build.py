@@ -78,7 +78,10 @@ def load_task_file(path: Path) -> OwnTask:
 
 
 def build_task(path: Path, file: TaskFile, lines: Lines) -> OwnTask:
-    """The task that a checked task file declares; relative paths begin at the file's folder."""
+    """The task that a checked task file declares; relative paths begin at the file's folder.
+
+    A metric that does not fit the head is refused.
+    """
     _check_name(file, lines)
     form = form_of(file, lines)
     reading = reading_of(file, form, lines)

@@ -39,7 +39,10 @@ def listed_labels(file: TaskFile) -> tuple[str, ...]:
 def labels_and_choices(
     file: TaskFile, lines: Lines, source: Source, reader: RowReader, language: str
 ) -> tuple[tuple[str, ...], int]:
-    """Labels and number of choices, as far as the training data says them, which is checked."""
+    """Labels and number of choices, as far as the training data says them, which is checked.
+
+    Labels or choices that neither the file nor its data says are refused.
+    """
     listed, kind = listed_labels(file), get_head(file.head)
     options = reader.columns.get("options")
     choices = len(options) if isinstance(options, tuple) else file.choices

@@ -55,7 +55,7 @@ def make_report(
     recommended: Mapping[str, str] | None = None,
     draws: int = 2000,
 ) -> Report:
-    """Draws what there is; what is missing or damaged is said.
+    """Draws what there is; what is missing or damaged is said, and a study without runs refused.
 
     Args:
         recommended: by target, the single that `recommend` puts first, see `read_recommended`.

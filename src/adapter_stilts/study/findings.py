@@ -278,7 +278,7 @@ class Bucket(NamedTuple):
 
 
 def thirds(lengths: Floats) -> Floats:
-    """The third of every length: 0, 1 or 2; items of one length are in the same.
+    """The third of every length, (items,): 0, 1 or 2; items of one length are in the same.
 
     >>> thirds(np.array([5.0, 1.0, 9.0])).tolist()
     [1.0, 0.0, 2.0]

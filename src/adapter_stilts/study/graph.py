@@ -81,7 +81,7 @@ class Plan:
     absent: dict[str, str] = field(default_factory=dict)
 
     def add(self, run: Run) -> str:
-        """Adds a run, once; its id."""
+        """Adds a run, once; its id. A run before those that it needs is refused."""
         for need in run.needs:
             if need not in self.runs:
                 raise UserError(f"run {run.id} needs {need}, which is not before it: a cycle")

@@ -104,6 +104,7 @@ class _Doing:
     pending: dict[Future[int], str] = field(default_factory=dict)
 
     def do(self) -> Outcome:
+        """Submits runs, and waits until none is left or, once a stop is asked for, in work."""
         while True:
             if not self.outcome.stopped and (self.asked() or self.folder.stop_file.exists()):
                 self._stop()

@@ -121,6 +121,7 @@ class _Work:
         return {key: self.does[key] for key in ("data", "backbone", "precision")}
 
     def do(self) -> RunResult:
+        """Does the run by the method of its stage; its seconds are those of all of it."""
         began = time.monotonic()
         if self.run.among:
             self.run = self._ranked()

@@ -36,7 +36,7 @@ def epoch_batches(
     """One pass over the data: rows shuffled, sorted by length within pools, batches shuffled.
 
     Sorting within a pool of rows keeps padding to a few percent; the pools and the final shuffle
-    keep the order random. Deterministic in the seed and `epoch`.
+    keep the order random. Deterministic in the seed and `epoch`. `lengths` are in tokens, (rows,).
     """
     rng = np.random.default_rng((drawing["seed"], epoch))
     order = rng.permutation(len(lengths))
@@ -125,7 +125,7 @@ def task_shares(sizes: Sequence[int], *, temperature: float) -> npt.NDArray[np.f
 
 
 def language_shares(sizes: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Part of the text that comes from each language."""
+    """Part of the text that comes from each language, (languages,): size^`LANGUAGE_EXPONENT`."""
     return _normalised(np.asarray(sizes, dtype=np.float64) ** LANGUAGE_EXPONENT)
 
 
@@ -138,6 +138,7 @@ def quotas(shares: npt.NDArray[np.float64], total: int) -> npt.NDArray[np.int64]
     """How many of `total` batches each source gets: the largest remainders get what is left.
 
     None gets less than one, so that every head learns; a very short training becomes longer.
+    `shares` and the result are (sources,).
     """
     exact = shares * total
     counts = np.floor(exact).astype(np.int64)
@@ -255,7 +256,7 @@ class BatchSource:
 
     @cached_property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of every feature row."""
+        """Tokens of every feature row, (rows,)."""
         return np.asarray(self.features["length"])
 
     def tokens(self, rows: Sequence[int]) -> int:

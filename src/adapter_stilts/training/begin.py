@@ -31,7 +31,10 @@ from adapter_stilts.zoo.record import ModuleRecord
 
 
 def add_module_of(job: Job) -> None:
-    """The new module with its heads on top of those of the training, and what they start from."""
+    """The new module with its heads on top of those of the training, and what they start from.
+
+    A module on top of itself is refused.
+    """
     engine, spec = job.engine, job.spec
     heads: list[tuple[str, ModuleRecord | None]] = []
     if spec.fuses:

@@ -23,7 +23,7 @@ class InterruptedTrainingError(Exception):
 
 @contextlib.contextmanager
 def clear_failures(recipe: Recipe, folder: Path) -> Iterator[None]:
-    """Turns full disks and full memory into one line that names the remedy."""
+    """Turns full disks and full memory into a `FailureError`: one line that names the remedy."""
     try:
         yield
     except (MemoryError, RuntimeError, OSError, SafetensorError) as error:

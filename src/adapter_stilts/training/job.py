@@ -151,7 +151,7 @@ class Job:
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
-        """The part of the batches that each source of a mixture gets: tasks, then languages."""
+        """The part of the batches that each source gets, (sources,): tasks, then languages."""
         mixture = self.spec.mixture
         assert mixture
         shares = task_shares(self._sizes, temperature=mixture.temperature)

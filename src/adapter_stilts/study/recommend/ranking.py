@@ -122,6 +122,9 @@ def successive_halving(
 
     Returns:
         The rounds; the last one has the candidates that stayed to the end.
+
+    Raises:
+        ValueError: there is no candidate, or `least` is below 1.
     """
     if least < 1 or not names:
         raise ValueError("names and steps are needed")

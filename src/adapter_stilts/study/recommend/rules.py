@@ -134,7 +134,7 @@ Product = tuple[Floats, Floats]
 
 
 def cosine(first: Floats, second: Floats) -> float:
-    """The cosine of two vectors; 0 where one has no length."""
+    """The cosine of two vectors, (width,); 0 where one has no length."""
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     return float(first @ second) / lengths if lengths else 0.0
 
@@ -251,7 +251,10 @@ def labelled_rows(
 
 
 def sequences_of(columns: Mapping[str, Sequence[Any]]) -> tuple[list[list[int]], Ints]:
-    """Every sequence that is read, and the number of its example; an option is one, too."""
+    """Every sequence that is read, and the number of its example, (sequences,).
+
+    An option of a multiple choice is a sequence of its own.
+    """
     ids, examples = columns["input_ids"], columns["example"]
     nested = bool(ids) and bool(ids[0]) and not isinstance(ids[0][0], int)
     if not nested:

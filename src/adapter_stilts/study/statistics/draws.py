@@ -104,7 +104,11 @@ class Draws:
         return np.asarray(larger * (with_all - self._over_seeds("test", most, place, without)))
 
     def chosen(self, arm: Best, place: int, factors: Factors) -> Ints:
-        """Which of its arms is chosen in every draw: (draws or 1,)."""
+        """Which of its arms is chosen in every draw: (draws or 1,).
+
+        Raises:
+            ValueError: the target has no English dev to choose by.
+        """
         if self.targets[place].dev is None:
             raise ValueError(f"{self.targets[place].name} has no English dev to choose by")
         each = [self._over_seeds("dev", name, place, factors).mean(axis=1) for name in arm.of]

@@ -18,7 +18,7 @@ LANGUAGES = ("de", "fr", "ru", "zh")
 
 
 def sentence_id(row: Row, column: str) -> str:
-    """The id of a sentence, such as de-000000123."""
+    """The id of a sentence, such as de-000000123; a `ValueError` where there is none."""
     name = text(row, column)
     if not name or any(char.isspace() for char in name):
         raise ValueError(f"{shown(name)} where the id of a sentence belongs, as de-000000123")

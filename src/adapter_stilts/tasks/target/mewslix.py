@@ -25,7 +25,8 @@ HUB = ("izhx/mewsli-x", "7e3723faa15c6d84cfd56d66cf6cd347be8ad00e")
 def mention_text(context: Row, mention: Row) -> str:
     """The mention, then its sentence with the mention in braces (XTREME-R's utils_mewslix.py).
 
-    Braces that the sentence has of its own become parentheses.
+    Braces that the sentence has of its own become parentheses. A mention that is in no sentence is
+    a `ValueError`.
     """
     span = mention["mention_span"]
     start, end = span["start"], span["end"]
