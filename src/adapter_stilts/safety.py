@@ -116,7 +116,7 @@ def parse_json(place: str, text: str) -> Any:
         UserError: it is none, is nested too deeply, or has numbers beyond all use.
     """
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
         if _too_deep(value):
             raise ValueError("nested too deeply")
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")  # no half surrogates
@@ -127,6 +127,13 @@ def parse_json(place: str, text: str) -> Any:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(written: str) -> float:
+    value = float(written)
+    if math.isinf(value):
+        raise ValueError(f"the number {brief(written)} is too large")
+    return value
 
 
 def _too_deep(value: Any) -> bool:

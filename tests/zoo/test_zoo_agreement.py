@@ -64,6 +64,9 @@ def rehash(folder: Path) -> None:
     )
 
 
+SEEN = {"examples": 3}
+
+
 def refused(folder: Path, engine: Engine, *named: str) -> None:
     """By everything that takes a module, in one line with the name at fault."""
     rehash(folder)
@@ -107,7 +110,7 @@ def test_untouched_ones_load(copy: Callable[[str], Path], victim: Engine, method
         ("lora", {"task": "squad"}, "head"),
         ("lora", {"task": "qqp"}, "label2id"),
         ("bottleneck", {"task": "commonsense-qa"}, "num_choices"),
-        ("lora", {"data": {"train": {}, "dev": {}, "labels": 7}}, "data.labels"),
+        ("lora", {"data": {"train": SEEN, "dev": SEEN, "labels": 7}}, "data.labels"),
     ],
 )
 def test_records_of_other_modules(

@@ -45,7 +45,7 @@ def stocked(saved: Path, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         run="4" * 16,
         origin=origin,
         backbone={**ModuleRecord.read(saved).backbone, "name": "FacebookAI/xlm-roberta-large"},
-        data={"language": "sw"},
+        data={**ModuleRecord.read(saved).data, "language": "sw"},
     )
     return zoo
 

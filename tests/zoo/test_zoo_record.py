@@ -107,8 +107,8 @@ HEAD = {
     "max_length": 64,
     "scores": {"f1": 1.0},
     "parameters": 3,
-    "train": {},
-    "dev": {},
+    "train": {"examples": 3},
+    "dev": {"examples": 3},
     "no_answer_threshold": None,
 }
 

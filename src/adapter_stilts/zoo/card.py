@@ -175,12 +175,21 @@ def zoo_readme(folder: Path) -> str:
         folder=folder,
         backbones=backbones,
         recipe_file=RECIPE,
-        tasks_of=tasks_of,
+        title=_title,
         licence_of=licence_of,
         chance_note=chance_note,
         is_halved=is_halved,
         command_text=command_text,
     )
+
+
+def _title(record: ModuleRecord) -> str:
+    """What a module does, in a table."""
+    if record.heads:
+        return f"{len(record.heads)} tasks"
+    if record.language:
+        return f"raw text ({record.language})"
+    return tasks_of(record)[0].title if record.task else f"none: {record.merged['expression']}"
 
 
 def _order(module: ModuleReference) -> tuple[str, bool, bool, str, str]:

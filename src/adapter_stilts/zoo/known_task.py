@@ -154,12 +154,9 @@ def _task_of(record: ModuleRecord) -> TaskSpec:
 
 def _files(record: ModuleRecord) -> Iterator[str]:
     """The names of the files of its training data."""
-    train = record.data.get("train")
-    parts = train.get("parts") if isinstance(train, dict) else None
-    for part in parts if isinstance(parts, list) else ():
-        files = part.get("files") if isinstance(part, dict) else None
-        for file in files if isinstance(files, list) else ():
-            yield PurePath(str(file)).name
+    for part in record.data.get("train", {}).get("parts", ()):
+        for file in part.get("files", ()):
+            yield PurePath(file).name
 
 
 def _reads(layout: FileData, names: set[str]) -> bool:
@@ -190,16 +187,13 @@ def at_chance(record: ModuleRecord) -> list[str]:
 
 
 def _is_at_chance(record: ModuleRecord) -> bool:
-    dev = record.data.get("dev")
-    guess = dev.get("chance") if isinstance(dev, dict) else None
-    if not isinstance(dev, dict) or not isinstance(guess, dict):
-        return False
-    for metric, value in guess.items():
-        score, examples = record.scores.get(metric), dev.get("examples")
-        if score is None or not isinstance(value, int | float) or not isinstance(examples, int):
+    dev = record.data.get("dev", {})
+    for metric, value in dev.get("chance", {}).items():
+        score = record.scores.get(metric)
+        if score is None:
             continue
         share = min(max(value / 100, 0.0), 1.0)
-        noise = 100 * sqrt(share * (1 - share) / max(1, examples))
+        noise = 100 * sqrt(share * (1 - share) / max(1, dev["examples"]))
         if score < value + ERRORS * noise:
             return True
     return False
@@ -236,8 +230,7 @@ def write_recipe(record: ModuleRecord, folder: Path) -> None:
     """Writes every field of the recipe as YAML, for `--recipe`; of a merge there is none."""
     if record.merged:
         return
-    asked = record.recipe.get(ASKED)
-    fields = {**record.recipe, **(asked if isinstance(asked, dict) else {})}
+    fields = {**record.recipe, **record.recipe.get(ASKED, {})}
     own = {key: value for key, value in fields.items() if key not in BESIDE}
     about = f"# The settings of {record.name} (run {record.run}), for --recipe.\n"
     text = yaml.safe_dump(own, sort_keys=False, allow_unicode=True)
@@ -245,12 +238,12 @@ def write_recipe(record: ModuleRecord, folder: Path) -> None:
 
 
 def command_text(record: ModuleRecord, recipe: str = RECIPE) -> str:
-    """The one command that makes a module again; an empty text where there is none.
+    """The one command that makes a module again; an empty text where there is none, as of a merge.
 
     Args:
         recipe: where the module's recipe lies.
     """
-    start = _start(record)
+    start = [] if record.merged else _start(record)
     return shlex.join([*start, "--recipe", recipe, *_options(record)]) if start else ""
 
 
@@ -259,7 +252,7 @@ def _start(record: ModuleRecord) -> list[str]:
     if record.heads and not record.bases:
         start = ["adstilts", "train-multitask", "--tasks", ",".join(record.heads)]
         return [*start, *_mixture(record)]
-    if record.language and not record.merged:
+    if record.language:
         return ["adstilts", "train-language", record.language, "--text", "TEXT"]
     own = f"{record.task}.yaml" if is_own(record) else ""
     target = own or _target(record.task)
@@ -286,7 +279,7 @@ def _mixture(record: ModuleRecord) -> list[str]:
     if recipe.get("normalise_losses"):
         found += ["--normalise-losses"]
     if recipe.get("mlm_text"):
-        found += ["--mlm-text", "FOLDER_OF_THE_TEXT", "--mlm-share", str(recipe["mlm_share"])]
+        found += ["--mlm-text", "FOLDER_OF_THE_TEXT", "--mlm-share", str(recipe.get("mlm_share"))]
     return found
 
 
@@ -301,21 +294,18 @@ def _target(task: str) -> str:
 def _options(record: ModuleRecord) -> list[str]:
     """What a recipe does not say."""
     # A folder is somebody's own: its name says nothing to others.
-    origins = [
-        str(record.data[split].get("origin", "hub")) if split in record.data else "hub"
-        for split in ("train", "dev")
-    ]
+    origins = [record.data[split].get("origin", "hub") for split in ("train", "dev")]
     found = ["--backbone", record.backbone["name"]]
     if not record.language and not is_own(record):
         known = origins[1] in ("hub", "sample")
         found += ["--data", origins[1] if known else "FOLDER_OF_THE_DATA"]
         if origins[0] != origins[1]:
             found += ["--train-file", "FILE_OF_THE_ROWS"]
-    language = str(record.data.get("language") or "en")
+    language = record.data.get("language") or "en"
     if language != "en" and not record.language:
         found += ["--source-lang", language]
     if record.data.get("tags"):
-        found += ["--tags", ",".join(map(str, record.data["tags"]))]
+        found += ["--tags", ",".join(record.data["tags"])]
     for split, name in (("train", "limit"), ("dev", "dev_limit")):
         if number := record.recipe.get(name) or _drawn(record, split):
             found += [f"--{name.replace('_', '-')}", str(number)]
@@ -334,7 +324,7 @@ def _drawn(record: ModuleRecord, split: str) -> int:
     """How many examples were drawn, of each task, where the record does not say what was asked."""
     parts = [head[split] for head in record.heads.values()] or [record.data[split]]
     drawn = [
-        int(part["examples"])
+        part["examples"]
         for part in parts
         if sum(each.get("rows_kept", 0) for each in part.get("parts", ())) > part["examples"]
     ]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter, with_config
-from typing_extensions import TypedDict
+from pydantic import with_config
 
 from adapter_stilts.display import html_facts
 from adapter_stilts.engine.composition import Call, top
@@ -20,20 +18,22 @@ from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import KINDS, has_weights
-from adapter_stilts.safety import brief, is_name, is_plain_path, read_json
-from adapter_stilts.schema import (
-    OPEN,
-    STRICT,
-    Count,
-    Like,
-    Line,
-    Lines,
-    check_shape,
-    demand,
-    is_line,
-    one_of,
-)
+from adapter_stilts.safety import brief, is_plain_path, read_json
+from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line, one_of
 from adapter_stilts.tasks.spec import SHORTEST
+from adapter_stilts.zoo.record_shape import (
+    BackboneEntry,
+    Bases,
+    Curve,
+    Data,
+    Heads,
+    Merged,
+    Name,
+    Origin,
+    Recipe,
+    Scores,
+    Spec,
+)
 
 RECORD = "module.json"
 FORMAT = 1
@@ -44,85 +44,7 @@ MULTITASK = "multitask"
 NO_HEAD = "none"
 """The head of a merge that was given none, and of a language's module. (Of the kind `embedding`,
 the trunk is the head.)"""
-Scores = dict[Line, float]
-Curve = list[dict[Line, float]]
-_Labels = Annotated[
-    list[Line], demand(lambda each: len(set(each)) == len(each), "a label stands there twice")
-]
-_METRIC = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
-"""One of a plug-in need not be here: a module is used without it."""
-
-
-@with_config(OPEN)
-class _Recipe(TypedDict):
-    """Loading reads two numbers; the rest is shown."""
-
-    max_length: Annotated[int, Field(ge=0, le=1 << 20)]
-    stride: Annotated[int, Field(ge=0, le=1 << 20)]
-
-
-@with_config(OPEN)
-class _Spec(TypedDict):
-    title: Line
-    metric: Annotated[str, demand(_METRIC.fullmatch, "{} is no name of a metric")]
-    licence: Line
-    citation: Line
-    labels: _Labels
-    choices: Annotated[int, Field(ge=0, le=1 << 20)]
-    max_length: Annotated[int, Field(ge=SHORTEST, le=1 << 20)]
-    unanswerable: bool
-    language: Line
-    evaluated: list[Line]
-    datasets: Lines
-    identity: Line
-
-
-@with_config(OPEN)
-class _Head(TypedDict):
-    head: Annotated[str, one_of(KINDS)]
-    labels: _Labels
-    choices: NotRequired[Count]
-    max_length: Annotated[int, Field(ge=SHORTEST, le=1 << 20)]
-    scores: Annotated[Scores, Field(min_length=1)]
-    parameters: Count
-    train: dict[str, Any]
-    dev: dict[str, Any]
-    no_answer_threshold: float | None
-    spec: NotRequired[_Spec]
-
-
-@with_config(OPEN)
-class _Source(TypedDict):
-    run: Line
-    task: Line
-    licence: NotRequired[Line]
-
-
-@with_config(OPEN)
-class _Merged(TypedDict):
-    """Lists show the licences of the sources' tasks; the rest is shown."""
-
-    sources: NotRequired[dict[Line, _Source]]
-    weights: NotRequired[dict[Line, float]]
-
-
-_SPEC = TypeAdapter(_Spec)
-
-
-def _spec(given: dict[str, Any]) -> dict[str, Any]:
-    """Nothing in records of earlier versions, and of modules of no task."""
-    return dict(_SPEC.validate_python(given)) if given else {}
-
-
-Name = Annotated[str, demand(is_name, "that is no name of a module")]
-Kind = Annotated[str, one_of((*KINDS, MULTITASK, NO_HEAD))]
-Recipe = Annotated[dict[str, Any], Like(_Recipe)]
-Spec = Annotated[dict[str, Any], AfterValidator(_spec)]
-_TASK = demand(re.compile(r"[\w+-]+").fullmatch, "that is no name of a folder")
-Heads = dict[Annotated[str, _TASK], Annotated[dict[str, Any], Like(_Head)]]
-Bases = dict[Line, Lines]
-Merged = Annotated[dict[str, Any], Like(_Merged)]
-Evaluations = dict[Line, dict[Line, Scores]]
+_Kind = Annotated[str, one_of((*KINDS, MULTITASK, NO_HEAD))]
 
 
 @with_config(STRICT)
@@ -163,12 +85,12 @@ class ModuleRecord:
     name: Name
     run: Line
     task: Line
-    head: Kind
+    head: _Kind
     method: Line
     composition: Line
-    backbone: Lines
+    backbone: BackboneEntry
     recipe: Recipe
-    data: dict[str, Any]
+    data: Data
     scores: Scores
     parameters: Count
     steps: Count
@@ -183,9 +105,9 @@ class ModuleRecord:
     bases: Bases = field(default_factory=dict)
     heads: Heads = field(default_factory=dict)
     merged: Merged = field(default_factory=dict)
-    evaluations: Evaluations = field(default_factory=dict)
+    evaluations: dict[Line, dict[Line, Scores]] = field(default_factory=dict)
     full_precision: Scores = field(default_factory=dict)
-    origin: Lines = field(default_factory=dict)
+    origin: Origin = field(default_factory=dict)
     planned_steps: Count = 0
     learning_curve: Curve = field(default_factory=list)
     spec: Spec = field(default_factory=dict)
@@ -343,8 +265,8 @@ class ModuleRecord:
             return "'heads' goes with a head of the kind 'multitask', and with no other"
         if length < SHORTEST and not (length == 0 and (self.heads or self.head == NO_HEAD)):
             return f"'recipe.max_length' is {length}: less than {SHORTEST} tokens hold no text"
-        if self.merged and "sources" not in self.merged:
-            return "'merged.sources' is missing"
+        if lacks := [key for key in ("train", "dev") if key not in self.data and not self.merged]:
+            return f"'data.{lacks[0]}' is missing"
         if self.task and not self.merged and not self.scores:
             return "'scores' is empty, though it was trained on a task"
         trained_as = self.recipe.get("method", self.method)

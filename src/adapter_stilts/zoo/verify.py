@@ -126,7 +126,7 @@ def _check_head(record: ModuleRecord, folder: Path, place: Path) -> None:
         raise UserError(f"{path}: 'head' is {record.head}, but its weights are a {kind} head")
     named = is_named(kind)
     count = record.data.get("labels")
-    if named and labels and isinstance(count, int) and count != len(labels):
+    if named and labels and count is not None and count != len(labels):
         raise UserError(f"{path}: 'data.labels' is {count}, but the head has {len(labels)} labels")
     task = _known(record)
     if task is None:
@@ -324,7 +324,7 @@ def _parts(module: Module) -> Iterator[Module]:
 
 def _task(module: Module) -> TaskSpec:
     """The task as it was learnt: a target's stage, in its source language."""
-    language = str(module.record.data.get("language") or "en")
+    language = module.record.data.get("language") or "en"
     stages = (
         stage
         for target in target_tasks().values()
@@ -334,7 +334,7 @@ def _task(module: Module) -> TaskSpec:
     )
     task = module.task if is_own(module.record) else next(stages, module.task)
     own = module.record.data.get("tags")  # a set of the user's own
-    return dataclasses.replace(task, tags=tuple(map(str, own))) if isinstance(own, list) else task
+    return dataclasses.replace(task, tags=tuple(own)) if own is not None else task
 
 
 def _dev_examples(module: Module, data: str | None) -> ExampleSet | None:
@@ -345,14 +345,11 @@ def _dev_examples(module: Module, data: str | None) -> ExampleSet | None:
     if is_own(module.record):
         raise UserError("its task is a user's own, whose data its task file alone names")
     recorded = module.record.data.get("dev")
-    if not isinstance(recorded, dict):
+    if recorded is None:
         return None
     seed = module.record.recipe.get("seed", 0)
-    count = recorded.get("examples")
-    for limit in (None, count if isinstance(count, int) and count > 0 else None):
-        found = load_examples(
-            _task(module), "dev", data, limit=limit, seed=seed if isinstance(seed, int) else 0
-        )
+    for limit in (None, recorded["examples"] or None):
+        found = load_examples(_task(module), "dev", data, limit=limit, seed=seed)
         if recorded.get("fingerprint") in (found.fingerprint, found.read_from):
             return found
     return None
