@@ -8,6 +8,7 @@ repository never names one. `merging.registry` has the call for merge methods.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
 import traceback
@@ -20,13 +21,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from adapter_stilts.engine.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.hashing import text_digest
+from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import MetricSpec, built_in_metrics
 from adapter_stilts.registered import (
     add,
     caller,
     check_call,
+    forget,
+    left_out,
     named_if_it_fails,
     place_of,
     snapshot,
@@ -39,6 +42,7 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 if TYPE_CHECKING:
     from adapters import AdapterConfig
 
+logger = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -213,8 +217,12 @@ VARIABLE = "ADSTILTS_PLUGINS"
 _done: set[str] = set()
 
 
+_contents: dict[str, str] = {}
+"""The hash of every file that was run, as it was then."""
+
+
 def include(*files: str | Path) -> None:
-    """Runs plug-in files, each of them once.
+    """Runs plug-in files, each of them once; one that was edited since is run again.
 
     Raises:
         UserError: a file is not there, fails, or registers nothing; names file and line.
@@ -224,9 +232,21 @@ def include(*files: str | Path) -> None:
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is not there"
             raise UserError(f"plug-in '{file}' {what}: --include and {VARIABLE} name Python files")
-        path = path.resolve()
-        if str(path) not in _done:
-            _run(str(path), str(path), lambda path=path: _import(path))  # type: ignore[misc]
+        _include(path.resolve())
+
+
+def _include(path: Path) -> None:
+    key, content = str(path), file_sha256(path)
+    if key in _done and _contents.get(key, content) == content:
+        return
+    _contents[key] = content
+    try:
+        with undone_if_it_fails():
+            forget(key)
+            _run(key, key, lambda: _import(path))
+    except BaseException:
+        del _contents[key]
+        raise
 
 
 def included() -> list[str]:
@@ -237,8 +257,10 @@ def included() -> list[str]:
 def load_plugins() -> None:
     """Runs what the environment and installed packages add, once a process.
 
+    A package whose plug-in fails is left out with a warning: nobody asked for it in this command.
+
     Raises:
-        UserError: as of `include`.
+        UserError: as of `include`, of a file that the environment names.
     """
     if GROUP in _done:
         return
@@ -256,8 +278,14 @@ def _load_installed(points: Iterable[EntryPoint]) -> None:
         key = f"{GROUP}:{point.value}"
         of = f" of package {point.dist.name}" if point.dist else ""
         called = f"entry point '{point.value}'{of}"
-        if key not in _done:
+        if key in _done:
+            continue
+        try:
             _run(key, called, lambda point=point: _load(point))  # type: ignore[misc]
+        except UserError as error:
+            remedy = f"`pip uninstall {point.dist.name}` removes it" if point.dist else "remove it"
+            logger.warning("%s; %s, and until then it adds nothing", error, remedy)
+            left_out(called)
 
 
 def _load(point: EntryPoint) -> None:

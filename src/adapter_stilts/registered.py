@@ -16,6 +16,8 @@ from adapter_stilts.errors import UserError, hint, unknown
 
 Kind = Literal["task", "metric", "merge method", "adapter method"]
 PLUG_IN = "a plug-in's is known after --include FILE, ADSTILTS_PLUGINS or ads.include(FILE)"
+_CELL = re.compile("ipykernel|ipython-input|marimo")
+"""In the names of the files that notebooks make of their cells."""
 _NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 
@@ -70,16 +72,33 @@ def unregistered(what: str, given: str, known: Iterable[str]) -> UserError:
     """The error `unknown` for a kind of thing that plug-ins add to.
 
     Where no name is near, a plug-in may have been meant that was not named: it says how that is
-    done.
+    done. It names the plug-ins that failed, of which it may be.
     """
     names = list(known)
     error = unknown(what, given, names)
+    if _LEFT_OUT:
+        return UserError(f"{error}; it may be what {', '.join(_LEFT_OUT)} adds, which failed")
     return error if hint(given, names) else UserError(f"{error}; {PLUG_IN}")
+
+
+_LEFT_OUT: list[str] = []
+
+
+def left_out(called: str) -> None:
+    """Notes that a plug-in failed: what it adds is missing."""
+    _LEFT_OUT.append(called)
+
+
+def forget(file: str) -> None:
+    """Takes away all that a file has added."""
+    for things in _ADDED.values():
+        for name in [name for name, each in things.items() if each.place.startswith(f"{file}:")]:
+            del things[name]
 
 
 def _is_typed(place: str) -> bool:
     """Whether code was typed into an interpreter or a notebook."""
-    return place.startswith("<") or "ipykernel" in place
+    return place.startswith("<") or bool(_CELL.search(place))
 
 
 @contextmanager

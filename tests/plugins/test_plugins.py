@@ -15,6 +15,7 @@ import pytest
 
 import adapter_stilts as ads
 from adapter_stilts import plugins as loading
+from adapter_stilts import registered
 from adapter_stilts.errors import UserError
 from adapter_stilts.registered import added, restore, snapshot
 from cli_kit import Result, assert_one_line, call_cli
@@ -30,6 +31,8 @@ MERGE = "import adapter_stilts as ads\n@ads.merge_method"
 def nothing_added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = snapshot()
     monkeypatch.setattr(loading, "_done", set())
+    monkeypatch.setattr(loading, "_contents", {})
+    monkeypatch.setattr(registered, "_LEFT_OUT", [])
     monkeypatch.delenv(loading.VARIABLE, raising=False)
     yield
     restore(before)
@@ -117,12 +120,79 @@ def test_installed_package_adds_what_its_entry_point_names(packages: Path) -> No
         ("x = 1\nimport no_such_package\n", "adstilts_own_package.py:2"),
         ("import adapter_stilts as ads\nads.register(3)\n", "adstilts_own_package.py:2"),
         ("x = 1\n", "registers nothing"),
+        ("raise SystemExit(3)\n", "adstilts_own_package.py:1"),
+        ("def of(:\n", "adstilts_own_package.py:1"),
     ],
 )
-def test_a_package_whose_plugin_fails_is_named(packages: Path, code: str, named: str) -> None:
+def test_a_package_whose_plugin_fails_is_named_and_left_out(
+    packages: Path, run: Run, caplog: pytest.LogCaptureFixture, code: str, named: str
+) -> None:
+    """Whoever runs a command did not name it, and may not need it."""
     install(packages, code)
-    with pytest.raises(UserError, match=rf"adstilts-own-package.*{re.escape(named)}"):
-        loading.load_plugins()
+    before = snapshot()
+    assert run("tasks", "squad")[0] == 0
+    (warned,) = caplog.records
+    line = warned.getMessage()
+    assert "\n" not in line and named in line
+    assert "adstilts-own-package" in line and "pip uninstall" in line
+    assert snapshot() == before
+    caplog.clear()
+    assert_one_line(run("tasks", "their-task"), 2, "'their-task'", "adstilts-own-package")
+    assert not caplog.records, "once a process"
+
+
+def test_of_two_packages_one_fails(packages: Path) -> None:
+    install(packages, "import no_such_package\n")
+    code = "import adapter_stilts as ads\n@ads.merge_method\ndef first(tensors, weights):\n"
+    (packages / "second_package.py").write_text(f"{code}    return tensors[0]\n", "utf-8")
+    about = packages / "second_package-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: second-package\nVersion: 1.0\n", "utf-8")
+    (about / "entry_points.txt").write_text(f"[{loading.GROUP}]\nb = second_package\n", "utf-8")
+    loading.load_plugins()
+    assert str(ads.compose("first", "a", "b")) == "first(a, b)"
+    sys.modules.pop("second_package")
+
+
+def test_a_named_plugin_that_fails_still_ends_the_command(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("import no_such_package\n", "utf-8")
+    monkeypatch.setenv(loading.VARIABLE, str(file))
+    assert_one_line(run("tasks", "squad"), 2, "own.py:1")
+
+
+def test_a_plugin_that_was_edited_is_run_again(tmp_path: Path) -> None:
+    """As between two cells of a notebook: what it no longer has is gone."""
+    file = tmp_path / "own.py"
+    metric = "import adapter_stilts as ads\n@ads.metric('{}', heads='span')\ndef a(p, r): ...\n"
+    file.write_text(metric.format("one"), "utf-8")
+    ads.include(file)
+    ads.include(file)
+    assert "one" in added("metric")
+    file.write_text("# moved\n" + metric.format("one") + metric.format("other"), "utf-8")
+    ads.include(file)
+    assert {"one", "other"} <= set(added("metric"))
+    assert added("metric")["one"].place.endswith(":3")
+    file.write_text("x = (\n", "utf-8")
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"own\.py:1"):
+            ads.include(file)
+        assert {"one", "other"} <= set(added("metric")), "what worked is kept"
+    file.write_text(metric.format("other"), "utf-8")
+    ads.include(file)
+    assert "one" not in added("metric") and "other" in added("metric")
+
+
+@pytest.mark.parametrize(
+    "cell", ["/tmp/ipykernel_12/34.py", "<ipython-input-1-ab>", "/tmp/ipython-input-3-4.py"]
+)
+def test_a_cell_that_is_run_again_means_the_new_one(cell: str) -> None:
+    code = "import adapter_stilts as ads\n@ads.metric('mine', heads='span')\ndef a(p, r): ...\n"
+    for start in ("", "\n"):
+        exec(compile(start + code, cell, "exec"), {})
+    assert added("metric")["mine"].place == f"{cell}:3"
 
 
 @pytest.mark.parametrize(
