@@ -83,14 +83,15 @@ def page(cells: Mapping[Cell, Sequence[Row]], drawing: str) -> str:
         "Scores are those of English dev (1,000 examples at most: an accuracy of 60 has a standard "
         "error of 1.5 points) after the last step; a rate in bold is the best of its row. `copa` "
         "has 100 examples of dev, so its rates are compared by the mean of dev and nine other "
-        'languages. "Others" is the mean over the other languages at the best rate. Seconds are '
-        "processor seconds of the whole run, loading and scoring included.",
+        'languages. "Others" is the mean at the best rate over the other languages that every run '
+        "of the task was scored in. Seconds are processor seconds of the whole run, loading and "
+        "scoring included.",
         "",
         f"![score against learning rate]({drawing})",
         "",
         "| way | task | steps | rates, and scores | best | others | seconds |",
         "|---|---|---|---|---|---|---|",
-        *(line(cell, each) for cell, each in cells.items()),
+        *(line(cell, each, shared_languages(rows, cell[1])) for cell, each in cells.items()),
     ]
     if open_ones:
         named = ", ".join(f"{NAMES[way]} {task} {steps}" for way, task, steps in open_ones)
@@ -98,7 +99,13 @@ def page(cells: Mapping[Cell, Sequence[Row]], drawing: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def line(cell: Cell, rows: Sequence[Row]) -> str:
+def shared_languages(rows: Sequence[Row], task: str) -> list[str]:
+    """The other languages that every run of a task was scored in: not all had the same data."""
+    scored = [set(row["others"]) for row in rows if row["task"] == task and "failed" not in row]
+    return sorted(set.intersection(*scored))
+
+
+def line(cell: Cell, rows: Sequence[Row], languages: Sequence[str]) -> str:
     """One cell of the sweep."""
     way, task, steps = cell
     top = best(rows)
@@ -108,7 +115,7 @@ def line(cell: Cell, rows: Sequence[Row]) -> str:
         else f"{row['lr']:g}: {'diverged' if 'failed' in row else format(row['chosen_by'], '.1f')}"
         for row in rows
     )
-    others = top["others"].values()
+    others = [top["others"][lang] for lang in languages]
     mean = f"{sum(others) / len(others):.1f}" if others else ""
     seconds = sum(row["cpu_seconds"] for row in rows) / len(rows)
     return (

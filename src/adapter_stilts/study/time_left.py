@@ -13,11 +13,11 @@ from adapter_stilts.study.results import RunResult
 from adapter_stilts.tasks.registry import get_target
 
 SECONDS_A_STEP: Mapping[str, float] = MappingProxyType(
-    {"classification": 2.2, "choice": 3.1, "tagging": 2.0}
+    {"classification": 2.2, "choice": 3.1, "tagging": 1.7}
 )
 """Processor seconds by the kind of head: the mean of the CPU trainings of bottleneck adapters in
 docs/results/records/recipes.jsonl, loading and scoring included; a test compares them. These have
-50 or 150 steps each, so that more steps take less time each."""
+50 to 500 steps each, so that more steps take less time each."""
 SLOWEST = max(SECONDS_A_STEP.values())
 SWEEP = "a rough guess from the sweep in docs/results/recipes.md, without evaluations"
 
