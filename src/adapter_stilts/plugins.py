@@ -101,7 +101,7 @@ def metric(
         for head in kinds:
             if head not in KINDS:
                 raise UserError(f"{place}: {unknown('kind of head', head, KINDS)}")
-        own = MetricSpec(
+        made = MetricSpec(
             name,
             function,
             primary or name,
@@ -110,7 +110,7 @@ def metric(
             heads=kinds,
             place=place,
         )
-        add("metric", name, own, place, known=lambda it: it if it in built_in_metrics() else "")
+        add("metric", name, made, place, own=name if name in built_in_metrics() else "")
         return function
 
     return decorate
@@ -150,12 +150,8 @@ def _add_method(method: Method, place: str) -> None:
         raise UserError(f"{place}: method '{method.name}' needs a configuration of `adapters`")
     if method.rates_of not in BUILT_IN_METHODS:
         method = replace(method, rates_of=method.family)
-
-    def known(name: str) -> str:
-        return name if name in BUILT_IN_METHODS else ""
-
-    own = replace(method, config=_checked_config(method, place))
-    add("adapter method", method.name, own, place, known=known)
+    name, made = method.name, replace(method, config=_checked_config(method, place))
+    add("adapter method", name, made, place, own=name if name in BUILT_IN_METHODS else "")
 
 
 def _checked_config(method: Method, place: str) -> Callable[[MethodOptions], AdapterConfig]:
@@ -184,15 +180,15 @@ def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
     from adapter_stilts.tasks.own_spec import check_spec
     from adapter_stilts.tasks.registry import built_in, target_with_identity, with_identity
 
-    own: TaskSpec | TargetSpec
+    made: TaskSpec | TargetSpec
     try:
         if isinstance(task, TaskSpec):
-            own = with_identity(check_spec(task))
+            made = with_identity(check_spec(task))
         else:
-            own = target_with_identity(check_spec(task))
+            made = target_with_identity(check_spec(task))
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
-    add("task", task.name, own, place, known=built_in)
+    add("task", task.name, made, place, own=built_in(task.name))
 
 
 def _add_task_file(path: Path, place: str) -> None:
@@ -207,7 +203,7 @@ def _add_task_file(path: Path, place: str) -> None:
         own = load_task_file(found)
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
-    add("task", own.file.name, own.target, place, known=built_in)
+    add("task", own.file.name, own.target, place, own=built_in(own.file.name))
 
 
 GROUP = "adapter_stilts.plugins"

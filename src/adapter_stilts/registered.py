@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from adapter_stilts.errors import UserError, hint, unknown
 
@@ -18,6 +18,7 @@ Kind = Literal["task", "metric", "merge method", "adapter method"]
 PLUG_IN = "a plug-in's is known after --include FILE, ADSTILTS_PLUGINS or ads.include(FILE)"
 _CELL = re.compile("ipykernel|ipython-input|marimo")
 """In the names of the files that notebooks make of their cells."""
+Thing = TypeVar("Thing")
 _NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 
@@ -43,11 +44,40 @@ def added(kind: Kind) -> Mapping[str, Registered]:
     return MappingProxyType(_ADDED[kind])
 
 
-def add(kind: Kind, name: str, value: Any, place: str, *, known: Callable[[str], str]) -> None:
+class Known(Mapping[str, Thing]):
+    """All things of one kind by name: the package's, then those of plug-ins."""
+
+    def __init__(self, kind: Kind, own: Callable[[], Mapping[str, Thing]]) -> None:
+        """`own` gives the package's when they are asked for, which may import their files."""
+        self._kind, self._own = kind, own
+
+    def __getitem__(self, name: str) -> Thing:
+        found = _ADDED[self._kind].get(name)
+        return found.value if found else self._own()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._own(), *_ADDED[self._kind]))
+
+    def __len__(self) -> int:
+        return len(self._own()) + len(_ADDED[self._kind])
+
+    def find(self, what: str, name: str) -> Thing:
+        """The thing of that name, with `_` or `-` in it, small or large.
+
+        Raises:
+            UserError: there is none; calls the kind `what`.
+        """
+        found = self.get(name.lower().replace("_", "-"))
+        if found is None:
+            raise unregistered(what, name, self)
+        return found
+
+
+def add(kind: Kind, name: str, value: Any, place: str, *, own: str) -> None:
     """Adds one thing.
 
     Args:
-        known: the package's own thing that is called so, or an empty text.
+        own: the package's thing that is called so, or an empty text.
 
     Raises:
         UserError: the name cannot be one, or another thing has it; names both places.
@@ -57,7 +87,7 @@ def add(kind: Kind, name: str, value: Any, place: str, *, known: Callable[[str],
         raise UserError(
             f"{place}: '{name}' is no name of {a_kind}: small letters, digits, - and _ are"
         )
-    if own := known(name):
+    if own:
         raise UserError(f"{place}: '{own}' is {a_kind} of the package: choose another name")
     there = _ADDED[kind].get(name)
     # Who runs a cell of a notebook again means the new one.
@@ -104,7 +134,7 @@ def _is_typed(place: str) -> bool:
 @contextmanager
 def undone_if_it_fails() -> Iterator[None]:
     """Takes back what was added inside the block if the block raises."""
-    before = {kind: dict(things) for kind, things in _ADDED.items()}
+    before = snapshot()
     try:
         yield
     except BaseException:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from adapter_stilts.registered import added, unregistered
+from adapter_stilts.registered import Known
 
 if TYPE_CHECKING:
     from adapters import AdapterConfig
@@ -174,21 +174,8 @@ _METHODS = (
 BUILT_IN_METHODS: Mapping[str, Method] = MappingProxyType({each.name: each for each in _METHODS})
 
 
-class _Methods(Mapping[str, Method]):
-    """The package's methods and those of plug-ins."""
-
-    def __getitem__(self, name: str) -> Method:
-        own = added("adapter method").get(name)
-        return own.value if own else BUILT_IN_METHODS[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((*BUILT_IN_METHODS, *added("adapter method")))
-
-    def __len__(self) -> int:
-        return len(BUILT_IN_METHODS) + len(added("adapter method"))
-
-
-METHODS: Mapping[str, Method] = _Methods()
+METHODS = Known("adapter method", lambda: BUILT_IN_METHODS)
+"""The package's methods and those of plug-ins."""
 DEFAULT_METHOD = "bottleneck"
 LANGUAGE_METHOD = "invertible"
 """The usual one of a language's module."""
@@ -206,10 +193,7 @@ def is_invertible(method: str) -> bool:
 
 def get_method(name: str) -> Method:
     """The method of that name; refuses a name that no method has."""
-    method = METHODS.get(name.lower().replace("_", "-"))
-    if method is None:
-        raise unregistered("method", name, METHODS)
-    return method
+    return METHODS.find("method", name)
 
 
 def unused_sizes(name: str, given: Mapping[str, int]) -> Iterator[str]:

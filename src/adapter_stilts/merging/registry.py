@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.registered import add, added, check_call, place_of, summary_of, unregistered
+from adapter_stilts.registered import Known, add, check_call, place_of, summary_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,8 @@ def merge_method(
             _BUILT_IN[method.name] = method
         else:
             _check(method)
-            add("merge method", method.name, method, method.place, known=_taken)
+            own = method.name if method.name in {*built_in_merges(), *OPERATORS} else ""
+            add("merge method", method.name, method, method.place, own=own)
         return function
 
     if callable(named):
@@ -144,10 +145,6 @@ def _density(function: Callable[..., Any]) -> float:
     return float(usual)
 
 
-def _taken(name: str) -> str:
-    return name if name in {*built_in_merges(), *OPERATORS} else ""
-
-
 @cache
 def built_in_merges() -> Mapping[str, MergeMethod]:
     """The package's own ways of merging by name, in alphabetical order."""
@@ -155,21 +152,8 @@ def built_in_merges() -> Mapping[str, MergeMethod]:
     return dict(sorted(_BUILT_IN.items()))
 
 
-class _Merges(Mapping[str, MergeMethod]):
-    """The package's ways of merging and those of plug-ins."""
-
-    def __getitem__(self, name: str) -> MergeMethod:
-        own = added("merge method").get(name)
-        return own.value if own else built_in_merges()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((*built_in_merges(), *added("merge method")))
-
-    def __len__(self) -> int:
-        return len(built_in_merges()) + len(added("merge method"))
-
-
-MERGES: Mapping[str, MergeMethod] = _Merges()
+MERGES = Known("merge method", built_in_merges)
+"""The package's ways of merging and those of plug-ins."""
 
 
 def get_merge(name: str) -> MergeMethod:
@@ -178,7 +162,4 @@ def get_merge(name: str) -> MergeMethod:
     Raises:
         UserError: there is none.
     """
-    found = MERGES.get(name.lower().replace("_", "-"))
-    if found is None:
-        raise unregistered("way of merging", name, MERGES)
-    return found
+    return MERGES.find("way of merging", name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapter_stilts.registered import added, unregistered
+from adapter_stilts.registered import Known, added, unregistered
 
 if TYPE_CHECKING:  # `evaluate` takes a second to import: only when a metric is asked for
     from adapter_stilts.metrics._evaluate import BufferedMetric
@@ -81,18 +81,21 @@ def metric(
 
 
 @cache
-def built_in_metrics() -> tuple[str, ...]:
-    """The names of the package's metrics, in order: the files of this folder define them."""
+def built_in_metrics() -> Mapping[str, MetricSpec]:
+    """The package's metrics by name, in order: the files of this folder define them."""
     package = __name__.rpartition(".")[0]
     for info in pkgutil.iter_modules([str(Path(__file__).parent)]):
         if not info.name.startswith("_"):
             importlib.import_module(f"{package}.{info.name}")
-    return tuple(sorted(_BUILT_IN))
+    return dict(sorted(_BUILT_IN.items()))
+
+
+METRICS = Known("metric", built_in_metrics)
 
 
 def metric_names() -> tuple[str, ...]:
     """The names that `get_metric` knows, in order: the package's and those of plug-ins."""
-    return tuple(sorted((*built_in_metrics(), *added("metric"))))
+    return tuple(sorted(METRICS))
 
 
 def metrics_of(head: str) -> tuple[str, ...]:
@@ -101,12 +104,10 @@ def metrics_of(head: str) -> tuple[str, ...]:
 
 
 def _spec(name: str) -> MetricSpec:
-    if own := added("metric").get(name):
-        found: MetricSpec = own.value
-        return found
-    if name not in built_in_metrics():
+    found = METRICS.get(name)
+    if found is None:
         raise unregistered("metric", name, metric_names())
-    return _BUILT_IN[name]
+    return found
 
 
 def get_metric(name: str) -> BufferedMetric:
