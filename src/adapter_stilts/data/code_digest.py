@@ -43,11 +43,7 @@ def code_digest(function: Callable[..., Any]) -> str:
     It is taken of the code as Python runs it, so a function typed into an interpreter has one,
     too. Of the standard library and of other installed packages only the names count.
     """
-    found = hashlib.sha256()
-    for part in _Walk(function).parts(function):
-        found.update(part.encode("utf-8", "surrogatepass"))
-        found.update(b"\0")
-    return found.hexdigest()
+    return _Walk(function).digest
 
 
 def source_digest(function: Callable[..., Any]) -> str:
@@ -57,11 +53,7 @@ def source_digest(function: Callable[..., Any]) -> str:
     A file that is edited after it was imported gives the digest of what it says now, so this is
     nothing for a cache that outlives an edit.
     """
-    found = hashlib.sha256()
-    for part in _SourceWalk(function).parts(function):
-        found.update(part.encode("utf-8", "surrogatepass"))
-        found.update(b"\0")
-    return found.hexdigest()
+    return _SourceWalk(function).digest
 
 
 class _Walk:
@@ -72,6 +64,11 @@ class _Walk:
         self._own = {__name__.partition(".")[0], module.partition(".")[0], "__main__"}
         self._seen: dict[int, Any] = {}
         self._modules: set[str] = set()
+        found = hashlib.sha256()
+        for part in self.parts(function):
+            found.update(part.encode("utf-8", "surrogatepass"))
+            found.update(b"\0")
+        self.digest = found.hexdigest()
 
     def parts(self, value: Any) -> Iterator[str]:
         """All that decides what the value does, as texts."""
