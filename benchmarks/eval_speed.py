@@ -272,7 +272,7 @@ def plain_loop(
     from adapter_stilts.evaluation.labels import Stream
     from adapter_stilts.features.batch import collate
     from adapter_stilts.features.build import encoder
-    from adapter_stilts.inference.predictions import Batch, split_output
+    from adapter_stilts.heads import get_head
     from adapter_stilts.zoo.local import activate
 
     module = composed(engine, names[0], target.head)
@@ -295,9 +295,8 @@ def plain_loop(
             )
             with torch.no_grad(), autocast:
                 output = engine.model(**batch)
-            numbers = list(range(first, first + len(ids)))
             columns = {key: values[first : first + BATCH] for key, values in features.items()}
-            outputs += split_output(target.head, output, Batch(numbers, columns, batch))
+            outputs += get_head(target.head).split(output, columns)
         stream = Stream(target, language, head, True)
         stream.add(outputs, features, data.examples)
         found[language] = stream.result().predictions

@@ -25,7 +25,6 @@ from adapter_stilts.inference.predictions import (
     Scorer,
     batches,
     decode_outputs,
-    split_output,
     windows_of,
 )
 from adapter_stilts.tasks.spec import HeadKind
@@ -145,7 +144,7 @@ def _run(
     below = layers_below(engine, modules) if len(compositions) > 1 else 0
     languages = list(dict.fromkeys(piece.language for piece in chunk))
     share = sum(len(piece.examples) for piece in chunk) / len(features)
-    pad_id = engine.backbone.pad_id
+    head, pad_id = get_head(target.head), engine.backbone.pad_id
     done = 0
     with shared_prefix(engine, below) if below else nullcontext() as prefix:
         for batch in batches(features, pad_id, batch_tokens=batch_tokens):
@@ -154,7 +153,7 @@ def _run(
             for composed, found in zip(compositions, outputs, strict=True):
                 if len(compositions) > 1:
                     activate(engine, composed)
-                rows = split_output(target.head, forward(engine, batch.tensors), batch)
+                rows = head.split(forward(engine, batch.tensors), batch.columns)
                 for number, output in zip(batch.rows, rows, strict=True):
                     found[number] = output
             done += len(batch.rows)

@@ -181,15 +181,10 @@ def run_features(
         `SpanLogits` of the row's own length; or the best tag number at each word start.
     """
     engine.model.eval()
-    pad_id = engine.backbone.pad_id
+    head, pad_id = get_head(kind), engine.backbone.pad_id
     for batch in batches(features, pad_id, batch_tokens=batch_tokens, rank=rank, world=world):
         output = forward(engine, batch.tensors)
-        yield from zip(batch.rows, split_output(kind, output, batch), strict=True)
-
-
-def split_output(kind: HeadKind, output: Any, batch: Batch) -> list[Any]:
-    """The head's output row by row, as `run_features` yields it."""
-    return get_head(kind).split(output, batch.columns)
+        yield from zip(batch.rows, head.split(output, batch.columns), strict=True)
 
 
 _FOUND, _BLOCK = 20, 1024

@@ -24,13 +24,7 @@ from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.sequences import padded_length
-from adapter_stilts.inference.predictions import (
-    Batch,
-    Predictions,
-    decode_outputs,
-    default_batch_tokens,
-    split_output,
-)
+from adapter_stilts.inference.predictions import Predictions, decode_outputs, default_batch_tokens
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.module import Module
 
@@ -298,7 +292,7 @@ def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> li
     columns = {"input_ids": [row.sequences[0] for row in rows]}
     if "word_starts" in share.features:
         columns["word_starts"] = [share.features["word_starts"][row.number] for row in rows]
-    return split_output(share.kind, output, Batch([], columns, {}))
+    return get_head(share.kind).split(output, columns)
 
 
 _INSIDE = (".adapters.", ".loras.", ".adapter_fusion_layer.", ".fusions.")
