@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 
@@ -30,9 +30,6 @@ from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.environment import machine, versions
 from adapter_stilts.zoo.choice import same_backbone
-
-if TYPE_CHECKING:
-    pass
 
 
 def slug(expression: str) -> str:
