@@ -22,13 +22,14 @@ from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.evaluation.options import EvaluationOptions, SuiteOptions
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.suites import SUITES, SuiteScores, TaskScore, aggregate, mean_or_none
-from adapter_stilts.evaluation.summary import Evaluation, check_no_seeds
+from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import write_whole
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.yaml_files import read_yaml
+from adapter_stilts.zoo.names import STARRED
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,7 +122,9 @@ def evaluate_suite(
     """
     targets = suite_targets(suite)
     texts = {task: as_text(composition) for task, composition in with_map.items()}
-    check_no_seeds(list(texts.values()), "in a suite")
+    for text in texts.values():
+        if STARRED.search(text):
+            raise UserError(f"'{text}' names all seeds, and a suite takes one: name it")
     chosen = _chosen(suite, targets, texts)
     folder = _folder(suite, targets, chosen, options)
     evaluations: dict[str, Evaluation] = {}

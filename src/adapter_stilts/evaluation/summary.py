@@ -13,7 +13,6 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.metrics import Spread
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.names import names_seeds
 
 Scores = Mapping[str, float]
 ENGLISH = "en"
@@ -270,10 +269,3 @@ def grouped(evaluations: Sequence[Evaluation]) -> list[Evaluation | SeedSummary]
     return [
         SeedSummary(tuple(group)) if group[0].seeds_of else group[0] for group in found.values()
     ]
-
-
-def check_no_seeds(compositions: Sequence[str], where: str) -> None:
-    """Refuses compositions that name all seeds, where only one is taken."""
-    for text in compositions:
-        if names_seeds(text):
-            raise UserError(f"'{text}' names all seeds, which cannot be done {where}: name one")

@@ -102,11 +102,6 @@ STARRED = re.compile(r"([^\s(),*\"]+)-s\*")
 """A name in a composition that stands for every seed of a module."""
 
 
-def names_seeds(text: str) -> bool:
-    """Whether a composition names all seeds of a module."""
-    return bool(STARRED.search(text))
-
-
 _PART = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9_])?"
 _ID = re.compile(rf"(?P<repo>{_PART}/{_PART})(?:@(?P<revision>[\w.][\w./-]*))?", re.ASCII)
 
