@@ -270,13 +270,17 @@ def _languages(record: ModuleRecord) -> list[str]:
     return ["multilingual", own] if re.fullmatch("[a-z]{2,3}", own) else ["multilingual"]
 
 
+OUR_TAG = "adapter-stilts"
+EMBEDDED_TAG = f"backbone-{EMBEDDED}"
+"""In place of a base model, for the backbone that is not on the Hub as it is."""
+
+
 def _tags(record: ModuleRecord, *, peft: bool) -> list[str]:
     """What it is searched by on the Hub: task and method among them."""
-    found = ["adapters", "adapter-stilts", record.backbone.get("model_type", ""), record.method]
+    found = ["adapters", OUR_TAG, record.backbone.get("model_type", ""), record.method]
     found += ["peft", "lora"] if peft else []
-    # The Hub has no such model: its own tag stands where others have their base model.
     found += list(record.heads)
-    found += [f"backbone-{EMBEDDED}"] if record.backbone.get("name") == EMBEDDED else []
+    found += [EMBEDDED_TAG] if record.backbone.get("name") == EMBEDDED else []
     found += [record.task, record.name, "merge" if record.merged else ""]
     return [tag for tag in found if tag]
 
@@ -299,7 +303,7 @@ def _dev_scores(record: ModuleRecord) -> Iterator[EvalResult]:
                 metric_value=round(float(value), 2),
             )
     elif not record.merged:
-        for each in [record.at(task) for task in record.heads] or [record]:
+        for each in record.singles:
             (task,) = tasks_of(each)
             metric, value = next(iter(each.scores.items()))
             yield _Score(

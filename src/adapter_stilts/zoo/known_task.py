@@ -113,7 +113,7 @@ def tasks_of(record: ModuleRecord) -> list[TaskSpec]:
     Raises:
         UserError: no such task.
     """
-    return [_task_of(record.at(task)) for task in record.heads] or [_task_of(record)]
+    return [_task_of(each) for each in record.singles]
 
 
 def licence_of(record: ModuleRecord) -> str:
@@ -182,8 +182,7 @@ def at_chance(record: ModuleRecord) -> list[str]:
 
     Records that do not say what a guess reaches (`data.dev.chance`) count as better.
     """
-    tasks = [record.at(task) for task in record.heads] or [record]
-    return [each.task for each in tasks if _is_at_chance(each)]
+    return [each.task for each in record.singles if _is_at_chance(each)]
 
 
 def _is_at_chance(record: ModuleRecord) -> bool:

@@ -27,6 +27,7 @@ from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder, check_replaceable, pulled_dir
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.adopt import Offer, adopt
+from adapter_stilts.zoo.card import EMBEDDED_TAG, OUR_TAG
 from adapter_stilts.zoo.names import HubId
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -226,7 +227,6 @@ def _assemble(offer: Offer, files: dict[str, RemoteFile], folder: Path, *, offli
             raise UserError(str(error).replace(str(work), offer.repo)) from error
 
 
-OUR_TAG = "adapter-stilts"
 _BASE = "base_model:"
 
 
@@ -268,7 +268,7 @@ def search(
     """
     wanted = ["adapters" if anybody else OUR_TAG, task, language]
     if backbone == EMBEDDED:
-        wanted.append(embedded_tag())
+        wanted.append(EMBEDDED_TAG)
     elif backbone:
         wanted.append(f"{_BASE}{hub_id(backbone)}")
     filters = [each for each in wanted if each]
@@ -283,16 +283,11 @@ def search(
     return [_hit(model) for model in found]
 
 
-def embedded_tag() -> str:
-    """The tag in place of a base model, for the backbone that is not on the Hub as it is."""
-    return f"backbone-{EMBEDDED}"
-
-
 def _hit(model: ModelInfo) -> Hit:
     tags = [str(tag) for tag in model.tags or ()]
     bases = [tag.removeprefix(_BASE) for tag in tags if tag.startswith(_BASE)]
     plain = [base for base in bases if ":" not in base]
-    embedded = EMBEDDED if embedded_tag() in tags else ""
+    embedded = EMBEDDED if EMBEDDED_TAG in tags else ""
     return Hit(
         repo=model.id,
         task=_first(tags, [*intermediate_tasks(), *target_tasks()]),

@@ -201,6 +201,11 @@ class ModuleRecord:
             spec=about.get("spec", {}),
         )
 
+    @property
+    def singles(self) -> list[ModuleRecord]:
+        """The record of each of its tasks, as `at` gives it; of one task, the record itself."""
+        return [self.at(task) for task in self.heads] or [self]
+
     def suited(self, head: str, labels: Sequence[str] = ()) -> str | None:
         """The task whose head is of that kind, of a module of several with these labels too.
 
