@@ -54,7 +54,11 @@ def kernels_warning() -> dict[str, str]:
     }
 
 
-def hub_state(timeout: float = 5.0) -> str:
+_SECONDS = 5.0
+"""How long the Hub is waited for."""
+
+
+def hub_state() -> str:
     """Whether the Hub answers, within seconds."""
     import requests
     from huggingface_hub import constants
@@ -65,7 +69,7 @@ def hub_state(timeout: float = 5.0) -> str:
     if constants.HF_HUB_OFFLINE:
         return "switched off (HF_HUB_OFFLINE)"
     try:
-        within(timeout + 1, lambda: requests.head(constants.ENDPOINT, timeout=timeout))
+        within(_SECONDS + 1, lambda: requests.head(constants.ENDPOINT, timeout=_SECONDS))
     except (requests.RequestException, SlowHubError) as error:
         return (
             f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}): use "

@@ -77,9 +77,9 @@ def is_number(value: Any) -> bool:
         return False
 
 
-def is_count(value: object, most: int, *, least: int = 0) -> bool:
-    """Whether a JSON value is a whole number within these bounds, both included."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+def is_count(value: object, most: int) -> bool:
+    """Whether a JSON value is a whole number from 0 to `most`."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def read_json(path: Path) -> Any:
