@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from adapter_stilts.serving.batcher import Batcher, Order, TooLargeError
+from adapter_stilts.serving.limits import Limits
 from adapter_stilts.serving.pool import ModulePool
 from adapter_stilts.zoo import together
 from together_kit import predict_together
@@ -42,7 +43,7 @@ def answered(batcher: Batcher, orders: list[Order]) -> None:
 
 
 def test_cancelled_orders_are_passed_over(pool: ModulePool, batches: list[list[str]]) -> None:
-    batcher = Batcher(pool, max_waiting=10)
+    batcher = Batcher(pool, Limits(max_waiting=10))
     orders = [ask(text) for text in ("a", "b", "c")]
     for order in orders:
         batcher.submit(order)
@@ -56,7 +57,7 @@ def test_cancelled_orders_are_passed_over(pool: ModulePool, batches: list[list[s
 
 
 def test_others_are_served_between_slices(pool: ModulePool, batches: list[list[str]]) -> None:
-    batcher = Batcher(pool, max_waiting=99, batch_tokens=256)
+    batcher = Batcher(pool, Limits(max_waiting=99), batch_tokens=256)
     big = ask("big", context=LONG["context"])
     small = [ask(f"small {number}") for number in range(9)]
     done: list[str] = []
@@ -85,7 +86,7 @@ def test_work_is_dropped_between_slices(pool: ModulePool, monkeypatch: pytest.Mo
             assert big.answers.cancel()
 
     monkeypatch.setattr(together, "run", leaving)
-    answered(Batcher(pool, max_waiting=9, batch_tokens=256), [big])
+    answered(Batcher(pool, Limits(max_waiting=9), batch_tokens=256), [big])
     assert len(count) == 2 and sum(count) < len(big.prepared[0].sizes)
 
 
@@ -96,7 +97,7 @@ def test_more_work_than_one_request_may_be(
     pool: ModulePool, batches: list[list[str]], limits: dict[str, int], words: str
 ) -> None:
     big, small = ask("big", context=LONG["context"]), ask("small")
-    answered(Batcher(pool, max_waiting=9, **limits), [big, small])
+    answered(Batcher(pool, Limits(max_waiting=9, **limits)), [big, small])
     with pytest.raises(TooLargeError, match=words):
         big.answers.result()
     assert small.answers.result()
@@ -106,7 +107,7 @@ def test_more_work_than_one_request_may_be(
 def test_words_without_tokens_count(pool: ModulePool, batches: list[list[str]]) -> None:
     for word in ("", " ", "\u200b"):
         many = Order([("pos", {"words": [word] * 1000})])
-        answered(Batcher(pool, max_waiting=9, max_tokens=900), [many])
+        answered(Batcher(pool, Limits(max_waiting=9, max_tokens=900)), [many])
         with pytest.raises(TooLargeError, match="900 tokens"):
             many.answers.result()
     assert batches == []
@@ -122,7 +123,7 @@ def test_one_that_fails_in_a_later_slice(pool: ModulePool, monkeypatch: pytest.M
         run(pieces, **options)
 
     monkeypatch.setattr(together, "run", failing)
-    answered(Batcher(pool, max_waiting=9, batch_tokens=256), [big, small])
+    answered(Batcher(pool, Limits(max_waiting=9), batch_tokens=256), [big, small])
     with pytest.raises(RuntimeError, match="poison"):
         big.answers.result()
     assert small.answers.result()

@@ -76,14 +76,7 @@ def create_app(
         hosts: how the service may be called; None: by any name.
     """
     limits = limits or Limits()
-    batcher = Batcher(
-        pool,
-        max_waiting=limits.max_waiting,
-        gather=gather,
-        most=limits.max_items,
-        max_tokens=limits.max_tokens,
-        max_windows=limits.max_windows,
-    )
+    batcher = Batcher(pool, limits, gather=gather)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

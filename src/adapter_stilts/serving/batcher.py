@@ -15,6 +15,7 @@ from typing import Any
 from adapter_stilts.errors import FailureError, NotFiniteError, UserError
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.safety import first_line, printable
+from adapter_stilts.serving.limits import Limits
 from adapter_stilts.serving.pool import ModuleError, ModulePool
 from adapter_stilts.zoo import together
 from adapter_stilts.zoo.module import Module
@@ -80,23 +81,17 @@ class Batcher:
     def __init__(
         self,
         pool: ModulePool,
+        limits: Limits,
         *,
-        max_waiting: int,
         gather: float = 0.005,
-        most: int = 64,
-        max_tokens: int = 1 << 14,
-        max_windows: int = 256,
         batch_tokens: int | None = None,
     ) -> None:
-        """Of `most` inputs at a time while it gathers, for `gather` seconds.
+        """Gathers for so many seconds, or until there are as many inputs as one request may have.
 
         Args:
-            max_tokens, max_windows: of one request.
             batch_tokens: tokens a batch; None: what suits the device.
         """
-        self._pool = pool
-        self._max_waiting, self._gather, self._most = max_waiting, gather, most
-        self._max_tokens, self._max_windows = max_tokens, max_windows
+        self._pool, self._limits, self._gather = pool, limits, gather
         self._batch = batch_tokens or default_batch_tokens(pool.engine.device)
         self._slice = max(1, self._batch // 4)
         self._queue: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
@@ -127,9 +122,10 @@ class Batcher:
             BatcherFullError: too many inputs wait already.
         """
         with self._lock:
-            if self._waiting and self._waiting + len(order.inputs) > self._max_waiting:
+            most = self._limits.max_waiting
+            if self._waiting and self._waiting + len(order.inputs) > most:
                 raise BatcherFullError(
-                    f"{self._waiting} inputs wait already and {self._max_waiting} may: try again"
+                    f"{self._waiting} inputs wait already and {most} may: try again"
                 )
             self._waiting += len(order.inputs)
         self._queue.put(order)
@@ -146,9 +142,10 @@ class Batcher:
             if not self._open:
                 return False
             self._take_in(self._queue.get())
+        most = self._limits.max_items
         until = time.monotonic() + (self._gather if len(self._circle) == 1 else 0.0)
         while self._open:
-            gathering = sum(len(each.inputs) for each in self._circle) < self._most
+            gathering = sum(len(each.inputs) for each in self._circle) < most
             wait = until - time.monotonic() if gathering else 0.0
             try:
                 self._take_in(self._queue.get(timeout=wait) if wait > 0 else self._queue.get(False))
@@ -200,17 +197,16 @@ class Batcher:
 
     def _prepare(self, order: Order) -> None:
         inputs = [(self._module(name), row) for name, row in order.inputs]
-        if together.exceeds(inputs, self._max_tokens):
-            raise TooLargeError(
-                f"the request has more than {self._max_tokens:,} tokens, which is the limit"
-            )
+        tokens, windows = self._limits.max_tokens, self._limits.max_windows
+        if together.exceeds(inputs, tokens):
+            raise TooLargeError(f"the request has more than {tokens:,} tokens, which is the limit")
         order.prepared = together.prepare(inputs)
         order.left = deque(
             (each, number) for each in order.prepared for number in range(len(each.sizes))
         )
-        if len(order.left) > self._max_windows:
+        if len(order.left) > windows:
             raise TooLargeError(
-                f"the request makes {len(order.left):,} windows, and {self._max_windows:,} may be"
+                f"the request makes {len(order.left):,} windows, and {windows:,} may be"
             )
 
     def _module(self, name: str) -> Module:
