@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from adapter_stilts.serving.limits import Limits
+from adapter_stilts.serving.limits import ServiceOptions
 from adapter_stilts.serving.pool import ModulePool
 from adapter_stilts.serving.run import bound, server
 
@@ -17,7 +17,7 @@ def running(pool: ModulePool, **limits: Any) -> Iterator[int]:
     """A service on a free port, with its own thread."""
     ready = threading.Event()
     with bound("127.0.0.1", 0) as listening:
-        service = server(pool, Limits(**limits), gather=0, grace=1, on_ready=ready.set)
+        service = server(pool, ServiceOptions(**limits, gather=0, grace=1), ready.set)
         thread = threading.Thread(target=service.run, args=([listening],))
         thread.start()
         assert ready.wait(20)

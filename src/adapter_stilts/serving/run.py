@@ -69,32 +69,16 @@ class Server(uvicorn.Server):
         self._on_ready()
 
 
-def server(
-    pool: ModulePool,
-    limits: Limits,
-    *,
-    hosts: Sequence[str] = (),
-    gather: float,
-    grace: int,
-    on_ready: Callable[[], None],
-) -> Server:
-    """The service, which runs until SIGINT or SIGTERM, then finishes what has come.
-
-    Args:
-        hosts: names that it may be called by, beside `localhost` and addresses.
-        gather: seconds that a request waits for others to share its batch.
-        grace: seconds at most to finish.
-    """
-    options: dict[str, Any] = {
-        "log_level": "warning",
-        "access_log": False,
-        "http": protocol(limits),
-        "ws": "none",
-    }
+def server(pool: ModulePool, options: ServiceOptions, on_ready: Callable[[], None]) -> Server:
+    """The service, which runs until SIGINT or SIGTERM, then finishes what has come."""
+    hosts = Hosts([options.host, *options.allow_host])
     config = uvicorn.Config(
-        create_app(pool, limits, gather=gather, hosts=Hosts(hosts)),
-        timeout_graceful_shutdown=grace,
-        **options,
+        create_app(pool, options, gather=options.gather / 1000, hosts=hosts),
+        log_level="warning",
+        access_log=False,
+        http=protocol(options),
+        ws="none",
+        timeout_graceful_shutdown=options.grace,
     )
     return Server(config, on_ready)
 
@@ -124,14 +108,8 @@ def run(
         )
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listening.getsockname()[1]}"
-        server(
-            pool,
-            options,
-            hosts=[host, *options.allow_host],
-            gather=options.gather / 1000,
-            grace=options.grace,
-            on_ready=lambda: on_ready(url, list(pool.offers)),
-        ).run(sockets=[listening])
+        service = server(pool, options, lambda: on_ready(url, list(pool.offers)))
+        service.run(sockets=[listening])
 
 
 class PatientProtocol(H11Protocol):
