@@ -109,8 +109,7 @@ def _languages(row: dict[str, Any]) -> str:
 
 
 def _here(row: dict[str, Any]) -> str:
-    counts = ", ".join(f"{count:,} {split}" for split, count in row["rows"].items())
-    return counts or ("yes" if row["found"] else "none")
+    return _cell(row["rows"]) or ("yes" if row["found"] else "none")
 
 
 def _cell(value: Any) -> str:

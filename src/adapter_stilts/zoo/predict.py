@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, Unpack, cast, overload
@@ -289,13 +289,12 @@ def answers_to_lines(
     Raises:
         UserError: names the line.
     """
-    read = _reader(module, where, lang)
     for block in _blocks(file, where):
         pairs: list[Pair] = []
         wrong: UserError | None = None
         for number, line in block:
             try:
-                pairs += read(number, line)
+                pairs += _pairs(module, where, number, line, lang)
             except UserError as error:
                 wrong = error
                 break
@@ -307,21 +306,16 @@ def answers_to_lines(
             raise wrong
 
 
-def _reader(module: Module, where: Path, lang: str) -> Callable[[int, bytes], list[Pair]]:
-    """What makes a row and an input of a line; of a blank one, nothing."""
-    kind, name = module.kind, module.record.name
-    choices = module.choices
-
-    def read(number: int, line: bytes) -> list[Pair]:
-        row = _row(where, number, line)
-        if row is None:
-            return []
-        try:
-            return [(row, read_input(kind, row, name=name, choices=choices, lang=lang))]
-        except UserError as error:
-            raise UserError(f"{located(where, number)}: {error}") from error
-
-    return read
+def _pairs(module: Module, where: Path, number: int, line: bytes, lang: str) -> list[Pair]:
+    """A line with its input; of a blank one, nothing."""
+    row = _row(where, number, line)
+    if row is None:
+        return []
+    name, choices = module.record.name, module.choices
+    try:
+        return [(row, read_input(module.kind, row, name=name, choices=choices, lang=lang))]
+    except UserError as error:
+        raise UserError(f"{located(where, number)}: {error}") from error
 
 
 def _row(where: Path, number: int, line: bytes) -> dict[str, Any] | None:
