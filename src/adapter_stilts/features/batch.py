@@ -41,6 +41,14 @@ def token_budget_batches(
     return batches
 
 
+def longest_first(lengths: npt.NDArray[np.int64], batch_tokens: int) -> list[list[int]]:
+    """All rows in order of falling length, in batches of so many padded tokens at most."""
+    order = np.argsort(-lengths, kind="stable")
+    return token_budget_batches(
+        order, lengths, batch_tokens=batch_tokens, batch_examples=batch_tokens
+    )
+
+
 def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
     """Pads the rows' sequences to the longest and stacks them.
 

@@ -14,7 +14,7 @@ from accelerate.utils import gather_object
 
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import NotFiniteError
-from adapter_stilts.features.batch import collate, token_budget_batches
+from adapter_stilts.features.batch import collate, longest_first
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Outputs
 from adapter_stilts.inference.vectors import Half, run_vectors
@@ -154,12 +154,8 @@ def batches(
     With several processes, each gets its share.
     """
     lengths = np.asarray(features["length"])
-    order = np.argsort(-lengths, kind="stable")
-    plan = token_budget_batches(
-        order, lengths, batch_tokens=batch_tokens, batch_examples=batch_tokens
-    )
     inputs = features.select_columns([name for name in _INPUTS if name in features.column_names])
-    for numbers in plan[rank::world]:
+    for numbers in longest_first(lengths, batch_tokens)[rank::world]:
         columns = inputs[numbers]
         cells = [{"input_ids": ids} for ids in columns["input_ids"]]
         yield Batch(numbers, columns, collate(cells, pad_id))

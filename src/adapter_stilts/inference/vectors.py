@@ -17,7 +17,7 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.vectors import batch_vectors, check_choice
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.errors import FailureError
-from adapter_stilts.features.batch import collate, token_budget_batches
+from adapter_stilts.features.batch import collate, longest_first
 
 Half = npt.NDArray[np.float16]
 
@@ -68,12 +68,8 @@ def run_vectors(
     engine.model.eval()
     sequences = features.select_columns([column])
     lengths = _lengths(sequences, column)
-    order = np.argsort(-lengths, kind="stable")
-    batches = token_budget_batches(
-        order, lengths, batch_tokens=batch_tokens, batch_examples=batch_tokens
-    )
     pad_id = engine.backbone.pad_id
-    for rows in batches[rank::world]:
+    for rows in longest_first(lengths, batch_tokens)[rank::world]:
         batch = collate([{"input_ids": ids} for ids in sequences[rows][column]], pad_id)
         vectors = batch_vectors(engine, batch, layers, pooling, normalise=normalise)
         halved = vectors.half()  # of which lengths beyond 65,504 are not left finite

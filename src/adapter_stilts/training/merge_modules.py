@@ -30,7 +30,7 @@ from adapter_stilts.engine.merged import Setter, add_merged
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.engine.native import head_labels, load_head
 from adapter_stilts.errors import NotFiniteError, UserError
-from adapter_stilts.features.batch import collate, token_budget_batches
+from adapter_stilts.features.batch import collate, longest_first
 from adapter_stilts.features.build import build_features
 from adapter_stilts.hashing import json_digest, text_digest
 from adapter_stilts.heads import PLAIN, get_head
@@ -250,13 +250,10 @@ def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
         tags=labels,
     )
     lengths = np.asarray(features["length"])
-    tokens = default_batch_tokens(engine.device)
-    plan_ = token_budget_batches(
-        np.argsort(-lengths, kind="stable"), lengths, batch_tokens=tokens, batch_examples=tokens
-    )
+    batches = longest_first(lengths, default_batch_tokens(engine.device))
     pad_id = engine.backbone.pad_id
     rows: Sequence[Any] = list(features)
-    return [collate([rows[number] for number in numbers], pad_id) for numbers in plan_]
+    return [collate([rows[number] for number in numbers], pad_id) for numbers in batches]
 
 
 def mean_loss(engine: Engine, batches: Sequence[dict[str, Tensor]]) -> float:

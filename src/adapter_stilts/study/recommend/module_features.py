@@ -13,7 +13,7 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.vectors import pool
 from adapter_stilts.engine.weights import check_outputs
-from adapter_stilts.features.batch import collate, token_budget_batches
+from adapter_stilts.features.batch import collate, longest_first
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.recommend.rules import Product, group_means, sequences_of
@@ -63,12 +63,9 @@ def states(
     """
     engine.model.eval()
     lengths = np.array([len(each) for each in sequences], dtype=np.int64)
-    order = np.argsort(-lengths, kind="stable")
     pad = engine.backbone.pad_id
     found: list[Any] = [None] * len(sequences)
-    for numbers in token_budget_batches(
-        order, lengths, batch_tokens=batch_tokens, batch_examples=batch_tokens
-    ):
+    for numbers in longest_first(lengths, batch_tokens):
         batch = collate([{"input_ids": list(sequences[number])} for number in numbers], pad)
         hidden = mixed_hidden(engine, batch, [Part(block, len(numbers))]).last_hidden_state
         check_outputs([hidden], of="the composition")
