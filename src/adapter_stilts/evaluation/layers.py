@@ -246,4 +246,4 @@ class Sweep:
             gold = gold_pairs(sets[2], sets[0])
             kept = above(pairs, best_threshold(pairs, gold))
             scores = metric.compute(predictions=kept, references=sorted(gold))
-        return float(scores[primary(self.how.judge.metric)])
+        return scores[primary(self.how.judge.metric)]

@@ -13,7 +13,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.features.build import encoder
 from adapter_stilts.inference.vectors import Half, sentence_vectors
-from adapter_stilts.metrics import get_metric, primary
+from adapter_stilts.metrics import get_metric
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.local import Composed, activate
 
@@ -67,12 +67,11 @@ def evaluate_pairs(
     )
     nearest = np.argsort(-(of_queries @ of_texts.T), axis=1, kind="stable")[:, :_FOUND]
     ranked = [[str(pool[column]) for column in row] for row in nearest.tolist()]
-    computed = get_metric(target.metric).compute(
+    scores = get_metric(target.metric).compute(
         predictions=ranked, references=[sorted(wanted[queries[row]]) for row in asked]
     )
-    key = primary(target.metric)
     return LanguageResult(
-        {key: float(computed.pop(key)), **{name: float(x) for name, x in computed.items()}},
+        scores,
         [f"{row}\t{' '.join(found)}" for row, found in zip(asked, ranked, strict=True)],
         labelled=True,
         seconds=time.monotonic() - began,

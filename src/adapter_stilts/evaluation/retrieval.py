@@ -27,7 +27,7 @@ from adapter_stilts.evaluation.vector_cache import Vectors
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.inference.vectors import Half
-from adapter_stilts.metrics import get_metric, primary
+from adapter_stilts.metrics import get_metric
 from adapter_stilts.metrics.retrieval import K, Pair, above, best_threshold
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -182,11 +182,8 @@ class Searcher:
         return Pool(sets, parts[0] if len(parts) == 1 else np.concatenate(parts), lacking)
 
     def _scores(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-        computed = get_metric(self.target.metric).compute(
-            predictions=predictions, references=references
-        )
-        first = primary(self.target.metric)
-        return {first: float(computed.pop(first)), **{k: float(v) for k, v in computed.items()}}
+        metric = get_metric(self.target.metric)
+        return metric.compute(predictions=predictions, references=references)
 
     def _result(self, scores: dict[str, float], lines: list[str], **details: Any) -> LanguageResult:
         made = {"layer": self.vectors.layer, "pooling": self.vectors.pooling}

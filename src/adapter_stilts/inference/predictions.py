@@ -18,7 +18,7 @@ from adapter_stilts.features.batch import collate, longest_first
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Outputs
 from adapter_stilts.inference.vectors import Half, run_vectors
-from adapter_stilts.metrics import get_metric, primary
+from adapter_stilts.metrics import get_metric
 from adapter_stilts.metrics.squad import MLQA_LANGUAGES
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 
@@ -118,12 +118,10 @@ class Scorer:
             language = self._task.language.split("-")[0]
             # Of articles in other languages it knows none, as of Hindi's, which has none.
             options["language"] = language if language in MLQA_LANGUAGES else "hi"
-        computed = self._metric.compute(**options)
-        scores = {key: float(value) for key, value in computed.items()}
+        scores = self._metric.compute(**options)
         if not all(map(math.isfinite, scores.values())):
             raise NotFiniteError(f"the scores of {self._task.name} are no finite numbers: {scores}")
-        first = primary(self._task.metric)
-        return {first: scores.pop(first), **scores}
+        return scores
 
 
 _INPUTS = ("input_ids", "word_starts")
@@ -217,12 +215,10 @@ def score_pairs(
     wanted: dict[int, set[int]] = {}
     for query, text in zip(asked, found, strict=True):
         wanted.setdefault(query, set()).add(text)
-    computed = get_metric(metric).compute(
+    return get_metric(metric).compute(
         predictions=[[str(place) for place in row] for row in _best(queries[first], texts[pool])],
         references=[[str(text) for text in sorted(wanted[query])] for query in range(len(first))],
     )
-    key = primary(metric)
-    return {key: float(computed.pop(key)), **{name: float(v) for name, v in computed.items()}}
 
 
 def _best(queries: Half, texts: Half) -> Iterator[list[int]]:

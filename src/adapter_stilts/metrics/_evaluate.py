@@ -89,6 +89,9 @@ class BufferedMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no 
     ) -> dict[str, float]:
         """Score everything added so far, and what is given here; then forget it all.
 
+        Returns:
+            The scores by name, the primary one first.
+
         Raises:
             ValueError: there is nothing to score, or a row is not as `features` declares it.
             UserError: the metric is a plug-in's, and it fails or gives no scores.
@@ -97,7 +100,8 @@ class BufferedMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no 
             self.add_batch(predictions=predictions, references=references)
             if not self._references:
                 raise ValueError(f"{self.name}: there are no references to score")
-            return self._scores(options)
+            found, first = self._scores(options), self.spec.primary
+            return {name: float(value) for name, value in {first: found[first], **found}.items()}
         finally:
             self._predictions, self._references = [], []
 
