@@ -77,7 +77,7 @@ def counted(count: int, what: str) -> str:
     >>> counted(1, "run"), counted(2, "run")
     ('1 run', '2 runs')
     """
-    return f"{count} {what}{'s' * (count != 1)}"
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def few(names: Sequence[str], limit: int = 20) -> str:

@@ -21,7 +21,7 @@ from adapter_stilts.data.tagging_formats import (
     conllu_rows,
     pipe_rows,
 )
-from adapter_stilts.errors import Place, UserError, bad, shown
+from adapter_stilts.errors import Place, UserError, bad, counted, shown
 from adapter_stilts.schema import load_json, member
 from adapter_stilts.tasks.spec import FileFormat, Reading, Row
 
@@ -137,9 +137,8 @@ def _other_count(
     path: Path, place: Place, cells: list[str], header: Sequence[str], reading: Reading
 ) -> UserError:
     """What is wrong where a row has more or fewer cells than the header, and the remedy."""
-    have = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
-    columns = f"{len(header)} column{'s' if len(header) > 1 else ''} ({', '.join(header[:8])})"
-    what = f"{have} where the header has {columns}"
+    columns = f"{counted(len(header), 'column')} ({', '.join(header[:8])})"
+    what = f"{counted(len(cells), 'cell')} where the header has {columns}"
     delimiter = {"\t": "tab"}.get(reading.delimiter, f"'{reading.delimiter or ','}'")
     found = (each for each in "\"'" if each != reading.quote and _opens_and_closes(cells, each))
     if quote := next(found, ""):

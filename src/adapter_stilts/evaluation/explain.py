@@ -13,7 +13,7 @@ from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.display import Picture, Result, attention_map
 from adapter_stilts.engine.composition import Call, attending, canonical, fusings, fusions
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.options import Asked, ExplanationOptions
 from adapter_stilts.keywords import checks_keywords
@@ -94,8 +94,7 @@ class Explanation(Result):
 
     def summary(self) -> str:
         """The composition, the task, and how much its fusion listens to each source."""
-        count = len(self.weights)
-        over = f"{count} language{'s' if count != 1 else ''}"
+        over = counted(len(self.weights), "language")
         return f"{self.composition} on {self.task}: attention of the {self.kind} fusion, {over}"
 
     def records(self) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from adapter_stilts.display import Picture, Result, bars
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 from adapter_stilts.metrics import Spread
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -101,10 +101,9 @@ class Evaluation(Result):
     def summary(self) -> str:
         """The task, the composition, and the mean score."""
         mean = self.average.get(self.metric)
-        count = len(self.languages)
         none = "no average" if any(self.scores.values()) else "no labels"
         said = none if mean is None else f"{self.metric} {mean:.1f}"
-        over = f"{count} language{'s' if count != 1 else ''}"
+        over = counted(len(self.languages), "language")
         return f"{self.task} {self.split}, {self.composition}: {said} over {over}"
 
     def records(self) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from adapter_stilts.data.formats import broken_table, read_lines, read_rows
-from adapter_stilts.errors import Place, UserError, bad, few, unknown
+from adapter_stilts.errors import Place, UserError, bad, counted, few, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
 from adapter_stilts.own.model import FORMATS, MOST_LABELS, form_by_name, parse_task
@@ -315,8 +315,7 @@ def task_text(
     used = {str(each) for column in found.parts.values() for each in _listed(column)}
     unused = [name for name in found.columns if name not in used and found.form in _TABLES]
     remarks = [
-        f"{found.rows:,} row{'s' if found.rows != 1 else ''} with the columns "
-        f"{', '.join(found.columns)}",
+        f"{counted(found.rows, 'row')} with the columns {', '.join(found.columns)}",
         *([f"columns that are not used: {', '.join(unused)}"] if unused else []),
         f"words a text: {found.words[0]:,} in the middle, {found.words[1]:,} at most",
         *([f"labels: {shown}"] if shown else []),

@@ -29,10 +29,9 @@ def comparison_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
 def comparison_notes(found: Comparison) -> Iterator[str]:
     """What the table does not say by itself."""
     for name, target in found.targets.items():
-        count = len(target.languages)
         yield (
             f"{name}, {target.metric}: helped in at least {target.helped_at_least} and hurt in at "
-            f"least {target.hurt_at_least} of {count} language{'s' if count > 1 else ''}"
+            f"least {target.hurt_at_least} of {target.count}"
         )
         if max(target.seeds) == 1:
             yield f"{name}: one seed each, so the interval is that of these modules alone"

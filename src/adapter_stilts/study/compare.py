@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.display import Picture, Result, forest
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
 from adapter_stilts.evaluation.options import ComparisonOptions
 from adapter_stilts.evaluation.run import evaluate
@@ -66,7 +66,7 @@ class TargetComparison:
     @property
     def count(self) -> str:
         """How many languages there are, in words."""
-        return f"{len(self.languages)} language{'s' if len(self.languages) != 1 else ''}"
+        return counted(len(self.languages), "language")
 
     def _significant(self, p: Mapping[str, float]) -> list[str]:
         # Both sides are looked at.

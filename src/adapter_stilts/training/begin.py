@@ -19,7 +19,7 @@ from adapter_stilts.engine.fusing import FusionShape, add_fusion, start_fusion
 from adapter_stilts.engine.masked_words import add_masked_words_head
 from adapter_stilts.engine.methods import SIZES, get_method, unused_sizes
 from adapter_stilts.engine.native import claim_head, head_labels, head_name
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import has_weights, is_named
 from adapter_stilts.training.batching import epoch_batches
 from adapter_stilts.training.folders import unfinished
@@ -228,7 +228,7 @@ def announce(job: Job, schedule: Schedule) -> None:
         return
     recipe = job.recipe
     tqdm.write(
-        f"planned: {schedule.steps:,} {'step' if schedule.steps == 1 else 'steps'}, "
+        f"planned: {counted(schedule.steps, 'step')}, "
         f"{schedule.in_passes} over {schedule.examples:,} examples; learning rate {recipe.lr:g}",
         file=sys.stderr,
     )
