@@ -155,6 +155,11 @@ def _row(record: Mapping[str, Any], columns: Iterable[str]) -> str:
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
+def markdown_row(cells: Iterable[str]) -> str:
+    """A row of a table in Markdown, in whose cells a bar is no border."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def cell_text(value: Any) -> str:
     """One value as a reader wants to see it: two decimals, and nothing for what is missing."""
     if value is None:

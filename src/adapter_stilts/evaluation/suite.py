@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack, cast
 
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.display import Picture, Result, bars
+from adapter_stilts.display import Picture, Result, bars, markdown_row
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.evaluation.candidates import (
     Candidate,
@@ -278,8 +278,8 @@ def write_summary(found: SuiteEvaluation, options: Mapping[str, Any]) -> None:
     text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(found.folder / f"{SUMMARY}.json", text + "\n")
     rows = [(found.scores.suite, *COLUMNS), ("---",) * 4, *summary_rows(found)]
-    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     notes = [f"- {note}" for note in summary_notes(found)]
     said = ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
-    page = [f"# {found.scores.suite}", "", f"Evaluated with {said}.", "", *lines, "", *notes]
+    page = [f"# {found.scores.suite}", "", f"Evaluated with {said}.", ""]
+    page += [*map(markdown_row, rows), "", *notes]
     write_whole(found.folder / f"{SUMMARY}.md", "\n".join(page).rstrip() + "\n")

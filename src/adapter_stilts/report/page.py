@@ -11,6 +11,7 @@ from typing import Any
 import vl_convert
 from jinja2 import Environment, StrictUndefined
 
+from adapter_stilts.display import markdown_row
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.report.charts import Chart, all_charts
@@ -202,13 +203,10 @@ def write_report(report: Report, folder: Path) -> None:
 
 def markdown(table: Table) -> str:
     """As GitHub reads it."""
-    lines = [f"### {table.title}", "", _row(table.columns), _row(["---"] * len(table.columns))]
-    lines += [_row([shown(cell) for cell in row]) for row in table.rows]
+    rows = [table.columns, ["---"] * len(table.columns)]
+    rows += [[shown(cell) for cell in row] for row in table.rows]
+    lines = [f"### {table.title}", "", *map(markdown_row, rows)]
     return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(each.replace("|", "\\|") for each in cells) + " |"
 
 
 def latex(table: Table) -> str:
