@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from adapter_stilts.backbones import Backbone, fingerprint, resolve_precision
+from adapter_stilts.backbones import Backbone, default_device, fingerprint, resolve_precision
 from adapter_stilts.backbones.tokenizer import quieten
 from adapter_stilts.backbones.weights import Stored
 from adapter_stilts.engine.attention import FastAttention, fast_attention
@@ -220,13 +220,14 @@ def load_engine(
     backbone: Backbone,
     *,
     precision: str = "auto",
-    device: torch.device,
+    device: torch.device | None = None,
     trunk_dropout: bool = False,
     offload: bool = False,
 ) -> Engine:
     """Loads the trunk, frozen, in the precision asked for; on a CPU its words stay on disk.
 
     So they do on a GPU with `offload`, see `Engine`, which goes with `recompute_activations`.
+    Without a `device` it is the GPU, if there is one.
 
     Dropout is off in the trunk unless `trunk_dropout`: its weights do not change, so dropout only
     adds noise and, on a CPU, doubles the time of a step.
@@ -234,6 +235,7 @@ def load_engine(
     Raises:
         UserError: weights that are damaged, or not those of the configuration.
     """
+    device = device or default_device()
     dtype = resolve_precision(precision, device)
     # Heads are kept in the configuration: every model gets its own copy (never shared).
     config = copy.deepcopy(backbone.config)

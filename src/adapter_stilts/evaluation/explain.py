@@ -179,11 +179,10 @@ def explain(
     languages = asked_languages(target, asked.langs, split, asked.data)
     read = read_data(target, languages, split, asked.data, limit=asked.limit)
     place = find_backbone(place_of(asked.backbone, resolved.backbone))
-    from adapter_stilts.backbones import default_device
     from adapter_stilts.engine.engine import load_engine
     from adapter_stilts.evaluation.attention import gather
 
-    engine = load_engine(place, precision=asked.precision, device=default_device())
+    engine = load_engine(place, precision=asked.precision)
     found = {}
     for language, gathered in gather(engine, resolved, target, read, asked):
         found[language] = gathered

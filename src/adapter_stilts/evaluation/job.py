@@ -68,7 +68,7 @@ class Job:
         key = self.backbone, self.asked.precision
         if key not in engines:
             found = find_backbone(self.backbone)
-            engines[key] = load_engine(found, precision=key[1], device=default_device())
+            engines[key] = load_engine(found, precision=key[1])
         return engines[key]
 
     @cached_property

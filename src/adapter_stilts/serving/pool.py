@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from adapter_stilts.backbones import default_device, find_backbone
+from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import Engine, load_engine
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head
@@ -189,7 +189,7 @@ def stock(
     if len(offers) > most:
         raise UserError(f"{len(offers)} modules are more than --max-modules {most}: raise it")
     chosen = place_of(backbone, offers[0].resolved.backbone) if offers else _zoo_backbone(backbone)
-    engine = load_engine(find_backbone(chosen), precision=precision, device=default_device())
+    engine = load_engine(find_backbone(chosen), precision=precision)
     pool = ModulePool(engine, offers, most=most)
     for name in list(pool.offers):
         pool.module(name)

@@ -14,7 +14,6 @@ import transformers
 from transformers import TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from adapter_stilts.backbones import default_device
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples, resolve_where
 from adapter_stilts.engine.trunk import load_engine, recompute_activations, return_memory
@@ -56,15 +55,13 @@ def execute(asked: Request) -> ModuleRecord:
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
     spec, recipe, folder, work = asked.spec, asked.recipe, asked.folder, asked.work
-    options, device = asked.options, default_device()
+    options = asked.options
     may = {"resume": options.resume, "overwrite": options.overwrite}
     with clear_failures(recipe, folder), only_one(folder):
         parts = _read_parts(spec, options)
         set_seed(options.seed)
         offload = recipe.activations == "offloaded"
-        engine = load_engine(
-            asked.backbone, precision=recipe.precision, device=device, offload=offload
-        )
+        engine = load_engine(asked.backbone, precision=recipe.precision, offload=offload)
         if recipe.activations != "kept":
             recompute_activations(engine)
         prepared = prepare(spec, recipe, options.seed, asked.name, engine, parts)

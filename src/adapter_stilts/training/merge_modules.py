@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from adapter_stilts.backbones import Backbone, default_device
+from adapter_stilts.backbones import Backbone
 from adapter_stilts.engine.composition import Call, canonical
 from adapter_stilts.engine.engine import (
     Engine,
@@ -72,7 +72,7 @@ def write_merged(
         raise UserError(f"name '{name}': torch has no place for it, choose another one")
     started = time.monotonic()
     with head_for(plan, resolved, backbone.name, chosen) as head:
-        engine = load_engine(backbone, precision=asked.precision, device=default_device())
+        engine = load_engine(backbone, precision=asked.precision)
         resolved, searched = _merge(engine, name, resolved, head, plan)
     made = _record(engine, name, resolved, head, searched, asked.seed)
     record = replace(made, seconds=time.monotonic() - started)

@@ -80,11 +80,10 @@ def load(
     check_precision(precision)
     resolved = find(name, task=task, backbone=backbone)
     found = find_backbone(place_of(backbone, resolved.backbone))
-    from adapter_stilts.backbones import default_device
     from adapter_stilts.engine.engine import load_engine
     from adapter_stilts.zoo.local import load_resolved
     from adapter_stilts.zoo.module import Module
 
-    engine = load_engine(found, precision=precision, device=default_device())
+    engine = load_engine(found, precision=precision)
     composed = load_resolved(engine, resolved)
     return Module(engine, resolved.record, composed.name, composed, resolved.over_folders)

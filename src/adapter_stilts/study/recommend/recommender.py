@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -45,9 +45,6 @@ from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
 
-if TYPE_CHECKING:
-    from adapter_stilts.engine.engine import Engine
-
 LEAST_EXAMPLES, LEAST_DRAWS = 10, 20
 
 
@@ -81,17 +78,13 @@ def recommend(
     _check_probed(candidates if asked.probe else (), stage)
     place = place_of(asked.backbone, candidates[0].resolved.backbone)
     read = load_examples(stage, "train", asked.data, limit=asked.examples, seed=asked.seed)
-    work = Work(asked, aim, stage, read, candidates, place, _engine(place, asked.precision))
+    from adapter_stilts.engine.engine import load_engine  # seconds of imports
+
+    engine = load_engine(find_backbone(place), precision=asked.precision)
+    work = Work(asked, aim, stage, read, candidates, place, engine)
     by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in asked.rules}
     rungs = _halved(work) if asked.probe and len(candidates) > 1 else []
     return _ranked(work, by_rule, _drawn(work, by_rule), rungs)
-
-
-def _engine(place: str, precision: str) -> Engine:
-    from adapter_stilts.backbones import default_device
-    from adapter_stilts.engine.engine import load_engine
-
-    return load_engine(find_backbone(place), precision=precision, device=default_device())
 
 
 def _check_asked(asked: Asked) -> None:
