@@ -10,7 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from adapter_stilts.backbones import Backbone
+from adapter_stilts.compositions import stack
+from adapter_stilts.errors import UserError
 from adapter_stilts.paths import atomic_folder, pulled_dir, shared_zoos, write_whole
+from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.zoo.resolve import resolve
 
 
 def test_several_writers_leave_one_whole_folder(tmp_path: Path) -> None:
@@ -112,3 +117,14 @@ def test_a_text_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_whole(tmp_path / "a" / "text", "new \ud800\n")
     assert [path.read_text() for path in (tmp_path / "a").iterdir()] == ["old\n"]
+
+
+def test_names_longer_than_any_file_has() -> None:
+    long = "x" * 300
+    assert Backbone(long, Path()).slug == long
+    assert str(stack(long, "tydiqa")) == f"stack({long}, tydiqa)"
+    for text in (long, f"stack({long}, tydiqa)"):
+        with pytest.raises(UserError, match="no module 'xxx"):
+            resolve(text)
+    with pytest.raises(UserError, match="no task 'xxx"):
+        get_task(long)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 from adapter_stilts.engine.composition import (
@@ -22,6 +21,7 @@ from adapter_stilts.errors import UserError, shown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.merging.registry import get_merge
 from adapter_stilts.merging.terms import Terms, checked
+from adapter_stilts.paths import is_folder
 
 
 @runtime_checkable
@@ -114,7 +114,7 @@ def as_expression(part: Composition) -> Expression:
     if isinstance(part, str):
         if not part.strip():
             raise UserError("an empty text is no composition: name a module")
-        return part if Path(part).is_dir() else parse(part)
+        return part if is_folder(part) else parse(part)
     if isinstance(part, Loaded):
         return as_expression(part.loaded_from)
     raise UserError(

@@ -16,6 +16,16 @@ import platformdirs
 from adapter_stilts.errors import UserError
 
 
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder lies there; no name is too long to be asked for, as of `Path.is_dir`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: str | Path) -> bool:
+    """The same of a file."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
 def cache_dir() -> Path:
     """The folder for what can be made again: `ADSTILTS_CACHE`, or the system's cache folder."""
     given = os.environ.get("ADSTILTS_CACHE")

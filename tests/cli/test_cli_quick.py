@@ -65,6 +65,8 @@ MISTAKES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("evaluate", "tydqa", "--with", "squad"), "'tydiqa'"),
     (("evaluate", "squad", "--with", "squad"), "train-adapter squad"),
     (("evaluate", "tydiqa", "--with", "sqad"), "no module 'sqad'"),
+    (("evaluate", "tydiqa", "--with", LONG), "no module 'xxx"),
+    (("evaluate", "tydiqa", "--with", f"stack(squad, {LONG})"), "no module 'xxx"),
     (("evaluate", "tydiqa", "--with", "stak(squad, x)"), "did you mean 'stack'?"),
     (("evaluate", "tydiqa", "--with", "squad", "--langs", "zz"), "'zz'"),
     (("evaluate", "udpos", "--with", "ccg"), "tags that are not udpos's"),

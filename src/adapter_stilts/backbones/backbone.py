@@ -14,6 +14,7 @@ from adapter_stilts.backbones.configuration import build_config, longest_text, r
 from adapter_stilts.backbones.tokenizer import build_own_tokenizer, build_tokenizer, read_options
 from adapter_stilts.backbones.weights import Stored, read_weights, stored_words
 from adapter_stilts.errors import RefusedError, UserError, unknown
+from adapter_stilts.paths import is_folder
 
 if TYPE_CHECKING:
     import torch
@@ -130,7 +131,7 @@ class Backbone:
     def slug(self) -> str:
         """The name as part of a path."""
         local = Path(self.name).expanduser()
-        return local.resolve().name if local.exists() else self.name.replace("/", "--")
+        return local.resolve().name if is_folder(local) else self.name.replace("/", "--")
 
 
 def fingerprint(weights: Mapping[str, torch.Tensor]) -> str:
@@ -177,7 +178,7 @@ def find_backbone(name: str) -> Backbone:
 
         return Backbone(name, embedded_backbone(), own=True)
     local = Path(name).expanduser()
-    if local.is_dir():
+    if is_folder(local):
         if not (local / "config.json").is_file():
             raise UserError(f"backbone folder {local} has no config.json")
         found = Backbone(str(local.absolute()), local)

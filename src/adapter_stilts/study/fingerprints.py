@@ -15,6 +15,7 @@ from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError, hint
 from adapter_stilts.evaluation.data import asked_languages
 from adapter_stilts.hashing import json_digest
+from adapter_stilts.paths import is_folder
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.zoo.choice import ModuleReference, has_record, is_of, same_backbone
@@ -140,7 +141,7 @@ def _backbone(name: str) -> str:
 
     A backbone on the Hub is fetched by the first run, not by a plan.
     """
-    if name != EMBEDDED and not Path(name).expanduser().is_dir():
+    if name != EMBEDDED and not is_folder(Path(name).expanduser()):
         if name.startswith((".", "/", "~")):
             raise UserError(f"backbone folder {name} is not there")
         if meant := hint(name, [EMBEDDED]):
@@ -160,7 +161,7 @@ def weights_of(name: str) -> str:
 
     It is empty for one on the Hub: a module's name of it is what can be compared.
     """
-    if name != EMBEDDED and not Path(name).expanduser().is_dir():
+    if name != EMBEDDED and not is_folder(Path(name).expanduser()):
         return ""
     return _weights(find_backbone(name))
 

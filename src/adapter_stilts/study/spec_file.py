@@ -11,6 +11,7 @@ from pathlib import Path
 from adapter_stilts.backbones.backbone import EMBEDDED, find_backbone
 from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.paths import is_folder
 from adapter_stilts.study.plan import variants
 from adapter_stilts.study.spec import LONGER, TRAIN, ArmKind, ArmPart, StudySpec, TargetPart
 from adapter_stilts.tasks.languages import check_language
@@ -53,7 +54,7 @@ def _at(lines: Lines, *keys: str | int) -> Iterator[None]:
 
 def _layers(backbone: str) -> float:
     """How many layers a backbone on this disk has; one on the Hub is not fetched for that."""
-    if backbone != EMBEDDED and not Path(backbone).expanduser().is_dir():
+    if backbone != EMBEDDED and not is_folder(Path(backbone).expanduser()):
         return math.inf
     return float(find_backbone(backbone).fields["num_hidden_layers"])
 
@@ -143,7 +144,7 @@ def _check_languages(spec: StudySpec, lines: Lines) -> None:
 
 
 def _check_below(module: str) -> None:
-    if module in ("none", "lang:*") or Path(module).expanduser().is_dir():
+    if module in ("none", "lang:*") or is_folder(Path(module).expanduser()):
         return
     if not module.startswith("lang:"):
         raise UserError(f"'{module}' is no module of a language: none, lang:sw or lang:* is")

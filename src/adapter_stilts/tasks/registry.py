@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.hashing import text_digest
+from adapter_stilts.paths import is_file
 from adapter_stilts.registered import added, unregistered
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.spec import Source, TaskSpec
@@ -64,7 +65,7 @@ def _named(name: str, tasks: Mapping[str, Any]) -> Any:
 
 def _find(kind: str, name: str, tasks: Mapping[str, Any]) -> Any:
     task = _named(name, tasks)
-    if task is None and Path(name).is_file():
+    if task is None and is_file(name):
         raise UserError(f"'{name}' is no task file: the name of one ends in .yaml")
     if task is None:
         raise unregistered(kind, name, tasks)

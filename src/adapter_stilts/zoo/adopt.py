@@ -28,7 +28,7 @@ from adapter_stilts.engine.native import (
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import PLAIN
-from adapter_stilts.paths import atomic_folder, cache_dir
+from adapter_stilts.paths import atomic_folder, cache_dir, is_file
 from adapter_stilts.safety import MAX_JSON, is_plain_path
 from adapter_stilts.zoo.choice import has_record
 from adapter_stilts.zoo.known_task import RECIPE
@@ -143,7 +143,7 @@ def _record(found: Foreign, name: str, source: str, identity: str) -> ModuleReco
 
 def is_foreign(folder: Path) -> bool:
     """Whether a folder has the configuration of a module, and no record."""
-    return (folder / CONFIG).is_file() and not has_record(folder)
+    return is_file(folder / CONFIG) and not has_record(folder)
 
 
 def adopt_folder(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Literal
 from adapter_stilts.backbones import EMBEDDED, Backbone, hub_id
 from adapter_stilts.backbones.backbone import HUB_IDS
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import pulled_dir, shared_zoos, zoo_dir
+from adapter_stilts.paths import is_file, is_folder, pulled_dir, shared_zoos, zoo_dir
 from adapter_stilts.zoo.names import plain_name, usual_folder
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
@@ -76,10 +76,7 @@ class ModuleReference:
 
 def has_record(folder: Path) -> bool:
     """Whether a module lies there, whatever text the path was made of."""
-    try:
-        return (folder / RECORD).is_file()
-    except OSError:  # longer than a file name can be
-        return False
+    return is_file(folder / RECORD)
 
 
 def found_modules() -> Iterator[ModuleReference]:
@@ -200,7 +197,7 @@ def is_of(found: ModuleReference, backbone: str) -> bool:
     record = found.readable
     made_for = record.backbone.get("name", "") if record else ""
     local = Path(backbone).expanduser()
-    if backbone != EMBEDDED and local.is_dir():
+    if backbone != EMBEDDED and is_folder(local):
         there = Path(made_for).expanduser()
         if there.is_absolute() and there.exists():
             return _lies_at(found, backbone)
@@ -217,7 +214,7 @@ def _lies_at(found: ModuleReference, backbone: str) -> bool:
     """Whether a module was trained on the backbone in that very folder."""
     record, local = found.readable, Path(backbone).expanduser()
     there = Path(record.backbone.get("name", "") if record else "").expanduser()
-    return there.is_absolute() and local.is_dir() and there.resolve() == local.resolve()
+    return there.is_absolute() and is_folder(local) and there.resolve() == local.resolve()
 
 
 def full_names(found: Iterable[ModuleReference]) -> str:
@@ -237,7 +234,7 @@ def place_of(backbone: str | None, made_for: str) -> str:
     if not backbone or backbone == made_for:
         return made_for
     local = Path(backbone).expanduser()
-    if local.is_dir() or "@" in backbone or backbone == EMBEDDED:
+    if is_folder(local) or "@" in backbone or backbone == EMBEDDED:
         return backbone
     names = {hub_id(made_for).lower(), _last(hub_id(made_for)).lower(), _slug(made_for).lower()}
     given = {hub_id(backbone).lower(), _slug(backbone), name_without_fingerprint(backbone)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError, hint
-from adapter_stilts.paths import pulled_dir, zoo_dir
+from adapter_stilts.paths import is_folder, pulled_dir, zoo_dir
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
 from adapter_stilts.zoo.adopt import adopt_folder, is_foreign
@@ -50,7 +50,7 @@ def find_language(name: str, backbone: str | None = None) -> Path:
     found = [
         each
         for each in _modules(code, slug or "")
-        if not backbone or is_of(each, backbone) or Path(backbone).expanduser().is_dir()
+        if not backbone or is_of(each, backbone) or is_folder(Path(backbone).expanduser())
     ]
     if not found:
         where = slug or backbone
@@ -108,7 +108,7 @@ def find_module(name: str, backbone: str | None = None) -> Path:
         return choose(name, found, backbone).folder
     if is_foreign(Path(name)):
         return adopt_folder(Path(name))
-    if Path(name).is_dir():
+    if is_folder(name):
         raise UserError(f"folder {name} has no {RECORD}: not a module")
     known = list(found_modules())
     local = [each for each in known if each.place != "hub"]
@@ -166,7 +166,7 @@ def each_seed(text: str, backbone: str | None = None) -> dict[int | None, str]:
 def _seeds(name: str, backbone: str | None) -> Iterator[tuple[int, str]]:
     """The seeds of a module, with what finds each."""
     place = Path(name).parent
-    if "/" in name and place.is_dir():
+    if "/" in name and is_folder(place):
         for folder in place.iterdir():
             if (seed := _seed_of(folder, folder.name, Path(name).name)) is not None:
                 yield seed, str(place / folder.name)

@@ -24,7 +24,7 @@ from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.engine.stacking import check_fusable, check_stackable
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import zoo_dir
+from adapter_stilts.paths import is_folder, zoo_dir
 from adapter_stilts.zoo.adopt import is_foreign
 from adapter_stilts.zoo.choice import (
     ModuleReference,
@@ -89,10 +89,7 @@ def is_module_folder(text: str) -> bool:
 
 def _is_path(text: str) -> bool:
     """Whether a text is a folder's path rather than a composition of several modules."""
-    try:
-        return Path(text).is_dir() or ("/" in text and not set(text) & set('(),*"'))
-    except OSError:  # longer than a file name can be
-        return False
+    return is_folder(text) or ("/" in text and not set(text) & set('(),*"'))
 
 
 def _named_in(

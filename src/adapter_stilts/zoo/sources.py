@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adapter_stilts.engine.composition import fused, renamed
 from adapter_stilts.errors import UserError
-from adapter_stilts.paths import zoo_dir
+from adapter_stilts.paths import is_folder, zoo_dir
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.zoo.choice import ModuleReference, is_of, readable
 from adapter_stilts.zoo.known_task import is_own
@@ -79,7 +79,7 @@ def all_sources(method: str, backbone: str | None = None, *, least: int = 2) -> 
     """
     found: _ByTask = defaultdict(dict)
     slugs: dict[str, str] = {}
-    moved = bool(backbone) and Path(str(backbone)).expanduser().is_dir()
+    moved = bool(backbone) and is_folder(Path(str(backbone)).expanduser())
     fitting = set()
     for reference in readable():
         record = reference.record

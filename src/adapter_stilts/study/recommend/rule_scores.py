@@ -18,6 +18,7 @@ import numpy.typing as npt
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError
+from adapter_stilts.paths import is_folder
 from adapter_stilts.study.recommend.ranking import half_samples
 from adapter_stilts.study.recommend.recommendation import Asked, Rule
 from adapter_stilts.study.recommend.rules import parameter_similarity, text_similarity
@@ -94,11 +95,7 @@ def find_candidates(
 def _in_folder(text: str, method: str) -> list[str]:
     """The modules of a folder that is none itself; anything else stands for itself."""
     folder = Path(text).expanduser()
-    try:
-        is_folder = folder.is_dir() and not has_record(folder) and not is_foreign(folder)
-    except OSError:  # longer than a file name can be
-        is_folder = False
-    if not is_folder:
+    if not is_folder(folder) or has_record(folder) or is_foreign(folder):
         return [text]
     inside = sorted({*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")})
     places = [path.parent for path in inside if not path.parent.name.startswith(".")]
