@@ -184,6 +184,7 @@ def status(
 
 
 def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
+    from adapter_stilts.study.folder import last_line
     from adapter_stilts.study.outlook import look_ahead
     from adapter_stilts.study.run import describe
 
@@ -201,13 +202,8 @@ def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
         "running": running,
         "seconds_left": None if seconds is None else seconds / max(1, len(running)),
         "time_from": outlook.time_from,
-        "failed": told({k: {"log": str(log), "says": _last_line(log)} for k, log in logs}),
+        "failed": told({k: {"log": str(log), "says": last_line(log)} for k, log in logs}),
     }
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:500] if lines else ""
 
 
 def _show(found: dict[str, Any]) -> None:

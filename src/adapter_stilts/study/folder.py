@@ -207,6 +207,12 @@ class StudyFolder:
         return {}
 
 
+def last_line(log: Path) -> str:
+    """What a log says at its end; empty where it says nothing."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:500] if lines else ""
+
+
 def size_of(folder: Path) -> int:
     """The bytes of all its files."""
     return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())

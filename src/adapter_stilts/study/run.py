@@ -14,7 +14,7 @@ from types import FrameType
 
 from adapter_stilts.errors import FailureError, UserError, counted
 from adapter_stilts.study.engines.engine import Engine
-from adapter_stilts.study.folder import StudyFolder, size_of
+from adapter_stilts.study.folder import StudyFolder, last_line, size_of
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.items import PARTS, read_item_files
 from adapter_stilts.study.results import RunResult, drop_results
@@ -161,8 +161,7 @@ class _Doing:
             shutil.copy(log, aside)
         else:
             aside.write_text("the run left no log\n", encoding="utf-8")
-        lines = aside.read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]
-        self.tell(f"set aside: {describe(run)}: {lines[-1][:500]} (log: {aside})")
+        self.tell(f"set aside: {describe(run)}: {last_line(aside)} (log: {aside})")
 
 
 def describe(run: Run) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.engine.methods import DEFAULT_METHOD
 
 Rule = Literal["logme", "text", "parameters"]
-RULES: tuple[Rule, ...] = ("logme", "text", "parameters")
+RULES: tuple[Rule, ...] = get_args(Rule)
 SURE = 0.95
 OnStep = Callable[[str], None]
 
