@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 
 from adapter_stilts.backbones import bf16_available, default_device
 from adapter_stilts.data.load import resolve_where
-from adapter_stilts.paths import cache_dir, zoo_dir
+from adapter_stilts.paths import cache_dir, free_bytes, zoo_dir
 from adapter_stilts.training.environment import machine, versions
 
 
@@ -34,8 +33,8 @@ def diagnose() -> dict[str, str]:
         "data": _data(),
         "zoo": str(zoo_dir().resolve()),
         "cache": str(cache_dir()),
-        "disk free": f"{_free_gb(cache_dir()):.1f} GB at the cache, {_free_gb(zoo_dir()):.1f} GB "
-        "at the zoo",
+        "disk free": f"{free_bytes(cache_dir()) / 1e9:.1f} GB at the cache, "
+        f"{free_bytes(zoo_dir()) / 1e9:.1f} GB at the zoo",
     }
 
 
@@ -92,10 +91,3 @@ def _data() -> str:
         return "from the Hub (set ADSTILTS_DATA or give --data for files)"
     missing = "" if where == "sample" or Path(where).is_dir() else " (not there)"
     return f"{where}{missing}"
-
-
-def _free_gb(path: Path) -> float:
-    path = path.resolve()
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free / 1e9

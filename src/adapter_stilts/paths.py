@@ -26,6 +26,18 @@ def is_file(path: str | Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
+def lies_in(path: Path) -> Path:
+    """The path, or the lowest folder above it that is there already."""
+    return next(each for each in (path, *path.absolute().parents) if each.exists())
+
+
+def free_bytes(path: Path) -> int:
+    """The room on the disk where a path lies, or will lie."""
+    import shutil
+
+    return shutil.disk_usage(lies_in(path)).free
+
+
 def cache_dir() -> Path:
     """The folder for what can be made again: `ADSTILTS_CACHE`, or the system's cache folder."""
     given = os.environ.get("ADSTILTS_CACHE")
@@ -70,7 +82,7 @@ def check_writable(folder: Path) -> None:
             written there; says which folder is at fault.
     """
     _check_name(folder)
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    there = lies_in(folder)
     if not there.is_dir():
         below = "" if there == folder else f", and {folder} would lie below it"
         raise UserError(f"{there} is a file{below}: choose another --out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -18,6 +17,7 @@ from adapter_stilts.engine.vectors import batch_vectors, check_choice
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.errors import FailureError
 from adapter_stilts.features.batch import collate, longest_first
+from adapter_stilts.paths import free_bytes
 
 Half = npt.NDArray[np.float16]
 
@@ -119,7 +119,7 @@ def layer_vectors(
 
 def _check_space(path: Path, needed: int) -> None:
     """A map over a full disk would end the process without a word."""
-    if shutil.disk_usage(path.parent).free < needed:
+    if free_bytes(path.parent) < needed:
         raise FailureError(
             f"vectors of {needed / 1e9:.1f} GB do not fit onto the disk at {path.parent}: free "
             "some space or set ADSTILTS_CACHE to another folder"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from adapter_stilts.errors import FailureError, UserError, counted
+from adapter_stilts.paths import free_bytes
 from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder, last_line, size_of
 from adapter_stilts.study.graph import Plan, Run
@@ -200,11 +201,10 @@ def room_needed(plan: Plan, folder: StudyFolder) -> int:
 
 
 def _check_room(plan: Plan, folder: StudyFolder) -> None:
-    there = next(each for each in (folder.path, *folder.path.absolute().parents) if each.exists())
-    free, needed = shutil.disk_usage(there).free, room_needed(plan, folder)
+    free, needed = free_bytes(folder.path), room_needed(plan, folder)
     if needed > free:
         raise FailureError(
-            f"{there} has {free / 1e9:.1f} GB free, and the study needs about "
+            f"{folder.path} has {free / 1e9:.1f} GB free, and the study needs about "
             f"{needed / 1e9:.1f} GB: free some space, or choose another --out"
         )
 

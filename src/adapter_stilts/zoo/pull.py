@@ -24,7 +24,7 @@ from adapter_stilts.hub import is_commit
 from adapter_stilts.hub.client import Repository, call, download, explain, look, status_of
 from adapter_stilts.hub.guard import RemoteFile, guarded
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.paths import atomic_folder, check_replaceable, pulled_dir
+from adapter_stilts.paths import atomic_folder, check_replaceable, free_bytes, pulled_dir
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.adopt import Offer, adopt
 from adapter_stilts.zoo.card import EMBEDDED_TAG, OUR_TAG
@@ -203,9 +203,7 @@ def _keep(wanted: HubId, offer: Offer, *, offline: bool = False) -> Path:
 def _check_disk(repo: str, size: int) -> None:
     """What is downloaded lies in the cache and then in its own place."""
     place = pulled_dir()
-    while not place.is_dir():
-        place = place.parent
-    if shutil.disk_usage(place).free < 2 * size:
+    if free_bytes(place) < 2 * size:
         raise FailureError(f"disk full: '{repo}' needs {2 * size >> 20:,} MB in {place}")
 
 
