@@ -18,13 +18,12 @@ from adapter_stilts.evaluation.candidates import (
     find_candidates,
 )
 from adapter_stilts.evaluation.data import NoDataError
-from adapter_stilts.evaluation.files import folder_name
+from adapter_stilts.evaluation.files import folder_name, write_whole
 from adapter_stilts.evaluation.options import EvaluationOptions, SuiteOptions
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.suites import SUITES, SuiteScores, TaskScore, aggregate, mean_or_none
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.paths import write_whole
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
