@@ -151,7 +151,9 @@ def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> Resolv
             if is_fusion(place.record.method) and _fused_runs(place.record) == over
         ]
         if not found:
-            sources = " ".join(map(_argument, each.parts))
+            sources = " ".join(
+                part if isinstance(part, str) else f'"{canonical(part)}"' for part in each.parts
+            )
             raise UserError(
                 f"no fusion of {sources} has been learnt: `adstilts fuse {sources} --target ...`"
             )
@@ -168,11 +170,6 @@ def _fused_runs(record: ModuleRecord) -> str:
         return over_runs(parse(record.composition), runs)
     except (UserError, KeyError):
         return ""
-
-
-def _argument(part: Expression) -> str:
-    """A source as it is written on a command line."""
-    return part if isinstance(part, str) else f'"{canonical(part)}"'
 
 
 def resolve_folder(folder: Path) -> ResolvedComposition:
