@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.evaluation.suite import SuiteEvaluation, write_summary
 from adapter_stilts.evaluation.suites import METRICS, SUITES, Metrics, aggregate
 
 Scores = dict[str, dict[str, Metrics | None]]
@@ -114,6 +117,13 @@ def test_nothing_at_all() -> None:
     assert found.missing == tuple(members("xtreme"))
     assert found.overall is None
     assert found.partial_average is None
+
+
+def test_a_summary_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    scores = aggregate("xtreme", {}, expected("xtreme"))
+    with pytest.raises(FailureError, match=r"summary\.json"):
+        write_summary(SuiteEvaluation(scores, {}, {}, tmp_path / "file"), {})
 
 
 def test_what_is_not_expected_does_not_count() -> None:
