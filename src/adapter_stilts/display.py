@@ -155,6 +155,11 @@ def _row(record: Mapping[str, Any], columns: Iterable[str]) -> str:
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
+def scores_line(scores: Mapping[str, float]) -> str:
+    """Scores by name in a line, such as `f1 63.0, exact_match 45.8`."""
+    return ", ".join(f"{name} {value:.1f}" for name, value in scores.items())
+
+
 def markdown_row(cells: Iterable[str]) -> str:
     """A row of a table in Markdown, in whose cells a bar is no border."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, g
 import typer
 from annotated_types import Ge
 
-from adapter_stilts.cli.results import print_json, scores_line
+from adapter_stilts.cli.results import print_json
+from adapter_stilts.display import scores_line
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.options import (
     Asked,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from adapter_stilts.cli.table import folded, layout, terminal_width
+from adapter_stilts.display import scores_line
 from adapter_stilts.safety import printable
 
 if TYPE_CHECKING:
@@ -165,11 +166,6 @@ def show_suite(found: SuiteEvaluation) -> None:
     if scores.overall is None:
         typer.echo("scores with 'in' are means of what is there: not comparable with complete ones")
     typer.echo(f"predictions: {found.folder}")
-
-
-def scores_line(scores: Mapping[str, float]) -> str:
-    """`f1 63.0, exact_match 45.8`"""
-    return ", ".join(f"{name} {value:.1f}" for name, value in scores.items())
 
 
 def print_table(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from adapter_stilts.cli.options import JSON
-from adapter_stilts.cli.results import print_json, print_table, scores_line, wrapped
+from adapter_stilts.cli.results import print_json, print_table, wrapped
+from adapter_stilts.display import scores_line
 from adapter_stilts.errors import FailureError, UserError
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from transformers import TrainerState as State
 from transformers.trainer_callback import ExportableState
 
 from adapter_stilts.backbones import default_device
+from adapter_stilts.display import scores_line
 from adapter_stilts.engine.engine import Engine, layer_of, module_parameters
 
 
@@ -275,10 +276,8 @@ class Progress(TrainerCallback):
         """Prints the dev scores above the bar."""
         self._evaluating += seconds
         if self._bar is not None:
-            shown = ", ".join(f"{name} {value:.1f}" for name, value in scores.items())
-            self._bar.write(
-                f"step {state.global_step}/{state.max_steps}: dev {shown}", file=sys.stderr
-            )
+            place = f"step {state.global_step}/{state.max_steps}"
+            self._bar.write(f"{place}: dev {scores_line(scores)}", file=sys.stderr)
 
     def stopped(self, state: State, patience: int) -> None:
         """Says that the training ends before its last step, and why."""

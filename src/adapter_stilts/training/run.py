@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.data.folders import Files, with_files
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.display import Picture, Result, bars
+from adapter_stilts.display import Picture, Result, bars, scores_line
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.metrics import Spread
@@ -54,8 +54,8 @@ class Trained(Result):
 
     def summary(self) -> str:
         """The name of the module, its dev scores, and where it lies."""
-        scores = ", ".join(f"{name} {value:.1f}" for name, value in self.record.scores.items())
-        return f"{self.path.name}: dev {scores or 'without scores'}; {self.path}"
+        scores = scores_line(self.record.scores) or "without scores"
+        return f"{self.path.name}: dev {scores}; {self.path}"
 
     def records(self) -> list[dict[str, Any]]:
         """The dev score at every evaluation of the training."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import with_config
 
-from adapter_stilts.display import html_facts
+from adapter_stilts.display import html_facts, scores_line
 from adapter_stilts.engine.composition import Call, top
 from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
@@ -122,7 +122,6 @@ class ModuleRecord:
 
     def facts(self) -> dict[str, Any]:
         """What a reader asks of the module first, by what it is called."""
-        scores = ", ".join(f"{name} {value:.1f}" for name, value in self.scores.items())
         return {
             "task": self.task,
             "head": self.head,
@@ -130,7 +129,7 @@ class ModuleRecord:
             "composition": self.composition,
             "backbone": self.backbone.get("name"),
             "parameters": f"{self.parameters:,}",
-            "dev scores": scores,
+            "dev scores": scores_line(self.scores),
             "heads": ", ".join(self.heads),
             "origin": self.hub,
             "created": self.created,
