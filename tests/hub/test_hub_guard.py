@@ -54,7 +54,7 @@ def ask(request: pytest.FixtureRequest, module: Path) -> Call:
     """Each way to a file of the Hub."""
     calls: dict[str, Call] = {
         "pull": lambda: pull(REPO),
-        "backbone": lambda: download_backbone(BACKBONE, []),
+        "backbone": lambda: download_backbone(BACKBONE),
         "push": lambda: push(module, REPO, backbone=BACKBONE),
     }
     return calls[request.param]
@@ -166,7 +166,7 @@ def test_what_is_wrong_is_named(hub: Hub) -> None:
     assert "broken JSON" in line(lambda: search("x"))
     hub.faults[:] = [Fault("/large/", spoil=True, times=99)]
     assert "hash" in line(lambda: pull(REPO))
-    assert "hash" in line(lambda: download_backbone(BACKBONE, []))
+    assert "hash" in line(lambda: download_backbone(BACKBONE))
     hub.faults[:] = [Fault("/resolve/", "HEAD", replaced={"X-Linked-Size": "7"}, times=99)]
     assert "wrong length" in line(lambda: pull(REPO))
 
@@ -186,4 +186,4 @@ def test_an_index_that_names_other_things(hub: Hub, index: bytes, tiny_xlmr: Pat
     files = {**files_of(tiny_xlmr), "model.safetensors.index.json": index}
     del files["model.safetensors"]
     hub.add(BACKBONE, files)
-    assert "model.safetensors.index.json" in line(lambda: download_backbone(BACKBONE, []))
+    assert "model.safetensors.index.json" in line(lambda: download_backbone(BACKBONE))

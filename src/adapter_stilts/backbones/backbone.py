@@ -188,7 +188,7 @@ def find_backbone(name: str) -> Backbone:
         raise UserError(f"backbone folder {name} is not there")
     from adapter_stilts.backbones.hub import download_backbone
 
-    return download_backbone(name, [EMBEDDED])
+    return download_backbone(name)
 
 
 Precision = Literal["fp32", "bf16", "auto"]

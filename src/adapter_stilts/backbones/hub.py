@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from adapter_stilts.backbones.backbone import HUB_IDS, Backbone, hub_id
+from adapter_stilts.backbones.backbone import EMBEDDED, HUB_IDS, Backbone, hub_id
 from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.backbones.tokenizer import TOKENIZER
 from adapter_stilts.backbones.weights import INDEX, WEIGHTS, shard_names
@@ -17,18 +16,15 @@ from adapter_stilts.hub.client import NotInRepositoryError, Repository, download
 from adapter_stilts.hub.guard import guarded
 
 
-def download_backbone(name: str, others: Sequence[str]) -> Backbone:
+def download_backbone(name: str) -> Backbone:
     """The backbone of that Hub id (`id@revision`).
-
-    Args:
-        others: what else might have been meant.
 
     Raises:
         UserError: no such repository or revision, no access, or the Hub cannot be reached.
         FailureError: the disk is full.
     """
     remedy = "or use --backbone embedded|PATH (and --data sample|PATH)"
-    if name not in HUB_IDS and (meant := hint(name, [*others, *HUB_IDS])):
+    if name not in HUB_IDS and (meant := hint(name, [EMBEDDED, *HUB_IDS])):
         remedy += f"; {meant}"
     asked = Repository(hub_id(name), "backbone", name.partition("@")[2], remedy)
     with guarded():
