@@ -315,13 +315,12 @@ def _options(record: ModuleRecord) -> list[str]:
 
 def _parts(record: ModuleRecord, split: str) -> list[dict[str, Any]]:
     """What was read of every source, of each task."""
-    tasks = [head[split] for head in record.heads.values()] or [record.data[split]]
-    return [part for task in tasks for part in task.get("parts", ())]
+    return [part for each in record.singles for part in each.data[split].get("parts", ())]
 
 
 def _drawn(record: ModuleRecord, split: str) -> int:
     """How many examples were drawn, of each task, where the record does not say what was asked."""
-    parts = [head[split] for head in record.heads.values()] or [record.data[split]]
+    parts = [each.data[split] for each in record.singles]
     drawn = [
         part["examples"]
         for part in parts
