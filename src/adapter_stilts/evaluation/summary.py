@@ -10,7 +10,7 @@ from typing import Any
 
 from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.errors import UserError, counted
-from adapter_stilts.metrics import Spread
+from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 
@@ -245,15 +245,6 @@ class SeedSummary:
                 **{name: _plain(each) for name, each in self.means.items()},
             },
         }
-
-
-def spreads(scores: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
-    """Of every metric that all have."""
-    return {
-        metric: Spread.of([each[metric] for each in scores])
-        for metric in scores[0]
-        if all(metric in each for each in scores)
-    }
 
 
 def _plain(found: Mapping[str, Spread]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ not. Everything is computed in memory from what the caller hands over: no file i
 is fetched, and `evaluate.load` is not used.
 """
 
-from adapter_stilts.metrics._scores import Spread
+from adapter_stilts.metrics._scores import Spread, spreads
 from adapter_stilts.metrics.registry import (
     MetricSpec,
     built_in_metrics,
@@ -25,4 +25,5 @@ __all__ = [
     "metric_names",
     "metrics_of",
     "primary",
+    "spreads",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -42,3 +42,12 @@ class Spread:
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         return asdict(self)
+
+
+def spreads(scores: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """The spread of every metric that all have, over several seeds, say."""
+    return {
+        metric: Spread.of([each[metric] for each in scores])
+        for metric in scores[0]
+        if all(metric in each for each in scores)
+    }

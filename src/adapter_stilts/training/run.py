@@ -13,7 +13,7 @@ from adapter_stilts.data.load import load_examples
 from adapter_stilts.display import Picture, Result, bars, scores_line
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.metrics import Spread
+from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.folders import check_free
@@ -187,12 +187,7 @@ class Series(Result):
     @property
     def scores(self) -> dict[str, Spread]:
         """The mean of every dev score, and its standard deviation over the seeds."""
-        found = [each.record.scores for each in self.trained.values()]
-        return {
-            metric: Spread.of([each[metric] for each in found])
-            for metric in found[0]
-            if all(metric in each for each in found)
-        }
+        return spreads([each.record.scores for each in self.trained.values()])
 
     def summary(self) -> str:
         """The name that stands for all seeds, and the mean of every score."""
