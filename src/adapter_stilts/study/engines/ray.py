@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.safety import first_line
 from adapter_stilts.study.engines import ray_worker
 from adapter_stilts.study.engines.engine import (
     DEVICE,
@@ -115,9 +116,7 @@ class RayEngine:
             made.set_result(INTERRUPTED)
         else:
             # Its worker was lost too often.
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            why = lines[0][:500] if lines else ""
-            note(self._folder, run, f"Ray: {type(error).__name__}: {why}")
+            note(self._folder, run, f"Ray: {type(error).__name__}: {first_line(error)}")
             made.set_result(FAILED)
 
 
