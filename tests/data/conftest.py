@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Writer = Callable[[str, str | bytes], Path]
+from formats_kit import Writer
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,13 @@ from hypothesis import strategies as st
 from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.data.formats import read_rows
 from adapter_stilts.data.tagging_formats import parse_auto
-from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import FileFormat
+from formats_kit import Writer, complaint
 
-Writer = Callable[[str, str | bytes], Path]
 TREE = (
     "(<T S[dcl] 0 2> (<T NP 0 2> (<L NP[nb]/N DT DT The NP[nb]_31/N_31>) (<L N NN NN dog N>) ) "
     "(<T S[dcl]\\NP 0 2> (<L S[dcl]\\NP VBZ VBZ barks S[dcl]\\NP_5>) (<L . . . . .>) ) ) "
 )
-
-
-def complaint(path: Path, form: FileFormat) -> str:
-    with pytest.raises(UserError) as caught:
-        list(read_rows(path, form))
-    assert "\n" not in str(caught.value)
-    return str(caught.value).removeprefix(str(path))
 
 
 def test_leaves(write: Writer) -> None:

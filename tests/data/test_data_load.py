@@ -23,8 +23,7 @@ from adapter_stilts.hashing import file_sha256
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Row, Split
-
-Writer = Callable[[str, str | bytes], Path]
+from formats_kit import Writer
 
 NLI = {"premise": "A dog barks.", "hypothesis": "An animal barks.", "label": 0}
 QQP = {"question1": "Who?", "question2": "Which?", "label": 1}

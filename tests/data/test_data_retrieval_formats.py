@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapter_stilts.data.formats import read_rows
-from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.spec import FileFormat
-
-Writer = Callable[[str, str | bytes], Path]
+from formats_kit import Writer, complaint
 
 CONTEXT = "Ada wrote it. Bob read it. Ada wrote it."
 BREAKS = [[0, 13], [14, 26], [27, 40]]
-
-
-def complaint(path: Path, form: FileFormat) -> str:
-    """What the reader says of the file, without the file's folder."""
-    with pytest.raises(UserError) as caught:
-        list(read_rows(path, form))
-    said = str(caught.value)
-    assert "\n" not in said
-    return said.removeprefix(str(path))
 
 
 def question(name: str, start: int, text: str) -> dict[str, Any]:

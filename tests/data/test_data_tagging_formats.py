@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from adapter_stilts.data.formats import read_rows
-from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.spec import FileFormat
-
-Writer = Callable[[str, str | bytes], Path]
+from formats_kit import Writer, complaint
 
 TREEBANKS = Path(os.environ.get("ADSTILTS_DATA", "nowhere")) / "ud-treebanks-v2.5"
-
-
-def complaint(path: Path, form: FileFormat) -> str:
-    """What the reader says of the file, without the file's folder."""
-    with pytest.raises(UserError) as caught:
-        list(read_rows(path, form))
-    said = str(caught.value)
-    assert "\n" not in said
-    return said.removeprefix(str(path))
 
 
 def token(name: str, form: str, tag: str = "_", head: str = "_", deps: str = "_") -> str:
