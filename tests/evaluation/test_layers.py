@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,11 @@ from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.local import Composed
-from made_modules import make_engine, make_record, remove_module
+from made_modules import make_record
 from retrieval_kit import NONE, composed, sentence, write_bucc, write_tatoeba
 
+pytestmark = pytest.mark.usefixtures("cache")
 BUCC, TATOEBA, LAREQA = (get_target(name) for name in ("bucc2018", "tatoeba", "lareqa"))
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own."""
-    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "vectors"
-
-
-@pytest.fixture(scope="module")
-def shared_engine(tiny_xlmr: Path) -> Engine:
-    return make_engine(str(tiny_xlmr))
-
-
-@pytest.fixture
-def engine(shared_engine: Engine) -> Iterator[Engine]:
-    """The tiny XLM-R, without modules before and after."""
-    yield shared_engine
-    for name in list(shared_engine.modules):
-        remove_module(shared_engine, name)
 
 
 def sweep(

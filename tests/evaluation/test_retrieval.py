@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.metrics.retrieval import average_precision
 from adapter_stilts.tasks.registry import get_target
-from made_modules import make_engine, remove_module
 from retrieval_kit import (
     NONE,
     composed,
@@ -31,25 +29,7 @@ from retrieval_kit import (
     write_tatoeba,
 )
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own."""
-    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "vectors"
-
-
-@pytest.fixture(scope="module")
-def shared_engine(tiny_xlmr: Path) -> Engine:
-    return make_engine(str(tiny_xlmr))
-
-
-@pytest.fixture
-def engine(shared_engine: Engine) -> Iterator[Engine]:
-    """The tiny XLM-R, without modules before and after."""
-    yield shared_engine
-    for name in list(shared_engine.modules):
-        remove_module(shared_engine, name)
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def found(

@@ -25,12 +25,6 @@ def engine(tiny_xlmr: Path) -> Engine:
     return make_engine(str(tiny_xlmr))
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "vectors"
-
-
 def texts(count: int = 12) -> ExampleSet:
     columns = {"query": [""] * count, "text": [sentence(n) for n in range(count)]}
     examples = datasets.Dataset.from_dict({**columns, "context": [""] * count})
