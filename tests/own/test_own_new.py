@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from adapter_stilts.data import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.own.build import load_task_file
 from adapter_stilts.own.labels import listed_labels
@@ -154,6 +156,49 @@ def test_what_is_cut_is_said(run: Run, tmp_path: Path, tiny_xlmr: Path) -> None:
     code, out, err = run("task", "check", str(tmp_path / "a.yaml"), "--backbone", str(tiny_xlmr))
     assert code == 0, err
     assert "characters in all" in out and max(map(len, out.splitlines())) < 600
+    (tmp_path / "a.csv").write_text(f"text,label\n{'many ' * 20_000},a\nb,b\n", "utf-8")
+    file = tmp_path / "a.yaml"
+    file.write_text(file.read_text("utf-8").replace("16", "512"), "utf-8")
+    code, out, err = run("task", "check", str(file), "--backbone", str(tiny_xlmr))
+    assert code == 0, err
+    cut = re.search(r"([\d,]+) pieces are cut", out)
+    assert cut and int(cut[1].replace(",", "")) > 19_000, "all of it, not what a backbone takes"
+    assert "128 at most" in out
+
+
+def test_running_numbers_are_no_words(tmp_path: Path) -> None:
+    """As in files that are made of CoNLL-U."""
+    for first in (0, 1):
+        rows = "".join(f"{n + first} w{n} O\n" for n in range(3))
+        (tmp_path / "a.conll").write_text(f"{rows}\n{rows}", "utf-8")
+        assert look_at(tmp_path / "a.conll", "tagging").parts == {"words": 2, "tags": 3}
+    (tmp_path / "a.conll").write_text("1 O\n2 O\n", "utf-8")
+    assert look_at(tmp_path / "a.conll", "tagging").parts == {"words": 1, "tags": 2}
+
+
+def test_what_excel_adds_is_not_read(tmp_path: Path) -> None:
+    """Columns without a name and rows without a cell, at the ends."""
+    table = "\ufefftext,label,,\r\nso,a,,\r\nso so,b,,\r\n,,,\r\n,,,\r\n"
+    (tmp_path / "a.csv").write_text(table, "utf-8")
+    found = look_at(tmp_path / "a.csv", "classification")
+    assert (found.parts, found.rows) == ({"text": "text", "label": "label"}, 2)
+    (tmp_path / "a.csv").write_text(table.replace("so so,b,,", "so so,b,c,"), "utf-8")
+    with pytest.raises(UserError, match=r"a\.csv, line 3: 4 cells"):
+        look_at(tmp_path / "a.csv", "classification")
+    (tmp_path / "a.csv").write_text("text,label\na,a\n,\nb,b\n", "utf-8")
+    assert look_at(tmp_path / "a.csv", "classification").rows == 3, "one between is not hidden"
+    (tmp_path / "a.csv").write_text("sep=;\ntext;label\na;b\n", "utf-8")
+    with pytest.raises(UserError, match=r"a\.csv, line 1: 'sep=;'.*remove"):
+        look_at(tmp_path / "a.csv", "classification")
+
+
+def test_a_text_of_zero_width_is_empty(tmp_path: Path) -> None:
+    rows = "\u200b\u200b,a\n\u0645\u200c\u0631,b\n"
+    (tmp_path / "a.csv").write_text(f"text,label\n{rows}", "utf-8")
+    given = {"train": tmp_path / "a.csv", "dev": tmp_path / "a.csv"}
+    task = task_of_files("classification", given).task
+    with pytest.raises(UserError, match=r"a\.csv, line 2: the text is empty"):
+        load_examples(task, "train")
 
 
 def test_shortest_way(run: Run, own: Path, tiny_xlmr: Path, zoo: Path) -> None:

@@ -229,9 +229,9 @@ def check(
     typer.echo(printable(f"{spec.name}: {spec.head}, {metric}{labels}"))
     for line in read_all(own):
         typer.echo(printable(line))
-    for number, shown in enumerate(
-        show_examples(own, find_backbone(backbone), count=count), start=1
-    ):
+    trunk = find_backbone(backbone)
+    most = trunk.max_length
+    for number, shown in enumerate(show_examples(own, trunk, count=count), start=1):
         typer.echo(f"\nexample {number}")
         for key, value in shown.example.items():
             if value not in ("", []):
@@ -241,7 +241,8 @@ def check(
         for pieces in shown.pieces:
             typer.echo(printable(f"  {len(pieces)} pieces: {' '.join(pieces)}"))
         if shown.cut:
-            typer.echo(f"  {shown.cut} pieces are cut: 'max_length' in the task file allows more")
+            longest = "" if spec.max_length < most else f", but {backbone} takes {most} at most"
+            typer.echo(f"  {shown.cut:,} pieces are cut: 'max_length' allows more{longest}")
 
 
 def _value(key: str, value: Any, labels: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ _MARKS: Mapping[bytes, str] = {
 }
 """What a file that is no UTF-8 text begins with, and what is said of it."""
 _UNNAMED = "unnamed"
+_FOR_EXCEL = re.compile(r'"?sep=.?"?\s*\Z')
 
 
 def read_rows(
@@ -122,6 +124,11 @@ def jsonl_rows(path: Path, lines: Lines) -> Iterator[tuple[Place, Row]]:
         yield number, json_object(path, number, line)
 
 
+def named_columns(names: Sequence[str]) -> int:
+    """How many columns there are without those at the end that have no name, as Excel adds them."""
+    return max((place for place, name in enumerate(names, start=1) if name.strip()), default=0)
+
+
 def _header(path: Path, number: int, names: list[str]) -> list[str]:
     names = [name.strip() for name in names]
     if twice := next((name for name in names if name and names.count(name) > 1), ""):
@@ -176,6 +183,8 @@ def _cells(path: Path, reading: Reading) -> Any:
 def _whole(path: Path, number: int, line: str) -> str:
     if "\0" in line:
         raise bad(path, number, "a NUL character: is it UTF-16? save the file as UTF-8")
+    if number == 1 and _FOR_EXCEL.match(line):
+        raise bad(path, number, f"{shown(line.strip())} is for Excel and no row: remove the line")
     return line
 
 
@@ -211,6 +220,8 @@ def _read_table(path: Path, reading: Reading) -> Iterator[tuple[Place, Row]]:
     """Cells as the csv module reads them: one row may go over several lines."""
     reader, delimiter = _cells(path, reading), reading.delimiter or ","
     header: list[str] = []
+    unnamed: list[str] = []
+    blank: list[tuple[Place, Row]] = []
     start = 1
     try:
         for cells in reader:
@@ -219,13 +230,20 @@ def _read_table(path: Path, reading: Reading) -> Iterator[tuple[Place, Row]]:
                 if len(cells) == 1 and (wrong := _one_column(path, here, cells[0], delimiter)):
                     raise wrong
                 if reading.header:
-                    header = _header(path, here, cells)
+                    header = _header(path, here, cells[: named_columns(cells)] or cells)
+                    unnamed = [""] * (len(cells) - len(header))
                     continue
                 header = _numbered(len(cells))
-            if cells:
-                if len(cells) != len(header):
-                    raise _other_count(path, here, cells, header, reading)
-                yield here, dict(zip(header, cells, strict=True))
+            if not cells:
+                continue
+            if unnamed and cells[len(header) :] == unnamed:
+                cells = cells[: len(header)]
+            if len(cells) != len(header):
+                raise _other_count(path, here, cells, header, reading)
+            blank.append((here, dict(zip(header, cells, strict=True))))
+            if any(map(str.strip, cells)):  # of a sheet, empty rows at the end are none
+                yield from blank
+                blank.clear()
     except csv.Error as error:
         raise broken_table(path, start, error) from error
 

@@ -93,6 +93,10 @@ def _numbers(data: ExampleSet) -> list[float | None]:
     return list(data.examples["score"]) if there else []
 
 
+_ALL = 1 << 24
+"""As many pieces as no text has, which no backbone could take: they are counted only."""
+
+
 def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterator[Shown]:
     """The first examples of the training data, encoded as for training.
 
@@ -104,7 +108,7 @@ def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterat
     tokenizer = backbone.tokenizer
     length = min(task.max_length, backbone.max_length)
     encode = encoder(task.head, tokenizer, max_length=length, stride=min(128, length // 3))
-    whole = encoder(task.head, tokenizer, max_length=backbone.max_length, stride=0)
+    whole = encoder(task.head, tokenizer, max_length=_ALL, stride=0)
     for example in data.select(range(min(count, len(data)))).to_list():
         columns = {key: [value] for key, value in example.items()}
         ids = _sequences(encode(columns))

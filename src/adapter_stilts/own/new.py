@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from adapter_stilts.data.formats import broken_table, read_lines, read_rows
+from adapter_stilts.data.formats import broken_table, named_columns, read_lines, read_rows
 from adapter_stilts.errors import Place, UserError, bad, counted, few, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
@@ -144,6 +144,7 @@ def _has_header(path: Path, lines: Sequence[str], delimiter: str, quote: str) ->
     rows = csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting)  # type: ignore[arg-type,unused-ignore]
     try:
         cells, *others = [[cell.strip() for cell in row] for row in rows]
+        cells = cells[: named_columns(cells)] or cells
     except csv.Error as error:
         raise broken_table(path, 1, error) from error
     if any(len(cell.split()) > 4 for cell in cells):
@@ -197,7 +198,7 @@ def _parts(
     if form == "conll":
         if len(names) < 2:
             raise UserError(f"{path}: one column, so its words have no tags")
-        return {"words": 1, "tags": len(names), **given}
+        return {"words": 1 + _counts_words(rows), "tags": len(names), **given}
     if form == "conllu":
         return {"words": "tokens", "tags": "tags", **given}
     if form == "squad":
@@ -229,6 +230,15 @@ def _parts(
                 f"`adstilts task new --column {part}=NAME` says which one it is"
             )
     return {part: found[part] for part in (*kind.parts, *kind.optional_parts) if part in found}
+
+
+def _counts_words(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the first of three columns or more has the number of every word in its sentence."""
+    sentences = [list(row["1"]) for row in rows if len(column_names(row)) > 2]
+    return bool(sentences) and all(
+        words in ([str(n + first) for n in range(len(words))] for first in (0, 1))
+        for words in sentences
+    )
 
 
 def _numbered(path: Path, head: str, names: Sequence[str]) -> dict[str, Any]:
