@@ -191,6 +191,9 @@ def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
     add("task", task.name, made, place, own=built_in(task.name))
 
 
+_NO_METRIC = " no metric of "
+
+
 def _add_task_file(path: Path, place: str) -> None:
     from adapter_stilts.own.build import load_task_file
     from adapter_stilts.tasks.registry import built_in
@@ -202,7 +205,8 @@ def _add_task_file(path: Path, place: str) -> None:
     try:
         own = load_task_file(found)
     except UserError as error:
-        raise UserError(f"{place}: {error}") from error
+        order = "; a plug-in's own is to stand above this line"
+        raise UserError(f"{place}: {error}{order if _NO_METRIC in str(error) else ''}") from error
     add("task", own.file.name, own.target, place, own=built_in(own.file.name))
 
 

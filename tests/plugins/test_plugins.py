@@ -18,6 +18,8 @@ from adapter_stilts import plugins as loading
 from adapter_stilts import registered
 from adapter_stilts.errors import UserError
 from adapter_stilts.registered import added, restore, snapshot
+from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.verify import check_agreement
 from cli_kit import Result, assert_one_line, call_cli
 
 Run = Callable[..., Result]
@@ -105,6 +107,43 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     sys.modules.pop("adstilts_own_package", None)
+
+
+def test_module_of_a_plugins_method_is_used_as_others(
+    run: Run, folder: Path, tiny_xlmr: Path, zoo: Path
+) -> None:
+    plugin = ("--include", "my_plugin.py")
+    given = ["train-adapter", "my-reviews", "--method", "wide-bottleneck", *FEW, *plugin]
+    for seed in ("0", "1"):
+        code, _, err = run(*given, "--backbone", str(tiny_xlmr), "--seed", seed)
+        assert code == 0, err
+    name = "my-reviews-wide-bottleneck"
+    code, out, err = run("predict", "--with", name, "--text-a", "Good.", "--json", *plugin)
+    assert code == 0, err
+    assert set(json.loads(out)["labels"]) == {"good", "bad"}
+    code, out, err = run("zoo", "verify", name, *plugin)
+    assert code == 0 and "WRONG" not in out, (out, err)
+    code, out, err = run("merge", name, f"{name}-s1", "--how", "median", "--head", name, *plugin)
+    assert code == 0, err
+    fuse = ["fuse", name, f"{name}-s1", "--target", "my-reviews", "--kind", "lean", *FEW]
+    code, out, err = run(*fuse, *plugin)
+    assert code == 0, err
+    record = zoo / tiny_xlmr.name / name / "module.json"
+    written = record.read_text("utf-8")
+    record.write_text(written.replace('"wide-bottleneck"', '"lora"'), "utf-8")
+    assert run("zoo", "verify", name, *plugin)[0] == 1
+    record.write_text(written, "utf-8")
+    restore({kind: {} for kind in snapshot()})
+    found = run("predict", "--with", name, "--text-a", "Good.")
+    assert_one_line(found, 2, "'wide-bottleneck'")
+    with pytest.raises(UserError, match=r"module\.json: 'method' is 'wide-bottleneck'.*--include"):
+        check_agreement(ModuleRecord.read(record.parent), record.parent)
+
+
+def test_a_task_before_its_metric_is_told_the_order(run: Run, folder: Path) -> None:
+    file = folder / "early.py"
+    file.write_text("import adapter_stilts as ads\nads.register('my_reviews.yaml')\n", "utf-8")
+    assert_one_line(run("tasks", "--include", "early.py"), 2, "early.py:2", "above this line")
 
 
 def test_installed_package_adds_what_its_entry_point_names(packages: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.foreign import method_of
 from adapter_stilts.engine.guard import check_module, named_config, shapes_in
-from adapter_stilts.engine.methods import get_method, is_fusion
+from adapter_stilts.engine.methods import BUILT_IN_METHODS, METHODS, get_method, is_fusion
 from adapter_stilts.engine.native import (
     CONFIG,
     FILES,
@@ -27,6 +27,7 @@ from adapter_stilts.engine.native import (
 )
 from adapter_stilts.errors import FailureError, RefusedError, UserError
 from adapter_stilts.heads import get_head, is_named, kind_of
+from adapter_stilts.registered import PLUG_IN
 from adapter_stilts.safety import brief, read_json
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
@@ -100,6 +101,9 @@ def _needed(record: ModuleRecord, folder: Path) -> list[str]:
 
 
 def _check_method(record: ModuleRecord, folder: Path) -> None:
+    if record.method not in METHODS:
+        unknown = f"'method' is '{brief(record.method)}', which is none of the package's"
+        raise UserError(f"{folder / RECORD}: {unknown}; {PLUG_IN}")
     method = get_method(record.method).name
     if is_fusion(method):
         from adapter_stilts.engine.fusing import FusionShape  # seconds of imports
@@ -109,7 +113,10 @@ def _check_method(record: ModuleRecord, folder: Path) -> None:
     elif method == "head":
         fits = not shapes_in(folder / WEIGHTS)
     else:
-        fits = method == method_of(folder)
+        written = method_of(folder)
+        fits = method == written
+        if method not in BUILT_IN_METHODS:  # a plug-in's: its files are like those of its family
+            fits = get_method(written).family == get_method(method).family
     if not fits or method != record.method:
         raise UserError(
             f"{folder / RECORD}: 'method' is '{brief(record.method)}', which {CONFIG} and the "
