@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -126,17 +126,16 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def place_in(value: Any, parts: Iterable[int | str], *, missing: bool) -> list[int | str]:
+def place_in(value: Any, parts: Sequence[int | str], *, missing: bool) -> list[int | str]:
     """Where in the value that is, without pydantic's names of the kinds it tried."""
     found: list[int | str] = []
-    for part in parts:
-        there = isinstance(value, dict) and part in value
-        there = there or (isinstance(value, list) and isinstance(part, int))
-        if there or missing:
+    for place, part in enumerate(parts, 1):
+        in_list = isinstance(value, list) and isinstance(part, int)
+        if in_list or (isinstance(value, dict) and part in value):
             found.append(part)
-        if not there:
-            break
-        value = value[part]
+            value = value[part]
+        elif missing and place == len(parts):
+            found.append(part)
     return found
 
 
