@@ -116,3 +116,14 @@ def test_a_small_dev_is_taken_whole_where_the_study_says_so(
     assert pq.read_table(tmp_path / "dev" / SELECT).num_rows == count
     assert not check_dev(target, does)
     assert "whole" in check_dev(target, {**does, "choose_on": "dev"}), "halves of few items"
+
+
+@pytest.mark.parametrize("choose_on", ["dev", "train"])
+def test_so_few_items_that_a_half_is_empty_are_said_before_any_training(
+    choose_on: str, tiny_xlmr: Path
+) -> None:
+    """By those that are drawn, not by all that there are."""
+    does = _does(tiny_xlmr, choose_on=choose_on, rows=2, dev_items=1)
+    with pytest.raises(UserError, match=r"udpos.*two halves"):
+        check_dev(get_target("udpos"), does)
+    assert "udpos" in check_dev(get_target("udpos"), {**does, "dev_items": 12})

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from adapter_stilts.data.formats import read_rows
-from adapter_stilts.errors import Place, UserError
+from adapter_stilts.errors import Place, UserError, hint
+from adapter_stilts.paths import is_file, is_folder
 from adapter_stilts.tasks.languages import other_spellings
 from adapter_stilts.tasks.spec import FileData, Row, Source, Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -89,9 +90,10 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: it is a file, or not there.
     """
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "is not there"
-        raise UserError(f"data folder '{folder}' {what}: --data takes 'hub', 'sample' or a folder")
+    if not is_folder(folder):
+        what = "is a file, not a folder" if is_file(folder) else "is not there"
+        meant = hint(str(folder), ("hub", "sample"), "--data takes 'hub', 'sample' or a folder")
+        raise UserError(f"data folder '{folder}' {what}: {meant}")
 
 
 def find_parts(task: TaskSpec, split: Split, folder: Path) -> list[FilePart]:

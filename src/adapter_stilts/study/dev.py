@@ -83,19 +83,19 @@ def _halves(items: list[Item]) -> tuple[list[Item], list[Item]]:
     return found
 
 
-def check_dev(target: TargetSpec, does: dict[str, Any]) -> str:
+def check_dev(target: TargetSpec, does: dict[str, Any], seed: int = 0) -> str:
     """What makes a poor choice of a target's English dev, before the first training; mostly empty.
 
     Args:
         does: of a training of the target, as in `Run`.
+        seed: of that training.
 
     Raises:
         UserError: there is nothing to choose by.
     """
     stage, choose_on = target.trained_in("en")[-1], does["choose_on"]
     on_train = choose_on == "train"
-    examples = load_examples(stage, "train" if on_train else "dev", does["data"]).examples
-    count = there = len(examples)
+    count = len(load_examples(stage, "train" if on_train else "dev", does["data"]).examples)
     if on_train:
         count -= count if does["rows"] is None else min(does["rows"], count)
         if count < 2:
@@ -106,13 +106,19 @@ def check_dev(target: TargetSpec, does: dict[str, Any]) -> str:
     count = min(count, does["dev_items"] or count)
     if choose_on == "whole" or count >= FEW:
         return ""
-    if choose_on == "dev" and count == there:
-        aim = _on_dev(target, stage, on_train=False)
-        if not all(_halves([{"cluster": each} for each in _clusters(aim, examples, does["data"])])):
-            raise UserError(
-                f"{target.name}: its {count} items of English dev are too few for two halves: "
-                f"write {{task: {target.name}, choose_on: whole}} among the targets of the study"
-            )
+    aim = _on_dev(target, stage, on_train=on_train)
+    if aim.retrieval is None and not has_items(aim, {"labelled": True}):
+        return ""  # its score is that of the whole
+    if not all(_halves([{"cluster": each} for each in _clusters(aim, stage, does, seed)])):
+        remedy = (
+            "lower its train_rows, or raise dev_items"
+            if on_train
+            else f"write {{task: {target.name}, choose_on: whole}} among the targets of the study"
+        )
+        raise UserError(
+            f"{target.name}: {count} items of English {'train' if on_train else 'dev'} are too "
+            f"few for two halves: {remedy}"
+        )
     remedy = (
         "lower its train_rows, which leaves more"
         if on_train
@@ -124,11 +130,21 @@ def check_dev(target: TargetSpec, does: dict[str, Any]) -> str:
     )
 
 
-def _clusters(aim: TargetSpec, examples: Any, data: str | None) -> list[str]:
-    """What the items of dev fall into halves by."""
+def _clusters(aim: TargetSpec, stage: TaskSpec, does: dict[str, Any], seed: int) -> list[str]:
+    """What the items that `dev_halves` would take fall into halves by."""
+    limit, rows = does["dev_items"], does["rows"]
+    drawn: set[str] = set()
+    if does["choose_on"] == "train":
+        seen = load_examples(stage, "train", does["data"], limit=rows, seed=seed)
+        drawn = set(seen.examples["id"][:])
+        limit = None if limit is None else limit + rows
+    examples = load_examples(aim.at("en"), "dev", does["data"], limit=limit).examples
+    names = list(examples["id"][:])
+    clusters = names
     if aim.retrieval is not None or get_head(aim.head).unique_ids:
-        return article_clusters(aim, "dev", "en", data, examples)
-    return list(examples["id"][:])
+        clusters = article_clusters(aim, "dev", "en", does["data"], examples)
+    left = [each for name, each in zip(names, clusters, strict=True) if name not in drawn]
+    return left[: does["dev_items"]]
 
 
 def keep_selecting(dev: Path, items: Path) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from adapter_stilts.data.load import check_where, resolve_where
 from adapter_stilts.engine.methods import get_method
-from adapter_stilts.errors import few
+from adapter_stilts.errors import UserError, few, hint
 from adapter_stilts.evaluation.data import asked_languages
 from adapter_stilts.heads import get_head
-from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints, find_source
+from adapter_stilts.study.fingerprints import BACKBONE, MULTITASK, Fingerprints, find_source
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.results import Stage
 from adapter_stilts.study.spec import (
@@ -23,12 +24,15 @@ from adapter_stilts.study.spec import (
     SourcePart,
     StudySpec,
     TargetPart,
+    Test,
 )
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.record import ModuleRecord
 
 FUSIONS = {"fusion-full": "full", "fusion-lean": "lean"}
+SUMS = {"uniform": "average", "arrow": "arrow"}
+"""Arms on all modules at once, by the operator of what their targets are learnt on."""
 
 
 def make_plan(study: StudySpec, data: str | None = None) -> Plan:
@@ -43,13 +47,15 @@ def make_plan(study: StudySpec, data: str | None = None) -> Plan:
         data: where the data lies, if not where the study says.
 
     Raises:
-        UserError: a module of the zoo that is named is not there, or is another one.
+        UserError: a module of the zoo that is named is not there, or is another one; no target
+            has a language that is named.
     """
     planner = _Planner(study, Fingerprints(study.backbone, data or study.data))
     for arms, part, first in product(_tiers(study), study.targets, (True, False)):
         for arm in arms:
             planner.add(part, arm, first=first)
-    planner.plan.absent = {**planner.prints.absent, **planner.languages_absent()}
+    planner.check_languages()
+    planner.plan.absent = planner.absent()
     return planner.plan
 
 
@@ -84,14 +90,14 @@ class _Planner:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The names of the intermediate tasks."""
-        return tuple(get_task(part.task).name for part in self.study.intermediate)
+        return self.study.tasks
 
     def add(self, part: TargetPart, arm: ArmPart, *, first: bool) -> None:
         """The runs of an arm of a target: those of its first seeds, or those of the others."""
         study, trained = self.study, bool(get_target(part.task).training)
-        for method, below, language in product(study.methods, study.below, study.source_langs):
-            if not trained and (below, language) != (study.below[0], study.source_langs[0]):
-                continue
+        as_it_is = ["none"], study.source_langs[:1]  # nothing is learnt
+        bottoms, languages = (study.below, study.source_langs) if trained else as_it_is
+        for method, below, language in product(study.methods, bottoms, languages):
             each_tasks = list(variants(self.tasks, method, part, arm))
             made = [_Arm(self, method, part, arm, each, below, language) for each in each_tasks]
             runs = [run for each in made for run in each.add(first=first)]
@@ -121,10 +127,14 @@ class _Planner:
             part = next(p for p in study.intermediate if get_task(p.task).name == name)
         given = study.module_of(part)
         if given != TRAIN:
-            folder, content = find_source(
-                name, method, seed,
-                backbone=study.backbone, zoo=study.zoo, module=given, tasks=self.tasks,
+            keys = ("arms", study.arms.index(part)) if isinstance(part, ArmPart) else (
+                "intermediate", study.intermediate.index(part)
             )  # fmt: skip
+            with study.at(*keys, "module"):
+                folder, content = find_source(
+                    name, method, seed,
+                    backbone=study.backbone, zoo=study.zoo, module=given, tasks=self.tasks,
+                )  # fmt: skip
             return str(folder), content
         tasks = [p.task for p in study.intermediate] if several else [getattr(part, "task", name)]
         does = {
@@ -149,36 +159,95 @@ class _Planner:
             for part, name in zip(study.intermediate, self.tasks, strict=True)
         )
 
-    def languages_absent(self) -> dict[str, str]:
-        """The languages that the study names, no target lists, and none has data of; and why."""
-        langs, there = self.study.langs, self.prints.languages
-        tests = [test for part in self.study.targets for test in (part, *part.also)]
-        listed = {
+    def check_languages(self) -> None:
+        """Refuses languages that are named, that no target lists and that none has data of.
+
+        Where no data is here at all, nothing can be said of that.
+
+        Raises:
+            UserError: names the language with its line, and what may be meant.
+        """
+        study, tests = self.study, _tests(self.study)
+        if not self.prints.languages and not _is_here(self.prints.data):
+            return
+        listed = {code for _, test in tests for code in _listed(test)}
+        known = sorted(listed | self.prints.languages)
+        for k, code in enumerate(map(str.strip, study.languages)):
+            with study.at("langs", k):
+                meant = {each for _, test in tests for each in self._asked(test, code)}
+            if not meant & (self.prints.languages | listed):
+                near = hint(code, known, f"but of {few(known)}")
+                wrong = f"no target of the study lists '{code}' or has data of it: {near}"
+                raise study.bad(["langs", k], wrong)
+        for keys, test in tests:
+            # Of the Hub one only learns when asking for it.
+            absent = f"{test.split} data of {test.task} in {study.langs}"
+            if absent in self.prints.absent and not self._asked(test) & {*_listed(test)}:
+                there = few(_listed(test))
+                wrong = f"{test.task} has none of the languages of 'langs', but {there}"
+                raise study.bad(keys, wrong)
+        self._check_source_languages()
+
+    def _check_source_languages(self) -> None:
+        trained = [part.task for part in self.study.targets if get_target(part.task).training]
+        known = {
             code
-            for target in (get_target(test.task) for test in tests)
-            for code in (*target.languages, *target.others)
+            for target in map(get_target, trained)
+            for code in (*target.languages, *target.train_languages)
         }
+        for k, code in enumerate(self.study.source_langs):
+            names = [f"training data of {task} in {code}" for task in trained]
+            if names and code not in known and all(name in self.prints.absent for name in names):
+                near = hint(code, sorted(known), f"but {few(sorted(known))}")
+                wrong = f"no target of the study lists '{code}' or has training data in it: {near}"
+                raise self.study.bad(["source_langs", k], wrong)
 
-        def meant(code: str) -> set[str]:
-            return {
-                each
-                for test in tests
-                for each in asked_languages(
-                    get_target(test.task), code, test.split, self.prints.data
-                )
-            }
+    def _asked(self, test: Test, langs: str | Sequence[str] = "") -> set[str]:
+        target, langs = get_target(test.task), langs or self.study.langs
+        return set(asked_languages(target, langs, test.split, self.prints.data))
 
-        written = langs.split(",") if isinstance(langs, str) else langs
-        return {
-            f"language {code}": f"no target of the study lists '{code}' or has data of it, but of "
-            f"{few(sorted(there))}"
-            for code in map(str.strip, written if there else ())
-            if not meant(code) & (there | listed)
-        }
+    def absent(self) -> dict[str, str]:
+        """What is not here, and why; where the study names it, with the line."""
+        found, study = dict(self.prints.absent), self.study
+        lines: dict[str, tuple[str | int, ...]] = {BACKBONE: ("backbone",)}
+        for (k, below), language in product(enumerate(study.below), study.source_langs):
+            lines[f"module {below.replace('*', language)}"] = ("below", k)
+        for name in found.keys() & lines.keys():
+            found[name] = str(study.bad(lines[name], found[name]))
+        try:
+            if study.data is not None and study.data == self.prints.data:
+                check_where(study.data)
+        except UserError as error:
+            told = str(study.bad(("data",), error))
+            found = {name: told if why == str(error) else why for name, why in found.items()}
+        return found
 
     def common(self) -> dict[str, Any]:
         """What every run does alike."""
         return {"precision": self.study.precision, "batch_tokens": self.study.batch_tokens}
+
+
+def _tests(study: StudySpec) -> list[tuple[tuple[str | int, ...], Test]]:
+    """What is tested, and where the file says so."""
+    found: list[tuple[tuple[str | int, ...], Test]] = []
+    for k, part in enumerate(study.targets):
+        found.append((("targets", k), part))
+        found += [(("targets", k, "also", j), each) for j, each in enumerate(part.also)]
+    return found
+
+
+def _listed(test: Test) -> tuple[str, ...]:
+    target = get_target(test.task)
+    return (*target.languages, *target.others)
+
+
+def _is_here(data: str | None) -> bool:
+    """Whether one can know without the Hub which data there is."""
+    try:
+        check_where(data)
+    except UserError:
+        return False
+    return resolve_where(data) != "hub"
 
 
 def variants(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from adapter_stilts.errors import UserError
+from adapter_stilts.schema import is_line
+from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.yaml_files import Lines
 
 ArmKind = Literal[
     "alone",
@@ -37,21 +44,30 @@ def _name(text: str) -> str:
     return text
 
 
+def _one_line(text: str) -> str:
+    if not (text.strip() and is_line(text)):
+        raise ValueError("one line was expected, not empty, without characters that are not shown")
+    return text
+
+
 Positive = Annotated[int, Field(gt=0, le=1 << 40)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 SeedList = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
-Rate = Annotated[float, Field(gt=0, lt=10)]
+Rate = Annotated[float, Field(ge=1e-9, lt=10)]
 Rates = Annotated[list[Rate], Field(min_length=1), AfterValidator(_distinct)]
-Module = Annotated[str, Field(min_length=1, max_length=4096)]
+Place = Annotated[str, Field(max_length=4096), AfterValidator(_one_line)]
+"""A folder or a name."""
 Layer = Annotated[int, Field(ge=0, le=200)]
 Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[list[str], Field(min_length=1)]
-Title = Annotated[str, Field(min_length=1, max_length=80)]
+Title = Annotated[str, Field(max_length=80), AfterValidator(_one_line)]
 ArmName = Annotated[str, Field(min_length=1, max_length=200)]
 EACH_TASK: tuple[ArmKind, ...] = ("singles", "as-is")
 """Arms of which every intermediate task has one."""
 LONGER: ArmKind = "alone-longer"
 """The control for mere quantity."""
+GROUPS = ("all", "xtreme", "xtreme-r")
+"""What `langs` can name besides languages."""
 TRAIN = "train"
 """As a module: it is trained by the study."""
 
@@ -113,7 +129,7 @@ class SourcePart(_Part):
 
     short: ClassVar[str] = "task"
     task: str
-    module: Module | None = None
+    module: Place | None = None
 
 
 class ArmSeeds(_Part):
@@ -165,7 +181,7 @@ class ArmPart(_Part):
     seeds: ArmSeeds | None = None
     further: Further | None = None
     longer_by: Positive | None = None
-    module: Module | None = None
+    module: Place | None = None
 
     @property
     def unequal(self) -> bool:
@@ -249,7 +265,8 @@ class StudySpec(_Part):
         langs: `all`, the languages of `xtreme` or `xtreme-r`, or codes.
         source_langs: the languages to learn the target in; each is an arm of its own.
         below: the language modules at the bottom, `none`, `lang:en` or `lang:*` (that of the
-            language learnt from); each is an arm of its own.
+            language learnt from); each is an arm of its own. `as-is`, fusions, and targets without
+            training take none.
         budget: what every arm has.
         rates: the learning rates among which every arm chooses its own, on English dev.
         seeds: the seeds of all arms that have none of their own.
@@ -262,10 +279,10 @@ class StudySpec(_Part):
     """
 
     name: Name
-    backbone: str
-    data: str | None = None
+    backbone: Place
+    data: Place | None = None
     sources: Literal["train", "zoo"] | None = None
-    zoo: str | None = None
+    zoo: Place | None = None
     intermediate: Annotated[list[SourcePart], Field(min_length=1)]
     targets: Annotated[list[TargetPart], Field(min_length=1)]
     arms: Annotated[list[ArmPart], Field(min_length=1)]
@@ -282,6 +299,26 @@ class StudySpec(_Part):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     batch_tokens: Positive | None = None
     contrasts: list[ContrastSpec] = []
+    _lines: Lines = PrivateAttr(default_factory=lambda: Lines("study"))
+
+    def written(self, lines: Lines) -> StudySpec:
+        """The same, of a file with these lines."""
+        self._lines = lines
+        return self
+
+    def bad(self, keys: Iterable[str | int], what: object) -> UserError:
+        """The error for what is wrong at that key, with the line of the file."""
+        return self._lines.bad(keys, what)
+
+    @contextmanager
+    def at(self, *keys: str | int) -> Iterator[None]:
+        """What is refused inside the block is told with the line of that key."""
+        try:
+            yield
+        except UserError as error:
+            raise self.bad(keys, error) from None
+        except OSError as error:  # such as a name that is longer than a file's can be
+            raise self.bad(keys, f"{str(error.filename)[:40]}…: {error.strerror}") from None
 
     @property
     def arm_names(self) -> dict[str, ArmKind]:
@@ -308,11 +345,30 @@ class StudySpec(_Part):
         known = self.arm_names
         if base not in known and base.count(":"):
             base, _, task = base.rpartition(":")
-            if task not in {each.task for each in self.intermediate}:
-                return None
-            if known.get(base) not in EACH_TASK:
+            if task not in self.tasks or known.get(base) not in EACH_TASK:
                 return None
         return known.get(base)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the intermediate tasks, as records have them."""
+        return tuple(get_task(part.task).name for part in self.intermediate)
+
+    @property
+    def sides(self) -> list[str]:
+        """What a contrast can name: arms, and of those of which every task has one, these too."""
+        arms = [
+            each
+            for name, kind in self.arm_names.items()
+            for each in (name, *(f"{name}:{task}" for task in self.tasks if kind in EACH_TASK))
+        ]
+        several = self.methods if len(self.methods) > 1 else ()
+        return [*arms, *(f"{arm} [{method}]" for arm in arms for method in several)]
+
+    @property
+    def languages(self) -> list[str]:
+        """The codes and groups of `langs`, as they are written."""
+        return self.langs.split(",") if isinstance(self.langs, str) else self.langs
 
     def items_of(self, test: Test) -> int | None:
         """How many items of every language are tested; None for all."""

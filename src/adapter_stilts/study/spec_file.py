@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from adapter_stilts.backbones.backbone import EMBEDDED, find_backbone
+from adapter_stilts.backbones.backbone import EMBEDDED, HUB_IDS, find_backbone
 from adapter_stilts.engine.methods import get_method, is_fusion
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError, counted, hint, unknown
+from adapter_stilts.evaluation.data import SPLITS
 from adapter_stilts.paths import is_folder
+from adapter_stilts.study.arm_methods import check_arm_methods
 from adapter_stilts.study.plan import variants
-from adapter_stilts.study.spec import LONGER, TRAIN, ArmKind, ArmPart, StudySpec, TargetPart
-from adapter_stilts.tasks.languages import check_language
-from adapter_stilts.tasks.registry import get_target, get_task
-from adapter_stilts.yaml_files import Lines, read_yaml, validate
+from adapter_stilts.study.spec import GROUPS, LONGER, TRAIN, ArmKind, ArmPart, StudySpec, TargetPart
+from adapter_stilts.tasks.languages import check_language, known_language
+from adapter_stilts.tasks.registry import built_in, get_target, get_task
+from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.yaml_files import read_yaml, validate
+from adapter_stilts.zoo.find import find_module
+from adapter_stilts.zoo.record import ModuleRecord
+
+LONGEST_ID = 96
+"""Characters of an id on the Hub."""
 
 
 def template() -> str:
@@ -34,22 +45,50 @@ def load_study(path: Path, *, unequal: bool = False) -> StudySpec:
     if not path.is_file():
         raise UserError(f"study {path} is not there: `adstilts study new {path}` writes one")
     fields, lines = read_yaml(path, "backbone: embedded")
-    spec = validate(StudySpec, fields, lines)
-    _check_tasks(spec, lines)
-    _check_methods(spec, lines)
-    _check_languages(spec, lines)
-    _check_arms(spec, lines, unequal=unequal)
-    _check_contrasts(spec, lines)
+    spec = validate(StudySpec, fields, lines).written(lines)
+    _check_backbone(spec)
+    _check_tasks(spec)
+    _check_methods(spec)
+    spec = _as_called(spec)
+    _check_languages(spec)
+    _check_arms(spec, unequal=unequal)
+    check_arm_methods(spec)
+    _check_contrasts(spec)
     return spec
 
 
-@contextmanager
-def _at(lines: Lines, *keys: str | int) -> Iterator[None]:
-    """What is wrong with a name is told with its line."""
-    try:
-        yield
-    except UserError as error:
-        raise lines.bad(keys, error) from None
+def _check_backbone(spec: StudySpec) -> None:
+    """Refuses a backbone, data and a zoo that cannot be meant.
+
+    Data that is not here may be on the machine that does the study: a plan says so.
+    """
+    with spec.at("backbone"):
+        if is_folder(Path(spec.backbone).expanduser()):
+            find_backbone(spec.backbone)
+        elif not spec.backbone.startswith((".", "/", "~")):
+            _check_hub_id(spec.backbone)
+    with spec.at("data"):
+        near = hint(spec.data or "", ("hub", "sample"))
+        if near and spec.data not in ("hub", "sample") and not is_folder(Path(str(spec.data))):
+            raise UserError(f"no data '{spec.data}': {near}")
+    with spec.at("zoo"):
+        if spec.zoo is not None and spec.sources == TRAIN:
+            raise UserError("a zoo, but 'sources: train': leave one of them out")
+        if spec.zoo is not None and not is_folder(Path(spec.zoo).expanduser()):
+            raise UserError(f"there is no folder {spec.zoo}, which would be the zoo")
+
+
+def _check_hub_id(name: str) -> None:
+    """Refuses what no backbone on the Hub is called, or nearly what a known one is."""
+    repo, known = name.partition("@")[0], [EMBEDDED, *HUB_IDS]
+    if repo in known:
+        return
+    if len(repo) > LONGEST_ID or not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", repo, re.ASCII):
+        raise UserError(f"'{name}' is no backbone: {EMBEDDED}, a folder and a Hub id are")
+    # Others of the Hub are called much alike, so that only a slip of the pen is told.
+    slip = get_close_matches(repo, list(HUB_IDS), n=1, cutoff=0.9)
+    if meant := hint(name, [EMBEDDED]) or hint(name, slip):
+        raise UserError(f"no backbone '{name}': {meant}")
 
 
 def _layers(backbone: str) -> float:
@@ -59,43 +98,54 @@ def _layers(backbone: str) -> float:
     return float(find_backbone(backbone).fields["num_hidden_layers"])
 
 
-def _check_tasks(spec: StudySpec, lines: Lines) -> None:
+def _check_tasks(spec: StudySpec) -> None:
     for k, source in enumerate(spec.intermediate):
-        with _at(lines, "intermediate", k):
+        with spec.at("intermediate", k):
             get_task(source.task)
     for k, target in enumerate(spec.targets):
-        with _at(lines, "targets", k):
+        with spec.at("targets", k):
             searches = get_target(target.task).retrieval is not None
         if target.layer is not None and not searches:
             wrong = f"{target.task} has a head, so no layer is chosen for it: leave 'layer' out"
-            raise lines.bad(["targets", k, "layer"], wrong)
+            raise spec.bad(["targets", k, "layer"], wrong)
         if (target.layer or 0) > (layers := _layers(spec.backbone)):
             wrong = f"there is no layer {target.layer}: '{spec.backbone}' has {layers:.0f}"
-            raise lines.bad(["targets", k, "layer"], wrong)
-        for j, test in enumerate(target.also):
-            with _at(lines, "targets", k, "also", j):
-                get_target(test.task)
-            tests = [(each.task, each.split) for each in (target, *target.also[:j])]
-            if (test.task, test.split) in tests:
-                wrong = f"it is tested on {test.task}, {test.split}, already"
-                raise lines.bad(["targets", k, "also", j], wrong)
-        _check_training(target, lines, k)
-    _check_distinct(lines, "intermediate", [each.task for each in spec.intermediate])
-    _check_distinct(lines, "targets", [each.task for each in spec.targets])
-    if spec.zoo is not None and spec.sources == TRAIN:
-        raise lines.bad(["zoo"], "a zoo, but 'sources: train': leave one of them out")
+            raise spec.bad(["targets", k, "layer"], wrong)
+        _check_tests(spec, k)
+        _check_training(spec, k)
+    _check_distinct(spec, "intermediate", spec.tasks)
+    _check_distinct(spec, "targets", [get_target(each.task).name for each in spec.targets])
 
 
-def _check_training(part: TargetPart, lines: Lines, k: int) -> None:
+def _check_tests(spec: StudySpec, k: int) -> None:
+    part = spec.targets[k]
+    seen: set[tuple[str, str]] = set()
+    for j, test in enumerate((part, *part.also)):
+        keys: list[str | int] = ["targets", k, *(("also", j - 1) if j else ())]
+        with spec.at(*keys):
+            target = get_target(test.task)
+            if (target.name, test.split) in seen:
+                raise UserError(f"it is tested on {target.name}, {test.split}, already")
+        seen.add((target.name, test.split))
+        there = [each for each in SPLITS if any(source.has(each) for source in target.sources)]
+        if test.split not in there:
+            remedy = " or ".join(f"'split: {each}'" for each in there)
+            wrong = f"{test.task} has no {test.split} data: write {remedy}"
+            raise spec.bad([*keys, "split"], wrong)
+
+
+def _check_training(spec: StudySpec, k: int) -> None:
     """What is said of a target's training must be true of it."""
+    part = spec.targets[k]
     target = get_target(part.task)
     if not target.training:
         for key in ("train_rows", "choose_on"):
             if key in part.model_fields_set:
                 wrong = f"{part.task} has no training data, so '{key}' says nothing: leave it out"
-                raise lines.bad(["targets", k, key], wrong)
+                raise spec.bad(["targets", k, key], wrong)
         return
-    chosen_on = {each.name for each in target.trained_in("en")[-1].sources if each.has("dev")}
+    stage = target.trained_in(target.train_languages[0])[-1]
+    chosen_on = {each.name for each in stage.sources if each.has("dev")}
     for j, test in enumerate((part, *part.also)):
         tested_on = {each.name for each in get_target(test.task).sources if each.has("dev")}
         if test.split == "dev" and chosen_on & tested_on and part.choose_on != "train":
@@ -103,84 +153,144 @@ def _check_training(part: TargetPart, lines: Lines, k: int) -> None:
                 f"{test.task} is tested on its dev set, so that set must not choose rates and "
                 "arms: write 'choose_on: train', or 'split: test'"
             )
-            raise lines.bad(["targets", k, *(("also", j - 1) if j else ("split",))], wrong)
+            raise spec.bad(["targets", k, *(("also", j - 1) if j else ("split",))], wrong)
+    if part.choose_on == "train":
+        with spec.at("targets", k, "choose_on"):
+            _check_rows_choose(spec, part, replace(target, metric=stage.metric))
+    elif part.choose_on == "dev" and spec.dev_items == 1:
+        wrong = "one item of English dev has no two halves: raise it, or write 'choose_on: whole'"
+        raise spec.bad(["dev_items"], wrong)
 
 
-def _check_distinct(lines: Lines, key: str, names: Sequence[str]) -> None:
+def _check_rows_choose(spec: StudySpec, part: TargetPart, target: TargetSpec) -> None:
+    """Refuses to choose on rows of train where none are left, or their scores cannot be told."""
+    from adapter_stilts.evaluation.items import has_items  # half a second
+
+    if part.train_rows is None and spec.budget.train_rows is None:
+        raise UserError(
+            "it takes rows of train that no training draws, and all are drawn: say how many by "
+            "'train_rows'"
+        )
+    if spec.dev_items == 1:
+        raise UserError("one row has no two halves: raise 'dev_items'")
+    if target.retrieval is None and not has_items(target, {"labelled": True}):
+        raise UserError(
+            f"rows of train cannot choose, since the score of {part.task}, {target.metric}, is no "
+            "sum over rows: leave it out"
+        )
+
+
+def _as_called(spec: StudySpec) -> StudySpec:
+    """The same with the names of tasks and methods that records have, however they are spelt."""
+
+    def called(part: Any) -> Any:
+        changed: dict[str, Any] = {"task": built_in(part.task) or part.task}
+        if isinstance(part, TargetPart):
+            changed["also"] = [called(each) for each in part.also]
+        return part.model_copy(update=changed)
+
+    return spec.model_copy(
+        update={
+            "intermediate": [called(each) for each in spec.intermediate],
+            "targets": [called(each) for each in spec.targets],
+            "methods": [get_method(each).name for each in spec.methods],
+        }
+    )
+
+
+def _check_distinct(spec: StudySpec, key: str, names: Sequence[str]) -> None:
     for k, name in enumerate(names):
         if name in names[:k]:
-            raise lines.bad([key, k], f"'{name}' is given twice")
+            raise spec.bad([key, k], f"'{name}' is given twice")
 
 
-def _check_methods(spec: StudySpec, lines: Lines) -> None:
+def _check_methods(spec: StudySpec) -> None:
     for k, method in enumerate(spec.methods):
-        with _at(lines, "methods", k):
+        with spec.at("methods", k):
             if is_fusion(get_method(method).name):
                 raise UserError(f"'{method}' is a fusion: name it in arms")
-    _check_distinct(lines, "methods", spec.methods)
+    _check_distinct(spec, "methods", [get_method(each).name for each in spec.methods])
 
 
-def _check_languages(spec: StudySpec, lines: Lines) -> None:
+def _check_languages(spec: StudySpec) -> None:
     tested = [get_target(each.task) for part in spec.targets for each in (part, *part.also)]
     known = tuple(
         dict.fromkeys(code for each in tested for code in (*each.languages, *each.others))
     )
-    written = spec.langs.split(",") if isinstance(spec.langs, str) else spec.langs
+    written = [each.strip() for each in spec.languages]
     for k, code in enumerate(written):
-        if code.strip() not in ("all", "xtreme", "xtreme-r"):
-            with _at(lines, "langs", k):
-                check_language(code.strip(), tuple(known))
-    _check_distinct(lines, "langs", [code.strip() for code in written])
+        if code not in GROUPS:
+            with spec.at("langs", k):
+                written[k] = check_language(code, known)
+    _check_distinct(spec, "langs", written)
     for k, code in enumerate(spec.source_langs):
-        with _at(lines, "source_langs", k):
-            for part in spec.targets:
-                if (target := get_target(part.task)).training:
-                    target.trained_in(code)
-    _check_distinct(lines, "source_langs", spec.source_langs)
-    _check_distinct(lines, "below", spec.below)
+        with spec.at("source_langs", k):
+            _check_source_language(spec, code)
+    _check_distinct(spec, "source_langs", spec.source_langs)
+    below = list(spec.below)
     for k, module in enumerate(spec.below):
-        with _at(lines, "below", k):
-            _check_below(module)
+        with spec.at("below", k):
+            below[k] = _check_below(module)
+    _check_distinct(spec, "below", below)
 
 
-def _check_below(module: str) -> None:
-    if module in ("none", "lang:*") or is_folder(Path(module).expanduser()):
-        return
+def _check_source_language(spec: StudySpec, code: str) -> None:
+    trained = [get_target(part.task) for part in spec.targets]
+    trained = [target for target in trained if target.training]
+    known = {each for target in trained for each in (*target.languages, *target.train_languages)}
+    if trained and (usual := check_language(code, known)) != code:
+        raise UserError(f"'{code}' is written '{usual}'")
+    for target in trained:
+        target.trained_in(code)
+
+
+def _check_below(module: str) -> str:
+    """What a module at the bottom is called, however it is spelt."""
+    if module in ("none", "lang:*"):
+        return module
+    if is_folder(Path(module)):
+        record = ModuleRecord.read(find_module(module))
+        if record.task and not record.language:
+            raise UserError(f"'{module}' has learnt {record.task}: it is no module of a language")
+        return module
     if not module.startswith("lang:"):
-        raise UserError(f"'{module}' is no module of a language: none, lang:sw or lang:* is")
-    check_language(module.removeprefix("lang:"), ())
+        meant = hint(module, ("none", "lang:*"), "none, lang:sw, lang:* and a folder are")
+        raise UserError(f"'{module}' is no module of a language: {meant}")
+    return f"lang:{known_language(module.removeprefix('lang:'))}"
 
 
-def _check_arms(spec: StudySpec, lines: Lines, *, unequal: bool) -> None:
-    _check_distinct(lines, "arms", [each.arm for each in spec.arms])
+def _check_arms(spec: StudySpec, *, unequal: bool) -> None:
+    _check_distinct(spec, "arms", [each.arm for each in spec.arms])
     for k, each in enumerate(spec.arms):
+        if each.arm == "as-is" and each.unequal:
+            key = "steps" if each.steps else "train_rows"
+            wrong = f"'as-is' learns nothing from a target, so '{key}' says nothing: leave it out"
+            raise spec.bad(["arms", k, key], wrong)
         if each.unequal and not unequal:
-            raise lines.bad(
+            raise spec.bad(
                 ["arms", k],
                 f"'{each.arm}' has a budget of its own, so arms would not be comparable: leave it "
                 "out, or say --unequal, and every table marks it",
             )
         if each.module is not None and each.arm != "multitask":
             wrong = f"'{each.arm}' has no module of its own: name it in 'intermediate', as a task's"
-            raise lines.bad(["arms", k, "module"], wrong)
+            raise spec.bad(["arms", k, "module"], wrong)
         if each.longer_by is not None and each.arm != LONGER:
-            raise lines.bad(["arms", k, "longer_by"], f"'longer_by' is for the arm '{LONGER}'")
+            raise spec.bad(["arms", k, "longer_by"], f"'longer_by' is for the arm '{LONGER}'")
         if each.seeds and each.seeds.intermediate and each.arm in ("alone", LONGER):
             wrong = f"'{each.arm}' stands on no intermediate module, so it has no seeds of one"
-            raise lines.bad(["arms", k, "seeds"], wrong)
+            raise spec.bad(["arms", k, "seeds"], wrong)
         if not _targets_of(spec, each):
-            raise lines.bad(["arms", k], f"'{each.arm}' has no run in this study: {_why(each.arm)}")
-        with _at(lines, "arms", k, "further"):
-            _check_further(spec, each)
+            raise spec.bad(["arms", k], f"'{each.arm}' has no run in this study: {_why(each.arm)}")
+        _check_further(spec, k)
 
 
 def _targets_of(spec: StudySpec, arm: ArmPart) -> set[str]:
     """The targets on which an arm has runs."""
-    tasks = tuple(get_task(part.task).name for part in spec.intermediate)
     return {
         part.task
         for part in spec.targets
-        if any(list(variants(tasks, method, part, arm)) for method in spec.methods)
+        if any(list(variants(spec.tasks, method, part, arm)) for method in spec.methods)
     }
 
 
@@ -194,32 +304,35 @@ def _why(arm: ArmKind) -> str:
     return "it needs two intermediate tasks or more, and most arms a target with training data"
 
 
-def _check_further(spec: StudySpec, arm: ArmPart) -> None:
+def _check_further(spec: StudySpec, k: int) -> None:
+    arm, keys = spec.arms[k], ("arms", k, "further")
     if arm.further is None:
         return
     if arm.arm != "singles":
-        raise UserError("'further' is for the arm 'singles': give others their 'seeds'")
-    if arm.further.best > len(spec.intermediate):
-        tasks = len(spec.intermediate)
-        raise UserError(f"the best {arm.further.best} of {tasks} intermediate tasks")
+        raise spec.bad(keys, "'further' is for the arm 'singles': give others their 'seeds'")
+    if arm.further.best > (tasks := len(spec.intermediate)):
+        wrong = f"the best {arm.further.best} of {counted(tasks, 'intermediate task')}"
+        raise spec.bad((*keys, "best"), wrong)
     if twice := set(arm.further.target) & set(spec.seeds.of(arm).target):
-        raise UserError(f"all singles have the seed {min(twice)} already: name others")
+        wrong = f"all singles have the seed {min(twice)} already: name others"
+        raise spec.bad((*keys, "target"), wrong)
 
 
-def _check_contrasts(spec: StudySpec, lines: Lines) -> None:
-    _check_distinct(lines, "contrasts", [each.name for each in spec.contrasts])
+def _check_contrasts(spec: StudySpec) -> None:
+    _check_distinct(spec, "contrasts", [each.name for each in spec.contrasts])
     targets = {arm.arm: _targets_of(spec, arm) for arm in spec.arms}
     for k, each in enumerate(spec.contrasts):
         kinds = []
         for side, name in (("first", each.first), ("second", each.second)):
             kind = spec.kind_of(name)
             if kind is None:
-                missing = unknown("arm of this study", name, spec.arm_names)
-                raise lines.bad(["contrasts", k, side], missing)
+                names = spec.sides if hint(name, spec.sides) else spec.arm_names
+                missing = unknown("arm of this study", name, names)
+                raise spec.bad(["contrasts", k, side], missing)
             kinds.append(kind)
         if each.first == each.second:
             wrong = f"'{each.first}' is compared with itself: name two arms"
-            raise lines.bad(["contrasts", k, "second"], wrong)
+            raise spec.bad(["contrasts", k, "second"], wrong)
         if not targets[kinds[0]] & targets[kinds[1]]:
             wrong = f"no target has runs of both '{each.first}' and '{each.second}'"
-            raise lines.bad(["contrasts", k], wrong)
+            raise spec.bad(["contrasts", k], wrong)

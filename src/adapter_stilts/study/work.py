@@ -26,7 +26,7 @@ from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED
 from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints
 from adapter_stilts.study.folder import StudyFolder, size_of
 from adapter_stilts.study.graph import Run
-from adapter_stilts.study.plan import FUSIONS
+from adapter_stilts.study.plan import FUSIONS, SUMS
 from adapter_stilts.study.results import RunResult, append_result
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
@@ -258,22 +258,25 @@ class _Work:
     def _below(self) -> str:
         """What the target's module is stacked on."""
         parts = [] if self.run.does["below"] == "none" else [self.run.does["below"]]
-        places = [f'"{place}"' for place in self._places()]
-        if len(places) > 1:
-            how = {"uniform": "average", "arrow": "arrow"}[self.run.does["kind"]]
-            places = [f"{how}({', '.join(places)})"]
-        parts += places
+        parts += self._sources()
         if not parts:
             return "none"
         if len(parts) > 1:
             return f"stack({', '.join(parts)})"
         return self._places()[0] if len(self._places()) == 1 else parts[0]
 
+    def _sources(self) -> list[str]:
+        """The intermediate modules, as one part of a composition."""
+        places = [f'"{place}"' for place in self._places()]
+        if len(places) > 1:
+            return [f"{SUMS[self.run.does['kind']]}({', '.join(places)})"]
+        return places
+
     def _tested(self, module: Path) -> str:
         """The composition that is tested: other languages may have another module at the bottom."""
         if self.run.does["below"] == "lang:*":
-            parts = ", ".join(f'"{each}"' for each in (*self._places(), module))
-            return f"stack(lang:*, {parts})"
+            parts = ["lang:*", *self._sources(), f'"{module}"']
+            return f"stack({', '.join(parts)})"
         return str(module)
 
     def _places(self) -> list[str]:
