@@ -9,7 +9,7 @@ import typer
 
 from adapter_stilts.cli.options import derived_options, with_options
 from adapter_stilts.cli.study_show import DATA, FILE, OUT, UNEQUAL, plan, read_plan, status, stop
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError, counted, unknown
 from adapter_stilts.paths import check_writable
 from adapter_stilts.study.engines.engine import EngineOptions
 
@@ -75,15 +75,21 @@ def run(
     check_writable(folder.path)
     working = make_engine(folder, chosen, print_note)
     found = run_study(made, folder, working, print_note)
-    print_note(
-        f"{len(found.done)} of {len(made.runs)} runs done, {len(found.failed)} failed, "
-        f"{len(found.blocked)} wait for those"
-    )
+    said = f"{len(found.done)} of {counted(len(made.runs), 'run')} done"
+    if found.failed:
+        said += f", {len(found.failed)} failed"
+    if found.blocked:
+        said += f", {counted(len(found.blocked), 'run')} after that not done"
+    print_note(said)
     if found.stopped:
         typer.echo("stopped: the same command goes on")
         raise typer.Exit(130)
     if found.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _warn(line: str) -> None:
+    typer.echo(line, err=True)  # beside what is printed for another program
 
 
 @study.command("export")
@@ -101,10 +107,7 @@ def export(
         raise unknown("format", form, FORMATS)
     made, folder = read_plan(file, out, data, unequal=unequal)
     check_writable(folder.path)
-    folder.write_plan(made)
-    for each in made.runs.values():
-        folder.write_run(each, made.study.name)
-    typer.echo(export_plan(made, folder, form), nl=False)
+    typer.echo(export_plan(made, folder, form, _warn), nl=False)
 
 
 def report(

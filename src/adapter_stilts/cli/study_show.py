@@ -57,7 +57,7 @@ def plan(
     """Show every run, what it shares with others, what is done, and what it all takes."""
     from adapter_stilts.study.outlook import look_ahead
 
-    made, folder = read_plan(file, out, data, unequal=unequal)
+    made, folder = read_plan(file, out, data, unequal=True)  # what can be seen can be judged
     done, outlook = folder.results(), look_ahead(made, folder)
     if as_json:
         shared = made.shared()
@@ -71,6 +71,11 @@ def plan(
     _show_runs(made, done)
     for number, problem in done.damaged.items():
         print_note(f"{folder.results_file}, line {number}: damaged ({problem}): done again")
+    if own := [f"'{arm.arm}'" for arm in made.study.arms if arm.unequal and not unequal]:
+        print_note(
+            f"{', '.join(own)}: a budget of its own, so that arms are not comparable: "
+            "`study run` and `study export` refuse it, unless --unequal is said."
+        )
     _show_sources(made)
     _show_targets(outlook)
     _show_outlook(made, outlook)
@@ -170,17 +175,24 @@ def status(
 ) -> None:
     """Show what runs where and how fast, the time left, and what failed."""
     made, folder = read_plan(file, out, data, unequal=True)  # which is said where it is run
-    while True:
-        found = _status(made, folder)
-        if watch and not as_json:
-            typer.echo("\x1b[2J\x1b[H", nl=False)  # clear the screen
-        if as_json:
-            print_json(found)
-        else:
-            _show(found)
-        if not watch or not (found["held_by"] or found["running"]):
-            return
-        time.sleep(WATCH_SECONDS)
+    try:
+        while _tell_status(_status(made, folder), clear=watch, as_json=as_json) and watch:
+            time.sleep(WATCH_SECONDS)
+    except KeyboardInterrupt:
+        if not watch:
+            raise
+        raise typer.Exit(130) from None  # who watches has seen enough
+
+
+def _tell_status(found: dict[str, Any], *, clear: bool, as_json: bool) -> bool:
+    """Shows it; whether something is being done."""
+    if as_json:
+        print_json(found)
+    else:
+        if clear:
+            typer.echo("\x1b[2J\x1b[H", nl=False)
+        _show(found)
+    return bool(found["held_by"] or found["running"])
 
 
 def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
@@ -223,8 +235,8 @@ def _show(found: dict[str, Any]) -> None:
     where = f"run by process {holder['pid']} on {holder['host']}" if holder.get("pid") else ""
     to_do = found["runs"] - found["done"] - len(failed) - len(running)
     print_note(
-        f"{found['done']} of {found['runs']} runs done, {len(running)} running, {len(failed)} "
-        f"failed, {to_do} to do; {where or 'nobody runs it'}"
+        f"{found['done']} of {counted(found['runs'], 'run')} done, {len(running)} running, "
+        f"{len(failed)} failed, {to_do} to do; {where or 'nobody runs it'}"
     )
     if found["seconds_left"]:
         left = f"{max(1, len(running))} at a time: {duration(found['seconds_left'])}"

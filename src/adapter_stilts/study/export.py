@@ -9,18 +9,33 @@ from pathlib import Path
 
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.run import describe
+from adapter_stilts.study.run import Tell, begin, check_present, describe
 
 FORMATS = ("commands", "snakemake", "slurm")
 
 
-def export_plan(plan: Plan, folder: StudyFolder, form: str) -> str:
-    """The runs that are not done, as one of `FORMATS`; those that others need come first."""
-    done = folder.results().runs
-    left = [run for run in plan.runs.values() if run.id not in done]
+def export_plan(plan: Plan, folder: StudyFolder, form: str, tell: Tell = print) -> str:
+    """The runs that are not done, as one of `FORMATS`; those that others need come first.
+
+    What each run is, is written in the study's folder.
+
+    Raises:
+        UserError: something that the study needs is not here, or a `study run` works on it.
+    """
+    check_present(plan)
+    with folder.holding():
+        done = begin(plan, folder, tell)
+        left = [run for run in plan.runs.values() if run.id not in done]
+        for run in left:  # an earlier export's, whose record is gone
+            _mark(folder, run.id).unlink(missing_ok=True)
     if form == "snakemake":
-        return _snakemake(left, folder, set(done))
+        return _snakemake(left, folder, done)
     return _slurm(left, folder) if form == "slurm" else _commands(left, folder)
+
+
+def _mark(folder: StudyFolder, name: str) -> Path:
+    """The file by which Snakemake knows that a run is done."""
+    return folder.path.absolute() / "state" / f"{name}.done"
 
 
 def _command(run: Run, folder: StudyFolder) -> str:
@@ -66,7 +81,7 @@ def _snakemake(runs: list[Run], folder: StudyFolder, done: set[str]) -> str:
     """Rules whose outputs are marks in the study's folder."""
 
     def mark(name: str) -> str:
-        return json.dumps(str(folder.path.absolute() / "state" / f"{name}.done"), allow_nan=False)
+        return json.dumps(str(_mark(folder, name)), allow_nan=False)
 
     every = ", ".join(mark(run.id) for run in runs)
     lines = [

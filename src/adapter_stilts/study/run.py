@@ -51,26 +51,15 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
         FailureError: there is no room for what is to be made.
         KeyboardInterrupt: Ctrl-C a second time, so that runs did not end after a checkpoint.
     """
-    if plan.absent:
-        name, problem = next(iter(plan.absent.items()))
-        raise UserError(f"the {name} that study {plan.study.name} needs: {problem}")
+    check_present(plan)
     for warning in _poor_choices(plan):
         tell(warning)
     with folder.holding():
         folder.stop_file.unlink(missing_ok=True)
-        results = folder.results()
-        for line, problem in results.damaged.items():
-            tell(f"{folder.results_file}, line {line}: damaged, its run is done again ({problem})")
-        damaged = find_damaged(plan, folder)
-        for name, problem in damaged.items():
-            tell(f"damaged, done again: {describe(plan.runs[name])}: {problem}")
-        forget(folder, damaged)
+        done = begin(plan, folder, tell)
         _check_room(plan, folder)
-        folder.write_plan(plan)
-        for run in plan.runs.values():
-            folder.write_run(run, plan.study.name)
-            folder.failure(run.id).unlink(missing_ok=True)
-        done = set(results.runs) & set(plan.runs) - set(damaged)
+        for name in plan.runs:
+            folder.failure(name).unlink(missing_ok=True)
         with stop_asked() as asked:
             try:
                 return _Doing(plan, folder, engine, tell, asked, Outcome(done)).do()
@@ -80,17 +69,45 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
                 folder.stop_file.unlink(missing_ok=True)
 
 
+def check_present(plan: Plan) -> None:
+    """Refuses to do a study whose data, backbone or modules are not all here.
+
+    Raises:
+        UserError: names one of them, and why it is not here.
+    """
+    for name, problem in plan.absent.items():
+        raise UserError(f"the {name} that study {plan.study.name} needs: {problem}")
+
+
+def begin(plan: Plan, folder: StudyFolder, tell: Tell) -> set[str]:
+    """Writes down what there is to do; the runs that are done and whole.
+
+    Records that are damaged are told and forgotten. To be called by who holds the folder.
+    """
+    results = folder.results()
+    for line, problem in results.damaged.items():
+        tell(f"{folder.results_file}, line {line}: damaged, its run is done again ({problem})")
+    damaged = find_damaged(plan, folder)
+    for name, problem in damaged.items():
+        tell(f"damaged, done again: {describe(plan.runs[name])}: {problem}")
+    forget(folder, damaged)
+    folder.write_plan(plan)
+    for run in plan.runs.values():
+        folder.write_run(run, plan.study.name)
+    return set(results.runs) & set(plan.runs) - set(damaged)
+
+
 def _poor_choices(plan: Plan) -> Iterator[str]:
     """What English dev cannot choose well, target by target."""
-    from adapter_stilts.study.dev import check_dev  # it loads torch
-
     trained = [run for run in plan.runs.values() if run.stage == "rate"]
     each = {(run.target, run.does["rows"], run.does["choose_on"]): run for run in trained}
-    yield from dict.fromkeys(
-        warning
-        for run in each.values()
-        if (warning := check_dev(get_target(run.target), {**run.place, **run.does}))
-    )
+    yield from dict.fromkeys(warning for run in each.values() if (warning := _poor_choice(run)))
+
+
+def _poor_choice(run: Run) -> str:
+    from adapter_stilts.study.dev import check_dev  # it loads torch
+
+    return check_dev(get_target(run.target), {**run.place, **run.does}, run.seed_target or 0)
 
 
 @dataclass
