@@ -93,6 +93,8 @@ def test_seeds_are_drawn_too(
     assert found["targets"]["tiny-qa"]["seeds"] == [2, 1]
     assert set(found["difference"]["noise"]) == {"items", "target seeds"}
     assert found["difference"]["error"] > 0
+    for both in (("qa-s*", "qa"), (" qa-s1", "qa-s*"), ("tiny/qa", "tiny/qa-s*")):
+        assert_one_line(compare(*both, "--on", "tiny-qa"), 2, "one of the seeds")
 
 
 def test_every_language_with_its_own_module(
@@ -132,6 +134,7 @@ def test_what_cannot_be_compared_is_said(compare: Callable[..., Result], tiny: P
     assert_one_line(compare("qa", "qa", "--on", "tiny-qa"), 2, "same")
     assert_one_line(compare("qa", "squad", "--on", "tiny-qaa"), 2, "tiny-qaa", "tiny-qa")
     assert_one_line(compare("qa", "squad", "--on", ","), 2, "--on")
+    assert_one_line(compare("qa", "", "--on", "tiny-qa"), 2, "a module's name")
     assert_one_line(compare("qa", "squad", "--on", "tiny-qa", "--out", "a.gif"), 2, "a.svg")
     write_data(tiny / "data", "ko", labels=False)
     code, out, err = compare("qa", "squad", "--on", "tiny-qa", "--langs", "ko,sw")

@@ -24,6 +24,8 @@ from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.find import each_seed
+from adapter_stilts.zoo.names import ALL_SEEDS
 
 OneTarget = str | Path | TargetSpec | TaskSpec
 ARMS = ("first", "second")
@@ -219,6 +221,8 @@ def compare(
     targets = _targets(on)
     arms = as_text(first), as_text(second)
     _check(targets, draws, level)
+    for series, other in (arms, arms[::-1]):
+        _check_series(series, other, options.get("backbone"))
     sides = [_evaluated(arms, each, options) for each in targets]
     drawn = Draws([target for target, _ in sides], draws, random_languages=random_languages)
     made = contrast(drawn, *ARMS, level=level)
@@ -296,6 +300,14 @@ def _check(targets: Sequence[TargetSpec], draws: int, level: float) -> None:
         raise UserError(f"level {level}: from 0.5 to below 1, as 0.95")
 
 
+def _check_series(series: str, other: str, backbone: str | None) -> None:
+    """Refuses to compare all seeds of a composition with one of them."""
+    if ALL_SEEDS in series and other.strip() in each_seed(series, backbone).values():
+        raise UserError(
+            f"'{other}' is one of the seeds of '{series}': name another composition to compare with"
+        )
+
+
 def _sides(
     found: Sequence[Evaluation], first: str, second: str
 ) -> tuple[list[Evaluation], list[Evaluation]]:
@@ -304,7 +316,7 @@ def _sides(
     Raises:
         UserError: they are the same modules.
     """
-    series = {text.strip() for text in (first, second) if "-s*" in text}
+    series = {text.strip() for text in (first, second) if ALL_SEEDS in text}
     mine = [each for each in found if first.strip() in series and each.seeds_of == first.strip()]
     mine = mine or [each for each in found if each.seeds_of not in series][:1]
     others = [each for each in found if each not in mine]

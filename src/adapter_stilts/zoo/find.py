@@ -117,7 +117,12 @@ def find_module(name: str, backbone: str | None = None) -> Path:
     }:
         from adapter_stilts.zoo.pull import fetch
 
-        return fetch(name)
+        try:
+            return fetch(name)
+        except UserError as error:
+            if meant := hint(name, [each.full_name for each in local]):
+                raise UserError(f"no module '{name}': {meant} ({error})") from None
+            raise
     meant = hint(name, [each.folder.name for each in local])
     if meant := meant or hint(name, [each.full_name for each in known]):
         raise UserError(f"no module '{name}': {meant}")
