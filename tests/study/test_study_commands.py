@@ -150,3 +150,9 @@ def test_what_is_not_here_is_not_exported(call: Call, file: Path, folder: StudyF
 def test_an_export_waits_for_a_run(call: Call, folder: StudyFolder) -> None:
     with folder.holding():
         assert_one_line(call("export"), 2, "is held by process")
+
+
+def test_snakemake_takes_no_braces(call: Call, tmp_path: Path) -> None:
+    asked = ("export", "--format", "snakemake", "--out", str(tmp_path / "{a}"))
+    assert_one_line(call(*asked), 2, "{a}", "braces")
+    assert call(*asked[:1], *asked[3:])[0] == 0

@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from adapter_stilts.errors import UserError
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.run import Tell, begin, check_present, describe
@@ -23,6 +24,8 @@ def export_plan(plan: Plan, folder: StudyFolder, form: str, tell: Tell = print) 
         UserError: something that the study needs is not here, or a `study run` works on it.
     """
     check_present(plan)
+    if form == "snakemake" and {"{", "}"} & set(str(folder.path.absolute())):
+        raise UserError(f"{folder.path}: Snakemake takes no braces in paths: choose another --out")
     with folder.holding():
         done = begin(plan, folder, tell)
         left = [run for run in plan.runs.values() if run.id not in done]
