@@ -135,7 +135,7 @@ def test_module_of_a_plugins_method_is_used_as_others(
     record.write_text(written, "utf-8")
     restore({kind: {} for kind in snapshot()})
     found = run("predict", "--with", name, "--text-a", "Good.")
-    assert_one_line(found, 2, "'wide-bottleneck'")
+    assert_one_line(found, 2, "module.json", "'wide-bottleneck'", "--include")
     with pytest.raises(UserError, match=r"module\.json: 'method' is 'wide-bottleneck'.*--include"):
         check_agreement(ModuleRecord.read(record.parent), record.parent)
 

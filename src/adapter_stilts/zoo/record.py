@@ -14,10 +14,11 @@ from pydantic import with_config
 from adapter_stilts.display import html_facts, scores_line
 from adapter_stilts.engine.composition import Call, top
 from adapter_stilts.engine.composition_text import parse
-from adapter_stilts.engine.methods import is_fusion
+from adapter_stilts.engine.methods import METHODS, is_fusion
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import KINDS, has_weights
+from adapter_stilts.registered import PLUG_IN
 from adapter_stilts.safety import brief, is_plain_path, read_json
 from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line, one_of
 from adapter_stilts.tasks.spec import SHORTEST
@@ -309,6 +310,13 @@ class ModuleRecord:
                     f"{path} is damaged: its content is not what {RECORD} recorded; "
                     "copy or train the module again"
                 )
+
+
+def check_method_is_known(record: ModuleRecord, folder: Path) -> None:
+    """Refuses a module whose method neither the package nor a plug-in has."""
+    if record.method not in METHODS:
+        unknown = f"'method' is '{brief(record.method)}', which is none of the package's"
+        raise UserError(f"{folder / RECORD}: {unknown}; {PLUG_IN}")
 
 
 def _texts_in(value: Any) -> Iterator[str]:

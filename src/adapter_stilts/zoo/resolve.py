@@ -36,7 +36,7 @@ from adapter_stilts.zoo.choice import (
 )
 from adapter_stilts.zoo.find import find_module, is_language
 from adapter_stilts.zoo.names import usual_folder
-from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.record import ModuleRecord, check_method_is_known
 from adapter_stilts.zoo.resolved_composition import (
     ResolvedComposition,
     as_recorded,
@@ -280,8 +280,11 @@ def checked(resolved: ResolvedComposition) -> ResolvedComposition:
     """The composition, if its modules fit together.
 
     Raises:
-        UserError: a module twice, or modules of different backbones, or of kinds that do not stack.
+        UserError: a module twice, or modules of different backbones, or of kinds that do not stack,
+            or of a plug-in's method that is not here.
     """
+    for reference in resolved.modules.values():
+        check_method_is_known(reference.record, reference.folder)
     check_merged_kinds(resolved.expression, resolved.methods)
     check_fusable(resolved.expression, resolved.methods)
     check_stackable(resolved.expression, resolved.methods)

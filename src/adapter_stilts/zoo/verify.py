@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.foreign import method_of
 from adapter_stilts.engine.guard import check_module, named_config, shapes_in
-from adapter_stilts.engine.methods import BUILT_IN_METHODS, METHODS, get_method, is_fusion
+from adapter_stilts.engine.methods import BUILT_IN_METHODS, get_method, is_fusion
 from adapter_stilts.engine.native import (
     CONFIG,
     FILES,
@@ -27,12 +27,11 @@ from adapter_stilts.engine.native import (
 )
 from adapter_stilts.errors import FailureError, RefusedError, UserError
 from adapter_stilts.heads import get_head, is_named, kind_of
-from adapter_stilts.registered import PLUG_IN
 from adapter_stilts.safety import brief, read_json
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.known_task import is_own, task_of
-from adapter_stilts.zoo.record import NO_HEAD, RECORD, ModuleRecord
+from adapter_stilts.zoo.record import NO_HEAD, RECORD, ModuleRecord, check_method_is_known
 
 if TYPE_CHECKING:
     from adapter_stilts.zoo.module import Module
@@ -101,9 +100,7 @@ def _needed(record: ModuleRecord, folder: Path) -> list[str]:
 
 
 def _check_method(record: ModuleRecord, folder: Path) -> None:
-    if record.method not in METHODS:
-        unknown = f"'method' is '{brief(record.method)}', which is none of the package's"
-        raise UserError(f"{folder / RECORD}: {unknown}; {PLUG_IN}")
+    check_method_is_known(record, folder)
     method = get_method(record.method).name
     if is_fusion(method):
         from adapter_stilts.engine.fusing import FusionShape  # seconds of imports
