@@ -106,7 +106,10 @@ def measure_all(args: argparse.Namespace) -> None:
     """Adds a record for every measurement that has none, each made in a process of its own."""
     asked = [(number, each, 0) for number in range(args.rounds) for each in CANDIDATES]
     asked += [(0, each, args.quality) for each in TRAINED if args.quality]
-    done = {(row["round"], row["candidate"], row["quality"]) for row in read_rows(args.records)}
+    from adapter_stilts.training.environment import machine
+
+    rows = [row for row in read_rows(args.records) if row["machine"] == machine()]
+    done = {(row["round"], row["candidate"], row["quality"]) for row in rows}
     for number, candidate, quality in asked:
         if (number, candidate.name, quality) in done:
             continue
@@ -334,10 +337,39 @@ def _dev_f1(args: argparse.Namespace, engine: Any, task: Any) -> float:
 
 
 def page(rows: Sequence[dict[str, Any]]) -> str:
-    """Medians, ratios to both baselines, and scores where there are any."""
+    """A table for every machine, and scores where there are any."""
     timed = [row for row in rows if not row["quality"]]
+    machines = dict.fromkeys(row["machine"] for row in timed)
+    lines = [
+        "# Training speed",
+        "",
+        f"SQuAD questions in batches of {BATCH}, windows of {LENGTH} tokens, backbone "
+        f"`{told(timed, 'backbone')}`, {' or '.join(sorted({str(row['steps']) for row in timed}))} "
+        "steps of which the first three (with unfreezing: the first) are not timed; one process a "
+        "measurement, medians of the rounds. Made by `python benchmarks/train_speed.py --data "
+        "DATA` of [the records](records/train_speed.jsonl).",
+    ]
+    for name in machines:
+        lines += table([row for row in timed if row["machine"] == name])
+    trained = [row for row in rows if row["quality"]]
+    if trained:
+        lines += [
+            "",
+            f"Trained to the end on {trained[0]['quality']:,} questions, {trained[0]['steps']} "
+            "steps, one seed. After so few questions F1 still rises fast: differences of a few "
+            "points tell how soon one learns, not how far.",
+            "",
+            "| candidate | dev F1 |",
+            "|---|---|",
+            *(f"| {row['candidate']} | {row['f1']:.1f} |" for row in trained),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Medians of one machine, and ratios to both baselines."""
     by_name: dict[str, dict[int, dict[str, Any]]] = {each.name: {} for each in CANDIDATES}
-    for row in timed:
+    for row in rows:
         by_name[row["candidate"]][row["round"]] = row
 
     def middle(candidate: Candidate, key: str) -> float:
@@ -354,18 +386,13 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         [row["examples_per_second"] for row in by_name[each.name].values()] for each in CANDIDATES
     ]
     spread = max(max(each) / min(each) - 1 for each in speeds)
-    steps = " or ".join(sorted({str(row["steps"]) for row in timed}))
     lines = [
-        "# Training speed",
         "",
-        f"SQuAD questions in batches of {BATCH}, windows of {LENGTH} tokens, backbone "
-        f"`{told(timed, 'backbone')}`, {steps} steps of which the first three (with unfreezing: "
-        f"the first) are not timed, {len({row['round'] for row in timed})} round(s), medians; one "
-        f"process a measurement; the rounds of a candidate differ by {spread:.0%} "
-        f"at most. The precision that is fast on this machine: {told(timed, 'low')}. "
-        f"Machine: {told(timed, 'machine')}; commit {told(timed, 'commit')}. Made by "
-        "`python benchmarks/train_speed.py --data DATA` of "
-        "[the records](records/train_speed.jsonl).",
+        f"## {told(rows, 'machine')}",
+        "",
+        f"The precision that is fast there: {told(rows, 'low')}. "
+        f"{len({row['round'] for row in rows})} rounds, which differ by {spread:.0%} at most for a "
+        f"candidate; commit {told(rows, 'commit')}.",
         "",
         "| candidate | examples/s | against as configured | against with care | peak memory MB |",
         "|---|---|---|---|---|",
@@ -376,19 +403,7 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             f"| {each.name} | {middle(each, 'examples_per_second'):.1f} | {ratio(each, base)} "
             f"| {ratio(each, care)} | {middle(each, 'peak_memory_mb'):,.0f} |"
         )
-    trained = [row for row in rows if row["quality"]]
-    if trained:
-        lines += [
-            "",
-            f"Trained to the end on {trained[0]['quality']:,} questions, {trained[0]['steps']} "
-            "steps, one seed. After so few questions F1 still rises fast: differences of a few "
-            "points tell how soon one learns, not how far.",
-            "",
-            "| candidate | dev F1 |",
-            "|---|---|",
-            *(f"| {row['candidate']} | {row['f1']:.1f} |" for row in trained),
-        ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def told(rows: Sequence[dict[str, Any]], key: str) -> str:

@@ -42,12 +42,12 @@ def ask(rows: list[Row], **options: float) -> dict[str, float]:
 
 def test_the_keys() -> None:
     assert list(ask([("b", 0.1, ["b"]), ("", 0.9, [])])) == [
+        "best_f1",
         "f1",
         "exact_match",
         "has_ans_f1",
         "has_ans_exact",
         "no_ans_f1",
-        "best_f1",
         "best_f1_threshold",
         "best_exact",
         "best_exact_threshold",
