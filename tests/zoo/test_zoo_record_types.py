@@ -234,3 +234,10 @@ def test_the_table_of_a_zoo_holds_every_kind(tmp_path: Path, kind: str) -> None:
     folder.mkdir(parents=True)
     (folder / RECORD).write_text(json.dumps(RECORDS[kind]), "utf-8")
     assert "one" in zoo_readme(tmp_path)
+
+
+def test_a_command_has_no_value_that_the_record_lacks(tmp_path: Path) -> None:
+    spoilt = with_value(SEVERAL, ("recipe", "mlm_share"), GONE)
+    (tmp_path / RECORD).write_text(json.dumps(spoilt), "utf-8")
+    command = command_text(ModuleRecord.read(tmp_path))
+    assert "--mlm-text" in command and "None" not in command and "--mlm-share" not in command

@@ -278,7 +278,8 @@ def _mixture(record: ModuleRecord) -> list[str]:
     if recipe.get("normalise_losses"):
         found += ["--normalise-losses"]
     if recipe.get("mlm_text"):
-        found += ["--mlm-text", "FOLDER_OF_THE_TEXT", "--mlm-share", str(recipe.get("mlm_share"))]
+        found += ["--mlm-text", "FOLDER_OF_THE_TEXT"]
+        found += ["--mlm-share", str(recipe["mlm_share"])] if recipe.get("mlm_share") else []
     return found
 
 
