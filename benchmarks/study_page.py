@@ -82,6 +82,7 @@ def _recommended(data: StudyData) -> dict[str, str]:
 
 def write_page(study: Path, records: Path, page: Path) -> None:
     """The Markdown of the report, below what it was made of; itself; the first contrast's chart."""
+    report = page.with_name(f"{page.stem}_report.html")  # the site makes .html of the page itself
     with tempfile.TemporaryDirectory() as temporary:
         folder, made = Path(temporary, "study"), Path(temporary, "report")
         unpack(records, folder)
@@ -89,14 +90,14 @@ def write_page(study: Path, records: Path, page: Path) -> None:
         write_report(make_report(data, contrasts, recommended=_recommended(data)), made)
         lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
         text = (made / TEXT).read_text(encoding="utf-8")
-        page.with_suffix(".html").write_bytes((made / REPORT).read_bytes())
+        report.write_bytes((made / REPORT).read_bytes())
         page.with_suffix(".svg").write_bytes((made / "forest-1.svg").read_bytes())
     runs = [json.loads(line) for line in lines]
     title, _, rest = text.partition("\n")
     machines = ", ".join(sorted({run["machine"] for run in runs}))
     commits = ", ".join(sorted({run["commit"][:10] for run in runs}))
     page.write_text(
-        f"{title}\n\n[The report]({page.with_suffix('.html').name}) with its charts, one file that "
+        f"{title}\n\n[The report]({report.name}) with its charts, one file that "
         f"opens offline. {len(runs)} runs; machine: {machines}; commit {commits}. Made by "
         f"`adstilts study run {study} --data DATA`, the page by `python benchmarks/study_page.py` "
         f"from [the records](records/{records.name}).\n{rest}",

@@ -58,6 +58,12 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target.split("#")[0]).exists(), target
 
 
+def test_no_two_files_become_one_page_of_the_site() -> None:
+    """`name.md` is made `name.html`, so that another `name.html` would be lost without a word."""
+    made = {page.with_suffix(".html") for page in (ROOT / "docs").rglob("*.md")}
+    assert [path for path in sorted(made) if path.exists()] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
     listed = re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8"))
     docs = ROOT / "docs"

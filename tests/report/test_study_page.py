@@ -4,52 +4,77 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapter_stilts.report.page import PAGE, make_report, write_report
+from adapter_stilts.report.page import LONG, PAGE, Report, make_report, write_report
+from adapter_stilts.report.page import page as html
+from adapter_stilts.report.tables import Table
 from adapter_stilts.study.findings import read_study
 from study_kit import write_study
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 844)])
-def test_the_page_opens_offline(tmp_path: Path, width: int, height: int) -> None:
+@pytest.fixture
+def chromium() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     pytest.importorskip("itables", reason="the extra `report` is not installed")
     names = ("chromium", "chromium-browser", "google-chrome")
     where = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if where is None:
         pytest.skip("no Chromium is installed (CHROMIUM names one)")
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=where, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 844)])
+def test_the_page_opens_offline(tmp_path: Path, chromium: Any, width: int, height: int) -> None:
     made = make_report(*read_study(write_study(tmp_path)), draws=200)
     write_report(made, tmp_path / "report")
     path = tmp_path / "report" / PAGE
     assert path.stat().st_size < 5_000_000
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=where, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": height}, offline=True)
-        complaints: list[str] = []
-        asked: list[str] = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: _keep(said, complaints))
-        page.on("request", lambda each: asked.append(each.url))
-        page.goto(path.as_uri())
-        page.wait_for_function("document.querySelectorAll('table.dataTable').length > 3")
-        page.wait_for_function(
-            "document.querySelectorAll('.chart svg').length == "
-            "document.querySelectorAll('.chart').length"
-        )
-        assert page.inner_text(".answer") == made.answers[0]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        _filters_and_sorts(page)
-        if folder := os.environ.get("ADSTILTS_SCREENSHOTS"):
-            page.screenshot(path=Path(folder) / f"report-{width}.png", full_page=True)
-        browser.close()
+    page = chromium.new_page(viewport={"width": width, "height": height}, offline=True)
+    complaints: list[str] = []
+    asked: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: _keep(said, complaints))
+    page.on("request", lambda each: asked.append(each.url))
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelectorAll('table.dataTable').length > 3")
+    page.wait_for_function(
+        "document.querySelectorAll('.chart svg').length == "
+        "document.querySelectorAll('.chart').length"
+    )
+    assert page.inner_text(".answer") == made.answers[0]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    _filters_and_sorts(page)
+    if folder := os.environ.get("ADSTILTS_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"report-{width}.png", full_page=True)
     assert complaints == [], "\n".join(complaints)
     assert [each for each in asked if not each.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_a_long_table_is_turned_over_page_by_page(tmp_path: Path, chromium: Any) -> None:
+    rows = [(f"arm-{k}", float(k)) for k in range(LONG + 1)]
+    tables = [Table("long", "Long", ("arm", "score"), rows)]
+    tables += [Table("short", "Short", ("arm", "score"), rows[1:])]
+    path = tmp_path / PAGE
+    path.write_text(html(Report("Study s", "", ["Yes."], [], tables, [])), encoding="utf-8")
+    page = chromium.new_page(offline=True)
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelectorAll('table.dataTable').length == 2")
+    long, short = (page.locator("section", has=page.locator(f"#{each.name}")) for each in tables)
+    assert short.locator("tbody tr").count() == LONG
+    assert long.locator("tbody tr").count() == 25
+    long.locator("input[type=search]").first.fill(f"arm-{LONG}")
+    page.wait_for_timeout(600)
+    assert long.locator("tbody tr").all_inner_texts() == [f"arm-{LONG}\t{LONG:.1f}"]
 
 
 def _keep(said: Any, complaints: list[str]) -> None:

@@ -16,6 +16,7 @@ from scipy import stats
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.report.page import (
+    LONG,
     PAGE,
     TEX,
     TEXT,
@@ -30,6 +31,7 @@ from adapter_stilts.report.tables import (
     Table,
     attention_rows,
     attention_table,
+    matrix,
     shown_p,
 )
 from adapter_stilts.study.findings import (
@@ -48,11 +50,12 @@ from adapter_stilts.study.findings import (
     regrets,
     thirds,
 )
+from adapter_stilts.study.folder import Planned
 from adapter_stilts.study.items import Seeds
 from adapter_stilts.study.results import read_results
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.statistics.draws import Best
-from adapter_stilts.study.study_data import complete_seeds
+from adapter_stilts.study.study_data import StudyData, complete_seeds
 from cli_kit import assert_one_line, call_cli
 from study_kit import LANGUAGES, write_run, write_study
 
@@ -94,6 +97,26 @@ def test_a_name_of_several_arms_is_the_one_that_english_dev_chooses(tmp_path: Pa
     assert set(found.fixed.overall.noise) == {"items", "intermediate seeds", "target seeds"}
     assert set(found.drawn.overall.noise) - set(found.fixed.overall.noise) == {"languages"}
     assert set(found.fixed.without) == set(LANGUAGES)
+
+
+def test_a_long_table_is_folded_in_markdown() -> None:
+    rows = [(f"arm-{k}", float(k)) for k in range(LONG + 1)]
+    long = markdown(Table("long", "Long", ("arm", "score"), rows, "A note."))
+    assert f"<summary>{LONG + 1} rows</summary>\n\n| arm | score |" in long
+    assert long.endswith("A note.\n\n</details>\n")
+    assert "<details" not in markdown(Table("short", "Short", ("arm", "score"), rows[1:]))
+
+
+def test_arms_are_shown_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    """Whatever order they were run in."""
+    data, _ = read_study(write_study(tmp_path))
+    assert [row[0] for row in matrix(data).rows] == list(data.arms), "no plan is known"
+    planned = {
+        each.run: Planned(each.stage, each.arm, each.target, each.method, tuple(each.intermediate))
+        for each in reversed(data.results)
+    }
+    turned = StudyData(data.name, data.folder, data.results, planned=planned)
+    assert [row[0] for row in matrix(turned).rows] == list(data.arms)[::-1]
 
 
 @pytest.mark.whole
@@ -138,7 +161,7 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "made" / broken).write_bytes(b"PAR1")
     report = make_report(*read_study(path), draws=200)
     said = "\n".join(report.warnings)
-    assert "1 of 15" in said and "S against F: without panx" in said
+    assert "1 of 15" in said and re.search("S against F.*: without panx", said)
     missing = next(table for table in report.tables if table.name == "missing")
     assert ("fusion-full", "panx", "not run yet") in missing.rows
     places = [row[0] for row in missing.rows]
@@ -240,10 +263,8 @@ def test_older_files_have_no_lengths_and_no_such_buckets(tmp_path: Path) -> None
     report = make_report(*read_study(path), draws=200)
     (table,) = (each for each in report.tables if each.name == "buckets")
     assert {row[1] for row in table.rows} == {"script", "family", "pre-training data"}
-    assert report.warnings == [
-        f"{name}: one seed, whose luck no interval shows."
-        for name in ("S against F", "S against M", "alone against F")
-    ]
+    names = ("S against F", "S against M", "alone against F")
+    assert report.warnings == [f"{'; '.join(names)}: one seed, whose luck no interval shows."]
 
 
 def test_what_a_fusion_listens_to(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def heat_map(data: StudyData) -> Chart:
     """Every arm on every target, coloured by what it is above or below the target's mean."""
     rows: list[dict[str, Any]] = []
     for target in data.targets:
-        scores = {arm: s for arm in data.arms if (s := data.score(arm, target)) is not None}
+        every = {arm: data.score(arm, target) for arm in data.arms_in_order}
+        scores = {arm: score for arm, score in every.items() if score is not None}
         mean = sum(scores.values()) / len(scores) if scores else 0.0
         rows += [
             {"arm": marked(data, arm), "target": target, "score": round(score, 2),
@@ -53,7 +54,7 @@ def heat_map(data: StudyData) -> Chart:
             "text": {"field": "score", "type": "quantitative", "format": ".1f"},
             "color": {"condition": dark, "value": "#222"}}},
     ]  # fmt: skip
-    title = "Intermediate tasks and targets: score, and colour by the difference to the column"
+    title = "Intermediate tasks and targets: score; colour: difference to the column's mean"
     spec = chart(title, rows, encoding=place, layer=layers, height=22 * len(data.arms))
     return Chart("matrix", title, spec)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -34,6 +35,8 @@ from adapter_stilts.study.findings import RECOMMENDED, Finding, Regrets, as_fami
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.study_data import StudyData
 
+LONG = 100
+"""A table of more rows is folded in Markdown, and turned over page by page in HTML."""
 PAGE, TEXT, TEX = "report.html", "report.md", "report.tex"
 
 
@@ -86,7 +89,7 @@ def make_report(
     warnings = _warnings(data, findings, unanswered)
     if recommended and RECOMMENDED not in lost.rules:
         known = ", ".join(recommended)
-        warnings.append(f"What `recommend` loses is not told: it is known of {known} alone.")
+        warnings.append(f"What 'recommend' loses is not told: it is known of {known} alone.")
     charts = list(all_charts(data, findings, tables))
     return Report(f"Study {data.name}", about, answers, warnings, tables, charts)
 
@@ -113,6 +116,7 @@ def _warnings(
         there = sum(bool(data.on(arm, t)) for arm in data.arms for t in data.targets)
         total = there + len(data.absent)
         said.append(f"Unfinished: {len(data.absent)} of {total} cells of the matrix are missing.")
+    alike: dict[str, list[str]] = defaultdict(list)
     for found in findings:
         said += [
             f"{found.spec.name}: '{name}' is compared without {', '.join(never)}, of which nothing "
@@ -121,9 +125,10 @@ def _warnings(
             if (never := data.never_run(name))
         ]
         if found.without:
-            said.append(f"{found.spec.name}: without {', '.join(found.without)}.")
+            alike[f"without {', '.join(found.without)}."].append(found.spec.name)
         if set(found.fixed.overall.noise) <= {"items", "languages"}:
-            said.append(f"{found.spec.name}: one seed, whose luck no interval shows.")
+            alike["one seed, whose luck no interval shows."].append(found.spec.name)
+    said += [f"{'; '.join(names)}: {what}" for what, names in alike.items()]
     if data.dev_fixed and any(len(data.named(found.spec.first)) > 1 for found in findings):
         said.append("English dev has no scores of single items here: its examples are not drawn.")
     if data.damaged:
@@ -147,6 +152,7 @@ def page(report: Report) -> str:
     text: str = template.render(
         **vars(report),
         shown=shown,
+        long=LONG,
         charts_library=_vega(),
         tables_library=javascript.generate_init_offline_itables_html(bundle),
         tables_global=javascript._itables_underscore_version(),
@@ -202,11 +208,14 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def markdown(table: Table) -> str:
-    """As GitHub reads it."""
+    """As GitHub reads it; of a long table its heading is shown, and its rows when asked for."""
     rows = [table.columns, ["---"] * len(table.columns)]
     rows += [[shown(cell) for cell in row] for row in table.rows]
-    lines = [f"### {table.title}", "", *map(markdown_row, rows)]
-    return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
+    lines = [*map(markdown_row, rows), "", *([table.note, ""] if table.note else [])]
+    if len(table.rows) > LONG:
+        head = f'<details markdown="1"><summary>{counted(len(table.rows), "row")}</summary>'
+        lines = [head, "", *lines, "</details>", ""]
+    return "\n".join([f"### {table.title}", "", *lines])
 
 
 def latex(table: Table) -> str:
@@ -218,7 +227,7 @@ def latex(table: Table) -> str:
     )
     style = frame.style.hide(axis="index").format(escape="latex")
     style = style.format_index(escape="latex", axis="columns")
-    kinds = "".join("l" if _is_text(table, k) else "r" for k in range(len(table.columns)))
+    kinds = "".join("l" if table.is_text(k) else "r" for k in range(len(table.columns)))
     text: str = style.to_latex(
         hrules=True,
         column_format=kinds,
@@ -233,10 +242,6 @@ def _escaped(text: str) -> str:
     signs = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
     plain = {sign: f"\\{sign}" for sign in "&%$#_{}"}
     return "".join({**plain, **signs}.get(sign, sign) for sign in text)
-
-
-def _is_text(table: Table, place: int) -> bool:
-    return any(isinstance(row[place], str) for row in table.rows)
 
 
 def as_csv(table: Table) -> str:

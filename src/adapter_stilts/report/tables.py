@@ -35,6 +35,10 @@ class Table:
         """The rows by the names of their columns."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
+    def is_text(self, place: int) -> bool:
+        """Whether the column of that place has texts, so that it is set from the left."""
+        return any(isinstance(row[place], str) for row in self.rows)
+
 
 def shown(cell: Cell) -> str:
     """A cell as a text: one decimal, and a dash for what is missing."""
@@ -72,7 +76,7 @@ def matrix(data: StudyData) -> Table:
     """Every arm on every target."""
     rows = [
         (marked(data, arm), *(data.score(arm, target) for target in data.targets))
-        for arm in data.arms
+        for arm in data.arms_in_order
     ]
     note = "Mean over seeds and languages of each task's first metric, in percent."
     return Table(
@@ -153,7 +157,7 @@ def cost(data: StudyData) -> Table:
     common = [t for t in data.targets if all(data.on(arm, t) for arm in wide)]
     (where, _), *others = Counter(map(_machine, data.evaluated)).most_common()
     rows: list[tuple[Cell, ...]] = []
-    for arm, runs in data.arms.items():
+    for arm in data.arms_in_order:
         every = [list(data.on(arm, t).values()) for t in common]
         there = [[run for run in each if _machine(run) == where] for each in every]
         scores = [data.score(arm, t) for t in common]
@@ -166,7 +170,7 @@ def cost(data: StudyData) -> Table:
                 _mean_of(there, _training),
                 _mean_of(there, lambda run: run.peak_memory_bytes / 2**20),
                 _mean_of(every, lambda run: run.disk_bytes / 2**20),
-                float(len(runs)),
+                float(len(data.arms[arm])),
             )
         )
     columns = (

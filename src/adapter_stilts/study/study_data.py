@@ -114,6 +114,12 @@ class StudyData:
             found.setdefault(self._called(each), []).append(each)
         return found
 
+    @property
+    def arms_in_order(self) -> list[str]:
+        """The names of the arms as a reader looks for them: as the plan has them."""
+        planned = (name for name, _ in self._planned_cells)
+        return [name for name in dict.fromkeys((*planned, *self.arms)) if name in self.arms]
+
     def _called(self, each: RunResult | Planned) -> str:
         """The arm, with the task below where each task has one, and the method of several."""
         name = each.arm
