@@ -93,8 +93,8 @@ def run(args: argparse.Namespace, target: str, seed: int) -> Row:
     from transformers.integrations import integration_utils
 
     from adapter_stilts import train_target
+    from adapter_stilts.environment import machine
     from adapter_stilts.training.callbacks import place_of_best
-    from adapter_stilts.training.environment import machine
 
     class Weights(TrainerCallback):
         """Keeps what learns, at every evaluation of the last stage."""

@@ -162,7 +162,7 @@ def measure(args: argparse.Namespace, workload: Workload, candidate: Candidate) 
     """
     from adapter_stilts import get_target
     from adapter_stilts.data import load_examples
-    from adapter_stilts.training.environment import machine, peak_memory_mb
+    from adapter_stilts.environment import machine, peak_memory_mb
 
     target = get_target(workload.target)
     split: Any = workload.split

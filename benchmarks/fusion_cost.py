@@ -121,7 +121,7 @@ def measure(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, A
 
     from adapter_stilts.backbones.tokenizer import quieten
     from adapter_stilts.engine.engine import activate_block, forward
-    from adapter_stilts.training.environment import machine
+    from adapter_stilts.environment import machine
 
     quieten()
     engine = load(trunk, precision, args.layers)

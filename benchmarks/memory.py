@@ -229,7 +229,7 @@ def record(
     """What is kept of a measurement; memory in MB."""
     import torch
 
-    from adapter_stilts.training.environment import machine
+    from adapter_stilts.environment import machine
 
     used = torch.cuda.max_memory_allocated() / 1e6 if args.device == "cuda" else status("VmHWM")
     held = sum(each.numel() * each.element_size() for each in model.parameters())
@@ -260,7 +260,7 @@ def prepare(args: argparse.Namespace, *, holds_tokenizer: bool) -> float:
 
     from adapter_stilts.backbones import find_backbone
     from adapter_stilts.backbones.tokenizer import quieten
-    from adapter_stilts.engine.heap import return_freed
+    from adapter_stilts.environment import return_freed
     from adapter_stilts.training.trainer import ModuleTrainer
 
     quieten()

@@ -26,11 +26,11 @@ from steps import add_row, apart, commit, read_rows
 
 from adapter_stilts import evaluate, fuse, train_adapter
 from adapter_stilts.backbones import default_device
+from adapter_stilts.environment import machine
 from adapter_stilts.errors import FailureError
 from adapter_stilts.metrics import primary
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.training.environment import machine
 
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """Half-decades, as they are usually rounded."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from adapter_stilts.environment import machine, peak_memory_mb
 from adapter_stilts.evaluation.search import rank
-from adapter_stilts.training.environment import machine, peak_memory_mb
 
 K = 20
 CHUNK = 10_000

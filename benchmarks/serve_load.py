@@ -167,8 +167,8 @@ def service(options: Sequence[str]) -> Iterator[int]:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The record of all rounds."""
+    from adapter_stilts.environment import machine, versions
     from adapter_stilts.serving.limits import Limits
-    from adapter_stilts.training.environment import machine, versions
 
     limits = Limits()
     body = largest(limits.max_tokens, limits.max_bytes)

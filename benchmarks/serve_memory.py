@@ -65,7 +65,7 @@ def child(kind: str, count: str) -> dict[str, Any]:
 def measure(args: argparse.Namespace, kind: str, count: int) -> dict[str, Any]:
     """Loads that many, asks each, and reports the memory of this process in MB."""
     from adapter_stilts.backbones.tokenizer import quieten
-    from adapter_stilts.training.environment import machine, peak_memory_mb
+    from adapter_stilts.environment import machine, peak_memory_mb
 
     quieten()
     if kind == "copies":

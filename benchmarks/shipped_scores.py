@@ -21,13 +21,13 @@ from steps import add_row, commit, read_rows, side_by_side
 
 from adapter_stilts import evaluate
 from adapter_stilts.engine.composition import NONE
+from adapter_stilts.environment import machine
 from adapter_stilts.evaluation.data import read_data
 from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.study.items import Seeds, make_sample
 from adapter_stilts.study.statistics.sample import Sample
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.training.environment import machine
 from adapter_stilts.zoo.resolve import resolve
 
 DRAWS = 2000

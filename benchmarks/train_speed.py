@@ -106,7 +106,7 @@ def measure_all(args: argparse.Namespace) -> None:
     """Adds a record for every measurement that has none, each made in a process of its own."""
     asked = [(number, each, 0) for number in range(args.rounds) for each in CANDIDATES]
     asked += [(0, each, args.quality) for each in TRAINED if args.quality]
-    from adapter_stilts.training.environment import machine
+    from adapter_stilts.environment import machine
 
     rows = [row for row in read_rows(args.records) if row["machine"] == machine()]
     done = {(row["round"], row["candidate"], row["quality"]) for row in rows}
@@ -134,9 +134,9 @@ def measure(args: argparse.Namespace, candidate: Candidate) -> dict[str, Any]:
     from adapter_stilts import get_task
     from adapter_stilts.backbones import bf16_available, default_device, find_backbone
     from adapter_stilts.data import load_examples
+    from adapter_stilts.environment import machine, peak_memory_mb
     from adapter_stilts.features.batch import collate
     from adapter_stilts.features.build import build_features
-    from adapter_stilts.training.environment import machine, peak_memory_mb
 
     set_seed(0)
     backbone = find_backbone(args.backbone)

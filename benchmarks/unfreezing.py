@@ -72,9 +72,9 @@ def arguments() -> argparse.Namespace:
 def run(args: argparse.Namespace, seed: int, steps: int, target: str, fraction: float) -> Row:
     """One training and its scores."""
     from adapter_stilts import evaluate, train_target
+    from adapter_stilts.environment import machine
     from adapter_stilts.metrics import primary
     from adapter_stilts.tasks.registry import get_target
-    from adapter_stilts.training.environment import machine
 
     work = args.work / f"{target}-{steps}-{fraction:g}-{seed}"
     trained = train_target(

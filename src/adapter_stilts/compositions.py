@@ -15,8 +15,8 @@ from adapter_stilts.engine.composition import (
     in_order,
     merged,
     operators,
+    parse,
 )
-from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.merging.registry import get_merge

@@ -12,7 +12,7 @@ import pytest
 
 import hostile
 from adapter_stilts.backbones import configuration, find_backbone
-from adapter_stilts.diagnosis import kernels_warning
+from adapter_stilts.environment import kernels_warning
 from adapter_stilts.errors import RefusedError
 
 
@@ -184,8 +184,8 @@ def test_no_call_of_ours_lets_a_folder_choose_what_is_loaded() -> None:
 def test_doctor_warns_of_kernels(
     monkeypatch: pytest.MonkeyPatch, library: str, there: bool, warned: bool
 ) -> None:
-    monkeypatch.setattr("adapter_stilts.diagnosis.version", lambda name: library)
+    monkeypatch.setattr("adapter_stilts.environment.version", lambda name: library)
     monkeypatch.setattr(
-        "adapter_stilts.diagnosis.importlib.util.find_spec", lambda name: there or None
+        "adapter_stilts.environment.importlib.util.find_spec", lambda name: there or None
     )
     assert ("warning" in kernels_warning()) == warned

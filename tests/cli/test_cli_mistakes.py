@@ -143,7 +143,7 @@ def test_a_file_that_the_system_refuses(run: Run, monkeypatch: pytest.MonkeyPatc
     def refused() -> dict[str, str]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/a/folder")
 
-    monkeypatch.setattr("adapter_stilts.diagnosis.diagnose", refused)
+    monkeypatch.setattr("adapter_stilts.environment.diagnose", refused)
     assert_one_line(run("doctor"), 1, "/a/folder: Permission denied", "choose another folder")
 
 

@@ -76,7 +76,7 @@ def test_the_tables_of_commands_fit(
     arguments: tuple[str, ...],
 ) -> None:
     monkeypatch.setenv("ADSTILTS_ZOO_PATH", str(SHIPPED))
-    monkeypatch.setattr("adapter_stilts.diagnosis.hub_state", lambda: "https://hub answers")
+    monkeypatch.setattr("adapter_stilts.environment.hub_state", lambda: "https://hub answers")
     narrow, wide = both(*arguments)
     assert narrow.strip()
     assert_fits(narrow.partition("\n\n")[0], wide)  # a card below has lines of code

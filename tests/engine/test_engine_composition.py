@@ -13,11 +13,11 @@ from adapter_stilts.engine.composition import (
     Expression,
     canonical,
     module_names,
+    parse,
     renamed,
     stacked,
     top,
 )
-from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.errors import UserError
 
 

@@ -8,8 +8,7 @@ from adapters.composition import Stack
 from adapters.methods.lora import LoRALinear
 from torch import Tensor
 
-from adapter_stilts.engine.composition import Call
-from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.composition import Call, parse
 from adapter_stilts.engine.engine import Engine, activate_block, add_module, forward
 from adapter_stilts.engine.merged import add_merged, with_merges
 from adapter_stilts.engine.methods import MethodOptions, get_method

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from adapter_stilts.engine import fusion_forward
-from adapter_stilts.engine.composition import Call, Expression
-from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.composition import Call, Expression, parse
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.engine.fusing import FusionShape, add_fusion, add_unlearnt
 from adapter_stilts.engine.fusion_forward import Attended, watching

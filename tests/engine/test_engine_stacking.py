@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapter_stilts.engine.composition import stacked
-from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.composition import parse, stacked
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.engine.stacking import check_stackable
 from adapter_stilts.errors import UserError

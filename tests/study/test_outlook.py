@@ -80,7 +80,7 @@ def test_the_time_left_is_by_steps_and_by_runs_of_this_kind_of_machine(
         next(r for r in own if r.stage == "rate" and r.arm == a) for a in ("alone", "multitask")
     )
     longer = replace(other, does={**other.does, "steps": 600})
-    monkeypatch.setattr("adapter_stilts.training.environment.machine", lambda: "Fast, 2 threads")
+    monkeypatch.setattr("adapter_stilts.environment.machine", lambda: "Fast, 2 threads")
 
     def left(*done: dict[str, Any]) -> tuple[dict[str, float], str]:
         lines = (json.dumps({**like, "stage": "rate", "steps": 300, **each}) for each in done)

@@ -153,7 +153,7 @@ def _row(task: TaskSpec | TargetSpec, data: str | None) -> dict[str, Any]:
 
 def doctor(as_json: bool = JSON) -> None:
     """Show what this machine offers: versions, device, precision, Hub, data, disk."""
-    from adapter_stilts.diagnosis import diagnose
+    from adapter_stilts.environment import diagnose
 
     found = diagnose()
     if as_json:

@@ -19,8 +19,15 @@ from adapters.methods.bottleneck import BottleneckLayer
 from adapters.methods.modeling import Adapter, ParallelAdapter
 from torch import Tensor, nn
 
-from adapter_stilts.engine.fusion_math import Folded, attention, fold, mixed, segments_of
-from adapter_stilts.merging.arrow import prototype, route
+from adapter_stilts.engine.fusion_math import (
+    Folded,
+    attention,
+    fold,
+    mixed,
+    prototype,
+    route,
+    segments_of,
+)
 
 
 class Attended(NamedTuple):

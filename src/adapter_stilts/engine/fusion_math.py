@@ -1,14 +1,21 @@
-"""Attention over several low-rank modules, with every full-width product folded away.
+"""How much several low-rank modules count at every token, by attention or by Arrow; pure functions.
 
-Module i adds u_i = U_i a_i + b_i to the hidden states, a_i being its r_i activations. Fusion
-(Pfeiffer et al. 2021, section 3.2) weighs the modules by the softmax over i of q . k_i, where
-q = Q x + c_q and k_i = K u_i + c_k, and adds the sum of p_i V u_i. The library computes k_i and
-V u_i for every token and module at full width. But u_i has rank r_i only, so
+Attention has every full-width product folded away. Module i adds u_i = U_i a_i + b_i to the hidden
+states, a_i being its r_i activations. Fusion (Pfeiffer et al. 2021, section 3.2) weighs the modules
+by the softmax over i of q . k_i, where q = Q x + c_q and k_i = K u_i + c_k, and adds the sum of p_i
+V u_i. The library computes k_i and V u_i for every token and module at full width. But u_i has rank
+r_i only, so
 
     q . k_i = (x M + m)_i . a_i + x n_i + o_i + (the same for all i)
     sum_i p_i V u_i = sum_i p_i a_i (V U_i)^T + sum_i p_i V b_i
 
 with M = Q^T K U, m = c_q K U, n = Q^T K b and o = c_q K b, which do not depend on the token.
+
+Arrow chooses every token's LoRAs by what they respond to, without training (Ostapenko et al. 2024,
+"Towards Modular LLMs by Building and Reusing a Library of LoRAs", arXiv:2405.11157, section 4).
+`peft.tuners.lora.arrow` has the same arithmetic, tied to peft's own layers, to LoRAs of one rank,
+and to all layers of one name. Its prototypes are 15 steps of a power iteration from a random start,
+which stay short of the singular vector where the next singular value is close; here they are exact.
 """
 
 from __future__ import annotations
@@ -116,3 +123,48 @@ def mixed(activations: Tensor, weights: Tensor, folded: Folded) -> Tensor:
     """What the modules add together, (..., e), given how much each counts."""
     added = (weights @ folded.segments.T * activations) @ folded.up
     return added if folded.up_bias is None else added + weights @ folded.up_bias
+
+
+TOP = 3
+"""How many LoRAs a token gets at most (peft's default)."""
+TEMPERATURE = 1.0
+"""Of the softmax over these (peft's default)."""
+
+
+def prototype(down: Tensor, up: Tensor) -> Tensor:
+    """The input direction that an update changes most: its first right singular vector.
+
+    It is found in the update's low-rank space: with A' = Q R and B'B = C, the right singular
+    vectors of BA are Q times the eigenvectors of R C R'.
+
+    Args:
+        down: A, (r, d).
+        up: B, (e, r), with the update's scaling.
+
+    Returns:
+        Shape (d,), of length 1, its sign arbitrary; zeros where the update is nothing.
+    """
+    basis, triangle = torch.linalg.qr(down.double().T)
+    factor = up.double()
+    values, vectors = torch.linalg.eigh(triangle @ (factor.T @ factor) @ triangle.T)
+    first: Tensor = basis @ vectors[:, -1] * (values[-1] > 0)
+    return first.to(down.dtype)
+
+
+def route(
+    x: Tensor, prototypes: Tensor, *, top: int = TOP, temperature: float = TEMPERATURE
+) -> Tensor:
+    """How much every LoRA counts at every token: the softmax of |v'x| over the `top` largest.
+
+    Args:
+        x: a layer's inputs, (..., d).
+        prototypes: v of each of n LoRAs, (n, d).
+
+    Returns:
+        Shape (..., n), adding up to 1; LoRAs below the `top` largest have 0.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        likeness = (x.float() @ prototypes.float().T).abs()
+        best, places = likeness.topk(min(top, len(prototypes)), -1)
+        scores = torch.full_like(likeness, -torch.inf).scatter(-1, places, best)
+        return (scores / temperature).softmax(-1)

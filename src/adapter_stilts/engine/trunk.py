@@ -24,11 +24,10 @@ from transformers import PreTrainedModel
 from adapter_stilts.backbones import Backbone, default_device, fingerprint, resolve_precision
 from adapter_stilts.backbones.tokenizer import quieten
 from adapter_stilts.backbones.weights import Stored
-from adapter_stilts.engine.attention import FastAttention, fast_attention
+from adapter_stilts.engine.attention import FastAttention, fast_attention, keeping_outputs
 from adapter_stilts.engine.composition import Expression
-from adapter_stilts.engine.heap import return_freed, return_large_blocks
-from adapter_stilts.engine.norms import keeping_outputs
 from adapter_stilts.engine.patches import patch_layers
+from adapter_stilts.environment import return_freed, return_large_blocks
 from adapter_stilts.errors import UserError
 
 _RUN = 4096

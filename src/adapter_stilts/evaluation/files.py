@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from adapter_stilts import paths
+from adapter_stilts.environment import machine, versions
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.heads import get_head
@@ -28,7 +29,6 @@ from adapter_stilts.paths import check_writable
 from adapter_stilts.schema import Shape, check_shape
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.environment import machine, versions
 from adapter_stilts.zoo.choice import same_backbone
 
 

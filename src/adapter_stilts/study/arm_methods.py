@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from adapter_stilts.engine.composition import module_names
-from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.composition import module_names, parse
 from adapter_stilts.engine.methods import LANGUAGE_METHOD, get_method
 from adapter_stilts.engine.stacking import check_fusable, check_stackable
 from adapter_stilts.errors import UserError

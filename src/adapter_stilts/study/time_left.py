@@ -64,7 +64,7 @@ def of_this_kind(plan: Plan, folder: StudyFolder) -> tuple[list[RunResult], str]
     Those of this machine, else those of machines of its kind.
     """
     from adapter_stilts.backbones import default_device
-    from adapter_stilts.training.environment import machine
+    from adapter_stilts.environment import machine
 
     done = [each for each in folder.results().runs.values() if each.run in plan.runs]
     kind, name = default_device().type, machine().split(", ")[0]

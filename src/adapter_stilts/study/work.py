@@ -358,7 +358,7 @@ class _Work:
 
     def _result(self, **found: Any) -> RunResult:
         from adapter_stilts.backbones import default_device
-        from adapter_stilts.training.environment import machine
+        from adapter_stilts.environment import machine
 
         return RunResult(
             run=self.id,

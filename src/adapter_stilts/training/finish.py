@@ -14,8 +14,8 @@ from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.composition import canonical, stacked
 from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.engine.native import is_in_head
+from adapter_stilts.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.callbacks import place_of_best
-from adapter_stilts.training.environment import machine, peak_memory_mb, versions
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json

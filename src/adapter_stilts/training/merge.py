@@ -15,8 +15,7 @@ from typing import Unpack
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.data.load import ExampleSet, load_examples
-from adapter_stilts.engine.composition import Call, canonical, merged, module_names
-from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.composition import Call, canonical, merged, module_names, parse
 from adapter_stilts.engine.native import HEADS, head_name, read_head
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head, has_weights

@@ -10,8 +10,7 @@ from urllib.parse import quote
 
 from huggingface_hub import constants
 
-from adapter_stilts.engine.composition import Call, canonical
-from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.composition import Call, canonical, parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import pulled_dir

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 from pydantic import with_config
 
 from adapter_stilts.display import html_facts, scores_line
-from adapter_stilts.engine.composition import Call, top
-from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.composition import Call, parse, top
 from adapter_stilts.engine.methods import METHODS, is_fusion
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.hashing import file_sha256, text_digest

@@ -17,10 +17,10 @@ from adapter_stilts.engine.composition import (
     learnt,
     module_names,
     opened,
+    parse,
     renamed,
     top,
 )
-from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.engine.stacking import check_fusable, check_stackable
 from adapter_stilts.errors import UserError

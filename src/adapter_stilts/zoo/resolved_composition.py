@@ -25,10 +25,10 @@ from adapter_stilts.engine.composition import (
     learnt,
     merges,
     module_names,
+    parse,
     renamed,
     top,
 )
-from adapter_stilts.engine.composition_text import parse
 from adapter_stilts.engine.guard import named_config
 from adapter_stilts.engine.methods import get_method, is_fusion, is_invertible
 from adapter_stilts.engine.native import (

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from adapter_stilts.engine import trunk
-from adapter_stilts.engine.heap import return_freed, return_large_blocks  # noqa: F401
+from adapter_stilts.environment import return_freed, return_large_blocks  # noqa: F401
 
 BLOCK, BLOCKS = 4 << 20, 16
 VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -55,7 +55,7 @@ def give_back_small_blocks() -> int:
 def in_a_new_process(expression: str, **variables: str) -> int:
     """What a new process finds for an expression of this file."""
     found = subprocess.run(
-        [sys.executable, "-c", f"from test_engine_heap import *; print({expression})"],
+        [sys.executable, "-c", f"from test_environment import *; print({expression})"],
         capture_output=True,
         check=True,
         cwd=Path(__file__).parent,

@@ -10,15 +10,14 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from adapter_stilts.engine.composition import Call, Expression
-from adapter_stilts.engine.composition_text import parse
+from adapter_stilts.engine.composition import Call, Expression, parse
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.engine.fusing import FusionShape, add_fusion, add_unlearnt
 from adapter_stilts.engine.fusion_forward import Attended, watching
+from adapter_stilts.engine.fusion_math import prototype, route
 from adapter_stilts.engine.native import save_peft
 from adapter_stilts.engine.stacking import check_fusable
 from adapter_stilts.errors import UserError
-from adapter_stilts.merging.arrow import prototype, route
 from made_modules import make_engine, make_module, token_batch
 
 NAMES = "abcd"
