@@ -15,8 +15,7 @@ import pytest
 
 import adapter_stilts
 from adapter_stilts.cli import results
-from adapter_stilts.cli.results import print_table
-from adapter_stilts.cli.table import folded, layout
+from adapter_stilts.cli.results import folded, layout, print_table
 from adapter_stilts.data import status
 from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
 from adapter_stilts.data.status import count_rows

@@ -15,8 +15,8 @@ from adapter_stilts.engine.engine import Engine, activate_block, block_of, forwa
 from adapter_stilts.engine.fusing import FusionShape, add_fusion, add_unlearnt
 from adapter_stilts.engine.fusion_forward import Attended, watching
 from adapter_stilts.engine.fusion_math import prototype, route
+from adapter_stilts.engine.methods import check_fusable
 from adapter_stilts.engine.native import save_peft
-from adapter_stilts.engine.stacking import check_fusable
 from adapter_stilts.errors import UserError
 from made_modules import make_engine, make_module, token_batch
 

@@ -12,7 +12,7 @@ from adapter_stilts.engine.composition import Call, Expression, parse
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.engine.fusing import FusionShape, add_fusion, add_unlearnt
 from adapter_stilts.engine.fusion_forward import Attended, watching
-from adapter_stilts.engine.stacking import check_fusable
+from adapter_stilts.engine.methods import check_fusable
 from adapter_stilts.errors import UserError
 from fusion_kit import shake
 from made_modules import logits_of, make_engine, make_module, token_batch

@@ -11,7 +11,7 @@ import torch
 
 from adapter_stilts.engine.composition import parse, stacked
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
-from adapter_stilts.engine.stacking import check_stackable
+from adapter_stilts.engine.methods import check_stackable
 from adapter_stilts.errors import UserError
 from made_modules import logits_of, make_engine, make_module, token_batch
 

@@ -13,11 +13,17 @@ import pytest
 
 from adapter_stilts.study.findings import read_study
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.outlook import ITEM_SD, look_ahead, measure_spread
+from adapter_stilts.study.outlook import (
+    ITEM_SD,
+    SECONDS_A_STEP,
+    SWEEP,
+    look_ahead,
+    measure_spread,
+    seconds_left,
+)
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec_file import load_study
-from adapter_stilts.study.time_left import SECONDS_A_STEP, SWEEP, seconds_left
 from study_kit import benchmark, write_study
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results" / "records"

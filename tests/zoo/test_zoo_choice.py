@@ -13,12 +13,12 @@ from adapter_stilts import load
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
+from adapter_stilts.training.fuse import all_sources
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.find import each_seed, find_language, listed, locate
 from adapter_stilts.zoo.names import folder_name, seeded, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.sources import all_sources
 from made_modules import make_engine, save_made
 
 EMBEDDED = {"name": "embedded", "revision": "", "model_type": "bert", "fingerprint": "e" * 16}

@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
+from adapter_stilts.training.fuse import all_sources, resolve_sources
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.local import load_composition
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
-from adapter_stilts.zoo.sources import all_sources, resolve_sources
 from fusion_kit import copy_zoo, fill_zoo, run_of, save_fused
 from made_modules import logits_of, make_engine, save_made, token_batch
 from process_kit import in_a_process

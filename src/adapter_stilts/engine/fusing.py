@@ -25,12 +25,11 @@ from adapter_stilts.engine.engine import (
     module_parameters,
 )
 from adapter_stilts.engine.fusion_forward import ArrowFusion, LeanFusion, LoraFusion, UniformFusion
+from adapter_stilts.engine.methods import LORAS_ALONE, NOT_SHARED
 from adapter_stilts.engine.native import (
     FUSION_CONFIG,
     FUSION_WEIGHTS,
     HEAD_WEIGHTS,
-    LORAS_ALONE,
-    NOT_SHARED,
     check_files,
     fusion_files,
     fusion_weights_in,

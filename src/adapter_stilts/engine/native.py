@@ -335,8 +335,6 @@ def _pattern(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 FUSION_WEIGHTS, FUSION_CONFIG = "fusion.safetensors", "fusion.json"
-NOT_SHARED = "a fusion of LoRAs cannot be shared, as their layers differ: use --kind lean"
-LORAS_ALONE = "arrow chooses among LoRAs: take uniform, or a learnt fusion, for other modules"
 NATIVE_WEIGHTS, NATIVE_CONFIG = "model_adapter_fusion.safetensors", "adapter_fusion_config.json"
 """What plain `adapters` reads, in place of `FUSION_WEIGHTS` where it computes the same."""
 

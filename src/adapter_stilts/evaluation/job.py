@@ -179,7 +179,7 @@ class Job:
                 yield language, numbers[place], result
 
     def _pairs(self, pending: list[list[str]]) -> Iterator[Found]:
-        from adapter_stilts.evaluation.pairs import evaluate_pairs
+        from adapter_stilts.evaluation.retrieval import evaluate_pairs
 
         for number, languages in enumerate(pending):
             candidate = self.candidates[number]

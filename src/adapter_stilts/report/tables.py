@@ -10,9 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from adapter_stilts.report.languages import SOURCE, traits
-from adapter_stilts.study.attention import Attention
 from adapter_stilts.study.findings import Bucket, Finding, Regrets, item_buckets
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.results import Attention, RunResult
 from adapter_stilts.study.statistics.draws import Estimate
 from adapter_stilts.study.study_data import StudyData
 

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from itertools import product
 
 from adapter_stilts.engine.composition import module_names, parse
-from adapter_stilts.engine.methods import LANGUAGE_METHOD, get_method
-from adapter_stilts.engine.stacking import check_fusable, check_stackable
+from adapter_stilts.engine.methods import (
+    LANGUAGE_METHOD,
+    check_fusable,
+    check_stackable,
+    get_method,
+)
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.plan import FUSIONS, SUMS
 from adapter_stilts.study.spec import LONGER, ArmKind, StudySpec

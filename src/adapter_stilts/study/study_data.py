@@ -15,10 +15,15 @@ import pyarrow.compute as pc
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics import primary
-from adapter_stilts.study.attention import ATTENTION, Attention, mean_attention, read_attention
 from adapter_stilts.study.folder import Planned
 from adapter_stilts.study.items import Part, Seeds, Tables, make_sample, read_item_files
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.results import (
+    ATTENTION,
+    Attention,
+    RunResult,
+    mean_attention,
+    read_attention,
+)
 from adapter_stilts.study.spec import EACH_TASK, LONGER
 from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import target_tasks

@@ -214,7 +214,7 @@ class _Work:
 
     def _keep_attention(self, place: Path, items: Path) -> None:
         """What the fusion listens to, where its sources are called as in the study."""
-        from adapter_stilts.study.attention import keep_attention
+        from adapter_stilts.study.results import keep_attention
 
         does = self.does
         keep_attention(

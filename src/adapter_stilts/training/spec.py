@@ -13,8 +13,13 @@ from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.folders import given_files
 from adapter_stilts.data.load import check_where, find_all, resolve_where
 from adapter_stilts.engine.composition import stacked
-from adapter_stilts.engine.methods import DEFAULT_METHOD, LANGUAGE_METHOD, get_method, is_fusion
-from adapter_stilts.engine.stacking import check_stackable
+from adapter_stilts.engine.methods import (
+    DEFAULT_METHOD,
+    LANGUAGE_METHOD,
+    check_stackable,
+    get_method,
+    is_fusion,
+)
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import has_weights
 from adapter_stilts.heads.sequences import padded_length

@@ -21,8 +21,7 @@ from adapter_stilts.engine.composition import (
     renamed,
     top,
 )
-from adapter_stilts.engine.methods import is_fusion
-from adapter_stilts.engine.stacking import check_fusable, check_stackable
+from adapter_stilts.engine.methods import check_fusable, check_stackable, is_fusion
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import is_folder, zoo_dir
 from adapter_stilts.zoo.adopt import is_foreign

@@ -56,7 +56,7 @@ def _prepare() -> None:
     """
     gc.disable()
     import adapter_stilts.evaluation.run
-    import adapter_stilts.study.attention
+    import adapter_stilts.study.results
     import adapter_stilts.training.execute
     import adapter_stilts.training.fuse
     import adapter_stilts.training.multitask

@@ -25,13 +25,13 @@ from adapter_stilts.study.recommend.rules import parameter_similarity, text_simi
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.training.fuse import all_sources
 from adapter_stilts.zoo.adopt import is_foreign
 from adapter_stilts.zoo.choice import check_one_backbone, has_record
 from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
-from adapter_stilts.zoo.sources import all_sources
 
 if TYPE_CHECKING:
     from adapter_stilts.engine.engine import Engine
