@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from adapter_stilts.engine.methods import Method as Method
     from adapter_stilts.engine.methods import MethodOptions as MethodOptions
     from adapter_stilts.errors import FailureError as FailureError
+    from adapter_stilts.errors import InterruptedTrainingError as InterruptedTrainingError
     from adapter_stilts.errors import NotFiniteError as NotFiniteError
     from adapter_stilts.errors import RefusedError as RefusedError
     from adapter_stilts.errors import UserError as UserError
@@ -67,11 +68,7 @@ if TYPE_CHECKING:
     from adapter_stilts.tasks.spec import TaskSpec as TaskSpec
     from adapter_stilts.tasks.target_spec import Retrieval as Retrieval
     from adapter_stilts.tasks.target_spec import TargetSpec as TargetSpec
-    from adapter_stilts.training.failures import (
-        InterruptedTrainingError as InterruptedTrainingError,
-    )
     from adapter_stilts.training.fuse import fuse as fuse
-    from adapter_stilts.training.language import train_language as train_language
     from adapter_stilts.training.merge import merge as merge
     from adapter_stilts.training.multitask import train_multitask as train_multitask
     from adapter_stilts.training.options import DataOptions as DataOptions
@@ -83,6 +80,7 @@ if TYPE_CHECKING:
     from adapter_stilts.training.run import Series as Series
     from adapter_stilts.training.run import Trained as Trained
     from adapter_stilts.training.run import train_adapter as train_adapter
+    from adapter_stilts.training.run import train_language as train_language
     from adapter_stilts.training.run import train_seeds as train_seeds
     from adapter_stilts.training.target import train_target as train_target
     from adapter_stilts.zoo.load import load as load
@@ -100,7 +98,7 @@ _PUBLIC = {
     "task_arithmetic ties uniform",
     "display": "Picture",
     "engine.methods": "Method MethodOptions",
-    "errors": "FailureError NotFiniteError RefusedError UserError",
+    "errors": "FailureError InterruptedTrainingError NotFiniteError RefusedError UserError",
     "evaluation.data": "NoDataError",
     "evaluation.explain": "Explanation explain write_explanation",
     "evaluation.options": "ComparisonOptions EvaluationOptions ExplanationOptions ReadingOptions "
@@ -117,14 +115,12 @@ _PUBLIC = {
     "tasks.registry": "get_target get_task",
     "tasks.spec": "FileData HubData HubSplit Reading Source TaskSpec",
     "tasks.target_spec": "Retrieval TargetSpec",
-    "training.failures": "InterruptedTrainingError",
     "training.fuse": "fuse",
-    "training.language": "train_language",
     "training.merge": "merge",
     "training.multitask": "train_multitask",
     "training.options": "DataOptions MergeOptions RecipeChanges RunOptions TrainingOptions",
     "training.recipe": "Recipe",
-    "training.run": "Series Trained train_adapter train_seeds",
+    "training.run": "Series Trained train_adapter train_language train_seeds",
     "training.target": "train_target",
     "zoo.pull": "Pulled pull",
     "zoo.push": "Pushed push",

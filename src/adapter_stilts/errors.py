@@ -39,6 +39,12 @@ class NotFiniteError(FailureError):
         self.module = module
 
 
+class InterruptedTrainingError(Exception):
+    """Ctrl-C: the work so far is saved; the message says how to go on."""
+
+    exit_code = 130
+
+
 def suggest(given: str, known: Iterable[str], *, limit: int = 3) -> list[str]:
     """The known names closest to what was given, best first; empty when none is near."""
     lowered = {name.lower(): name for name in known}

@@ -22,9 +22,8 @@ from adapter_stilts.training import execute
 from adapter_stilts.training.begin import add_module_of
 from adapter_stilts.training.finish import make_record
 from adapter_stilts.training.job import Job
-from adapter_stilts.training.language import train_language
 from adapter_stilts.training.recipe import Recipe, get_recipe
-from adapter_stilts.training.run import Trained
+from adapter_stilts.training.run import Trained, train_language
 from adapter_stilts.training.spec import completed
 from adapter_stilts.yaml_files import MAX_BYTES
 from adapter_stilts.zoo.known_task import RECIPE, command_text, write_recipe

@@ -16,10 +16,8 @@ from training_kit import Spy  # type: ignore[import-not-found]
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
-from adapter_stilts.errors import UserError
-from adapter_stilts.training.failures import InterruptedTrainingError
-from adapter_stilts.training.language import train_language
-from adapter_stilts.training.run import Trained
+from adapter_stilts.errors import InterruptedTrainingError, UserError
+from adapter_stilts.training.run import Trained, train_language
 from adapter_stilts.training.target import train_target
 from adapter_stilts.zoo.local import load_composition
 from made_modules import logits_of, make_engine, token_batch

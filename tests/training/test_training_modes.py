@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from training_kit import Spy, Train  # type: ignore[import-not-found]
 
-from adapter_stilts.training.failures import InterruptedTrainingError
+from adapter_stilts.errors import InterruptedTrainingError
 from adapter_stilts.zoo.adopt import adopt_folder
 from adapter_stilts.zoo.push import export
 

@@ -19,8 +19,7 @@ from adapter_stilts import evaluate, load, train_adapter, train_multitask, train
 from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
-from adapter_stilts.errors import UserError
-from adapter_stilts.training.failures import InterruptedTrainingError
+from adapter_stilts.errors import InterruptedTrainingError, UserError
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.push import export

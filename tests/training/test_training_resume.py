@@ -16,13 +16,12 @@ from safetensors.torch import load_file, save_file
 from training_kit import Spy, Train  # type: ignore[import-not-found]
 
 from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import InterruptedTrainingError, UserError
 from adapter_stilts.training.checkpoint import (
     MANIFEST,
     copy_into,
     write_manifest,
 )
-from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.folders import latest_checkpoint
 from adapter_stilts.zoo.record import ModuleRecord
 

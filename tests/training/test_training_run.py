@@ -20,7 +20,7 @@ from adapter_stilts.backbones import backbone, find_backbone
 from adapter_stilts.backbones.tokenizer import build_tokenizer
 from adapter_stilts.engine import trunk
 from adapter_stilts.engine.engine import load_engine, module_parameters
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import InterruptedTrainingError, UserError
 from adapter_stilts.features import build
 from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks.registry import get_task
@@ -28,7 +28,6 @@ from adapter_stilts.tasks.spec import Row
 from adapter_stilts.training import execute
 from adapter_stilts.training.callbacks import EvaluationSchedule
 from adapter_stilts.training.checkpoint import write_manifest
-from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import usual_rate
 from adapter_stilts.training.trainer import without_walks

@@ -11,8 +11,8 @@ import pytest
 import torch
 from training_kit import Spy, Train, Weights  # type: ignore[import-not-found]
 
+from adapter_stilts.errors import InterruptedTrainingError
 from adapter_stilts.training.callbacks import lowest_trained_layer
-from adapter_stilts.training.failures import InterruptedTrainingError
 
 TOP_DOWN = {"unfreeze": "top-down", "unfreeze_fraction": 1.0, "warmup": 0.0}
 

@@ -34,9 +34,8 @@ from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
 from adapter_stilts.engine.engine import module_parameters
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError
 from adapter_stilts.training import execute, run
-from adapter_stilts.training.failures import InterruptedTrainingError
 from adapter_stilts.training.finish import finish
 from adapter_stilts.training.fuse import fuse
 from adapter_stilts.training.multitask import train_multitask

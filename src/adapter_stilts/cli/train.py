@@ -148,9 +148,9 @@ def train_language(
     --method is invertible by default: a bottleneck adapter in every layer, and an invertible one
     at the embeddings.
     """
-    from adapter_stilts.training import language as languages
+    from adapter_stilts.training import run
 
-    return languages.train_language(language, text, backbone=backbone, **options)
+    return run.train_language(language, text, backbone=backbone, **options)
 
 
 def fuse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -10,14 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples, resolve_where
 from adapter_stilts.engine.trunk import load_engine, recompute_activations, return_memory
-from adapter_stilts.errors import UserError, shown
+from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError, shown
 from adapter_stilts.training.begin import (
     add_module_of,
     announce,
@@ -32,11 +35,11 @@ from adapter_stilts.training.callbacks import (
     StopOnSignal,
 )
 from adapter_stilts.training.checkpoint import check_manifest
-from adapter_stilts.training.failures import InterruptedTrainingError, clear_failures
 from adapter_stilts.training.finish import finish
 from adapter_stilts.training.folders import claim, finished, latest_checkpoint, only_one
 from adapter_stilts.training.job import Data, Job, prepare
 from adapter_stilts.training.options import Settings
+from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.spec import Request, TrainingSpec
 from adapter_stilts.training.trainer import ModuleTrainer
 from adapter_stilts.zoo.record import ModuleRecord
@@ -77,6 +80,39 @@ def execute(asked: Request) -> ModuleRecord:
             announce(job, schedule)
         state, seconds = _run(job, work, args, quiet=options.quiet)
         return finish(job, state, seconds, folder, work, asked.limits)
+
+
+@contextlib.contextmanager
+def clear_failures(recipe: Recipe, folder: Path) -> Iterator[None]:
+    """Turns full disks and full memory into a `FailureError`: one line that names the remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError, SafetensorError) as error:
+        if _is_out_of_memory(error):
+            raise FailureError(
+                f"out of memory: lower --batch-tokens (now {recipe.batch_tokens}) or --max-length "
+                f"(now {recipe.max_length}), for a dual encoder --batch-examples (now "
+                f"{recipe.batch_examples}); a checkpoint, if one was written, continues with "
+                "--resume"
+            ) from error
+        if _is_full(error):
+            raise FailureError(
+                f"disk full while writing near {folder}: free some space, then run again with "
+                "--resume"
+            ) from error
+        raise
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    said = isinstance(error, RuntimeError) and any(
+        text in str(error) for text in ("can't allocate memory", "not enough memory")
+    )
+    return said or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def _is_full(error: Exception) -> bool:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left" in str(error)
 
 
 def _run(

@@ -28,14 +28,14 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import is_value, value_penalty
+from adapter_stilts.engine.vectors import dual_encoder_loss
 from adapter_stilts.errors import FailureError, NotFiniteError
 from adapter_stilts.features.batch import collate
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
 from adapter_stilts.training.batching import BatchPlan, BatchSource, BatchSources
 from adapter_stilts.training.callbacks import place_of_best, scores_so_far
-from adapter_stilts.training.contrastive import dual_encoder_loss
-from adapter_stilts.training.failures import stop_if_diverged
+from adapter_stilts.training.folders import latest_checkpoint
 from adapter_stilts.training.recipe import Keep
 
 Scorer = Callable[[], dict[str, float]]
@@ -306,6 +306,19 @@ class ModuleTrainer(Trainer, TrainerCallback):
             copyfile(checkpoint / TRAINER_STATE_NAME, Path(folder) / TRAINER_STATE_NAME)
             save_file({}, Path(folder) / SAFE_WEIGHTS_NAME)
             self.train(resume_from_checkpoint=folder)
+
+
+def stop_if_diverged(step: int, loss: float, gradient: float, *, lr: float, work: Path) -> None:
+    """Ends a training (FailureError) whose loss or gradients' norm is no finite number."""
+    if math.isfinite(loss) and math.isfinite(gradient):
+        return
+    what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {gradient}"
+    last = latest_checkpoint(work)
+    kept = f"; the last good checkpoint is kept in {last}" if last else ""
+    raise FailureError(
+        f"the training diverged at step {step} ({what}): lower --lr (now {lr:g}) and begin anew "
+        f"with --overwrite{kept}"
+    )
 
 
 @contextmanager

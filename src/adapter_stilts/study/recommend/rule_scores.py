@@ -289,7 +289,7 @@ def trained_shortly(
     Raises:
         InterruptedTrainingError: Ctrl-C.
     """
-    from adapter_stilts.training.failures import InterruptedTrainingError
+    from adapter_stilts.errors import InterruptedTrainingError
     from adapter_stilts.training.target import train_target
 
     caution = logging.getLogger("adapter_stilts.training.begin")
