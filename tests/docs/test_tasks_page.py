@@ -12,17 +12,17 @@ from typer.testing import CliRunner
 
 from adapter_stilts.cli import app
 from adapter_stilts.data.status import FORMATS, layouts
-from adapter_stilts.report.tasks_page import tasks_page
 from adapter_stilts.tasks.registry import find_either, intermediate_tasks, target_tasks
 from adapter_stilts.tasks.spec import FileFormat
+from study_kit import benchmark
 
 PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 EVERY = [*intermediate_tasks(), *target_tasks()]
 
 
 def test_the_page_is_up_to_date() -> None:
-    again = "python -m adapter_stilts.report.tasks_page > docs/tasks.md"
-    assert PAGE.read_text("utf-8") == tasks_page(), again
+    again = "python benchmarks/tasks_page.py > docs/tasks.md"
+    assert PAGE.read_text("utf-8") == benchmark("tasks_page").tasks_page(), again
 
 
 def test_every_format_is_described() -> None:

@@ -1,6 +1,6 @@
 """The page on the data of every built-in task, `docs/tasks.md`, written from the declarations.
 
-python -m adapter_stilts.report.tasks_page > docs/tasks.md
+python benchmarks/tasks_page.py > docs/tasks.md
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ INTRODUCTION = """# The tasks and their files
 
 For each built-in task: what it is, under which names its files are looked for, how these are
 written, and which columns are read. This page is written from the declarations of the tasks in
-`src/adapter_stilts/tasks/`, by `python -m adapter_stilts.report.tasks_page > docs/tasks.md`, and a
+`src/adapter_stilts/tasks/`, by `python benchmarks/tasks_page.py > docs/tasks.md`, and a
 test compares the two. `adstilts tasks NAME` prints the same for one task.
 
 How to read the tables:
@@ -100,4 +100,4 @@ def _code(columns: str) -> str:
 
 
 if __name__ == "__main__":
-    print(tasks_page(), end="")  # noqa: T201
+    print(tasks_page(), end="")
