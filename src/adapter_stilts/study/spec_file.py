@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones.backbone import EMBEDDED, HUB_IDS, find_backbone
-from adapter_stilts.engine.methods import get_method, is_fusion
+from adapter_stilts.engine.composition import module_names, parse
+from adapter_stilts.engine.methods import (
+    LANGUAGE_METHOD,
+    check_fusable,
+    check_stackable,
+    get_method,
+    is_fusion,
+)
 from adapter_stilts.errors import UserError, counted, hint, unknown
 from adapter_stilts.evaluation.data import SPLITS
 from adapter_stilts.paths import is_folder
-from adapter_stilts.study.arm_methods import check_arm_methods
-from adapter_stilts.study.plan import variants
+from adapter_stilts.study.plan import FUSIONS, SUMS, variants
 from adapter_stilts.study.spec import GROUPS, LONGER, TRAIN, ArmKind, ArmPart, StudySpec, TargetPart
 from adapter_stilts.tasks.languages import check_language, known_language
 from adapter_stilts.tasks.registry import built_in, get_target, get_task
@@ -25,6 +32,7 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.yaml_files import read_yaml, validate
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.record import ModuleRecord
+from adapter_stilts.zoo.resolved_composition import check_merged_kinds
 
 LONGEST_ID = 96
 """Characters of an id on the Hub."""
@@ -52,7 +60,7 @@ def load_study(path: Path, *, unequal: bool = False) -> StudySpec:
     spec = _as_called(spec)
     _check_languages(spec)
     _check_arms(spec, unequal=unequal)
-    check_arm_methods(spec)
+    _check_arm_methods(spec)
     _check_contrasts(spec)
     return spec
 
@@ -336,3 +344,70 @@ def _check_contrasts(spec: StudySpec) -> None:
         if not targets[kinds[0]] & targets[kinds[1]]:
             wrong = f"no target has runs of both '{each.first}' and '{each.second}'"
             raise spec.bad(["contrasts", k], wrong)
+
+
+NO_LANGUAGE: tuple[str, ...] = ("as-is", *FUSIONS)
+"""Arms that take no language module at the bottom."""
+
+
+def _check_arm_methods(spec: StudySpec) -> None:
+    """Refuses arms that could not be built, after hours of training the modules that they need.
+
+    Raises:
+        UserError: names the arm, with its line, and what does not go together.
+    """
+    trained = [bool(get_target(part.task).training) for part in spec.targets]
+    if False in trained and "none" not in spec.below:
+        part = spec.targets[trained.index(False)]
+        wrong = f"{part.task} has no training data, so its arms take no language module at the "
+        raise spec.bad(["targets", trained.index(False)], f"{wrong}bottom: add none to 'below'")
+    for (k, arm), below in product(enumerate(spec.arms), spec.below):
+        if arm.arm in NO_LANGUAGE and below != "none":
+            wrong = f"'{arm.arm}' takes no language module ('{below}') at the bottom"
+            raise spec.bad(["arms", k], f"{wrong}: leave the arm out, or 'below'")
+        for method in spec.methods:
+            if arm.arm == "arrow" and get_method(method).family != "lora":
+                continue  # an arm of other methods
+            try:
+                for text in _compositions(arm.arm, below != "none", set(trained)):
+                    _check_composition(text, get_method(method).name)
+            except UserError as error:
+                under = "" if below == "none" else f" on '{below}'"
+                wrong = f"'{arm.arm}'{under} cannot be of method {method}: {error}"
+                raise spec.bad(["arms", k], wrong) from None
+
+
+def _check_composition(text: str, method: str) -> None:
+    made = parse(text)
+    methods = {
+        name: LANGUAGE_METHOD if name == "language" else method for name in module_names(made)
+    }
+    check_merged_kinds(made, methods)
+    check_fusable(made, methods)
+    check_stackable(made, methods)
+
+
+def _compositions(arm: ArmKind, language: bool, trained: set[bool]) -> Iterator[str]:
+    """What runs of an arm train or evaluate, with modules of one task and of another.
+
+    Args:
+        language: a module of a language is at the bottom.
+        trained: whether there are targets that are trained, and others.
+    """
+    if arm == "merged":
+        yield "average(one, another)"
+    if arm in FUSIONS:
+        yield "fuse(one, another)"
+        return
+    if arm in SUMS and False in trained:
+        yield f"{arm}(one, another)"
+    if True not in trained:
+        return
+    parts = ["language"] * language
+    if arm in SUMS:
+        parts.append(f"{SUMS[arm]}(one, another)")
+    elif arm not in ("alone", LONGER):
+        parts.append("one")
+    if arm != "as-is":
+        parts.append("target")
+    yield parts[0] if len(parts) == 1 else f"stack({', '.join(parts)})"
