@@ -1,10 +1,13 @@
-"""YAML that people write: read, compared with what is declared; a complaint names its line."""
+"""YAML that people write: read, compared with what is declared; a complaint names its line.
+
+It is read by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema), by which
+`no`, `1:30` and `2026-01-31` are texts and `1e-3` is a number. PyYAML alone reads YAML 1.1.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -18,6 +21,109 @@ M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 256 * 1024
 MAX_OPEN = 50
 """Brackets that are open at the same time; PyYAML takes minutes over a file of thousands."""
+
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
+_TAG = "tag:yaml.org,2002:"
+_NUMBER = [*"-+.0123456789"]
+_SCALARS = (
+    ("null", _NULL, ["~", "n", "N", ""]),
+    ("bool", _BOOL, [*"tTfF"]),
+    ("int", _INT, _NUMBER),
+    ("float", _FLOAT, _NUMBER),
+)
+"""What is no text, by its tag: how it is written, and its first characters."""
+
+
+class _UnclearError(yaml.MarkedYAMLError):
+    """A value that nobody can be sure of, or that cannot be."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads scalars by the core schema, and every key as it is written."""
+
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
+        """Keys are texts, and `<<` is none that means something else."""
+        found: dict[Any, Any] = {}
+        if not isinstance(node, yaml.MappingNode):
+            raise _UnclearError(None, None, "keys with values were expected", node.start_mark)
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _UnclearError(None, None, "a key is one text", key.start_mark)
+            found[key.value] = self.construct_object(value, deep=deep)
+        return found
+
+    def bool_of(self, node: yaml.Node) -> bool:
+        """True or false."""
+        return self._written(node, _BOOL).lower() == "true"
+
+    def float_of(self, node: yaml.Node) -> float:
+        """A number with a point or an exponent."""
+        text = self._written(node, _FLOAT).lower()
+        return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+    def int_of(self, node: yaml.Node) -> int:
+        """A whole number as people write it.
+
+        Raises:
+            yaml.MarkedYAMLError: it may be another number or a text for who wrote it: `010` is 8 in
+                YAML 1.1, and a label `+1` is not `1`.
+        """
+        text = self._written(node, _INT)
+        try:
+            base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+            number = int(text, base)
+        except ValueError:
+            raise self._refusal(node, "is longer than a number can be: put it in quotes") from None
+        if str(number) != text:
+            what = f"can be read in several ways: write {number}, or put a text in quotes"
+            raise self._refusal(node, what)
+        return number
+
+    def _written(self, node: yaml.Node, form: re.Pattern[str]) -> str:
+        text = str(self.construct_scalar(node)) if isinstance(node, yaml.ScalarNode) else ""
+        if not form.fullmatch(text):
+            raise self._refusal(node, f"is no {node.tag.removeprefix(_TAG)}")
+        return text
+
+    def _refusal(self, node: yaml.Node, what: str) -> _UnclearError:
+        text = shown(node.value) if isinstance(node, yaml.ScalarNode) else "this"
+        return _UnclearError(None, None, f"{text} {what}", node.start_mark)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts in quotes what is no text to either version of YAML."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.yaml_constructors = {
+    tag: make
+    for tag, make in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.removeprefix(_TAG) in ("null", "str", "seq", "map")
+}
+for _kind, _form, _first in _SCALARS:
+    for _each in (_Loader, _Dumper):
+        _each.add_implicit_resolver(_TAG + _kind, re.compile(rf"^(?:{_form.pattern})$"), _first)
+_Loader.add_constructor(f"{_TAG}bool", _Loader.bool_of)
+_Loader.add_constructor(f"{_TAG}int", _Loader.int_of)
+_Loader.add_constructor(f"{_TAG}float", _Loader.float_of)
+
+
+def write_yaml(value: Any, *, flow: bool | None = False) -> str:
+    """YAML that says this value, to us and to readers of YAML 1.1.
+
+    Args:
+        flow: None puts lists and mappings of plain values on one line.
+    """
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=flow
+    )
+    return text
 
 
 class Lines:
@@ -94,7 +200,7 @@ def parse_yaml(
     if line := _too_deep(text):
         what = f"nested too deeply: more than {MAX_OPEN} brackets are open"
         raise bad(where, line, what)
-    loader = yaml.BaseLoader if plain else yaml.SafeLoader
+    loader = yaml.BaseLoader if plain else _Loader
     try:
         for event in yaml.parse(text, loader):
             if isinstance(event, yaml.AliasEvent):
@@ -103,12 +209,13 @@ def parse_yaml(
                 raise bad(where, mark.line + 1 if mark else "", what)
         lines = Lines(where, yaml.compose(text, loader))
         value = yaml.load(text, loader)
+    except _UnclearError as error:
+        assert error.problem_mark
+        raise bad(where, error.problem_mark.line + 1, str(error.problem)) from None
     except yaml.YAMLError as error:
         raise bad_yaml(where, error, text) from None
     except RecursionError:
         raise UserError(f"{where}: nested too deeply") from None
-    except ValueError:
-        raise _no_value(text, loader, where) from None
     if value is None:
         raise bad(where, 1, f"the file is empty: expected lines such as '{example}'")
     if not isinstance(value, dict):
@@ -142,20 +249,6 @@ def bad_yaml(where: Path | str, error: yaml.YAMLError, text: str = "") -> UserEr
     if text and isinstance(error, yaml.reader.ReaderError):
         line = _line_at(text, error.position)
     return bad(where, line, f"not valid YAML: {what}")
-
-
-def _no_value(text: str, loader: Any, where: Path | str) -> UserError:
-    """The error for what has the form of a date or a number and is none, such as `2026-02-30`."""
-    for token in yaml.scan(text, loader):
-        if isinstance(token, yaml.ScalarToken) and token.plain:
-            try:
-                yaml.load(token.value, loader)
-            except yaml.YAMLError:
-                continue
-            except ValueError:
-                what = f"{shown(token.value)} is no date and no number that can be: put a text "
-                return bad(where, token.start_mark.line + 1, f"{what}in quotes")
-    return UserError(f"{where}: a date or a number that cannot be")
 
 
 def validate(kind: type[M], value: Any, lines: Lines) -> M:
@@ -218,10 +311,8 @@ def _expected(each: dict[str, Any]) -> str:
     if kind in _BOUNDS:
         return f"{shown(given)} {_BOUNDS[kind].format(**each['ctx'])}"
     what = _EXPECTED.get(kind) or each["msg"].removeprefix("Value error, ")
-    if kind == "string_type" and isinstance(given, bool | int | float | date):
+    if kind == "string_type" and isinstance(given, bool | int | float):
         what += f", and YAML reads {given}: put it in quotes"
-    if kind == "float_type" and isinstance(given, str):
-        what += " (YAML reads 1e-3 as text: write 1.0e-3, without quotes)"
     return what
 
 

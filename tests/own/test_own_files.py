@@ -105,7 +105,7 @@ BAD: dict[str, Case] = {
     "unused label": ("a.csv", ROWS, ('labels: ["yes", "no", "may"]',), PAIR, ("line 4", "may")),
     "other label": ("a.csv", ROWS, ('labels: ["yes", "may"]',), PAIR, ("a.csv, line 3", "'no'")),
     "label twice": ("a.csv", ROWS, ("labels: [a, a]",), PAIR, ("line 4", "'a'")),
-    "label true": ("a.csv", ROWS, ("labels: [yes, no]",), PAIR, ("line 4", "quotes")),
+    "label true": ("a.csv", ROWS, ("labels: [true, no]",), PAIR, ("line 4", "quotes")),
     "delimiter": ("a.csv", ROWS.replace(",", ";"), (), PAIR, ("a.csv, line 1", "delimiter")),
     "open quote": ("a.csv", 'text,label\n"a,yes\nb,no\n', (), PAIR, ("a.csv, line 2", "quote")),
     "long row": ("a.csv", ROWS + "a,b,c\n", (), PAIR, ("a.csv, line 4", "3 cells")),

@@ -118,7 +118,8 @@ def test_a_value_of_another_kind_is_named_with_its_line(key: str, tmp_path: Path
         ("[en, de]", "[en, dev]", 16, ("'dev'", "did you mean 'de'")),
         ("[en, de]", "[dev]", 16, ("'dev'", "did you mean 'de'")),
         ("[en, de]", "en,dev", 16, ("'dev'", "did you mean 'de'")),
-        ("[en, de]", "[en, no]", 16, ("langs.1", "False", "quotes")),
+        ("[en, de]", "[en, no]", 16, ("'no'", "no target")),
+        ("[en, de]", "[en, true]", 16, ("langs.1", "True", "quotes")),
         ("[en, de]", "[en]", 9, ("tatoeba", "langs")),
         ("[en, de]", "[en, he, iw]", 16, ("'he'", "twice")),
         ("[en, de]", "{}", 16, ("text", "list")),
@@ -151,7 +152,7 @@ def test_a_value_of_another_kind_is_named_with_its_line(key: str, tmp_path: Path
         ("rates: [1.0e-3, ", "rates: [1.0e-300, ", 20, ("1e-300",)),
         # YAML
         ("name: small", "name: &a small", 3, ("*a", "aliases")),
-        ("name: small", "name: 2026-02-30", 1, ("2026-02-30", "quotes")),
+        ("name: small", "name: 010", 1, ("010", "quotes")),
         ("name: small", "name: small\n7: 8", 2, ("'7'",)),
         ("langs:", "lags:", 16, ("'lags'", "'langs'")),
     ],

@@ -18,7 +18,7 @@ def from_yaml(folder: Path, text: str) -> Recipe:
 
 
 def test_a_recipe_file_changes_the_fields_it_names(tmp_path: Path) -> None:
-    text = "method: lora\nepochs: 2\nlr: 5.0e-4\nbatch-tokens: 1024\nleave-out: [0, 2-3]\n"
+    text = "method: lora\nepochs: 2\nlr: 5e-4\nbatch-tokens: 1024\nleave-out: [0, 2-3]\n"
     assert from_yaml(tmp_path, text) == Recipe(
         method="lora", epochs=2.0, lr=5e-4, batch_tokens=1024, leave_out=(0, 2, 3)
     )
@@ -36,7 +36,8 @@ def test_a_recipe_file_starts_from_its_base(tmp_path: Path) -> None:
         ("epoch: 3", "no field 'epoch': did you mean 'epochs'?"),
         ("epochs: three", "epochs: Input should be a valid number, not 'three'"),
         ("epochs: true", "epochs: Input should be a valid number, not True"),
-        ("lr: 1e-3", "write 1.0e-3"),
+        ("lr: 1_000", "lr: Input should be a valid number, not '1_000'"),
+        ("batch_tokens: 010", "'010' can be read in several ways: write 10"),
         ("batch_tokens: 10.5", "batch-tokens: Input should be a valid integer, not 10.5"),
         ("patience: false", "patience: Input should be a valid integer, not False"),
         ("method: 5", "method: Input should be a valid string, not 5"),

@@ -11,13 +11,11 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from adapter_stilts.errors import Place, bad, shown
 from adapter_stilts.heads.span import check_offset
 from adapter_stilts.schema import Shape, check_shape, load_json, member
 from adapter_stilts.tasks.spec import Row
-from adapter_stilts.yaml_files import bad_yaml
+from adapter_stilts.yaml_files import parse_yaml
 
 Lines = Iterable[tuple[int, str]]
 
@@ -151,10 +149,7 @@ def check_rows(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[P
 
     A template that cannot be filled, or whose answer is not in its context, is refused.
     """
-    try:
-        content = yaml.safe_load("".join(line for _, line in lines))
-    except yaml.YAMLError as error:
-        raise bad_yaml(path, error) from error
+    content, _ = parse_yaml("".join(line for _, line in lines), "lists:", path)
     read = check_shape(Checks, content, str(path))
     for name, check in read.checks.items():
         used = [each for each in read.lists if f"{{{each}1}}" in check.context]

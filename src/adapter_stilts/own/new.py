@@ -13,8 +13,6 @@ from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-import yaml
-
 from adapter_stilts.data.formats import broken_table, named_columns, read_lines, read_rows
 from adapter_stilts.errors import Place, UserError, bad, counted, few, unknown
 from adapter_stilts.heads import KINDS, get_head
@@ -22,6 +20,7 @@ from adapter_stilts.own.build import OwnTask, build_task
 from adapter_stilts.own.model import FORMATS, MOST_LABELS, form_by_name, parse_task
 from adapter_stilts.own.rows import OwnRow, RowReader, column_names
 from adapter_stilts.tasks.spec import Reading
+from adapter_stilts.yaml_files import write_yaml
 
 logger = logging.getLogger(__name__)
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -320,7 +319,7 @@ def task_text(
         content |= _options(files["train"], found)
     elif kind.is_named:
         content["labels"] = "from the data"
-    written = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    written = write_yaml(content, flow=None)
     shown = ", ".join(f"{label} {count:,}" for label, count in found.labels.most_common(20))
     used = {str(each) for column in found.parts.values() for each in _listed(column)}
     unused = [name for name in found.columns if name not in used and found.form in _TABLES]

@@ -164,9 +164,7 @@ def _of_field(error: ValidationError) -> UserError:
     kind = get_type_hints(Recipe)[name]
     if get_origin(kind) is Literal and isinstance(given, str):
         return unknown(name, given, get_args(kind))
-    is_text = first["type"] == "float_type" and isinstance(given, str)
-    note = " (YAML reads 1e-3 as text: write 1.0e-3)" if is_text else ""
-    return UserError(f"recipe: {name.replace('_', '-')}: {first['msg']}, not {shown(given)}{note}")
+    return UserError(f"recipe: {name.replace('_', '-')}: {first['msg']}, not {shown(given)}")
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

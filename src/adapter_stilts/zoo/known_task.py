@@ -15,8 +15,6 @@ from math import sqrt
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
-import yaml
-
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import (
@@ -26,6 +24,7 @@ from adapter_stilts.tasks.registry import (
     target_tasks,
 )
 from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.yaml_files import write_yaml
 from adapter_stilts.zoo.names import below
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -232,8 +231,7 @@ def write_recipe(record: ModuleRecord, folder: Path) -> None:
     fields = {**record.recipe, **record.recipe.get(ASKED, {})}
     own = {key: value for key, value in fields.items() if key not in BESIDE}
     about = f"# The settings of {record.name} (run {record.run}), for --recipe.\n"
-    text = yaml.safe_dump(own, sort_keys=False, allow_unicode=True)
-    (folder / RECIPE).write_text(about + text, encoding="utf-8")
+    (folder / RECIPE).write_text(about + write_yaml(own), encoding="utf-8")
 
 
 def command_text(record: ModuleRecord, recipe: str = RECIPE) -> str:
