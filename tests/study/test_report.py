@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +17,14 @@ import pytest
 from scipy import stats
 
 from adapter_stilts.errors import UserError
+from adapter_stilts.report.latex import latex, tex
 from adapter_stilts.report.page import (
     LONG,
     PAGE,
     TEX,
     TEXT,
-    latex,
     make_report,
     markdown,
-    tex,
     write_report,
 )
 from adapter_stilts.report.tables import (
@@ -295,14 +296,16 @@ def test_seeds_that_are_not_crossed() -> None:
 def test_texts_are_escaped(tmp_path: Path) -> None:
     table = Table("t", "T", ("a_b", "score"), [("x|y & <b>", 1.25), ("none", None)])
     assert "x\\|y" in markdown(table) and "| none | – |" in markdown(table)
-    assert "x|y \\& <b>" in latex(table) and "a\\_b" in latex(table)
+    assert "x\\textbar{}y \\& \\textless{}b\\textgreater{}" in latex(table)
+    assert "a\\_b" in latex(table)
     assert shown_p(0.00049) == "<0.001" and shown_p(0.0005) == "0.001" and shown_p(1) == "1.000"
 
 
 @pytest.mark.whole
 def test_latex_is_balanced_and_escaped(tmp_path: Path) -> None:
     """What LaTeX would stop at: signs that are commands, groups that are not closed."""
-    written = tex(make_report(*read_study(write_study(tmp_path, unequal="fusion-full")), draws=200))
+    study = read_study(write_study(tmp_path, unequal="fusion-full"))
+    written = tex(make_report(*study, draws=200).tables)
     plain = re.sub(r"\\[&%$#_{}\\]", "", written)
     assert plain.count("{") == plain.count("}")
     begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", written) for word in ("begin", "end"))
@@ -314,6 +317,33 @@ def test_latex_is_balanced_and_escaped(tmp_path: Path) -> None:
         columns = block.index("}")
         rows = [line for line in block.splitlines() if re.search(r"(?<!\\)&", line)]
         assert rows and all(len(re.findall(r"(?<!\\)&", row)) == columns - 1 for row in rows)
+
+
+SIGNS = '[≥] → a−b ± 5 % <x|y> "q" {z} \\\\ ~^_#$& α…–—† * ñßđ'
+OTHERS = "Привет مرحبا 你好 😀 Ħ ạ"
+
+
+def test_latex_has_no_character_that_pdflatex_stops_at(tmp_path: Path) -> None:
+    def made(text: str) -> str:
+        return tex([Table("t", text, (text, "n"), [(text, 1.0), ("[b]", None), ("*", 2.0)], text)])
+
+    known, others = made(SIGNS), made(f"{SIGNS} {OTHERS}")
+    assert "othercharacter" not in known and {*re.sub("[ -~\n]", "", known)} == {*"ñßđ"}
+    assert "$\\geq$" in known and "$\\rightarrow$" in known and "\\\\\n{[}b{]} &" in known
+    first, *rest = others.splitlines()
+    assert "T1" in first and "XeLaTeX" in rest[0] and "П р и" in rest[0]
+    plain = re.sub(r"\\othercharacter\{.\}\{[0-9A-F]+\}", "", others.partition("\\fi}\n\\fi")[2])
+    assert {*re.sub("[ -~\n]", "", plain)} == {*"ñßđ"}
+    assert "\\othercharacter{😀}{1F600}" in others
+    if (program := shutil.which("pdflatex")) is None:
+        return
+    packages = "\\usepackage[T1]{fontenc}\\usepackage{booktabs,longtable}"
+    for text in (known, others):
+        whole = f"\\documentclass{{article}}{packages}\\begin{{document}}{text}\\end{{document}}"
+        (tmp_path / "a.tex").write_text(whole, encoding="utf-8")
+        asked = [program, "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+        said = subprocess.run(asked, cwd=tmp_path, capture_output=True, check=False)
+        assert said.returncode == 0, said.stdout[-2000:]
 
 
 def test_mistakes_are_said_in_one_line(

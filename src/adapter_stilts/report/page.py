@@ -16,6 +16,7 @@ from adapter_stilts.display import markdown_row
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.report.charts import Chart, all_charts
+from adapter_stilts.report.latex import tex
 from adapter_stilts.report.tables import (
     UNEQUAL,
     Table,
@@ -186,19 +187,13 @@ def text(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def tex(report: Report) -> str:
-    """The tables for LaTeX, to be read in with `\\input`."""
-    needs = "% needs \\usepackage{booktabs,longtable} and UTF-8; scripts other than Latin: XeLaTeX"
-    return "\n".join([needs, *map(latex, report.tables)])
-
-
 def write_report(report: Report, folder: Path) -> None:
     """Writes the page, Markdown, LaTeX, a CSV a table, a PDF and an SVG a chart."""
     made = page(report)
     with atomic_folder(folder) as work:
         (work / PAGE).write_text(made, encoding="utf-8")
         (work / TEXT).write_text(text(report), encoding="utf-8")
-        (work / TEX).write_text(tex(report), encoding="utf-8")
+        (work / TEX).write_text(tex(report.tables), encoding="utf-8")
         for table in report.tables:
             (work / f"{table.name}.csv").write_text(as_csv(table), encoding="utf-8")
         for chart in report.charts:
@@ -216,32 +211,6 @@ def markdown(table: Table) -> str:
         head = f'<details markdown="1"><summary>{counted(len(table.rows), "row")}</summary>'
         lines = [head, "", *lines, "</details>", ""]
     return "\n".join([f"### {table.title}", "", *lines])
-
-
-def latex(table: Table) -> str:
-    """For booktabs, with everything escaped."""
-    import pandas
-
-    frame = pandas.DataFrame(
-        [[shown(cell) for cell in row] for row in table.rows], columns=list(table.columns)
-    )
-    style = frame.style.hide(axis="index").format(escape="latex")
-    style = style.format_index(escape="latex", axis="columns")
-    kinds = "".join("l" if table.is_text(k) else "r" for k in range(len(table.columns)))
-    text: str = style.to_latex(
-        hrules=True,
-        column_format=kinds,
-        environment="longtable",
-        caption=_escaped(f"{table.title}. {table.note}".strip()),
-    )
-    return text.replace("–", "--").replace("±", "$\\pm$").replace(UNEQUAL, "\\dag{}")
-
-
-def _escaped(text: str) -> str:
-    """A text in which LaTeX sees no commands."""
-    signs = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
-    plain = {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    return "".join({**plain, **signs}.get(sign, sign) for sign in text)
 
 
 def as_csv(table: Table) -> str:
