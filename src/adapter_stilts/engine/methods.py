@@ -1,4 +1,4 @@
-"""The kinds of module that can be trained, by the names users type: which stack, which fuse."""
+"""The kinds of module that can be trained, by the names users type; which stack, fuse and merge."""
 
 from __future__ import annotations
 
@@ -215,6 +215,20 @@ NOT_SHARED = "a fusion of LoRAs cannot be shared, as their layers differ: use --
 LORAS_ALONE = "arrow chooses among LoRAs: take uniform, or a learnt fusion, for other modules"
 
 
+def check_methods(expression: Expression, methods: Mapping[str, str]) -> None:
+    """Refuses a composition whose modules cannot be merged, fused or stacked as it says.
+
+    Args:
+        methods: the method of every module by its name, from the bottom up.
+
+    Raises:
+        UserError: names the module or the two, and what would work.
+    """
+    _check_mergeable(expression, methods)
+    check_fusable(expression, methods)
+    check_stackable(expression, methods)
+
+
 def check_fusable(expression: Expression, methods: Mapping[str, str]) -> None:
     """Refuses fusions of modules that are not of one kind, or of a kind that cannot be fused."""
     for fusion in fusings(expression):
@@ -323,3 +337,29 @@ def _check_parallel(expression: Expression, methods: Mapping[str, str]) -> None:
             if get_method(methods[name]).family == "bottleneck" and methods[name] != "head"
         ]
         below = bottlenecks[-1] if bottlenecks else below
+
+
+def _check_mergeable(expression: Expression, methods: Mapping[str, str]) -> None:
+    """Refuses merges of modules that are not of one kind, or of a kind that cannot be merged."""
+    for merge in merges(expression):
+        names = module_names(merge)
+        for name in names:
+            _check_merged_kind(names[0], name, methods)
+
+
+def _check_merged_kind(first: str, name: str, methods: Mapping[str, str]) -> None:
+    method = get_method(methods[name])
+    if method.family not in ("bottleneck", "lora") or method.name == "head":
+        raise UserError(
+            f"'{name}' ({method.name}) cannot be merged: bottleneck modules and LoRAs can"
+        )
+    if is_invertible(method.name):
+        raise UserError(
+            f"'{name}' ({method.name}) cannot be merged: its part at the embeddings is no sum, of "
+            "which there could be a mean"
+        )
+    if method.family != get_method(methods[first]).family:
+        raise UserError(
+            f"'{first}' ({methods[first]}) and '{name}' ({method.name}) are of two kinds: merge "
+            "bottleneck modules with each other, or LoRAs with each other"
+        )

@@ -16,8 +16,7 @@ from adapter_stilts.backbones.backbone import EMBEDDED, HUB_IDS, find_backbone
 from adapter_stilts.engine.composition import module_names, parse
 from adapter_stilts.engine.methods import (
     LANGUAGE_METHOD,
-    check_fusable,
-    check_stackable,
+    check_methods,
     get_method,
     is_fusion,
 )
@@ -32,7 +31,6 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.yaml_files import read_yaml, validate
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.record import ModuleRecord
-from adapter_stilts.zoo.resolved_composition import check_merged_kinds
 
 LONGEST_ID = 96
 """Characters of an id on the Hub."""
@@ -370,21 +368,14 @@ def _check_arm_methods(spec: StudySpec) -> None:
                 continue  # an arm of other methods
             try:
                 for text in _compositions(arm.arm, below != "none", set(trained)):
-                    _check_composition(text, get_method(method).name)
+                    made = parse(text)
+                    usual = dict.fromkeys(module_names(made), get_method(method).name)
+                    own = {"language": LANGUAGE_METHOD} if "language" in usual else {}
+                    check_methods(made, {**usual, **own})
             except UserError as error:
                 under = "" if below == "none" else f" on '{below}'"
                 wrong = f"'{arm.arm}'{under} cannot be of method {method}: {error}"
                 raise spec.bad(["arms", k], wrong) from None
-
-
-def _check_composition(text: str, method: str) -> None:
-    made = parse(text)
-    methods = {
-        name: LANGUAGE_METHOD if name == "language" else method for name in module_names(made)
-    }
-    check_merged_kinds(made, methods)
-    check_fusable(made, methods)
-    check_stackable(made, methods)
 
 
 def _compositions(arm: ArmKind, language: bool, trained: set[bool]) -> Iterator[str]:

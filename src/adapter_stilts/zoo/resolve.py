@@ -21,7 +21,7 @@ from adapter_stilts.engine.composition import (
     renamed,
     top,
 )
-from adapter_stilts.engine.methods import check_fusable, check_stackable, is_fusion
+from adapter_stilts.engine.methods import check_methods, is_fusion
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import is_folder, zoo_dir
 from adapter_stilts.zoo.adopt import is_foreign
@@ -39,7 +39,6 @@ from adapter_stilts.zoo.record import ModuleRecord, check_method_is_known
 from adapter_stilts.zoo.resolved_composition import (
     ResolvedComposition,
     as_recorded,
-    check_merged_kinds,
     check_merged_shapes,
     over_runs,
 )
@@ -284,9 +283,7 @@ def checked(resolved: ResolvedComposition) -> ResolvedComposition:
     """
     for reference in resolved.modules.values():
         check_method_is_known(reference.record, reference.folder)
-    check_merged_kinds(resolved.expression, resolved.methods)
-    check_fusable(resolved.expression, resolved.methods)
-    check_stackable(resolved.expression, resolved.methods)
+    check_methods(resolved.expression, resolved.methods)
     named = module_names(resolved.expression)
     twice = _twice(renamed(resolved.expression, lambda name: resolved.modules[name].record.run))
     same = [name for name in named if resolved.modules[name].record.run in twice]

@@ -1,7 +1,7 @@
 """What a composition means: its expression, and the folder and record of every module in it.
 
-Of a merge, which is computed when it is loaded: whether its modules can be merged, and what it will
-say of itself.
+Of a merge, which is computed when it is loaded: whether its modules are of one shape, and what it
+will say of itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from safetensors import safe_open
 
 from adapter_stilts.data.code_digest import code_digest
 from adapter_stilts.engine.composition import (
@@ -29,8 +27,8 @@ from adapter_stilts.engine.composition import (
     renamed,
     top,
 )
-from adapter_stilts.engine.guard import named_config
-from adapter_stilts.engine.methods import get_method, is_fusion, is_invertible
+from adapter_stilts.engine.guard import Shapes, named_config, shapes_in
+from adapter_stilts.engine.methods import get_method, is_fusion
 from adapter_stilts.engine.native import (
     CONFIG,
     FILES,
@@ -235,23 +233,6 @@ def _tree(expression: Expression) -> Any:
 _FREE = ("dropout", "init_weights", "init_weights_seed", "leave_out", "reduction_factor")
 """What modules may differ in, as far as their tensors have the same shapes."""
 
-_Shapes = dict[str, tuple[int, ...]]
-
-
-def check_merged_kinds(expression: Expression, methods: Mapping[str, str]) -> None:
-    """Refuses merges of modules that are not of one kind, or of a kind that cannot be merged.
-
-    Args:
-        methods: the method of every module by its name.
-
-    Raises:
-        UserError: names the two, and what would work.
-    """
-    for merge in merges(expression):
-        names = module_names(merge)
-        for name in names:
-            _check_kind(names[0], name, methods)
-
 
 def check_merged_shapes(
     expression: Expression, records: Mapping[str, ModuleRecord], folders: Mapping[str, Path]
@@ -272,24 +253,6 @@ def check_merged_shapes(
             )
         for name in names[1:]:
             _check_shape(names[0], name, records, folders, merge.terms)
-
-
-def _check_kind(first: str, name: str, methods: Mapping[str, str]) -> None:
-    method = get_method(methods[name])
-    if method.family not in ("bottleneck", "lora") or method.name == "head":
-        raise UserError(
-            f"'{name}' ({method.name}) cannot be merged: bottleneck modules and LoRAs can"
-        )
-    if is_invertible(method.name):
-        raise UserError(
-            f"'{name}' ({method.name}) cannot be merged: its part at the embeddings is no sum, of "
-            "which there could be a mean"
-        )
-    if method.family != get_method(methods[first]).family:
-        raise UserError(
-            f"'{first}' ({methods[first]}) and '{name}' ({method.name}) are of two kinds: merge "
-            "bottleneck modules with each other, or LoRAs with each other"
-        )
 
 
 def _check_shape(
@@ -323,17 +286,15 @@ def _check_shape(
             )
 
 
-def _shapes(folder: Path, name: str, terms: Terms) -> _Shapes:
+def _shapes(folder: Path, name: str, terms: Terms) -> Shapes:
     """The shape of every tensor of a module by its name without that of the module."""
     check_files(folder, FILES[:1])
-    shapes: _Shapes = {}
-    with safe_open(folder / WEIGHTS, framework="numpy") as file:
-        for key in file.keys():  # noqa: SIM118
-            general = ".".join("*" if part == name else part for part in key.split("."))
-            shape = tuple(file.get_slice(key).get_shape())
-            if terms.lora == "products" and general.endswith(("lora_A", "lora_B")):
-                shape = shape[1:] if general.endswith("A") else shape[:1]
-            shapes[general] = shape
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, shape in shapes_in(folder / WEIGHTS).items():
+        general = ".".join("*" if part == name else part for part in key.split("."))
+        if terms.lora == "products" and general.endswith(("lora_A", "lora_B")):
+            shape = shape[1:] if general.endswith("A") else shape[:1]
+        shapes[general] = shape
     return shapes
 
 
