@@ -299,10 +299,6 @@ def _candidates(
     return tuple(load_examples(task, split, where) for task in tasks), tuple(lacking)
 
 
-_FOUND = 20
-"""So many of the nearest texts are written of every query, and scored."""
-
-
 def evaluate_pairs(
     engine: Engine,
     target: TargetSpec,
@@ -312,7 +308,7 @@ def evaluate_pairs(
     max_length: int,
     batch_tokens: int,
 ) -> LanguageResult:
-    """Scores in percent, and of every query the numbers of its nearest texts, the nearest first.
+    """Scores in percent, and of every query the numbers of its `K` nearest texts, nearest first.
 
     As in training, vectors are means of the last layer, each different text stands once among
     the candidates, and what belongs to a query are the texts of all its pairs. A line of the
@@ -347,8 +343,8 @@ def evaluate_pairs(
         _vectors(engine, target, side, count, max_length, batch_tokens)
         for side, count in zip(sides, (len(asked), len(pool)), strict=True)
     )
-    nearest = np.argsort(-(of_queries @ of_texts.T), axis=1, kind="stable")[:, :_FOUND]
-    ranked = [[str(pool[column]) for column in row] for row in nearest.tolist()]
+    best = rank(of_queries, of_texts, K).indices.tolist()
+    ranked = [[str(pool[column]) for column in row] for row in best]
     scores = get_metric(target.metric).compute(
         predictions=ranked, references=[sorted(wanted[queries[row]]) for row in asked]
     )
@@ -375,10 +371,10 @@ def _vectors(
     count: int,
     max_length: int,
     batch_tokens: int,
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+) -> Half:
     """The vectors of one side of the pairs, (count, D), of length 1."""
     encode = encoder(target.head, engine.backbone.tokenizer, max_length=max_length, stride=0)
     rows = {name: values[:count] for name, values in side.items()}
     features = datasets.Dataset.from_dict(encode(rows))
     found: Half = sentence_vectors(engine, features, batch_tokens=batch_tokens)
-    return found.astype(np.float32)
+    return found

@@ -168,7 +168,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 ATTENTION = "attention.json"
-TEXTS = 16
+ATTENTION_TEXTS = 16
 """Of every language: some thousand tokens, over which attention is averaged."""
 
 
@@ -195,11 +195,11 @@ def keep_attention(
     """
     from adapter_stilts.evaluation.explain import explain  # not for the report
 
-    found = summary(explain(str(module), task=target, limit=TEXTS, **options), names)
+    found = summarise(explain(str(module), task=target, limit=ATTENTION_TEXTS, **options), names)
     write_whole(items / ATTENTION, found.model_dump_json() + "\n")
 
 
-def summary(found: Explanation, names: Mapping[str, str]) -> Attention:
+def summarise(found: Explanation, names: Mapping[str, str]) -> Attention:
     """The part of an explanation that is kept."""
 
     def called(weights: Mapping[str, float]) -> dict[str, float]:
