@@ -19,6 +19,7 @@ from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import save_module
 from cli_kit import assert_one_line, call_cli
 from made_modules import make_engine, make_module, make_record, remove_module
+from own_kit import task_file
 
 pytestmark = pytest.mark.whole
 
@@ -174,6 +175,8 @@ def test_the_command_in_eighty_columns(
         (("udpos", "--data", "nowhere"), ["nowhere"]),
         (("udpos", "--examples", "2"), ["2 examples", "at least 10"]),
         (("udpos", "--draws", "1"), ["1 draws", "at least 20"]),
+        (("udpos", "--draws", "99999999999"), ["99999999999 draws", "10000 at most"]),
+        (("lareqa", "--by", "logme", "--with-from", "squad"), ["lareqa", "logme", "--by"]),
         (("udpos", "--by", "logm"), ["no rule 'logm'", "logme"]),
         (("udpos", "--by", ","), ["no rule to rank by"]),
     ],
@@ -193,8 +196,14 @@ def test_an_empty_zoo_and_an_empty_folder(zoo: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no bottleneck module of an intermediate task"):
         recommend("udpos", data="sample")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="none of the 0 modules in that folder"):
+    with pytest.raises(UserError, match="no module lies in that folder"):
         recommend("udpos", modules=[str(tmp_path / "empty")], data="sample")
+
+
+def test_a_task_of_three_rows_ranks_nothing(filled: Path, tmp_path: Path) -> None:
+    path = task_file(tmp_path, "a.csv", "text,label\nfine,yes\nbad,no\nnice,yes\n")
+    with pytest.raises(UserError, match="mine has 3 training examples here: at least 10"):
+        recommend(path, rules=["logme"], examples=20)
 
 
 def test_a_source_without_data_has_no_text(filled: Path, tmp_path: Path) -> None:

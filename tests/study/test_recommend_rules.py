@@ -135,6 +135,8 @@ def test_sureness_counts_draws() -> None:
     found = sureness(drawn)
     assert [each.first for each in found] == [0.625, 0.375, 0.0]
     assert [(each.low, each.high) for each in found] == [(1, 2), (1, 3), (2, 3)]
+    alike = sureness(np.array([[1.5, 1.5]] * 4))
+    assert [(each.first, each.low, each.high) for each in alike] == [(0.5, 1, 2)] * 2
 
 
 def test_halving_spends_little_on_the_worst() -> None:

@@ -129,10 +129,10 @@ def report(
     """
     from adapter_stilts.cli.results import print_note, print_table
     from adapter_stilts.paths import check_replaceable
+    from adapter_stilts.study.compare import check_draws
     from adapter_stilts.study.findings import read_recommended, read_study
 
-    if draws < 100:
-        raise UserError(f"--draws {draws}: at least 100 are needed, 2000 are usual")
+    check_draws(draws)
     data, contrasts = read_study(file, out)
     place = data.folder / "report" if to is None else to
     check_replaceable(place)

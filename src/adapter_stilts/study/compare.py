@@ -291,11 +291,21 @@ def _evaluated(
     }
 
 
+FEWEST_DRAWS, MOST_DRAWS = 100, 100_000
+
+
+def check_draws(draws: int) -> None:
+    """Refuses a number of draws of which intervals say nothing, or that no memory holds."""
+    if draws < FEWEST_DRAWS:
+        raise UserError(f"--draws {draws}: at least {FEWEST_DRAWS} are needed, 2000 are usual")
+    if draws > MOST_DRAWS:
+        raise UserError(f"--draws {draws}: {MOST_DRAWS} at most, 2000 are usual")
+
+
 def _check(targets: Sequence[TargetSpec], draws: int, level: float) -> None:
     if not targets:
         raise UserError("nothing to compare on: name target tasks, as in --on xnli,tydiqa")
-    if draws < 100:
-        raise UserError(f"{draws} draws: at least 100 are needed, 2000 are usual")
+    check_draws(draws)
     if not 0.5 <= level < 1:
         raise UserError(f"level {level}: from 0.5 to below 1, as 0.95")
 

@@ -88,9 +88,11 @@ def sureness(drawn: Floats) -> list[Sureness]:
     """
     best = drawn == drawn.min(1, keepdims=True)
     first = (best / best.sum(1, keepdims=True)).mean(0)
-    places = rankdata(drawn, method="min", axis=1)  # of equal ones the better place
+    # Those that tie have all of their places.
+    better, worse = (rankdata(drawn, method=each, axis=1) for each in ("min", "max"))
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(places, (tail, 1 - tail), axis=0, method="inverted_cdf")
+    low = np.quantile(better, tail, axis=0, method="inverted_cdf")
+    high = np.quantile(worse, 1 - tail, axis=0, method="inverted_cdf")
     return [
         Sureness(float(share), int(least), int(most))
         for share, least, most in zip(first, low, high, strict=True)

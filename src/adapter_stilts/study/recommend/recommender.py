@@ -12,7 +12,7 @@ import numpy as np
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError, counted, unknown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.study.recommend.ranking import (
     Rung,
@@ -45,7 +45,8 @@ from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import place_of
 
-LEAST_EXAMPLES, LEAST_DRAWS = 10, 20
+LEAST_EXAMPLES, LEAST_DRAWS, MOST_DRAWS = 10, 20, 10_000
+"""Of draws, a hundred say a share to five points, and ten thousand to half a point."""
 
 
 @checks_keywords
@@ -78,12 +79,17 @@ def recommend(
     _check_probed(candidates if asked.probe else (), stage)
     place = place_of(asked.backbone, candidates[0].resolved.backbone)
     read = load_examples(stage, "train", asked.data, limit=asked.examples, seed=asked.seed)
+    if (count := len(read.examples)) < LEAST_EXAMPLES:
+        there = counted(count, "training example")
+        raise UserError(f"{aim.name} has {there} here: at least {LEAST_EXAMPLES} are needed")
     from adapter_stilts.engine.engine import load_engine  # seconds of imports
 
     engine = load_engine(find_backbone(place), precision=asked.precision)
     work = Work(asked, aim, stage, read, candidates, place, engine)
     by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in asked.rules}
     rungs = _halved(work) if asked.probe and len(candidates) > 1 else []
+    if not rungs:
+        _check_told(work, by_rule)
     return _ranked(work, by_rule, _drawn(work, by_rule), rungs)
 
 
@@ -96,6 +102,8 @@ def _check_asked(asked: Asked) -> None:
     for name, least in (("examples", LEAST_EXAMPLES), ("draws", LEAST_DRAWS)):
         if (value := getattr(asked, name)) < least:
             raise UserError(f"{value} {name}: at least {least} are needed")
+    if asked.draws > MOST_DRAWS:
+        raise UserError(f"{asked.draws} draws: {MOST_DRAWS} at most, 100 are usual")
     check_precision(asked.precision)
 
 
@@ -107,6 +115,17 @@ def _check_probed(candidates: Sequence[Candidate], stage: TaskSpec) -> None:
             f"'{same[0]}' has learnt {stage.name} itself and cannot stand below it: leave it out, "
             "or leave out --probe"
         )
+
+
+def _check_told(work: Work, by_rule: Mapping[Rule, Scores]) -> None:
+    """Refuses to rank modules of which no rule says anything."""
+    if any(score is not None for of in by_rule.values() for score in of(None, 0)):
+        return
+    why = "; ".join(dict.fromkeys(work.silent.values())) or "all examples have one label"
+    raise UserError(
+        f"nothing ranks these modules for {work.target.name} by {', '.join(by_rule)} ({why}): "
+        "leave out --by, or say --probe"
+    )
 
 
 def _drawn(work: Work, by_rule: Mapping[Rule, Scores]) -> Floats:

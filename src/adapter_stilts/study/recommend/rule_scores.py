@@ -100,6 +100,8 @@ def _in_folder(text: str, method: str) -> list[str]:
     inside = sorted({*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")})
     places = [path.parent for path in inside if not path.parent.name.startswith(".")]
     found = [str(place) for place in places if ModuleRecord.read(place).method == method]
+    if not places:
+        raise UserError(f"{text}: no module lies in that folder (a module has a {RECORD})")
     if not found:
         raise UserError(
             f"{text}: none of the {len(places)} modules in that folder is of method {method}: see "
