@@ -169,6 +169,7 @@ def test_the_command_in_eighty_columns(
         (("tydiqq",), ["did you mean 'tydiqa'"]),
         (("squad",), ["squad is an intermediate task"]),
         (("tatoeba",), ["tatoeba has no training data"]),
+        (("udpos", "--with-from", ""), ["composition ''"]),
         (("udpos", "--with-from", "sqad"), ["no module 'sqad'", "'squad'"]),
         (("udpos", "--with-from", "squad", "--with-from", "squad"), ["'squad' is named twice"]),
         (("udpos", "--method", "ia3"), ["no ia3 module", "bottleneck: anli-plus, mnli, squad"]),

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.errors import FailureError, UserError, shown
 from adapter_stilts.safety import first_line
 from adapter_stilts.study.engines import ray_worker
 from adapter_stilts.study.engines.engine import (
@@ -197,8 +197,9 @@ def _check_answers(address: str) -> None:
 
 def _split(address: str) -> tuple[str, int]:
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or "/" in host:
-        raise UserError(f"--address {address}: it is none of {FORMS}")
+    is_port = port.isdecimal() and len(port) <= 5 and 0 < int(port) < 1 << 16
+    if not host or not is_port or "/" in host:
+        raise UserError(f"--address {shown(address)}: it is none of {FORMS}")
     return host.strip("[]"), int(port)
 
 

@@ -95,7 +95,7 @@ def find_candidates(
 def _in_folder(text: str, method: str) -> list[str]:
     """The modules of a folder that is none itself; anything else stands for itself."""
     folder = Path(text).expanduser()
-    if not is_folder(folder) or has_record(folder) or is_foreign(folder):
+    if not text.strip() or not is_folder(folder) or has_record(folder) or is_foreign(folder):
         return [text]
     inside = sorted({*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")})
     places = [path.parent for path in inside if not path.parent.name.startswith(".")]
