@@ -166,7 +166,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
     work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         yield work
-        work.replace(path)
+        try:
+            work.replace(path)
+        except IsADirectoryError as error:  # it names the temporary file
+            raise IsADirectoryError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         work.unlink(missing_ok=True)
         raise

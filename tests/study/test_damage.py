@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.errors import UserError
+from adapter_stilts.study.folder import SELECT, StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.results import RunResult, append_result
@@ -54,7 +55,8 @@ def _run(plan: Plan, stage: str) -> Run:
 
 
 def _record(folder: StudyFolder, run: Run, **more: object) -> None:
-    fields = {"run": run.id, "study": "small", "stage": run.stage, "arm": run.arm, "method": "m"}
+    fields = {"run": run.id, "study": "small", "stage": run.stage, "arm": run.arm}
+    fields |= {"target": run.target, "method": run.method}
     append_result(
         folder.results_file, RunResult.model_validate_json(json.dumps({**fields, **more}))
     )
@@ -96,11 +98,121 @@ def test_damaged_items_are_named_and_done_again(plan: Plan, tmp_path: Path) -> N
     assert str(place) in find_damaged(plan, folder)[target.id]
     shutil.rmtree(folder.path / "items")
     assert "no scores of single items" in find_damaged(plan, folder)[target.id]
+    for field in ({"arm": "alone"}, {"stage": "rate"}, {"method": "lora"}, {"target": "xquad"}):
+        _record(folder, target, **field)
+        assert str(*field.values()) in find_damaged(plan, folder)[target.id]
+    _record(folder, target)
+    assert "no scores" in find_damaged(plan, folder)[target.id]
     with folder.results_file.open("a", encoding="utf-8") as file:
         file.write('{"run": "half\n')
     forget(folder, {target.id: ""})
     assert set(folder.results().runs) == {made.run}
     assert len(folder.results().damaged) == 1
+
+
+def _kept(folder: StudyFolder, run: Run) -> Path:
+    """The items of English dev that a tried rate has kept."""
+    made = next(folder.path.glob("items/*/xnli/dev-en.select.items.parquet"))
+    place = folder.dev(run.id) / SELECT
+    place.parent.mkdir(parents=True)
+    return shutil.copyfile(made, place)
+
+
+def test_damaged_items_of_dev_are_done_again_with_what_made_them(
+    plan: Plan, folder: StudyFolder
+) -> None:
+    """A run copies them from the tried rate's: these must be whole where it is done again."""
+    rate, target = _run(plan, "rate"), _run(plan, "target")
+    write_run(folder.path, "alone", "xnli", 0, 0, 20)
+    made = next(each for each in folder.results().runs.values() if each.items)
+    _record(folder, target, items=made.items, scores=made.scores, dev_select=made.dev_select)
+    kept = _kept(folder, rate)
+    kept.write_bytes(kept.read_bytes()[:-9])
+    assert find_damaged(plan, folder) == {}  # no run is left that needs it
+    own = folder.path / made.items / "xnli" / f"dev-en.{SELECT}"
+    whole = own.read_bytes()
+    own.unlink()
+    found = find_damaged(plan, folder)
+    assert list(found) == [rate.id, target.id]
+    assert str(kept) in found[rate.id] and str(own) in found[target.id]
+    own.write_bytes(whole)
+    shutil.rmtree(folder.module(_run(plan, "intermediate").id))
+    (folder.path / made.items / "xnli" / "test-de.tsv.items.parquet").unlink()
+    # What the runs that are done again stand on is done again, too.
+    assert len(find_damaged(plan, folder)) == 3
+    forget(folder, found)
+    assert not kept.exists()
+
+
+DAMAGE: dict[str, bytes | None] = {
+    "empty": b"",
+    "cut": b'{"runs": {"a": ["targ',
+    "latin": b"\xff\xfe",
+    "null": b"null",
+    "list": b"[1, 2]",
+    "deep": b"[" * 100_000,
+    "a text": b'{"study": "s", "run": "x", "runs": {"a": "abc"}}',
+    "numbers": b'{"study": "s", "run": {"stage": 1}, "runs": {"a": [1, 2, 3]}}',
+    "too many": b'{"study": "s", "run": {"on": 1}, "runs": {"a": ["a","b","c","d","e","f"]}}',
+    "not finite": b'{"study": "s", "run": {"does": {"lr": NaN}}, "runs": {"a": [NaN, "b", "c"]}}',
+    "folder": None,
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_plan_or_run_is_named(tmp_path: Path, kind: str) -> None:
+    folder, content = StudyFolder(tmp_path), DAMAGE[kind]
+    for place in (tmp_path / "plan.json", tmp_path / "runs" / "a.json"):
+        if content is None:
+            place.mkdir(parents=True)
+        else:
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(content)
+    with pytest.raises(UserError, match=r"plan\.json: (damaged|cannot be read).*study run"):
+        folder.planned()
+    with pytest.raises(UserError, match=r"a\.json: (damaged|cannot be read).*study run"):
+        folder.read_run("a")
+
+
+def test_a_run_that_was_changed_is_another(plan: Plan, tmp_path: Path) -> None:
+    folder, run = StudyFolder(tmp_path), _run(plan, "rate")
+    folder.write_run(run, "small")
+    assert folder.read_run(run.id) == ("small", run)
+    place = tmp_path / "runs" / f"{run.id}.json"
+    text = place.read_text(encoding="utf-8")
+    for changed in (text.replace('"steps": 2', '"steps": 3'), text.replace('"backbone"', '"b"')):
+        place.write_text(changed, encoding="utf-8")
+        with pytest.raises(UserError, match="another run"):
+            folder.read_run(run.id)
+
+
+STATES = (
+    b"", b"null", b"[" * 100_000, b'{"step": "x", "steps": [], "per_second": "fast"}',
+    b'{"step": 1, "steps": 2, "per_second": NaN}', b'{"pid": 5, "per_second": {}}',
+    b'{"pid": [], "host": "\x1b[31m", "since": 5}', b'{"step": 1e999}', b"\xff",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("content", STATES)
+def test_what_runs_is_told_although_its_state_is_damaged(tmp_path: Path, content: bytes) -> None:
+    folder = StudyFolder(tmp_path)
+    with folder.holding(), folder.working("a"):
+        for name in ("holder", "run-a", "steps-a"):
+            (tmp_path / "state" / f"{name}.json").write_bytes(content)
+        unknown = {"pid": "?", "host": "?"}
+        assert folder.running() == {"a": unknown} and folder.holder() == unknown
+        folder.write_steps("a", 3, 9, 1.5)
+        assert folder.running()["a"]["per_second"] == 1.5
+
+
+def test_a_lock_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    (tmp_path / "state" / "holder.lock").mkdir(parents=True)
+    (tmp_path / "state" / "holder.json").write_text("{}")
+    with pytest.raises(UserError, match=r"holder\.lock: no lock"):
+        folder.holder()
+    with pytest.raises(UserError, match=r"holder\.lock: no lock"), folder.holding():
+        pass
 
 
 def test_an_evaluation_that_was_cut_off_begins_anew(tiny_xlmr: Path, tmp_path: Path) -> None:

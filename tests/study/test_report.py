@@ -370,6 +370,23 @@ def test_mistakes_are_said_in_one_line(
     assert_one_line(report(str(path)), 2, "contrasts")
 
 
+def test_a_record_of_another_run_and_dev_that_is_gone_are_damage(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=1)
+    first, second = list(read_results(tmp_path / "made" / "results.jsonl").runs.values())[:2]
+    runs = {
+        first.run: ["target", "alone", first.target],
+        second.run: ["target", second.arm, second.target],
+    }
+    (tmp_path / "made" / "plan.json").write_text(json.dumps({"runs": runs}), encoding="utf-8")
+    gone = tmp_path / "made" / second.items / second.target / "dev-en.select.items.parquet"
+    gone.unlink()
+    data, _ = read_study(path)
+    assert [each.run for each in data.current] == [second.run]
+    assert first.run[:8] in data.damaged[0].place and "'alone'" in data.damaged[0].why
+    assert data.items(second, second.target, "dev") == {}
+    assert data.damaged[1].place == str(gone.relative_to(tmp_path / "made"))
+
+
 def test_what_is_missing_is_told_by_the_plan(tmp_path: Path) -> None:
     path = write_study(tmp_path, seeds=1)
     records = read_results(tmp_path / "made" / "results.jsonl").runs.values()

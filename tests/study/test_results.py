@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.errors import FailureError
+from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.results import RunResult, append_result, read_results
 
 
@@ -67,6 +67,10 @@ def test_damage_of_every_kind_is_found(tmp_path: Path, line: bytes) -> None:
         {"lr": -0.1},
         {"items": "../../elsewhere"},
         {"items": "/etc"},
+        {"arm": " "},
+        {"method": ""},
+        {"machine": "\x1b[31mred"},
+        {"created": "a\nb"},
     ],
 )
 def test_what_cannot_have_been_measured_is_damage(tmp_path: Path, field: dict[str, Any]) -> None:
@@ -97,3 +101,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FailureError, match="file"):
         append_result(tmp_path / "file" / "results.jsonl", _record("a"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_records_that_cannot_be_read_are_not_none(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "results.jsonl"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    with pytest.raises(UserError, match=r"results\.jsonl: the records cannot be read"):
+        read_results(path)

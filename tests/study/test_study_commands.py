@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,7 +126,8 @@ def test_an_export_is_of_what_is_not_done_and_whole(
 ) -> None:
     first, second, third = plan_of(file).runs.values()
     for each in (first, second):  # the first record is cut off; of the second, no module is there
-        fields = {"run": each.id, "study": "s", "stage": each.stage, "arm": "a", "method": "m"}
+        fields = {"run": each.id, "study": "s", "stage": each.stage, "arm": each.arm}
+        fields |= {"target": each.target, "method": each.method}
         append_result(folder.results_file, RunResult.model_validate(fields))
     lines = folder.results_file.read_bytes().splitlines(keepends=True)
     folder.results_file.write_bytes(lines[0][:30] + b"\n" + lines[1])
@@ -156,3 +158,34 @@ def test_snakemake_takes_no_braces(call: Call, tmp_path: Path) -> None:
     asked = ("export", "--format", "snakemake", "--out", str(tmp_path / "{a}"))
     assert_one_line(call(*asked), 2, "{a}", "braces")
     assert call(*asked[:1], *asked[3:])[0] == 0
+
+
+def test_the_status_names_damage_and_counts_what_was_done_since(
+    call: Call, file: Path, folder: StudyFolder
+) -> None:
+    first, *_ = plan_of(file).runs.values()
+    fields = {"run": first.id, "study": "engines", "stage": first.stage, "arm": first.arm}
+    fields |= {"method": first.method}
+    append_result(folder.results_file, RunResult.model_validate(fields))
+    folder.failure(first.id).parent.mkdir()
+    folder.failure(first.id).write_text("it was set aside\n", encoding="utf-8")
+    (folder.path / "failed" / "other.txt").mkdir()
+    with folder.results_file.open("a", encoding="utf-8") as records:
+        records.write('{"run": "half\n')
+    code, out, _ = call("status")
+    assert code == 0 and "1 of 3 runs done, 0 running, 0 failed, 2 to do" in out
+    assert "results.jsonl, line 2: damaged" in out.replace("\n", "")
+    folder.results_file.unlink()
+    folder.results_file.mkdir()
+    for command in ("status", "plan", "export"):
+        assert_one_line(call(command), 2, "results.jsonl")
+    folder.results_file.rmdir()
+    (folder.path / "plan.json").mkdir()
+    assert_one_line(call("export"), 1, str(folder.path / "plan.json"), "move it away")
+    shutil.rmtree(folder.path / "state")
+    (folder.path / "state").write_text("")
+    assert_one_line(call("export"), 1, str(folder.path / "state"), "move it away")
+    shutil.rmtree(folder.path)
+    folder.path.write_text("")
+    for command in ("status", "plan", "export", "stop"):
+        assert_one_line(call(command), 2, "out is a file")

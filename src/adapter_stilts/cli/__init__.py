@@ -109,7 +109,11 @@ def main() -> None:
         _fail_otherwise(error)
 
 
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOSPC)
+_IN_THE_WAY = (errno.EISDIR, errno.EEXIST)
+_NOT_WRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOSPC),
+    *_IN_THE_WAY,
+)
 
 
 def _fail_otherwise(error: Exception) -> NoReturn:
@@ -122,6 +126,7 @@ def _fail_otherwise(error: Exception) -> NoReturn:
         _fail(UserError(f"{str(error.filename)[:40]}…: no file has a name that long"), 2)
     if isinstance(error, OSError) and error.filename and error.errno in _NOT_WRITABLE:
         remedy = "free some space" if error.errno == errno.ENOSPC else "make it writable for you"
+        remedy = "move it away" if error.errno in _IN_THE_WAY else remedy
         line = f"{error.filename}: {error.strerror}: {remedy}, or choose another folder"
         _fail(FailureError(line).with_traceback(error.__traceback__), 1)
     _fail(error, 1, prefix=f"unexpected {type(error).__name__} (--debug shows where): ")

@@ -39,7 +39,10 @@ def read_plan(
     from adapter_stilts.study.spec_file import load_study
 
     spec = load_study(file, unequal=unequal)
-    return make_plan(spec, data), StudyFolder(out or Path("studies-out") / spec.name)
+    folder = StudyFolder(out or Path("studies-out") / spec.name)
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UserError(f"{folder.path} is a file: choose another --out")
+    return make_plan(spec, data), folder
 
 
 _RATES = {"intermediate": "module", "target": "best", "composition": "as is"}
@@ -69,8 +72,8 @@ def plan(
         print_json({"runs": runs, **about})
         return
     _show_runs(made, done)
-    for number, problem in done.damaged.items():
-        print_note(f"{folder.results_file}, line {number}: damaged ({problem}): done again")
+    for line in _damaged(folder, done):
+        print_note(line)
     if own := [f"'{arm.arm}'" for arm in made.study.arms if arm.unequal and not unequal]:
         print_note(
             f"{', '.join(own)}: a budget of its own, so that arms are not comparable: "
@@ -79,6 +82,14 @@ def plan(
     _show_sources(made)
     _show_targets(outlook)
     _show_outlook(made, outlook)
+
+
+def _damaged(folder: StudyFolder, done: Results) -> list[str]:
+    """A line for every record that is none."""
+    return [
+        f"{folder.results_file}, line {number}: damaged ({problem}): done again"
+        for number, problem in done.damaged.items()
+    ]
 
 
 def _show_runs(made: Plan, done: Results) -> None:
@@ -205,16 +216,21 @@ def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
         return [{"id": k, "run": describe(made.runs[k]), **about} for k, about in own.items()]
 
     outlook, running = look_ahead(made, folder), told(folder.running())
-    logs = folder.failed().items()
+    results = folder.results()
+    # A run that was set aside may have been done since, by another program.
+    logs = [each for each in folder.failed().items() if each[0] not in results.runs]
     seconds = outlook.seconds
+    begun = {*results.runs, *dict(logs), *(each["id"] for each in running)}
     return {
         "runs": len(made.runs),
         "done": outlook.done,
+        "to_do": len(made.runs.keys() - begun),
         "held_by": folder.holder(),
         "running": running,
         "seconds_left": None if seconds is None else seconds / max(1, len(running)),
         "time_from": outlook.time_from,
         "failed": told({k: {"log": str(log), "says": last_line(log)} for k, log in logs}),
+        "damaged": _damaged(folder, results),
     }
 
 
@@ -233,16 +249,17 @@ def _show(found: dict[str, Any]) -> None:
         ]
         print_table(["running", "on", "for", "step", "steps/s"], rows)
     where = f"run by process {holder['pid']} on {holder['host']}" if holder.get("pid") else ""
-    to_do = found["runs"] - found["done"] - len(failed) - len(running)
     print_note(
         f"{found['done']} of {counted(found['runs'], 'run')} done, {len(running)} running, "
-        f"{len(failed)} failed, {to_do} to do; {where or 'nobody runs it'}"
+        f"{len(failed)} failed, {found['to_do']} to do; {where or 'nobody runs it'}"
     )
     if found["seconds_left"]:
         left = f"{max(1, len(running))} at a time: {duration(found['seconds_left'])}"
         print_note(f"time left, {left} (by {found['time_from']})")
     elif found["seconds_left"] is None:
         print_note(f"time left: not known yet ({found['time_from']})")
+    for line in found["damaged"]:
+        print_note(line)
     for each in failed:
         print_note(f"failed: {each['run']}: {each['says']} (log: {each['log']})")
 

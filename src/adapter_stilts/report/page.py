@@ -66,7 +66,8 @@ def make_report(
         recommended: by target, the single that `recommend` puts first, see `read_recommended`.
     """
     if not data.arms:
-        raise UserError(f"{data.name}: no run has been evaluated yet")
+        why = [*data.notes, *(f"Damaged: {each.place} ({each.why})." for each in data.damaged)]
+        raise UserError(" ".join([f"{data.name}: no run has been evaluated yet.", *why][:4]))
     findings: list[Finding] = []
     unanswered: dict[str, str] = {}
     for spec in sorted(specs, key=lambda each: not each.primary):

@@ -253,12 +253,17 @@ def read_study(path: Path, folder: Path | None = None) -> tuple[StudyData, list[
     places = [folder] if folder else [Path("studies-out", study.name), path.with_suffix("")]
     place = next((each for each in places if (each / RESULTS).is_file()), places[-1])
     own = StudyFolder(place)
-    if not own.results_file.is_file():
+    if not own.results_file.exists() and not own.results_file.is_symlink():
         raise UserError(f"{own.results_file}: no records of this study: name its folder by --out")
     found = own.results()
     damaged = [Damaged(f"{RESULTS}:{line}", why) for line, why in found.damaged.items()]
-    results = list(found.runs.values())
-    return StudyData(study.name, place, results, damaged, own.planned()), study.contrasts
+    results, planned = [], own.planned()
+    for name, each in found.runs.items():
+        if name in planned and (why := planned[name].differs(each)):
+            damaged.append(Damaged(f"{RESULTS}, run {name[:8]}", why))
+        else:
+            results.append(each)
+    return StudyData(study.name, place, results, damaged, planned), study.contrasts
 
 
 INPUT, SENTENCE, ANSWER = "input length", "sentence length", "answer length"

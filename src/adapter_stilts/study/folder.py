@@ -9,19 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
+from pydantic import Field
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
+from adapter_stilts.safety import printable
+from adapter_stilts.schema import Count, Line, Shape, check_shape
 from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.results import RESULTS, Results, read_results
+from adapter_stilts.study.results import RESULTS, Results, RunResult, read_results
 
 PLAN = "plan.json"
 """Which runs the last `study run` has planned."""
 SELECT = "select.items.parquet"
 """The items of the half of English dev by which arms are chosen."""
+
+
+TESTED = ("target", "composition")
+"""The stages whose runs are evaluated."""
 
 
 class Planned(NamedTuple):
@@ -33,6 +40,16 @@ class Planned(NamedTuple):
     method: str = ""
     """Plans of earlier versions have neither this nor the tasks below."""
     intermediate: tuple[str, ...] = ()
+
+    def differs(self, result: RunResult) -> str:
+        """What a record says otherwise, which somebody has changed; mostly nothing."""
+        for key in ("stage", "arm", "target", "method"):
+            planned, said = getattr(self, key), getattr(result, key)
+            if said != planned and (planned or key != "method"):
+                return f"its record says {key} '{said}', the plan '{planned}'"
+        if self.stage in TESTED and not (result.scores and result.items):
+            return "its record has no scores"
+        return ""
 
     def __str__(self) -> str:
         return f"{self.arm} for {self.target}" if self.target else f"the module {self.arm}"
@@ -76,15 +93,10 @@ class StudyFolder:
             UserError: it cannot be read.
         """
         path = self.path / PLAN
-        if not path.is_file():
+        if not path.exists() and not path.is_symlink():
             return {}
-        try:
-            runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-            return {str(name): _planned(*map(str, each)) for name, each in runs.items()}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path}: damaged ({error}): `adstilts study run` writes it again"
-            ) from error
+        runs = _read(path, _PlanFile, "`adstilts study run` writes it again").runs
+        return {name: _planned(*each) for name, each in runs.items()}
 
     def write_run(self, run: Run, study: str) -> None:
         """Writes down what a run is, for the process that does it."""
@@ -97,18 +109,27 @@ class StudyFolder:
         """The name of the study, and the run.
 
         Raises:
-            UserError: there is no such run.
+            UserError: there is no such run, or it is not what it was.
         """
         path = self.path / "runs" / f"{name}.json"
+        remedy = "`adstilts study run` or `study export` writes it again"
+        found = _read(path, _RunFile, remedy)
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            return str(fields["study"]), Run.read(fields["run"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: no run lies there ({error}): `adstilts study run`") from error
+            run = Run.read(found.run)
+            whole = run.id == name and {"backbone", "data"} <= run.place.keys()
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: damaged ({error}): {remedy}") from error
+        if not whole:
+            raise UserError(f"{path}: damaged (it is another run): {remedy}")
+        return found.study, run
 
     def module(self, name: str) -> Path:
         """Where the module of a run lies."""
         return (self.path / "modules" / name / "module").absolute()
+
+    def dev(self, name: str) -> Path:
+        """What a run found on English dev."""
+        return self.path / "dev" / name
 
     def log(self, name: str) -> Path:
         """What a run printed."""
@@ -120,7 +141,8 @@ class StudyFolder:
 
     def failed(self) -> dict[str, Path]:
         """The runs that were set aside."""
-        return {path.stem: path for path in sorted((self.path / "failed").glob("*.txt"))}
+        logs = sorted((self.path / "failed").glob("*.txt"))
+        return {path.stem: path for path in logs if path.is_file()}
 
     @contextmanager
     def working(self, name: str, *, patience: float = 0) -> Iterator[None]:
@@ -159,12 +181,14 @@ class StudyFolder:
         try:
             lock.acquire(timeout=patience)
         except Timeout:
-            about = _about(place)
+            about = _about(place, _Holder)
             kind = FailureError if patience else UserError
             raise kind(
                 f"{what} is held by process {about.get('pid', '?')} on {about.get('host', '?')}, "
                 f"since {about.get('since', '?')}: wait for it, or end it by `adstilts study stop`"
             ) from None
+        except OSError as error:
+            raise _no_lock(error) from error
         try:
             write_whole(place, json.dumps(_this_process(), allow_nan=False))
             yield
@@ -182,7 +206,9 @@ class StudyFolder:
         names = [path.stem for path in (self.path / "state").glob("run-*.json")]
         found = {name.removeprefix("run-"): self._alive(name) for name in sorted(names)}
         return {
-            name: about | _about(self._steps_file(name)) for name, about in found.items() if about
+            name: about | _about(self._steps_file(name), _Steps)
+            for name, about in found.items()
+            if about
         }
 
     def write_steps(self, name: str, step: int, steps: int, per_second: float) -> None:
@@ -202,7 +228,9 @@ class StudyFolder:
             lock.acquire(timeout=0)
         except Timeout:
             # Somebody does, also where what it wrote of itself is damaged.
-            return {"pid": "?", "host": "?", **_about(place)}
+            return {"pid": "?", "host": "?", **_about(place, _Holder)}
+        except OSError as error:
+            raise _no_lock(error) from error
         lock.release()
         return {}
 
@@ -210,7 +238,7 @@ class StudyFolder:
 def last_line(log: Path) -> str:
     """What a log says at its end; empty where it says nothing."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:500] if lines else ""
+    return printable(lines[-1][:500]) if lines else ""
 
 
 def size_of(folder: Path) -> int:
@@ -224,11 +252,63 @@ def _planned(
     return Planned(stage, arm, target, method, tuple(filter(None, intermediate.split("+"))))
 
 
-def _about(place: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        found = json.loads(place.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+class _PlanFile(Shape):
+    """`plan.json`."""
+
+    runs: dict[Line, Annotated[list[Line], Field(min_length=3, max_length=5)]]
+
+
+class _RunFile(Shape):
+    """What a run is, for the process that does it."""
+
+    study: Line
+    run: dict[str, Any]
+
+
+class _Holder(Shape):
+    """Who holds a lock."""
+
+    pid: int
+    host: Line
+    since: Line
+
+
+class _Steps(Shape):
+    """How far a training is."""
+
+    step: Count
+    steps: Count
+    per_second: Annotated[float, Field(ge=0)]
+
+
+S = TypeVar("S", bound=Shape)
+
+
+def _read(path: Path, kind: type[S], remedy: str) -> S:
+    """A file of the folder.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
+    try:
+        return check_shape(kind, json.loads(path.read_text(encoding="utf-8")), "it")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): {remedy}") from error
+    except (ValueError, RecursionError, UserError) as error:
+        why = str(error).removeprefix("it: ").removeprefix("'': ")
+        raise UserError(f"{path}: damaged ({why}): {remedy}") from error
+
+
+def _about(place: Path, kind: type[Shape]) -> dict[str, Any]:
+    """What a process says of itself; nothing where that is damaged, since it soon says it anew."""
+    with suppress(UserError):
+        return _read(place, kind, "").model_dump()
     return {}
+
+
+def _no_lock(error: OSError) -> UserError:
+    why = f"no lock can be set ({error.strerror})"
+    return UserError(f"{error.filename}: {why}: remove it, or choose another --out")
 
 
 def _this_process() -> dict[str, Any]:

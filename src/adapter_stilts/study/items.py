@@ -50,14 +50,32 @@ def read_item_files(folder: Path, run: RunResult, target: str, part: Part) -> di
         return {}
     paths = _paths(folder, run, target, part)
     scores = _scores(run, target, part)
+    # What it was trained on is what English dev chose by.
+    is_kept = part == "test" or (run.stage == "target" and target == run.target)
+    ending = "items.parquet" if part == "test" else SELECT
     found = {}
-    for language in dict.fromkeys([*paths, *(scores if part == "test" else ())]):
-        path = paths.get(language, folder / run.items / target / f"test-{language}.items.parquet")
+    for language in dict.fromkeys([*paths, *(scores if is_kept else ())]):
+        path = paths.get(language, folder / run.items / target / f"{part}-{language}.{ending}")
         try:
             found[language] = ItemFile(path, _read(folder, path, scores.get(language)))
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        except _UNREADABLE as error:
             found[language] = ItemFile(path, None, " ".join(str(error).split())[:120])
     return found
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
+
+
+def check_selecting(dev: Path) -> str:
+    """What is wrong with the items of English dev that a run has kept; mostly nothing."""
+    path = dev / SELECT
+    if not path.exists() and not path.is_symlink():
+        return ""  # of some tasks none are kept
+    try:
+        _read(dev, path, None)
+    except _UNREADABLE as error:
+        return f"{path}: {' '.join(str(error).split())[:120]}"
+    return ""
 
 
 def _paths(folder: Path, run: RunResult, target: str, part: Part) -> dict[str, Path]:

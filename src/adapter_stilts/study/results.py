@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adapter_stilts.errors import FailureError
+from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
-from adapter_stilts.schema import Count, Line
+from adapter_stilts.schema import Count, Line, demand
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.explain import Explanation
@@ -28,6 +28,9 @@ Stage = Literal["intermediate", "rate", "target", "composition"]
 Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]
 """In percent; a correlation may be below zero."""
 Amount = Annotated[float, Field(ge=0)]
+
+
+Word = Annotated[Line, demand(str.split, "a text was expected")]
 
 
 class RunResult(BaseModel):
@@ -53,13 +56,13 @@ class RunResult(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
-    run: Line
+    run: Word
     study: Line
     stage: Stage
-    arm: Line
+    arm: Word
     intermediate: tuple[Line, ...] = ()
     target: Line = ""
-    method: Line
+    method: Word
     seed_intermediate: int | None = None
     seed_target: int | None = None
     steps: Count = 0
@@ -75,12 +78,12 @@ class RunResult(BaseModel):
     parameters: Count = 0
     disk_bytes: Count = 0
     peak_memory_bytes: Count = 0
-    machine: str = ""
-    device: str = ""
-    version: str = ""
-    commit: str = ""
+    machine: Line = ""
+    device: Line = ""
+    version: Line = ""
+    commit: Line = ""
     unequal: bool = False
-    created: str = ""
+    created: Line = ""
 
 
 @dataclass
@@ -96,7 +99,11 @@ class Results:
 
 
 def read_results(path: Path) -> Results:
-    """The records of a file, the last one of every run; none where there is no file."""
+    """The records of a file, the last one of every run; none where there is no file.
+
+    Raises:
+        UserError: something is there that cannot be read.
+    """
     found = Results()
     for number, line in _lines(path):
         try:
@@ -143,7 +150,7 @@ def drop_results(path: Path, runs: set[str]) -> None:
     Raises:
         FailureError: the disk is full or the folder cannot be written.
     """
-    if not runs or not path.is_file():
+    if not runs:
         return
     kept = []
     try:
@@ -161,8 +168,12 @@ def drop_results(path: Path, runs: set[str]) -> None:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    if path.is_file():
-        for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+    if path.exists() or path.is_symlink():  # a link may lead nowhere
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: the records cannot be read ({error.strerror})") from error
+        for number, line in enumerate(content.split(b"\n"), 1):
             if line.strip():
                 yield number, line
 

@@ -15,9 +15,9 @@ from types import FrameType
 from adapter_stilts.errors import FailureError, UserError, counted
 from adapter_stilts.paths import free_bytes
 from adapter_stilts.study.engines.engine import Engine
-from adapter_stilts.study.folder import StudyFolder, last_line, size_of
+from adapter_stilts.study.folder import Planned, StudyFolder, last_line, size_of
 from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.items import PARTS, read_item_files
+from adapter_stilts.study.items import PARTS, check_selecting, read_item_files
 from adapter_stilts.study.results import RunResult, drop_results
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
@@ -229,21 +229,32 @@ def _check_room(plan: Plan, folder: StudyFolder) -> None:
 def find_damaged(plan: Plan, folder: StudyFolder) -> dict[str, str]:
     """By run, what is wrong with its files.
 
-    Of modules only those count on which runs stand that are not done. Where the module of a tried
-    learning rate is gone, the run that needs it trains it itself.
+    Of modules, and of what of English dev chooses between arms, only those count on which runs
+    stand that are not done, or are done again. Where the module of a tried learning rate is gone,
+    the run that needs it trains it itself.
     """
     results = folder.results().runs
-    left = [run for name, run in plan.runs.items() if name not in results]
-    needed = {need for run in left for need in run.needs}
+    needed: set[str] = set()
     found = {}
-    for name, run in plan.runs.items():
-        if name not in results:
-            continue
-        problem = _module_problem(folder, run) if name in needed else ""
-        problem = problem or _items_problem(folder, results[name])
+    for name, run in reversed(plan.runs.items()):  # what others need is before them
+        problem = ""
+        if name in results:
+            problem = Planned(run.stage, run.arm, run.target, run.method).differs(results[name])
+            if not problem and name in needed:
+                problem = _needed_problem(folder, run)
+            problem = problem or _items_problem(folder, results[name])
         if problem:
             found[name] = problem
-    return found
+        if problem or name not in results:
+            needed.update(run.needs)
+    return {name: found[name] for name in plan.runs if name in found}
+
+
+def _needed_problem(folder: StudyFolder, run: Run) -> str:
+    try:
+        return _module_problem(folder, run) or check_selecting(folder.dev(run.id))
+    except OSError as error:
+        return f"{error.filename}: cannot be read ({error.strerror})"
 
 
 def _module_problem(folder: StudyFolder, run: Run) -> str:
@@ -267,9 +278,9 @@ def _items_problem(folder: StudyFolder, result: RunResult) -> str:
 
 
 def forget(folder: StudyFolder, names: dict[str, str]) -> None:
-    """Takes records out, with the modules and items of these runs, so that they are done again."""
+    """Takes records out, with all files of these runs, so that they are done again."""
     for name in names:
-        for place in (folder.module(name).parent, folder.path / "items" / name):
+        for place in (folder.module(name).parent, folder.path / "items" / name, folder.dev(name)):
             shutil.rmtree(place, ignore_errors=True)
     drop_results(folder.results_file, set(names))
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics import primary
-from adapter_stilts.study.folder import Planned
+from adapter_stilts.study.folder import TESTED, Planned
 from adapter_stilts.study.items import Part, Seeds, Tables, make_sample, read_item_files
 from adapter_stilts.study.results import (
     ATTENTION,
@@ -27,8 +27,6 @@ from adapter_stilts.study.results import (
 from adapter_stilts.study.spec import EACH_TASK, LONGER
 from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import target_tasks
-
-SCORED = ("target", "composition")
 
 
 class Damaged(NamedTuple):
@@ -61,7 +59,7 @@ class StudyData:
     @cached_property
     def evaluated(self) -> list[RunResult]:
         """Those of them that are compared: others train what these stand on."""
-        return [each for each in self.current if each.stage in SCORED and each.scores]
+        return [each for each in self.current if each.stage in TESTED and each.scores]
 
     @cached_property
     def notes(self) -> list[str]:
@@ -156,7 +154,7 @@ class StudyData:
         cells = (
             (self._called(each), each.target)
             for each in self.planned.values()
-            if each.stage in SCORED and (each.intermediate or each.arm.split()[0] not in EACH_TASK)
+            if each.stage in TESTED and (each.intermediate or each.arm.split()[0] not in EACH_TASK)
         )
         return list(dict.fromkeys(cells))
 

@@ -205,7 +205,7 @@ class _Work:
             place = self.folder.module(self.id)
         found |= {"lr": best.lr, **self._scores(self._tested(place))}
         keep_selecting(
-            self.folder.path / "dev" / place.parent.name,
+            self.folder.dev(place.parent.name),
             self.folder.path / str(found["items"]) / get_target(self.run.target).name,
         )
         if self.run.does["kind"] in FUSIONS:
@@ -250,7 +250,7 @@ class _Work:
         else:
             made = self._anew(train_target, run.target, on=self._below(), **options)
         found = self._of_module(made.path)
-        out = self.folder.path / "dev" / self.id
+        out = self.folder.dev(self.id)
         dev = dev_halves(get_target(run.target), made.path, out, does, seed)
         dev_scores = {"dev_choose": dev.choose, "dev_select": dev.select, "dev_whole": dev.whole}
         return {**found, "lr": lr, **dev_scores}
