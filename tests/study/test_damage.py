@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import engine_study_kit
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.folder import SELECT, StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.results import RunResult, append_result
+from adapter_stilts.study.results import RunResult, append_result, drop_results
 from adapter_stilts.study.run import find_damaged, forget, run_study
 from adapter_stilts.study.spec_file import load_study
 from engine_kit import Here, Nothing
+from engine_study_kit import plan_of, scores
 from made_modules import make_engine, save_made
 from study_kit import write_run
 
@@ -142,6 +145,36 @@ def test_damaged_items_of_dev_are_done_again_with_what_made_them(
     assert len(find_damaged(plan, folder)) == 3
     forget(folder, found)
     assert not kept.exists()
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [
+        ("rate", "dev/*/evaluation.json"),
+        ("rate", "dev/*/xcopa/dev-en.jsonl"),
+        ("rate", "modules/*/module/module.json"),
+        ("rate", "modules/*/module/adapter.safetensors"),
+        ("rate", "modules/*/module.social-iqa/adapter_config.json"),
+        ("target", "items/*/xcopa/evaluation.json"),
+    ],
+)
+def test_what_a_run_without_record_left_damaged_is_made_anew(
+    tiny_xlmr: Path, tmp_path: Path, make_once: Callable[..., Path], stage: str, place: str
+) -> None:
+    """As after a power cut: of a half-done run, files are empty."""
+    plan = plan_of(engine_study_kit.write_study(tmp_path, tiny_xlmr))
+    made = make_once(
+        "done study", lambda folder: run_study(plan, StudyFolder(folder), Here(StudyFolder(folder)))
+    )
+    before = scores(StudyFolder(made))
+    folder = StudyFolder(shutil.copytree(made, tmp_path / "out"))
+    run = [each for each in plan.runs.values() if each.stage == stage][-1]
+    drop_results(folder.results_file, {run.id})
+    (damaged,) = folder.path.glob(place.replace("*", run.id))
+    damaged.write_bytes(b"")
+    found = run_study(plan, folder, Here(folder), lambda line: None)
+    assert found.done == set(plan.runs) and scores(folder) == before
 
 
 DAMAGE: dict[str, bytes | None] = {

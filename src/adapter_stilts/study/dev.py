@@ -169,6 +169,7 @@ def _scored(aim: TargetSpec, module: Path, out: Path, does: dict[str, Any]) -> l
         backbone=does["backbone"],
         precision=does["precision"],
         batch_tokens=does["batch_tokens"],
+        overwrite=True,  # the folder is this run's alone
         **options,
     )
     entry = found.languages["en"]

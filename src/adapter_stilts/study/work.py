@@ -148,7 +148,7 @@ class _Work:
             from adapter_stilts.training.merge import merge
 
             out = self.folder.module(self.id)
-            if not (out / "module.json").is_file():
+            if not _is_whole(out):
                 merge(
                     self._places(),
                     search=True,
@@ -173,7 +173,7 @@ class _Work:
         return self._of_module(made.path)
 
     def _anew(self, train: Callable[..., Trained], *what: Any, **options: Any) -> Trained:
-        """Trains; what an earlier version of the program has left half-done is begun anew.
+        """Trains; what is damaged, or an earlier version has left half-done, is begun anew.
 
         The run is still the same by its content, so that nothing else can be done with that.
         """
@@ -371,6 +371,19 @@ class _Work:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             **found,
         )
+
+
+def _is_whole(module: Path) -> bool:
+    """Whether a module lies there; a damaged one is thrown away."""
+    if not module.exists():
+        return False
+    try:
+        ModuleRecord.read(module).verify(module)
+    except UserError as error:
+        sys.stderr.write(f"begun anew: {error}\n")
+        shutil.rmtree(module.parent)
+        return False
+    return True
 
 
 def _known(score: float | None, result: RunResult) -> float:

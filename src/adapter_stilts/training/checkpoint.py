@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.safety import first_line, is_plain_path, read_json
+from adapter_stilts.training.folders import OtherRunError
 
 Tensors = dict[str, torch.Tensor]
 
@@ -56,27 +57,29 @@ def check_manifest(folder: Path) -> None:
     with contextlib.suppress(UserError):
         listed = read_json(folder / MANIFEST)
     if not isinstance(listed, dict) or not listed.keys() >= {MODULE, OPTIMIZER}:
-        raise UserError(f"{folder / MANIFEST} is damaged or missing: {BEGIN_ANEW}")
+        raise OtherRunError(f"{folder / MANIFEST} is damaged or missing: {BEGIN_ANEW}")
     for name, expected in listed.items():
         path = folder / name
         if not is_plain_path(name) or not path.is_file():
-            raise UserError(f"{path} is missing: {BEGIN_ANEW}")
+            raise OtherRunError(f"{path} is missing: {BEGIN_ANEW}")
         if file_sha256(path) != expected:
-            raise UserError(f"{path} is damaged: its content is not what was saved; {BEGIN_ANEW}")
+            raise OtherRunError(
+                f"{path} is damaged: its content is not what was saved; {BEGIN_ANEW}"
+            )
 
 
 def copy_into(parameters: Mapping[str, torch.Tensor], tensors: Tensors, path: Path) -> None:
     """Sets parameters to what was saved of them, all and nothing else.
 
     Raises:
-        UserError: the file at `path` lacks a tensor, or has one too many or of another shape.
+        OtherRunError: the file at `path` lacks a tensor, or has one too many or of another shape.
     """
     odd = sorted(parameters.keys() ^ tensors.keys())
     odd += [
         key for key in parameters.keys() & tensors.keys() if not _fits(parameters, tensors, key)
     ]
     if odd:
-        raise UserError(f"{path}: '{odd[0]}' is not as it was saved; {BEGIN_ANEW}")
+        raise OtherRunError(f"{path}: '{odd[0]}' is not as it was saved; {BEGIN_ANEW}")
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(tensors[key])
@@ -113,7 +116,7 @@ def read_tensors(path: Path) -> Tensors:
     try:
         return load_file(path)
     except (SafetensorError, FileNotFoundError) as error:
-        raise UserError(
+        raise OtherRunError(
             f"{path}: damaged or missing weights file ({first_line(error)}); {BEGIN_ANEW}"
         ) from error
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # commands that only look whether a folder is free do without
 
 
 class OtherRunError(UserError):
-    """What lies where a run is to go on is another run's, or cannot be read."""
+    """What lies where a run is to go on is another run's, or damaged."""
 
 
 Settings = Mapping[str, Any]
@@ -66,16 +66,20 @@ def finished(
     """The record of the module at `folder` if a run to be resumed has ended already.
 
     Raises:
-        UserError: the module there is another run's, or damaged.
+        OtherRunError: the module there is another run's, or damaged.
     """
     lies_there = (folder / RECORD).exists() and not latest_checkpoint(unfinished(folder))
     if not resume or overwrite or not lies_there:
         return None
-    record = ModuleRecord.read(folder)
+    try:
+        record = ModuleRecord.read(folder)
+        if record.run == job.run:
+            record.verify(folder)
+    except UserError as error:
+        raise OtherRunError(str(error)) from error
     if record.run != job.run:
         other = differences(record.recipe, settings)
         raise occupied(folder, f", of other settings ({other})" if other else "")
-    record.verify(folder)
     sweep(folder)
     return record
 

@@ -240,9 +240,11 @@ def _as_learnt(candidate: Candidate) -> TaskSpec:
     """The task of a candidate's topmost module, in the language that it was learnt in.
 
     Raises:
-        UserError: the package has no such task.
+        UserError: it has learnt several tasks, or one that is not known.
     """
     record = candidate.resolved.record
+    if record.heads:
+        raise UserError(f"it has learnt several tasks: {', '.join(sorted(record.heads))}")
     if record.task in target_tasks():
         language = str(record.data.get("language", "")) or "en"
         return target_tasks()[record.task].trained_in(language)[-1]
