@@ -188,7 +188,12 @@ def test_a_worker_with_another_version_ends_the_study(
 def _study(file: Path, out: Path, address: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "adapter_stilts", "study", "run", str(file), "--out", str(out)]
     command += ["--engine", "ray", "--address", address, "--device", "cpu"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    # Lines are folded where the caller's terminal has a width.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment
+    )
 
 
 @pytest.mark.slow

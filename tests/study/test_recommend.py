@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -244,3 +245,13 @@ def test_the_sentence_claims_no_more_than_there_is(
     ranked = tuple(_ranked(n, f, lo, hi, logme=x, text=y) for n, f, lo, hi, x, y in modules)
     found = Recommendation("t", "b", 20, 20, ranked, None, {}, {})
     assert words in found.answer
+
+
+def test_one_short_training_tells_nothing_of_how_sure_it_is() -> None:
+    ranked = tuple(
+        dataclasses.replace(_ranked(name, 1.0, 1, 1), scores={"parameters": score})
+        for name, score in (("a", 0.2), ("b", 0.1))
+    )
+    said = Recommendation("t", "b", 20, 20, ranked, None, {}, {}).answer
+    assert said.startswith("a is predicted to be best by one short training")
+    assert "100 %" not in said and "--by" in said

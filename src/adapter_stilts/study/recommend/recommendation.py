@@ -11,6 +11,8 @@ from adapter_stilts.engine.methods import DEFAULT_METHOD
 
 Rule = Literal["logme", "text", "parameters"]
 RULES: tuple[Rule, ...] = get_args(Rule)
+DRAWN: tuple[Rule, ...] = ("logme", "text")
+"""Those whose scores vary with the examples that are drawn."""
 SURE = 0.95
 OnStep = Callable[[str], None]
 
@@ -132,6 +134,12 @@ class Recommendation(Result):
                 f"{best.module} came out of the short trainings first, with "
                 f"{best.probe[steps]:.1f} on English dev after {steps} steps; whether it stays "
                 "first in a long training, and in other languages, they do not show"
+            )
+        if not any(rule in each.scores for each in self.modules for rule in DRAWN):
+            return (
+                f"{best.module} is predicted to be best by one short training; how sure that is, "
+                "no draw of examples shows: ask other rules, too (--by), or train shortly on each "
+                "(--probe)"
             )
         share = f"{best.module} is predicted to be best, in {100 * best.first:.0f} % of draws"
         if self.disagreeing:
