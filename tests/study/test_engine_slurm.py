@@ -181,6 +181,21 @@ def test_a_job_that_left_without_a_word_has_failed(queue: Queue, folder: StudyFo
     engine.close()
 
 
+@pytest.mark.parametrize(
+    "said", ["", "null", "[]", "{}", '{"code": "x", "refused": ""}', '{"code": null}', "[" * 99999]
+)
+def test_a_damaged_word_of_a_job_is_none(queue: Queue, folder: StudyFolder, said: str) -> None:
+    (folder.path / "state" / "slurm-r.json").write_text(said)
+    engine = SlurmEngine(folder, CPU)
+    made = engine.submit("r")
+    wait_for(lambda: queue.there, 20)
+    ended_file(folder.path, "r").write_text(said)
+    queue.there.clear()
+    assert made.result(20) == 1
+    assert "without a word" in folder.log("r").read_text()
+    engine.close()
+
+
 def test_stopping_cancels_what_waits_and_tells_what_runs(queue: Queue, folder: StudyFolder) -> None:
     engine = SlurmEngine(folder, CPU)
     made = engine.submit("r")

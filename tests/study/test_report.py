@@ -531,9 +531,10 @@ def test_following_recommend_is_a_rule_where_it_is_known_of_all_targets(tmp_path
     told = read_recommended(said, data)
     warnings = make_report(data, specs, recommended=told, draws=100).warnings
     assert any("xnli, xquad alone" in line for line in warnings)
-    said.write_text('{"target": "xnli"}')
-    with pytest.raises(UserError, match=r"said\.json"):
-        read_recommended(said, data)
+    for wrong in ('{"target": "xnli"}', "null", "[" * 99_999):
+        said.write_text(wrong)
+        with pytest.raises(UserError, match=r"said\.json"):
+            read_recommended(said, data)
 
 
 def test_costs_are_of_the_targets_that_most_arms_have_and_of_one_machine(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def read_recommended(path: Path, data: StudyData) -> dict[str, str]:
             if (single := data.single(best["task"], best["method"])) is not None:
                 found[said["target"]] = single
             text = text[end:]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path}: not what `adstilts recommend TARGET --json` prints ({error})"
         ) from error

@@ -311,18 +311,18 @@ class SlurmEngine:
             elif said["refused"]:
                 made.set_exception(UserError(said["refused"]))
             else:
-                made.set_result(int(said["code"]))
+                made.set_result(said["code"])
 
     def _said(self, run: str) -> dict[str, Any] | None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             said = json.loads(ended_file(self._folder.path, run).read_text(encoding="utf-8"))
-            return {"code": said["code"], "refused": str(said["refused"])}
+            return {"code": int(said["code"]), "refused": str(said["refused"])}
         return None
 
     def _job_file(self, run: str) -> Path:
         return self._folder.path / "state" / f"slurm-{run}.json"
 
     def _known_job(self, run: str) -> str:
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             return str(json.loads(self._job_file(run).read_text(encoding="utf-8"))["job"])
         return ""
