@@ -204,8 +204,10 @@ def test_an_empty_zoo_and_an_empty_folder(zoo: Path, tmp_path: Path) -> None:
 
 def test_a_task_of_three_rows_ranks_nothing(filled: Path, tmp_path: Path) -> None:
     path = task_file(tmp_path, "a.csv", "text,label\nfine,yes\nbad,no\nnice,yes\n")
+    with pytest.raises(UserError, match="no rule 'logm'"):
+        recommend(path, rules="text, logm")
     with pytest.raises(UserError, match="mine has 3 training examples here: at least 10"):
-        recommend(path, rules=["logme"], examples=20)
+        recommend(path, rules="logme", examples=20)
 
 
 def test_a_source_without_data_has_no_text(filled: Path, tmp_path: Path) -> None:

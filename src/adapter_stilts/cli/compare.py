@@ -105,7 +105,7 @@ def recommend(
     found = run(
         target,
         modules=modules,
-        rules=[rule.strip() for rule in by.split(",") if rule.strip()],  # type: ignore[misc]
+        rules=by,
         on_step=None if as_json else lambda what: typer.echo(what, err=True),
         **options,
     )

@@ -29,7 +29,7 @@ class RecommendOptions(TypedDict, total=False):
             or else the Hub.
         source_lang: the language of the target's examples.
         examples: so many examples of the target's training data are drawn at random.
-        rules: the rules that are asked.
+        rules: the rules that are asked; also as one text, with commas between.
         probe: train shortly on every module, longer on the better half, and so on: the dev scores
             of these trainings decide the order.
         draws: so often half of the examples are drawn, to see how sure the ranking is.
@@ -43,7 +43,7 @@ class RecommendOptions(TypedDict, total=False):
     data: str | None
     source_lang: str
     examples: int
-    rules: Sequence[Rule]
+    rules: Sequence[Rule] | str
     probe: bool
     draws: int
     seed: int
@@ -60,12 +60,19 @@ class Asked:
     data: str | None = None
     source_lang: str = "en"
     examples: int = 300
-    rules: Sequence[Rule] = RULES
+    rules: Sequence[Rule] | str = RULES
     probe: bool = False
     draws: int = 100
     seed: int = 0
     precision: str = "auto"
     on_step: OnStep | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The rules, also where they are written in one text."""
+        if not isinstance(self.rules, str):
+            return list(self.rules)
+        return [each.strip() for each in self.rules.split(",") if each.strip()]
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def recommend(
 
     engine = load_engine(find_backbone(place), precision=asked.precision)
     work = Work(asked, aim, stage, read, candidates, place, engine)
-    by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in asked.rules}
+    by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in asked.names}
     rungs = _halved(work) if asked.probe and len(candidates) > 1 else []
     if not rungs:
         _check_told(work, by_rule)
@@ -94,10 +94,10 @@ def recommend(
 
 
 def _check_asked(asked: Asked) -> None:
-    for rule in asked.rules:
+    for rule in asked.names:
         if rule not in RULES:
             raise unknown("rule", rule, RULES)
-    if not asked.rules:
+    if not asked.names:
         raise UserError(f"no rule to rank by: choose from {', '.join(RULES)}")
     for name, least in (("examples", LEAST_EXAMPLES), ("draws", LEAST_DRAWS)):
         if (value := getattr(asked, name)) < least:
