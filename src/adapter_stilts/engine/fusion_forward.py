@@ -238,7 +238,7 @@ class ArrowFusion(nn.Module):
         self._kept: tuple[Any, Tensor] | None = None
 
     def prototypes(self, sources: Sequence[Sequence[Any]]) -> Tensor:
-        """`arrow.prototype` of what every source adds, a LoRA or several stacked ones: (n, d)."""
+        """The `prototype` of what every source adds, a LoRA or several stacked ones: (n, d)."""
         own = [each for loras in sources for lora in loras for each in (lora.lora_A, lora.lora_B)]
         state = tuple((id(each), each._version, each.device) for each in own)
         if self._kept is None or self._kept[0] != state:
