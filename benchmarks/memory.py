@@ -411,13 +411,14 @@ def our_engine(args: argparse.Namespace, row: Row) -> Any:
 
 def ours(args: argparse.Namespace, row: Row, clock: Any, folder: str) -> Any:
     """The module as this package trains it."""
-    from adapter_stilts.engine.trunk import recompute_activations, return_memory
+    from adapter_stilts.engine.attention import recompute_activations
+    from adapter_stilts.engine.engine import return_memory
     from adapter_stilts.training.batching import BatchPlan, BatchSource, planned_batches
     from adapter_stilts.training.trainer import ModuleTrainer
 
     engine = our_engine(args, row)
     if "recomputed" in row.taken:
-        recompute_activations(engine)
+        recompute_activations(engine.model)
     add_ours(engine, row)
     return_memory(engine)  # as a training does before its first step
     rows, length = map(int, args.batch.split("x"))

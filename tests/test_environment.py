@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapter_stilts.engine import trunk
+from adapter_stilts.engine import engine
 from adapter_stilts.environment import return_freed, return_large_blocks  # noqa: F401
 
 BLOCK, BLOCKS = 4 << 20, 16
@@ -81,16 +81,16 @@ def test_only_wide_trunks_give_large_blocks_back(
     width: int, calls: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[bool] = []
-    monkeypatch.setattr(trunk, "return_large_blocks", lambda: made.append(True))
+    monkeypatch.setattr(engine, "return_large_blocks", lambda: made.append(True))
     model = SimpleNamespace(config=SimpleNamespace(hidden_size=width))
-    trunk.return_memory(SimpleNamespace(model=model))  # type: ignore[arg-type]
+    engine.return_memory(SimpleNamespace(model=model))  # type: ignore[arg-type]
     assert made == calls
 
 
 def test_an_engine_keeps_the_allocator(tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from made_modules import make_engine  # the processes below do not find it
 
-    monkeypatch.setattr(trunk, "return_large_blocks", lambda: pytest.fail("it is slower"))
+    monkeypatch.setattr(engine, "return_large_blocks", lambda: pytest.fail("it is slower"))
     make_engine(str(tiny_xlmr))
 
 

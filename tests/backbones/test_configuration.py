@@ -169,7 +169,7 @@ def test_no_call_of_ours_lets_a_folder_choose_what_is_loaded() -> None:
             if isinstance(node, ast.Name | ast.alias):
                 name = node.id if isinstance(node, ast.Name) else node.name
                 assert not name.startswith(("AutoModel", "AutoConfig", "AutoTok", "AutoAdapter"))
-    assert calls == ["trunk.py"]
+    assert calls == ["engine.py"]
 
 
 @pytest.mark.parametrize(

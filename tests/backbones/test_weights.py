@@ -42,7 +42,7 @@ def sharded(tiny_xlmr: Path, copy: Path) -> Path:
 def nothing_is_built(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is refused before a model is there."""
     if "accepted" not in request.node.name:
-        monkeypatch.setattr("adapter_stilts.engine.trunk._class_of", _must_not)
+        monkeypatch.setattr("adapter_stilts.engine.engine._class_of", _must_not)
 
 
 def _must_not(model_type: str) -> Any:

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from adapter_stilts.backbones import find_backbone
-from adapter_stilts.engine.attention import FastAttention
-from adapter_stilts.engine.engine import Engine, module_parameters
+from adapter_stilts.engine.attention import FastAttention, recompute_activations
+from adapter_stilts.engine.engine import Engine, load_engine, module_parameters
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
-from adapter_stilts.engine.trunk import load_engine, recompute_activations
 from made_modules import LABELS, make_engine, make_module, token_batch
 
 
@@ -35,7 +34,7 @@ def test_gradients_are_the_same_and_less_is_kept(tiny_xlmr: Path, method: str) -
                 labels=labels,
             )
         if recomputed:
-            recompute_activations(engine)
+            recompute_activations(engine.model)
         engine.model.train()
         room = kept(engine, name)
         gradients = {key: p.grad for key, p in module_parameters(engine, name).items()}
@@ -74,7 +73,7 @@ def test_what_is_offloaded_leaves_the_gpu_and_changes_no_gradient(
             backbone, precision="fp32", device=torch.device("cpu"), offload=offload
         )
         make_module(engine, "a", "bottleneck", "classification")
-        recompute_activations(engine)
+        recompute_activations(engine.model)
         engine.model.train()
         batch = token_batch(engine, "classification")
         engine.model.active_head = "a"

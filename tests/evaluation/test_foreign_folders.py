@@ -12,7 +12,7 @@ import torch
 from adapters import AutoAdapterModel, LoRAConfig, SeqBnConfig, SeqBnInvConfig
 
 from adapter_stilts import evaluate
-from adapter_stilts.engine.trunk import free_name
+from adapter_stilts.engine.engine import free_name
 from adapter_stilts.errors import UserError
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import LABELS, make_engine, make_module

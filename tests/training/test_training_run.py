@@ -18,7 +18,7 @@ from transformers.integrations import integration_utils
 
 from adapter_stilts.backbones import backbone, find_backbone
 from adapter_stilts.backbones.tokenizer import build_tokenizer
-from adapter_stilts.engine import trunk
+from adapter_stilts.engine import attention
 from adapter_stilts.engine.engine import load_engine, module_parameters
 from adapter_stilts.errors import InterruptedTrainingError, UserError
 from adapter_stilts.features import build
@@ -347,13 +347,13 @@ def test_recomputed_activations_change_no_weight(
     train: Train, weights: Callable[[Path], Weights], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layers: list[Any] = []
-    plain = trunk._contexts
+    plain = attention._contexts
 
     def counted() -> Any:
         layers.append(1)
         return plain()
 
-    monkeypatch.setattr(trunk, "_contexts", counted)
+    monkeypatch.setattr(attention, "_contexts", counted)
     kept = train(unfreeze="top-down")
     first = weights(kept.path)
     assert not layers

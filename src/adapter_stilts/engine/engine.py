@@ -1,23 +1,194 @@
-"""Modules in the frozen trunk: they are added and activated here, and run."""
+"""The engine: a frozen trunk in memory, and the modules that are added, activated and run in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+import adapters
 import torch
 from adapters.composition import Fuse, Stack
 from torch import nn
 
+from adapter_stilts.backbones import Backbone, default_device, fingerprint, resolve_precision
+from adapter_stilts.backbones.tokenizer import quieten
+from adapter_stilts.engine.attention import fast_attention
 from adapter_stilts.engine.composition import Expression, canonical, stacked
 from adapter_stilts.engine.methods import Method, MethodOptions
-from adapter_stilts.engine.trunk import Engine as Engine
-from adapter_stilts.engine.trunk import load_engine as load_engine
+from adapter_stilts.engine.patches import patch_layers
 from adapter_stilts.engine.weights import check_outputs
+from adapter_stilts.engine.word_embeddings import leave_words_on_disk
+from adapter_stilts.environment import return_freed, return_large_blocks
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN, get_head, settle
 from adapter_stilts.tasks.spec import HeadKind
+
+
+@dataclass
+class Engine:
+    """A backbone in memory, frozen, to which modules and heads are added.
+
+    `fingerprint` identifies the trunk's weights whatever the precision they run in; `dtype` is
+    that precision. `modules` holds the parameters of every module by its name inside the engine,
+    `names` that name by the content of a module read from disk, or by the text of a merge,
+    `fusions` the sources and the shape of every fusion. With `offload`, what a training on a GPU
+    keeps for the backward pass waits in the machine's memory.
+    """
+
+    model: Any  # a transformers model with what `adapters` mixes in at run time
+    backbone: Backbone
+    fingerprint: str
+    dtype: torch.dtype
+    offload: bool = False
+    modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    fusions: dict[str, tuple[tuple[Expression, ...], Any]] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a record says of the backbone."""
+        return {
+            "name": self.backbone.name,
+            "revision": self.backbone.revision,
+            "model_type": str(self.model.config.model_type),
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trunk lies."""
+        return torch.device(self.model.device)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inside it the trunk runs without gradients, in its precision, with fast attention."""
+        half = self.dtype == torch.bfloat16
+        autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half)
+        with torch.inference_mode(), autocast, fast_attention(self.device):
+            yield
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """What is computed inside it keeps for the backward pass what the engine says, there."""
+        with fast_attention(self.device):
+            if not self.offload:
+                yield
+                return
+            with torch.autograd.graph.save_on_cpu(pin_memory=self.device.type == "cuda"):
+                yield
+
+    def moved(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The batch on the trunk's device, shapes as they were; a copy is not waited for."""
+        return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+
+    @contextmanager
+    def adding(self, name: str, *, trainable: bool = False) -> Iterator[None]:
+        """All parameters that the model gets inside it become a module's own, in float32."""
+        before = {key for key, _ in self.model.named_parameters()}
+        yield
+        added = {key: p for key, p in self.model.named_parameters() if key not in before}
+        self.modules[name] = tuple(added)
+        for parameter in added.values():
+            parameter.data = parameter.data.to(self.device, torch.float32)
+            parameter.requires_grad_(trainable)
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer layers in the trunk."""
+        return int(self.model.config.num_hidden_layers)
+
+
+_OF_TORCH = frozenset((*dir(torch.nn.ModuleDict()), *dir(torch.nn.ParameterDict())))
+
+
+_WIDE = 1024
+"""The width of XLM-R Large's layers."""
+
+
+def return_memory(engine: Engine) -> None:
+    """Gives back what is free before a training; in that of a wide trunk, large blocks at once.
+
+    Taking them anew from the machine costs time, of which a narrow trunk has little to spare: it
+    computes little for each. Answers without a training take more time than memory.
+    """
+    if engine.model.config.hidden_size >= _WIDE:
+        return_large_blocks()
+    return_freed()
+
+
+def free_name(engine: Engine, wanted: str) -> str:
+    """What a module is called inside the engine: as itself, where that can be.
+
+    torch's containers have methods, such as `to`, `type` and `train`, that no module in them may
+    be called after; `adapters` reads commas and brackets as compositions.
+    """
+    name = re.sub(r"[^\w+-]+", "-", wanted)
+    while name in engine.modules or name in _OF_TORCH:
+        name += "_"
+    return name
+
+
+def load_engine(
+    backbone: Backbone,
+    *,
+    precision: str = "auto",
+    device: torch.device | None = None,
+    trunk_dropout: bool = False,
+    offload: bool = False,
+) -> Engine:
+    """Loads the trunk, frozen, in the precision asked for; on a CPU its words stay on disk.
+
+    So they do on a GPU with `offload`, see `Engine`, which goes with `recompute_activations`.
+    Without a `device` it is the GPU, if there is one.
+
+    Dropout is off in the trunk unless `trunk_dropout`: its weights do not change, so dropout only
+    adds noise and, on a CPU, doubles the time of a step.
+
+    Raises:
+        UserError: weights that are damaged, or not those of the configuration.
+    """
+    device = device or default_device()
+    dtype = resolve_precision(precision, device)
+    # Heads are kept in the configuration: every model gets its own copy (never shared).
+    config = copy.deepcopy(backbone.config)
+    if not trunk_dropout:
+        config.hidden_dropout_prob = 0.0
+        config.attention_probs_dropout_prob = 0.0
+    quieten()
+    # Without a folder the library has nothing to look up in it: neither code nor other weights.
+    model = _class_of(config.model_type).from_pretrained(
+        None, config=config, state_dict=_placed(backbone), dtype=torch.float32
+    )
+    patch_layers(model)
+    # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
+    model.config.name_or_path = backbone.name
+    identity = fingerprint(model.base_model.state_dict())
+    if device.type == "cpu" or offload:
+        leave_words_on_disk(model, backbone.words(), dtype)
+    model.to(device=device, dtype=dtype)
+    model.requires_grad_(False)
+    model.eval()
+    return Engine(model, backbone, identity, dtype, offload)
+
+
+def _class_of(model_type: str) -> Any:
+    """The library's model for one of `backbones.configuration.Architecture`."""
+    classes = {
+        "bert": adapters.BertAdapterModel,
+        "roberta": adapters.RobertaAdapterModel,
+        "xlm-roberta": adapters.XLMRobertaAdapterModel,
+    }
+    return classes[model_type]
+
+
+def _placed(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """The backbone's weights by their names in a model with heads."""
+    prefix = _class_of(backbone.config.model_type).base_model_prefix
+    return {f"{prefix}.{name}": tensor for name, tensor in backbone.weights().items()}
 
 
 def add_module(

@@ -19,7 +19,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from adapter_stilts.data.language import read_language_text
 from adapter_stilts.data.load import load_examples, resolve_where
-from adapter_stilts.engine.trunk import load_engine, recompute_activations, return_memory
+from adapter_stilts.engine.attention import recompute_activations
+from adapter_stilts.engine.engine import load_engine, return_memory
 from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError, shown
 from adapter_stilts.training.begin import (
     add_module_of,
@@ -66,7 +67,7 @@ def execute(asked: Request) -> ModuleRecord:
         offload = recipe.activations == "offloaded"
         engine = load_engine(asked.backbone, precision=recipe.precision, offload=offload)
         if recipe.activations != "kept":
-            recompute_activations(engine)
+            recompute_activations(engine.model)
         prepared = prepare(spec, recipe, options.seed, asked.name, engine, parts)
         job, schedule = prepared.scheduled()
         settings = asked.settings(job.recipe)

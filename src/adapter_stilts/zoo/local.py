@@ -18,7 +18,7 @@ from adapter_stilts.engine.composition import (
     renamed,
     top,
 )
-from adapter_stilts.engine.engine import Engine, activate_block, block_of, copy_weights
+from adapter_stilts.engine.engine import Engine, activate_block, block_of, copy_weights, free_name
 from adapter_stilts.engine.fusing import add_unlearnt, load_fusion, save_fusion
 from adapter_stilts.engine.guard import check_widths
 from adapter_stilts.engine.merged import with_merges
@@ -35,7 +35,6 @@ from adapter_stilts.engine.native import (
     save_native,
     save_peft,
 )
-from adapter_stilts.engine.trunk import free_name
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.paths import atomic_folder
