@@ -121,7 +121,8 @@ def _check_told(work: Work, by_rule: Mapping[Rule, Scores]) -> None:
     """Refuses to rank modules of which no rule says anything."""
     if any(score is not None for of in by_rule.values() for score in of(None, 0)):
         return
-    why = "; ".join(dict.fromkeys(work.silent.values())) or "all examples have one label"
+    first, *more = dict.fromkeys(work.silent.values() or ["all examples have one label"])
+    why = f"{first}; and {counted(len(more), 'other reason')}" if more else first
     raise UserError(
         f"nothing ranks these modules for {work.target.name} by {', '.join(by_rule)} ({why}): "
         "leave out --by, or say --probe"
