@@ -74,19 +74,23 @@ _BESIDE = 24
 """Characters that names of temporary folders beside a folder have more than its own."""
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, option: str = "--out") -> None:
     """Refuses a folder that cannot be made or written to, before the work that would be lost.
+
+    Args:
+        folder: that is to be written.
+        option: by which the user has named it.
 
     Raises:
         UserError: it is a file or lies below one, has a name that cannot be, or nothing can be
             written there; says which folder is at fault.
     """
-    _check_name(folder)
+    _check_name(folder, option)
     there = lies_in(folder)
     if not there.is_dir():
         below = "" if there == folder else f", and {folder} would lie below it"
-        raise UserError(f"{there} is a file{below}: choose another --out")
-    refusal = UserError(f"{there} is read-only for you: choose another --out than {folder}")
+        raise UserError(f"{there} is a file{below}: choose another {option}")
+    refusal = UserError(f"{there} is read-only for you: choose another {option} than {folder}")
     if not os.access(there, os.W_OK | os.X_OK):
         raise refusal
     try:
@@ -96,37 +100,37 @@ def check_writable(folder: Path) -> None:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise refusal from error
         raise UserError(
-            f"nothing can be written in {there} ({error.strerror}): choose another --out than "
+            f"nothing can be written in {there} ({error.strerror}): choose another {option} than "
             f"{folder}"
         ) from error
 
 
-def check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path, option: str = "--out") -> None:
     """Refuses a folder that `atomic_folder` could not put in place; see `check_writable`.
 
     Raises:
         UserError: as of `check_writable`, also about the folder that it is to lie in.
     """
     if folder.name in ("", ".."):
-        raise UserError(f"--out {folder}: name the folder itself, such as {folder / 'squad'}")
-    check_writable(folder)
-    check_writable(folder.parent)
+        raise UserError(f"{option} {folder}: name the folder itself, such as {folder / 'squad'}")
+    check_writable(folder, option)
+    check_writable(folder.parent, option)
     if folder.is_mount():
-        raise UserError(f"{folder} is a mount point: choose a folder in it as --out")
+        raise UserError(f"{folder} is a mount point: choose a folder in it as {option}")
 
 
-def _check_name(folder: Path) -> None:
+def _check_name(folder: Path, option: str) -> None:
     """Refuses names that no file system takes, with what is put beside the folder meanwhile."""
     text = str(folder)
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise UserError(f"--out {text!r}: the name is not UTF-8") from None
+        raise UserError(f"{option} {text!r}: the name is not UTF-8") from None
     if "\0" in text:
-        raise UserError(f"--out {text!r}: a name cannot have a NUL character")
+        raise UserError(f"{option} {text!r}: a name cannot have a NUL character")
     longest = max((len(part.encode()) for part in folder.parts), default=0)
     if longest + _BESIDE > 255 or size + 2 * _BESIDE > 4000:
-        raise UserError(f"--out {text[:40]}…: the name is too long, choose a shorter one")
+        raise UserError(f"{option} {text[:40]}…: the name is too long, choose a shorter one")
 
 
 @contextmanager

@@ -355,6 +355,10 @@ def test_mistakes_are_said_in_one_line(
         return call_cli(monkeypatch, capsys, "study", "report", *more)
 
     assert_one_line(report(str(tmp_path / "no.yaml")), 2, "no.yaml")
+    assert_one_line(report(str(tmp_path)), 2, f"{tmp_path} is a folder")
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/x"):
+        assert_one_line(report(str(path), "--to", str(tmp_path / place)), 2, "another --to")
     assert_one_line(report(str(path), "--out", str(tmp_path / "x")), 2, "results.jsonl", "--out")
     assert_one_line(report(str(path), "--draws", "10"), 2, "--draws")
     whole = path.read_text(encoding="utf-8")

@@ -135,7 +135,7 @@ def report(
     check_draws(draws)
     data, contrasts = read_study(file, out)
     place = data.folder / "report" if to is None else to
-    check_replaceable(place)
+    check_replaceable(place, "--out" if to is None else "--to")
     from adapter_stilts.report.page import PAGE, make_report, write_report
     from adapter_stilts.report.tables import shown
 

@@ -48,6 +48,8 @@ def load_study(path: Path, *, unequal: bool = False) -> StudySpec:
         UserError: it is no YAML, or has an unknown key, task, language or method, named with its
             line and what is near; or arms of unequal budgets, unless `unequal`.
     """
+    if path.is_dir():
+        raise UserError(f"study {path} is a folder: name the YAML file itself")
     if not path.is_file():
         raise UserError(f"study {path} is not there: `adstilts study new {path}` writes one")
     fields, lines = read_yaml(path, "backbone: embedded")
