@@ -22,7 +22,7 @@ from adapter_stilts.study.outlook import (
     seconds_left,
 )
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.results import RESULTS
+from adapter_stilts.study.results import RESULTS, read_results
 from adapter_stilts.study.spec_file import load_study
 from study_kit import benchmark, write_study
 
@@ -73,6 +73,12 @@ def test_a_plan_says_what_its_differences_rest_on(tmp_path: Path) -> None:
     assert "runs that are done" in found.spread_from
     # The made languages vary each on its own, so that their mean is surer than was assumed.
     assert 0 < found.detectable["xnli"] < empty.detectable["xnli"]
+    assert found.damaged == ()
+    record = read_results(folder.results_file).runs[next(iter(plan.runs))]
+    place = next((folder.path / record.items).rglob("test-en.*.parquet"))
+    place.write_bytes(b"PAR1")
+    (damaged,) = look_ahead(plan, folder).damaged
+    assert damaged.startswith(f"{place}: ")
 
 
 def test_the_time_left_is_by_steps_and_by_runs_of_this_kind_of_machine(

@@ -72,7 +72,7 @@ def plan(
         print_json({"runs": runs, **about})
         return
     _show_runs(made, done)
-    for line in _damaged(folder, done):
+    for line in _damaged(folder, done, outlook):
         print_note(line)
     if own := [f"'{arm.arm}'" for arm in made.study.arms if arm.unequal and not unequal]:
         print_note(
@@ -84,11 +84,14 @@ def plan(
     _show_outlook(made, outlook)
 
 
-def _damaged(folder: StudyFolder, done: Results) -> list[str]:
-    """A line for every record that is none."""
+def _damaged(folder: StudyFolder, done: Results, outlook: Outlook) -> list[str]:
+    """A line for every record that is none, and for what is damaged of the items that were read."""
     return [
-        f"{folder.results_file}, line {number}: damaged ({problem}): done again"
-        for number, problem in done.damaged.items()
+        *(
+            f"{folder.results_file}, line {number}: damaged ({problem}): done again"
+            for number, problem in done.damaged.items()
+        ),
+        *(f"damaged, done again: {each}" for each in outlook.damaged),
     ]
 
 
@@ -230,7 +233,7 @@ def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
         "seconds_left": None if seconds is None else seconds / max(1, len(running)),
         "time_from": outlook.time_from,
         "failed": told({k: {"log": str(log), "says": last_line(log)} for k, log in logs}),
-        "damaged": _damaged(folder, results),
+        "damaged": _damaged(folder, results, outlook),
     }
 
 

@@ -158,6 +158,7 @@ class Outlook:
     """`seconds` and `memory` are None where nothing tells; the texts say what they come from.
 
     `parts` are by target, with an empty name for intermediate modules; `detectable` in points.
+    `damaged` are files of items among those that tell the spread, and why; a run reads them all.
     """
 
     done: int
@@ -170,6 +171,7 @@ class Outlook:
     parts: Mapping[str, Share]
     detectable: Mapping[str, float]
     spread_from: str
+    damaged: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it; what cannot be detected at all is None."""
@@ -191,7 +193,8 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
         parts[name] = Share(len(own), done, None if unknown else sum(each))
     known = [part.seconds for part in parts.values() if part.seconds is not None]
     memory, memory_from = _memory(plan, folder)
-    spread = _spread(plan, folder)
+    data = _evaluated(plan, folder)
+    spread = measure_spread(data)
     return Outlook(
         done=len(plan.runs) - len(left),
         left=len(left),
@@ -205,6 +208,7 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
             each.task: _detectable(plan.study, each, spread) for each in plan.study.targets
         },
         spread_from=_spread_from(spread, plan.study),
+        damaged=tuple(f"{folder.path / each.place}: {each.why}" for each in data.damaged),
     )
 
 
@@ -217,9 +221,9 @@ def _memory(plan: Plan, folder: StudyFolder) -> tuple[int | None, str]:
     return None, f"{where}, and no module is of the zoo"
 
 
-def _spread(plan: Plan, folder: StudyFolder) -> Spread:
+def _evaluated(plan: Plan, folder: StudyFolder) -> StudyData:
     results = [each for each in folder.results().runs.values() if each.run in plan.runs]
-    return measure_spread(StudyData(plan.study.name, folder.path, results))
+    return StudyData(plan.study.name, folder.path, results)
 
 
 def _spread_from(spread: Spread, study: StudySpec) -> str:
