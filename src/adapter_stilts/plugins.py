@@ -32,6 +32,7 @@ from adapter_stilts.registered import (
     left_out,
     named_if_it_fails,
     place_of,
+    running,
     snapshot,
     summary_of,
     undone_if_it_fails,
@@ -243,7 +244,7 @@ def _include(path: Path) -> None:
     try:
         with undone_if_it_fails():
             forget(key)
-            _run(key, key, lambda: _import(path))
+            _run(key, key, key, lambda: _import(path))
     except BaseException:
         del _contents[key]
         raise
@@ -281,7 +282,8 @@ def _load_installed(points: Iterable[EntryPoint]) -> None:
         if key in _done:
             continue
         try:
-            _run(key, called, lambda point=point: _load(point))  # type: ignore[misc]
+            name = point.dist.name if point.dist else point.value
+            _run(key, called, name, lambda point=point: _load(point))  # type: ignore[misc]
         except UserError as error:
             remedy = f"`pip uninstall {point.dist.name}` removes it" if point.dist else "remove it"
             logger.warning("%s; %s, and until then it adds nothing", error, remedy)
@@ -309,11 +311,14 @@ def _import(path: Path) -> None:
         raise
 
 
-def _run(key: str, called: str, call: Callable[[], Any]) -> None:
-    """Runs one plug-in and says where it failed; `called` is its file, or says what it is."""
+def _run(key: str, called: str, name: str, call: Callable[[], Any]) -> None:
+    """Runs one plug-in and says where it failed; `called` is its file, or says what it is.
+
+    `name` is the whole path of its file, or the name of its package.
+    """
     _done.add(key)
     try:
-        with undone_if_it_fails():
+        with undone_if_it_fails(), running(name):
             before = snapshot()
             _call(called, call)
             if snapshot() == before:

@@ -24,11 +24,16 @@ _NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Registered:
-    """A thing that a plug-in has added. `place` is the file and line where it did."""
+    """A thing that a plug-in has added.
+
+    `place` is the file and line where it did; `by` is the plug-in: the whole path of its file, or
+    the name of its package. It is empty of what other code has added.
+    """
 
     name: str
     value: Any
     place: str
+    by: str = ""
 
 
 _ADDED: dict[Kind, dict[str, Registered]] = {
@@ -37,6 +42,19 @@ _ADDED: dict[Kind, dict[str, Registered]] = {
     "merge method": {},
     "adapter method": {},
 }
+
+
+_RUNNING: list[str] = []
+
+
+@contextmanager
+def running(plug_in: str) -> Iterator[None]:
+    """Says which plug-in adds what is added inside the block."""
+    _RUNNING.append(plug_in)
+    try:
+        yield
+    finally:
+        _RUNNING.pop()
 
 
 def added(kind: Kind) -> Mapping[str, Registered]:
@@ -95,7 +113,7 @@ def add(kind: Kind, name: str, value: Any, place: str, *, own: str) -> None:
         raise UserError(
             f"{place}: there is {a_kind} '{name}' already, from {there.place}: rename one of them"
         )
-    _ADDED[kind][name] = Registered(name, value, place)
+    _ADDED[kind][name] = Registered(name, value, place, _RUNNING[-1] if _RUNNING else "")
 
 
 def unregistered(what: str, given: str, known: Iterable[str]) -> UserError:

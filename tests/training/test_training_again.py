@@ -26,7 +26,7 @@ from adapter_stilts.training.recipe import Recipe, get_recipe
 from adapter_stilts.training.run import Trained, train_language
 from adapter_stilts.training.spec import completed
 from adapter_stilts.yaml_files import MAX_BYTES
-from adapter_stilts.zoo.known_task import RECIPE, command_text, write_recipe
+from adapter_stilts.zoo.again import RECIPE, command_text, write_recipe
 from adapter_stilts.zoo.record import ModuleRecord
 from fusion_kit import copy_zoo
 

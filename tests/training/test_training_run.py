@@ -31,7 +31,7 @@ from adapter_stilts.training.checkpoint import write_manifest
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import usual_rate
 from adapter_stilts.training.trainer import without_walks
-from adapter_stilts.zoo.known_task import command_text
+from adapter_stilts.zoo.again import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 Script = Callable[[list[float]], list[Weights]]

@@ -85,7 +85,7 @@ def train(request: dict[str, Any]) -> int:
 
 def _keep_weights(job: Any, *rest: Any) -> Any:
     """Every process writes what it has learnt before the first one writes the module."""
-    folder = rest[-2]
+    _, _, folder, *_ = rest
     rank = os.environ.get("RANK", "0")
     weights = {k: p.detach().clone() for k, p in module_parameters(job.engine, job.name).items()}
     save_file(weights, folder.with_name(f"weights-{rank}.safetensors"))

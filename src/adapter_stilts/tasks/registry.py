@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.paths import is_file
-from adapter_stilts.registered import added, unregistered
+from adapter_stilts.registered import Registered, added, unregistered
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec, target_of
@@ -80,6 +80,12 @@ def _all_added() -> Mapping[str, TaskSpec | TargetSpec]:
 def _added(name: str) -> TaskSpec | TargetSpec | None:
     found: TaskSpec | TargetSpec | None = _named(name, _all_added())
     return found
+
+
+def find_added(name: str) -> Registered | None:
+    """What a plug-in, a script or a notebook has added as the task of that name or alias."""
+    own = _added(name)
+    return added("task")[own.name] if own else None
 
 
 def is_task_file(name: str) -> bool:

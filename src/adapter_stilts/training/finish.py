@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,8 @@ from adapter_stilts.training.callbacks import place_of_best
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json
-from adapter_stilts.zoo.known_task import ASKED, majority, spec_entry
+from adapter_stilts.zoo.again import ASKED
+from adapter_stilts.zoo.known_task import majority, spec_entry
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
 
@@ -31,13 +33,15 @@ def finish(
     folder: Path,
     work: Path,
     limits: Mapping[str, int],
+    command: Mapping[str, Any],
 ) -> ModuleRecord:
     """Writes the module with its record and removes the checkpoints, in the first process.
 
     Args:
         limits: how many examples were asked for, by the name of the option, where any were.
+        command: what `again.command_entry` keeps.
     """
-    record = make_record(job, state, seconds, limits)
+    record = dataclasses.replace(make_record(job, state, seconds, limits), command=dict(command))
     if PartialState().is_main_process:
         record = save_module(job.engine, record, job.tasks[0].task.head, folder)
         discard(work)
@@ -101,7 +105,7 @@ def _recipe(job: Job, limits: Mapping[str, int]) -> dict[str, Any]:
         entry["temperature"] = mixture.temperature
         entry["normalise_losses"] = mixture.normalise_losses
         if text := mixture.text:
-            entry["mlm_text"] = str(text.folder)
+            entry["mlm_text"] = str(text.folder.expanduser().absolute())
             entry["mlm_languages"] = [file.language for file in text.files]
             entry["mlm_share"] = text.share
     return entry

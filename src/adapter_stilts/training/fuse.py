@@ -23,6 +23,7 @@ from adapter_stilts.paths import is_folder, zoo_dir
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.training.again import named
 from adapter_stilts.training.options import TrainingOptions
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.run import Trained
@@ -84,7 +85,9 @@ def fuse(
     stages = _stages(on, target, kind, source_lang, tags, options.get("data"))
     own: TrainingOptions = {**options, "recipe": recipe, "method": f"fusion-{kind}"}
     place = place_of(backbone, on.backbone)
-    return train_stages(TrainingSpec((), on, fresh_head, fuses=True), stages, place, own)
+    assert target is not None
+    spec = TrainingSpec((), on, fresh_head, fuses=True, named=(named(target),))
+    return train_stages(spec, stages, place, own)
 
 
 def _recipe_and_kind(recipe: str | Recipe, kind: str | None) -> tuple[Recipe, str]:

@@ -137,6 +137,7 @@ def _record(
         bases={},
         evaluations={},
         origin={},
+        command={},
         merged={**about, **({"search": searched} if searched else {})},
     )
 

@@ -14,6 +14,7 @@ from adapter_stilts.hashing import text_digest
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
+from adapter_stilts.training.again import named
 from adapter_stilts.training.options import DataOptions
 from adapter_stilts.training.run import Trained, train
 from adapter_stilts.training.spec import Mixture, Text, TextFile, TrainingSpec
@@ -60,14 +61,15 @@ def train_multitask(
     text = None
     if mlm_text is not None:
         text = Text(Path(mlm_text), read_text(Path(mlm_text).expanduser()), mlm_share)
-    spec = TrainingSpec(specs, mixture=Mixture(float(temperature), normalise_losses, text))
+    mixture = Mixture(float(temperature), normalise_losses, text)
+    spec = TrainingSpec(tuple(specs.values()), mixture=mixture, named=tuple(specs))
     return train(spec, backbone, options)
 
 
 def parse_tasks(
     tasks: str | Sequence[str | Path | TaskSpec], *, alone: bool = False
-) -> tuple[TaskSpec, ...]:
-    """The tasks by name, in alphabetical order whatever the order given.
+) -> dict[str, TaskSpec]:
+    """The tasks by what a command calls them, in alphabetical order of their names.
 
     Raises:
         UserError: an unknown task, the same one twice, or only one where that is not enough.
@@ -76,15 +78,15 @@ def parse_tasks(
     names += tasks.split(",") if isinstance(tasks, str) else tasks
     names = [each.strip() if isinstance(each, str) else each for each in names]
     if names == ["all"]:
-        return tuple(intermediate_tasks().values())
-    found: dict[str, TaskSpec] = {}
+        return dict(intermediate_tasks())
+    found: dict[str, tuple[str, TaskSpec]] = {}
     for each in names:
         if each == "":  # a comma at the end
             continue
         task = get_task(each)
         if task.name in found:
             raise UserError(f"tasks: '{task.name}' is given twice")
-        found[task.name] = task
+        found[task.name] = named(each), task
     if not found:
         raise UserError("no tasks given: name some, or all")
     if len(found) == 1 and not alone:
@@ -92,7 +94,7 @@ def parse_tasks(
         raise UserError(
             f"tasks: '{only}' is only one: `adstilts train-adapter {only}` trains a module for it"
         )
-    return tuple(found[name] for name in sorted(found))
+    return dict(found[name] for name in sorted(found))
 
 
 def read_text(folder: Path) -> tuple[TextFile, ...]:

@@ -17,6 +17,7 @@ from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import Row, TaskSpec
+from adapter_stilts.training.again import named
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import (
     AnyOptions,
@@ -109,7 +110,10 @@ def train_adapter(
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    return train(TrainingSpec((_task(task, head, Settings.of(options).files),)), backbone, options)
+    made = _task(task, head, Settings.of(options).files)
+    called = (named(task),) if task is not None else ()
+    spec = TrainingSpec((made,), named=called, head=head or "")
+    return train(spec, backbone, options)
 
 
 def _task(task: str | Path | TaskSpec | None, head: str | None, files: Files) -> TaskSpec:

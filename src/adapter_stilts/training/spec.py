@@ -82,7 +82,8 @@ class TrainingSpec:
     of these modules'), where both are of one kind with the same labels, unless `fresh_head`.
     `start` is a module of an earlier stage, from whose weights this one goes on. With `text`, a
     file or folder, the task is to predict its masked words. `staged` says that it is one of several
-    stages of one training.
+    stages of one training. `named` is what the tasks were called, and `head` the kind of head for
+    which files of rows were given in place of a task; both decide nothing.
     """
 
     tasks: tuple[TaskSpec, ...]
@@ -93,6 +94,8 @@ class TrainingSpec:
     mixture: Mixture | None = None
     text: Path | None = None
     staged: bool = False
+    named: tuple[str, ...] = ()
+    head: str = ""
 
     @property
     def fuses_loras(self) -> bool:

@@ -19,6 +19,7 @@ from adapter_stilts.tasks.languages import choose_language
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.training.again import named
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import Settings, TrainingOptions
 from adapter_stilts.training.run import Trained, checked_recipe, train
@@ -68,7 +69,8 @@ def train_target(
     on = as_text(on).replace(EACH_LANGUAGE, f"lang:{source_lang}")
     below = resolve(on, backbone) if on.strip() != NONE else None
     place = place_of(backbone, below.backbone) if below else backbone or DEFAULT_BACKBONE
-    return train_stages(TrainingSpec((), below, fresh_head), stages, place, options)
+    spec = TrainingSpec((), below, fresh_head, named=(named(task),))
+    return train_stages(spec, stages, place, options)
 
 
 def source_language(target: TargetSpec, written: str, data: str | None) -> str:

@@ -20,13 +20,12 @@ from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.again import RECIPE, command_text, own_files
 from adapter_stilts.zoo.choice import ModuleReference
 from adapter_stilts.zoo.find import size
 from adapter_stilts.zoo.known_task import (
-    RECIPE,
     at_chance,
     chance_note,
-    command_text,
     licence_of,
     tasks_of,
 )
@@ -94,6 +93,7 @@ def _values(record: ModuleRecord, folder: Path) -> dict[str, Any]:
         "curve": _curve(record),
         "recipe_file": RECIPE,
         "command": command_text(record),
+        "own_files": own_files(record),
         "megabytes": sum(path.stat().st_size for path in weights) / 1e6,
         "halved": is_halved(weights),
         "licence": licence,

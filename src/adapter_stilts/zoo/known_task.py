@@ -1,31 +1,24 @@
 """What a module's record tells of its tasks, so that it works where its task is unknown.
 
-What each task is, the licence of the data that was really seen, whether a score beats a guess, and
-the recipe and the command that make the module again.
+What each task is, the licence of the data that was really seen, and whether a score beats a guess.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from math import sqrt
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, NoReturn
 
-from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import (
     get_trained,
-    intermediate_tasks,
     is_built_in,
-    target_tasks,
 )
 from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Row, Source, TaskSpec
-from adapter_stilts.yaml_files import write_yaml
-from adapter_stilts.zoo.names import below
 from adapter_stilts.zoo.record import ModuleRecord
 
 
@@ -203,126 +196,3 @@ def chance_note(record: ModuleRecord) -> str:
     if not found:
         return ""
     return f" ({len(found)}/{len(record.heads)} chance)" if record.heads else " (chance)"
-
-
-RECIPE = "recipe.yaml"
-ASKED = "asked"
-"""In a record's recipe: the fields as they were asked for, where those of the whole training are
-needed to make it again (a stage of several)."""
-BESIDE = (
-    ASKED,
-    "seed",
-    "limit",
-    "dev_limit",
-    "fresh_head",
-    "temperature",
-    "normalise_losses",
-    "mlm_text",
-    "mlm_languages",
-    "mlm_share",
-)
-"""What a record's recipe tells besides the recipe's own fields."""
-
-
-def write_recipe(record: ModuleRecord, folder: Path) -> None:
-    """Writes every field of the recipe as YAML, for `--recipe`; of a merge there is none."""
-    if record.merged:
-        return
-    fields = {**record.recipe, **record.recipe.get(ASKED, {})}
-    own = {key: value for key, value in fields.items() if key not in BESIDE}
-    about = f"# The settings of {record.name} (run {record.run}), for --recipe.\n"
-    (folder / RECIPE).write_text(about + write_yaml(own), encoding="utf-8")
-
-
-def command_text(record: ModuleRecord, recipe: str = RECIPE) -> str:
-    """The one command that makes a module again; an empty text where there is none, as of a merge.
-
-    Args:
-        recipe: where the module's recipe lies.
-    """
-    start = [] if record.merged else _start(record)
-    return shlex.join([*start, "--recipe", recipe, *_options(record)]) if start else ""
-
-
-def _start(record: ModuleRecord) -> list[str]:
-    """The command without the settings."""
-    if record.heads and not record.bases:
-        start = ["adstilts", "train-multitask", "--tasks", ",".join(record.heads)]
-        return [*start, *_mixture(record)]
-    if record.language:
-        return ["adstilts", "train-language", record.language, "--text", "TEXT"]
-    own = f"{record.task}.yaml" if is_own(record) else ""
-    target = own or _target(record.task)
-    if is_fusion(record.method) and target:
-        start = ["adstilts", "fuse", *record.bases, "--target", target]
-        start += ["--kind", record.method.removeprefix("fusion-")]
-    elif (own or record.task in intermediate_tasks()) and not record.bases:
-        start = ["adstilts", "train-adapter", own or record.task]
-    elif target:
-        start = ["adstilts", "train-target", target]
-        start += ["--on", base] if (base := below(record)) else []
-    else:
-        return []
-    if record.recipe.get("fresh_head"):
-        start += ["--fresh-head"]
-    return start
-
-
-def _mixture(record: ModuleRecord) -> list[str]:
-    """How several tasks were mixed."""
-    recipe, found = record.recipe, []
-    if recipe.get("temperature"):
-        found += ["--temperature", str(recipe["temperature"])]
-    if recipe.get("normalise_losses"):
-        found += ["--normalise-losses"]
-    if recipe.get("mlm_text"):
-        found += ["--mlm-text", "FOLDER_OF_THE_TEXT"]
-        found += ["--mlm-share", str(recipe["mlm_share"])] if recipe.get("mlm_share") else []
-    return found
-
-
-def _target(task: str) -> str:
-    """The target that a record's task is a stage of."""
-    return next(
-        (name for name, each in target_tasks().items() if task in {s.name for s in each.training}),
-        "",
-    )
-
-
-def _options(record: ModuleRecord) -> list[str]:
-    """What a recipe does not say."""
-    # A folder is somebody's own: its name says nothing to others.
-    origins = [record.data[split].get("origin", "hub") for split in ("train", "dev")]
-    found = ["--backbone", record.backbone["name"]]
-    if not record.language and not is_own(record):
-        known = origins[1] in ("hub", "sample")
-        found += ["--data", origins[1] if known else "FOLDER_OF_THE_DATA"]
-        if origins[0] != origins[1]:
-            found += ["--train-file", "FILE_OF_THE_ROWS"]
-    language = record.data.get("language") or "en"
-    if language != "en" and not record.language:
-        found += ["--source-lang", language]
-    if record.data.get("tags"):
-        found += ["--tags", ",".join(record.data["tags"])]
-    for split, name in (("train", "limit"), ("dev", "dev_limit")):
-        if number := record.recipe.get(name) or _drawn(record, split):
-            found += [f"--{name.replace('_', '-')}", str(number)]
-    if any(part.get("rows_bad") for part in _parts(record, "train")):
-        found += ["--skip-bad-rows"]
-    return [*found, "--seed", str(record.recipe.get("seed", 0))]
-
-
-def _parts(record: ModuleRecord, split: str) -> list[dict[str, Any]]:
-    """What was read of every source, of each task."""
-    return [part for each in record.singles for part in each.data[split].get("parts", ())]
-
-
-def _drawn(record: ModuleRecord, split: str) -> int:
-    """How many examples were drawn, of each task, where the record does not say what was asked."""
-    parts = [each.data[split] for each in record.singles]
-    drawn = [
-        part["examples"]
-        for part in parts
-        if sum(each.get("rows_kept", 0) for each in part.get("parts", ())) > part["examples"]
-    ]
-    return max(drawn, default=0)

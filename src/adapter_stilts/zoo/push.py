@@ -28,10 +28,10 @@ from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder, check_replaceable
 from adapter_stilts.safety import first_line, is_number, read_json
 from adapter_stilts.schema import Line, Lines, Shape, check_shape
+from adapter_stilts.zoo.again import RECIPE, write_recipe
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.known_task import RECIPE, write_recipe
 from adapter_stilts.zoo.names import HubId, is_hub_id
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve_folder
@@ -189,7 +189,7 @@ def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
     bases = {key: {**base, "path": base.get("hub", "")} for key, base in record.bases.items()}
     clean: dict[str, Any] = {
         name: {key: _without_paths(value) for key, value in getattr(record, name).items()}
-        for name in ("data", "heads", "merged", "recipe")
+        for name in ("data", "heads", "merged", "recipe", "command")
     }
     return dataclasses.replace(
         record,

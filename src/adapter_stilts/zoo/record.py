@@ -24,6 +24,7 @@ from adapter_stilts.tasks.spec import SHORTEST
 from adapter_stilts.zoo.record_shape import (
     BackboneEntry,
     Bases,
+    Command,
     Curve,
     Data,
     Heads,
@@ -79,6 +80,8 @@ class ModuleRecord:
         learning_curve: the dev score that counts at every evaluation, with its `step`.
         spec: what it is to know of its task where that is unknown (`known_task.spec_entry`); of a
             module of several tasks, `heads` has each one's.
+        command: what the command that makes it again names beside recipe and modules: `tasks` (none
+            where there can be no command), `head`, `data`, files, `plugins` (files) and `packages`.
         origin: where it was pulled from: `hub`, the repository, and `revision`, the commit.
     """
 
@@ -111,6 +114,7 @@ class ModuleRecord:
     planned_steps: Count = 0
     learning_curve: Curve = field(default_factory=list)
     spec: Spec = field(default_factory=dict)
+    command: Command = field(default_factory=dict)
     format: int = FORMAT
 
     def __repr__(self) -> str:

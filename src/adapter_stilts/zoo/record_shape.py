@@ -137,6 +137,18 @@ class _Origin(TypedDict):
 
 
 @with_config(OPEN)
+class _Command(TypedDict):
+    tasks: NotRequired[Texts]
+    head: NotRequired[Line]
+    data: NotRequired[Line]
+    train_file: NotRequired[Line]
+    dev_file: NotRequired[Line]
+    text: NotRequired[Line]
+    plugins: NotRequired[Texts]
+    packages: NotRequired[Texts]
+
+
+@with_config(OPEN)
 class _Source(TypedDict):
     run: Line
     task: Line
@@ -181,6 +193,7 @@ Heads = dict[Annotated[str, _TASK], Annotated[dict[str, Any], Like(_Head)]]
 BackboneEntry = Annotated[dict[str, str], Like(_Backbone)]
 Bases = dict[Line, Annotated[dict[str, str], Like(_Base)]]
 Origin = Annotated[dict[str, str], Like(_Origin)]
+Command = Annotated[dict[str, Any], Like(_Command)]
 Spec = Annotated[dict[str, Any], _where_any(_Spec)]
 """Nothing in records of earlier versions, and of modules of no task."""
 Merged = Annotated[dict[str, Any], _where_any(_Merged)]

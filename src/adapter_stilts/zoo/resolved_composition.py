@@ -188,7 +188,7 @@ class ResolvedComposition:
     def bases(self) -> dict[str, dict[str, str]]:
         """What a module trained on top of this composition records of it."""
         known = {
-            name: {"run": reference.record.run, "path": str(reference.folder)}
+            name: {"run": reference.record.run, "path": str(reference.folder.absolute())}
             | ({"hub": reference.record.hub} if reference.record.hub else {})
             for name, reference in self.modules.items()
         }
