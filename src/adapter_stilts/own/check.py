@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from adapter_stilts.backbones import Backbone
-from adapter_stilts.data.load import ExampleSet, load_examples, warn_of_unknown_tags
+from adapter_stilts.data.load import (
+    ExampleSet,
+    find_all,
+    load_examples,
+    resolve_where,
+    warn_of_unknown_tags,
+)
 from adapter_stilts.errors import UserError, few
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.build import OwnTask
-from adapter_stilts.tasks.spec import Split
+from adapter_stilts.own.rows import RowReader
+from adapter_stilts.own.tags import CHUNK_METRIC, chunk_remarks
+from adapter_stilts.tasks.spec import Split, TaskSpec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,9 +72,23 @@ def read_all(own: OwnTask) -> Iterator[str]:
         data = load_examples(spec, split)
         if has_labels(spec, split, None, data) and tags is not None:
             warn_of_unknown_tags(name, data, tags)
+            _warn_of_odd_tags(spec, split, train)
         known = sum(each in learnt for each in _inputs(data, task.head))
         remark = f"; {known:,} of them stand in the training data, too" if known else ""
         yield _counted(name, data, task.labels) + remark
+
+
+def _warn_of_odd_tags(spec: TaskSpec, split: Split, train: ExampleSet) -> None:
+    """Says what is odd about the tags of other files than those of the training data."""
+    learnt = {file for part in train.parts for file in part.get("files", ())}
+    reader = spec.to_example
+    if spec.metric != CHUNK_METRIC or not isinstance(reader, RowReader):
+        return
+    for part in find_all(spec, split, resolve_where(None)):
+        if not learnt.isdisjoint(part.describe().get("files", ())):
+            continue
+        for remark in chunk_remarks(part.rows(), reader):
+            logger.warning("%s", remark)
 
 
 def _counted(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:

@@ -18,6 +18,7 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.own.model import FROM_DATA, MOST_LABELS, TaskFile, paths_of
 from adapter_stilts.own.rows import OwnRow, RowReader, column_names
+from adapter_stilts.own.tags import CHUNK_METRIC, ChunkTags, placed
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.yaml_files import Lines
 
@@ -89,6 +90,7 @@ def _look_through(
     kind, from_data = get_head(file.head), not listed_labels(file)
     seen: dict[str, str] = {}
     words: set[str] = set()
+    chunks = ChunkTags()
     first: Mapping[str, Any] = {}
     options = 0
     for where, place, row in _rows(file, source, language):
@@ -104,6 +106,8 @@ def _look_through(
         first = first or row
         if not kind.is_named:
             break
+        if kind.has_tags:
+            chunks.add(names, placed(where, place, row))
         for word, name in enumerate(names):
             if name not in seen:
                 seen[name] = located(where, word_place(row, word, place))
@@ -115,6 +119,9 @@ def _look_through(
     if kind.has_tags and from_data and len(seen) > len(words):
         what = f"{len(seen)} different tags, but {len(words)} different words: are the columns "
         raise lines.bad(("columns", "tags"), f"{what}swapped? If not, list the tags in 'labels'")
+    if (file.metric or kind.metrics[0]) == CHUNK_METRIC:
+        for remark in chunks.remarks():
+            logger.warning("%s", remark)
     return seen, options
 
 
