@@ -159,3 +159,27 @@ def test_questions_without_an_answer_are_evaluated(
     given = ["evaluate", "--task", str(path), "--with", "mine", "--out", str(tmp_path / "p")]
     code, out, err = run(*given)
     assert code == 0 and "no_ans_f1" in out, err
+
+
+def test_check_shows_what_is_there_without_dev_data(run: Run, own: Path, tiny_xlmr: Path) -> None:
+    path = task_file(own, "a.csv", ROWS)
+    path.write_text(path.read_text("utf-8").replace("dev: a.csv, ", ""), "utf-8")
+    code, out, err = run("task", "check", str(path), "--backbone", str(tiny_xlmr))
+    assert code == 2
+    assert "train: 2 examples" in out and "test (en): 2 examples" in out and "example 1" in out
+    assert "mine.yaml, line 3" in err and "no dev data" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("splits", ["test: a.csv", "dev: a.csv"])
+def test_check_of_data_to_evaluate_on_alone(
+    run: Run, own: Path, tiny_xlmr: Path, splits: str
+) -> None:
+    path = task_file(own, "a.csv", ROWS, "labels: [yes, no]")
+    path.write_text(
+        path.read_text("utf-8").replace("train: a.csv, dev: a.csv, test: a.csv", splits)
+    )
+    path.write_text(path.read_text("utf-8").replace("[yes, no]", "['yes', 'no']"), "utf-8")
+    code, out, err = run("task", "check", str(path), "--backbone", str(tiny_xlmr))
+    assert code == 0, err
+    assert f"{splits[:-7]} (en): 2 examples; yes 1, no 1" in out and "example 2" in out
+    assert "mine has no training data: it can be evaluated, but not trained on" in out

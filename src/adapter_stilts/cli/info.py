@@ -217,12 +217,13 @@ def check(
     """Read all data of a task file; show examples as the model will see them, and what is cut."""
     from adapter_stilts.backbones import find_backbone
     from adapter_stilts.own.build import load_task_file
+    from adapter_stilts.own.model import named_splits
 
     own = load_task_file(file)
     # Seconds of imports: the file can be used.
     from adapter_stilts.own.check import read_all, show_examples
 
-    spec = own.task
+    spec, trained = own.target, "train" in named_splits(own.file)
     labels = f"; labels: {few(spec.labels or spec.tags)}" if spec.labels or spec.tags else ""
     looked_for = spec.labels[1] if spec.metric in get_head(spec.head).of_two else ""
     metric = f"{spec.metric} of '{looked_for}'" if looked_for else spec.metric
@@ -243,6 +244,10 @@ def check(
         if shown.cut:
             longest = "" if spec.max_length < most else f", but {backbone} takes {most} at most"
             typer.echo(f"  {shown.cut:,} pieces are cut: 'max_length' allows more{longest}")
+    if trained:
+        _ = own.task  # refused if it has no dev data
+    else:
+        typer.echo(f"\n{spec.name} has no training data: it can be evaluated, but not trained on")
 
 
 def _value(key: str, value: Any, labels: tuple[str, ...]) -> str:

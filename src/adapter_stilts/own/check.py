@@ -22,6 +22,7 @@ from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.build import OwnTask
+from adapter_stilts.own.model import named_splits
 from adapter_stilts.own.rows import RowReader
 from adapter_stilts.own.tags import CHUNK_METRIC, chunk_remarks
 from adapter_stilts.tasks.spec import Split, TaskSpec
@@ -39,50 +40,66 @@ class Shown:
     offsets: list[tuple[str, int, int]]
 
 
+Part = tuple[str, Split, TaskSpec]
+"""A set of examples: what it is called, its split, and the task that it is read as."""
+
+
+def parts_of(own: OwnTask) -> list[Part]:
+    """All sets of examples that a task file names: those to train on, and those of languages."""
+    target, named = own.target, named_splits(own.file)
+    first = target.train_languages[0]
+    found: list[Part] = []
+    if "train" in named:
+        (*_, learnt) = target.trained_in(first)
+        found = [(split, split, learnt) for split in ("train", "dev") if split in named]
+    evaluated: list[Split] = [
+        split for split in ("dev", "test") if any(each.has(split) for each in target.sources)
+    ]
+    there = {(split, task.language) for _, split, task in found}
+    return found + [
+        (f"{split} ({language})", split, target.at(language))
+        for split in evaluated
+        for language in target.languages
+        if (split, language) not in there
+    ]
+
+
 def read_all(own: OwnTask) -> Iterator[str]:
     """Reads all data that a task file names, and says of each part how much there is of what.
 
     Raises:
         UserError: some of it is not there or cannot be used; names file and line.
     """
-    task, target = own.task, own.target
-    try:
-        train = load_examples(task, "train")
-    except UserError as error:
-        if not own.file.hub:
-            raise
-        raise own.lines.bad(("hub",), error) from error
-    yield _counted("train", train, task.labels)
-    learnt = set(_inputs(train, task.head))
-    tags = (
-        {tag for row in train.examples["tags"] for tag in row}
-        if get_head(task.head).has_tags
-        else None
-    )
-    evaluated: list[Split] = [
-        split for split in ("dev", "test") if any(each.has(split) for each in target.sources)
-    ]
-    others = [
-        (f"{split} ({language})", split, target.at(language))
-        for split in evaluated
-        for language in target.languages
-        if (split, language) != ("dev", task.language)
-    ]
-    for name, split, spec in [("dev", "dev", task), *others]:
-        data = load_examples(spec, split)
-        if has_labels(spec, split, None, data) and tags is not None:
-            warn_of_unknown_tags(name, data, tags)
+    train: ExampleSet | None = None
+    learnt: set[str] = set()
+    tags: set[str] = set()
+    for name, split, spec in parts_of(own):
+        try:
+            data = load_examples(spec, split)
+        except UserError as error:
+            if not own.file.hub or train:
+                raise
+            raise own.lines.bad(("hub",), error) from error
+        labelled = split == "train" or has_labels(spec, split, None, data)
+        if labelled and get_head(spec.head).has_tags:
+            if train:
+                warn_of_unknown_tags(name, data, tags)
             _warn_of_odd_tags(spec, split, train)
-        known = sum(each in learnt for each in _inputs(data, task.head))
+        known = sum(each in learnt for each in _inputs(data, spec.head)) if learnt else 0
         remark = f"; {known:,} of them stand in the training data, too" if known else ""
-        yield _counted(name, data, task.labels) + remark
+        yield _counted(name, data, spec.labels) + remark
+        if split == "train":
+            train, learnt = data, set(_inputs(data, spec.head))
+            if get_head(spec.head).has_tags:
+                tags = {tag for row in data.examples["tags"] for tag in row}
 
 
-def _warn_of_odd_tags(spec: TaskSpec, split: Split, train: ExampleSet) -> None:
+def _warn_of_odd_tags(spec: TaskSpec, split: Split, train: ExampleSet | None) -> None:
     """Says what is odd about the tags of other files than those of the training data."""
-    learnt = {file for part in train.parts for file in part.get("files", ())}
+    learnt = {file for part in (train.parts if train else ()) for file in part.get("files", ())}
     reader = spec.to_example
-    if spec.metric != CHUNK_METRIC or not isinstance(reader, RowReader):
+    here = split == "train" and spec.sources[0].hub is None  # said when the task file was read
+    if here or spec.metric != CHUNK_METRIC or not isinstance(reader, RowReader):
         return
     for part in find_all(spec, split, resolve_where(None)):
         if not learnt.isdisjoint(part.describe().get("files", ())):
@@ -123,13 +140,13 @@ _ALL = 1 << 24
 
 
 def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterator[Shown]:
-    """The first examples of the training data, encoded as for training.
+    """The first examples of the training data, or else of the first there are, encoded.
 
     Raises:
         UserError: the data cannot be used; names file and line.
     """
-    task = own.task
-    data = load_examples(task, "train").examples
+    _, split, task = parts_of(own)[0]
+    data = load_examples(task, split).examples
     tokenizer = backbone.tokenizer
     length = min(task.max_length, backbone.max_length)
     encode = encoder(task.head, tokenizer, max_length=length, stride=min(128, length // 3))
