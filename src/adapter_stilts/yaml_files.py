@@ -79,7 +79,8 @@ class _Loader(yaml.SafeLoader):
             base = {"0o": 8, "0x": 16}.get(text[:2], 10)
             number = int(text, base)
         except ValueError:
-            raise self._refusal(node, "is longer than a number can be: put it in quotes") from None
+            what = "is no number that can be: put a text in quotes"
+            raise self._refusal(node, what) from None
         if str(number) != text:
             what = f"can be read in several ways: write {number}, or put a text in quotes"
             raise self._refusal(node, what)
