@@ -35,20 +35,27 @@ class UnknownKeywordError(UserError, TypeError):
 def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
     """Makes a function name the nearest known keyword where an unknown one is given.
 
-    A value of another type than the option's, such as `steps="many"`, is refused by name.
+    A value of another type than the option's, such as `steps="many"`, is refused by name, whether
+    it stands in its place or behind its name. A path is taken where a text is meant.
     The options that it takes as `Unpack[...]` of a `TypedDict` become part of its signature, so
     that `help` and the completion of a notebook list them.
     """
     signature = _with_options(function)
+    in_place = [
+        each
+        for each in signature.parameters.values()
+        if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
 
     @functools.wraps(function)
     def call(*args: P.args, **given: P.kwargs) -> R:
         for name in given:
             if name not in signature.parameters:
                 raise unknown_keyword(function.__name__, name, signature.parameters)
-            _check_type(function.__name__, signature.parameters[name], given[name])
-            given[name] = _plain(given[name])  # type: ignore[misc,unused-ignore]
-        return function(*args, **given)
+            given[name] = _checked(function.__name__, signature.parameters[name], given[name])  # type: ignore[misc,unused-ignore]
+        first = map(functools.partial(_checked, function.__name__), in_place, args)
+        placed: Any = (*first, *args[len(in_place) :])
+        return function(*placed, **given)
 
     call.__signature__ = signature  # type: ignore[attr-defined]
     return call
@@ -60,11 +67,11 @@ def unknown_keyword(function: str, name: str, known: Iterable[str]) -> UnknownKe
     return UnknownKeywordError(f"{function}() has no keyword '{name}': {meant}")
 
 
-def _check_type(function: str, option: inspect.Parameter, value: object) -> None:
-    """Refuses a value of another type, where the option's are all among `_TYPES`."""
+def _checked(function: str, option: inspect.Parameter, value: object) -> Any:
+    """The value as Python's own; refuses another type, where the option's are all in `_TYPES`."""
     names = [part.strip().partition("[")[0] for part in str(option.annotation).split("|")]
     if option.kind is inspect.Parameter.VAR_KEYWORD or not set(names) <= set(_TYPES):
-        return
+        return _plain(value)
     if isinstance(value, bool) and "bool" not in names:
         fits = False
     else:
@@ -72,6 +79,9 @@ def _check_type(function: str, option: inspect.Parameter, value: object) -> None
     if not fits:
         expected = " or ".join(_TYPES[name][1] for name in names)
         raise UserError(f"{function}(): {option.name}={shown(value)}: {expected} was expected")
+    if isinstance(value, os.PathLike) and "str" in names and "Path" not in names:
+        return os.fspath(value)
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from adapter_stilts.engine.methods import BUILT_IN_METHODS, Family, Method, MethodOptions
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import MetricSpec, built_in_metrics
@@ -92,6 +92,9 @@ def metric(
     Raises:
         UserError: the name is taken, or there is no such kind of head.
     """
+
+    if not isinstance(name, str):
+        raise UserError(f"{caller()}: {shown(name)} is no name of a metric: a text was expected")
 
     def decorate(function: Function) -> Function:
         place = place_of(function)
@@ -229,6 +232,8 @@ def include(*files: str | Path) -> None:
         UserError: a file is not there, fails, or registers nothing; names file and line.
     """
     for file in files:
+        if not isinstance(file, (str, os.PathLike)):
+            raise UserError(f"plug-in {shown(file)}: the path of a Python file was expected")
         path = Path(file).expanduser()
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is not there"

@@ -249,3 +249,38 @@ def test_a_path_is_a_text(tmp_path: Path) -> None:
 def test_a_task_prints_as_one_short_line() -> None:
     assert repr(ads.get_task("squad")) == "<TaskSpec squad: span, squad>"
     assert repr(ads.get_target("xcopa")).startswith("<TargetSpec xcopa: choice, accuracy, 1")
+
+
+WRONG: tuple[tuple[Callable[[], Any], str], ...] = (
+    (lambda: ads.train_adapter("mnli", backbone=Path("nowhere"), data="sample"), "'nowhere'"),  # type: ignore[arg-type]
+    (lambda: ads.train_adapter("mnli", recipe=Path("none.yaml"), data="sample"), "none.yaml"),  # type: ignore[arg-type]
+    (lambda: ads.train_adapter("mnli", recipe={"lr": 1}, data="sample"), "recipe {'lr': 1}"),  # type: ignore[arg-type]
+    (lambda: ads.train_multitask(None), "None is no task"),  # type: ignore[arg-type]
+    (lambda: ads.train_multitask(3), "3 is no task"),  # type: ignore[arg-type]
+    (lambda: ads.train_language(3, "x.txt"), "language=3"),  # type: ignore[arg-type]
+    (lambda: ads.train_seeds(ads.train_adapter, "mnli", seeds="0,1"), "'0,1'"),  # type: ignore[arg-type]
+    (lambda: ads.train_seeds(ads.train_adapter, "mnli", seeds=3), "seeds 3"),  # type: ignore[arg-type]
+    (lambda: ads.train_seeds(ads.train_adapter, "no", seeds=np.arange(2)), "no task 'no'"),  # type: ignore[arg-type]
+    (lambda: ads.train_seeds("train_adapter", seeds=[0]), "'train_adapter'"),  # type: ignore[arg-type]
+    (lambda: ads.compare("a", "b", on=None), "None is no task"),  # type: ignore[arg-type]
+    (lambda: ads.include(None), "plug-in None"),  # type: ignore[arg-type]
+    (lambda: ads.metric(3, heads="span"), "3 is no name of a metric"),  # type: ignore[arg-type]
+    (lambda: ads.push("mnli", None), "to=None"),  # type: ignore[arg-type]
+    (lambda: ads.pull(None), "module=None"),  # type: ignore[arg-type]
+    (lambda: ads.train_adapter("mnli", train_file=Lines()), "train_file=a b"),  # type: ignore[arg-type]
+)
+
+
+class Lines:
+    """Shows itself in several lines, as a data frame does."""
+
+    def __repr__(self) -> str:
+        return "a\nb"
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_each_mistake_is_one_line(number: int) -> None:
+    call, words = WRONG[number]
+    with pytest.raises(ads.UserError) as caught:
+        call()
+    assert words in str(caught.value) and "\n" not in str(caught.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -244,10 +244,10 @@ def _targets(on: OneTarget | Sequence[OneTarget]) -> list[TargetSpec]:
     several: list[OneTarget] = []
     if isinstance(on, str):
         several += filter(None, (part.strip() for part in on.split(",")))
-    elif isinstance(on, (Path, TargetSpec, TaskSpec)):
-        several.append(on)
-    else:
+    elif isinstance(on, Iterable):
         several += on
+    else:
+        several.append(on)
     found: dict[str, TargetSpec] = {}
     for each in map(get_target, several):
         if found.setdefault(each.name, each) != each:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -75,7 +75,8 @@ def parse_tasks(
         UserError: an unknown task, the same one twice, or only one where that is not enough.
     """
     names: list[str | Path | TaskSpec] = []
-    names += tasks.split(",") if isinstance(tasks, str) else tasks
+    listed = tasks if isinstance(tasks, Iterable) else [tasks]
+    names += tasks.split(",") if isinstance(tasks, str) else listed
     names = [each.strip() if isinstance(each, str) else each for each in names]
     if names == ["all"]:
         return dict(intermediate_tasks())

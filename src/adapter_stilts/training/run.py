@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -11,7 +12,7 @@ from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.data.folders import Files, with_files
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.display import Picture, Result, bars, scores_line
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, shown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.tasks.languages import known_language
@@ -290,8 +291,15 @@ def train_seeds(
     Raises:
         UserError: as of `train`; no seed, one that cannot be, or one twice.
     """
+    if not callable(train):
+        raise UserError(f"train_seeds(): {shown(train)} is no function such as train_adapter")
+    listed = isinstance(seeds, Iterable) and not isinstance(seeds, str)
+    seeds = list(seeds) if listed else seeds
+    if seeds and not (listed and all(map(_is_whole, seeds))):
+        raise UserError(f"seeds {shown(seeds)}: a list of whole numbers was expected, as [0, 1, 2]")
     if not seeds:
         raise UserError("seeds: name some, such as 0,1,2")
+    seeds = list(map(int, seeds))
     for place, seed in enumerate(seeds):
         check_numbers(seed=seed, limit=None, dev_limit=None)
         if seed in seeds[:place]:
@@ -303,6 +311,10 @@ def train_seeds(
         later = [each for each in seeds if each not in made]
         made[seed] = train(*given, **options, seed=seed, out=folder, series=later)
     return Series(made)
+
+
+def _is_whole(seed: object) -> bool:
+    return isinstance(seed, Integral) and not isinstance(seed, bool)
 
 
 def parse_seeds(text: str) -> list[int]:

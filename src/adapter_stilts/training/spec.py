@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from adapter_stilts.engine.methods import (
     get_method,
     is_fusion,
 )
-from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.heads import has_weights
 from adapter_stilts.heads.sequences import padded_length
 from adapter_stilts.tasks.spec import SHORTEST, Split, TaskSpec
@@ -186,6 +187,11 @@ def chosen_recipe(
     Raises:
         UserError: as of `get_recipe`; or no passes at all are asked for.
     """
+    if isinstance(recipe, os.PathLike):
+        recipe = os.fspath(recipe)
+    if not isinstance(recipe, (str, Recipe)):
+        what = "a name, a YAML file or a Recipe was expected"
+        raise UserError(f"recipe {shown(recipe)}: {what}")
     if changes.get("epochs") == 0:  # in a recipe, 0 leaves the number to the rule
         raise UserError("recipe: epochs must be above 0, not 0")
     return (get_recipe(recipe, usual) if isinstance(recipe, str) else recipe).replace(**changes)
