@@ -69,7 +69,8 @@ types: $(READY)
 site: $(READY)
 	$(SITE) --quiet
 
-# The documentation as a site: open build/site/index.html
+# The documentation as a site: open build/site/index.html. Its search needs a server:
+# python3 -m http.server -d build/site
 docs: $(READY)
 	$(SITE)
 
