@@ -84,8 +84,9 @@ def test_the_answer_of_readme_is_that_of_the_study() -> None:
     for difference, low, high in rows:
         assert f"{difference} points" in readme
         assert f"{low} to {high})" in readme
-    (left, planned) = re.findall(r"Missing: (\d+) of (\d+) runs", page)[0]
-    assert f"{int(planned) - int(left)} of {planned} runs" in readme
+    assert "Missing: " not in page and "Unfinished: " not in page, "all runs"
+    (runs,) = re.findall(r"opens offline\. (\d+) runs;", page)
+    assert f"All {runs} runs of the [study]" in readme
 
 
 def test_the_memory_of_readme_is_that_of_its_page() -> None:
