@@ -51,7 +51,7 @@ def test_module_is_used_where_its_task_file_is_not(
     assert code == 0, err
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert "Reviews of restaurants" in card and "license_name: cc0" in card
-    assert "adstilts train-adapter reviews.yaml" in card
+    assert "adstilts train-adapter reviews.yaml" in card and str(own) not in card
     given = ["train-target", "xnli", "--on", "reviews", "--data", "sample", "--limit", "8"]
     code, out, err = run(*given, "--dev-limit", "8", *FEW)
     assert code == 0, err

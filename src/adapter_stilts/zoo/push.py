@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,18 +187,17 @@ def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
             f"{folder} was trained on a backbone in the folder {name}, which others do not have: "
             "give its id on the Hub as --backbone"
         )
+    return dataclasses.replace(_cleaned(record), backbone={**record.backbone, "name": name})
+
+
+def _cleaned(record: ModuleRecord) -> ModuleRecord:
+    """The record without the places of data, files and modules; it still names the backbone."""
     bases = {key: {**base, "path": base.get("hub", "")} for key, base in record.bases.items()}
     clean: dict[str, Any] = {
         name: {key: _without_paths(value) for key, value in getattr(record, name).items()}
         for name in ("data", "heads", "merged", "recipe", "command")
     }
-    return dataclasses.replace(
-        record,
-        backbone={**record.backbone, "name": name},
-        bases=bases,
-        origin={},
-        **clean,
-    )
+    return dataclasses.replace(record, bases=bases, origin={}, **clean)
 
 
 _BACKBONE_IN = {
@@ -235,15 +235,22 @@ def stage(
             _name_backbone(copy, hub_id(record.backbone["name"]))
         except AttributeError as error:
             raise UserError(f"{folder / name}: no configuration of a module") from error
-    try:
+    with _told(folder):
         write_recipe(record, work)
         write_card(record, work, peft=(work / "peft").is_dir(), repo=repo)
+    return record.write(work)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Names the record where it lacks what the card or the recipe tells."""
+    try:
+        yield
     except (UndefinedError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{folder / RECORD}: what a card tells is not there as it should be "
             f"({first_line(error)}): share the module from where it comes from"
         ) from error
-    return record.write(work)
 
 
 def _name_backbone(path: Path, name: str) -> None:
@@ -297,6 +304,7 @@ def evaluations(folder: Path, predictions: Path) -> dict[str, dict[str, dict[str
     return {task: languages for task, languages in found.items() if languages}
 
 
+CARD = "README.md"
 FORMATS = ("adapters", "peft", "module")
 _NATIVE = (*FILES, (NATIVE_WEIGHTS, NATIVE_CONFIG))
 _PEFT = ["peft/adapter_config.json", "peft/adapter_model.safetensors"]
@@ -336,12 +344,17 @@ def export(
             stage(shareable(folder, backbone), folder, work, half=half)
             return out
         for name in names:
+            if name == CARD:
+                continue
             if name.endswith(".safetensors"):
                 check_weights(folder / name)
             copy = work / Path(name).name
             shutil.copyfile(folder / name, copy)
             if half and copy.suffix == ".safetensors":
                 halve(copy)
+        if CARD in names:
+            with _told(folder):
+                write_card(_cleaned(record), work, peft=(folder / "peft").is_dir())
     return out
 
 
@@ -355,7 +368,7 @@ def _plain_files(folder: Path, record: ModuleRecord, library: str) -> list[str]:
     if is_fusion(record.method) and not native_fusion:
         raise UserError(f"{folder} is a fusion of its own kind: no other library can load it")
     names = _PEFT if library == "peft" else [name for pair in _NATIVE for name in pair]
-    found = [name for name in (*names, "README.md") if name in record.files]
+    found = [name for name in (*names, CARD) if name in record.files]
     if library == "peft" and not set(found) >= set(_PEFT):
         raise UserError(
             f"{folder} is no LoRA ({record.method}), so peft cannot load it: --format adapters"
