@@ -73,7 +73,7 @@ def shown(value: Any, limit: int = 60) -> str:
     """The value as Python writes it, on one line and cut to about `limit` characters."""
     if isinstance(value, str) and len(value) > limit:
         return repr(f"{value[:limit]}…")
-    written = " ".join(repr(value).splitlines())  # of a data frame, several
+    written = repr(value)
     return written if len(written) <= limit else f"{written[: limit - 1]}…"
 
 

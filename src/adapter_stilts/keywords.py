@@ -78,7 +78,8 @@ def _checked(function: str, option: inspect.Parameter, value: object) -> Any:
         fits = any(isinstance(value, _TYPES[name][0]) for name in names)
     if not fits:
         expected = " or ".join(_TYPES[name][1] for name in names)
-        raise UserError(f"{function}(): {option.name}={shown(value)}: {expected} was expected")
+        given = " ".join(shown(value).split("\n"))  # a data frame shows itself in several lines
+        raise UserError(f"{function}(): {option.name}={given}: {expected} was expected")
     if isinstance(value, os.PathLike) and "str" in names and "Path" not in names:
         return os.fspath(value)
     return _plain(value)
