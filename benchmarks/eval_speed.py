@@ -268,7 +268,7 @@ def plain_loop(
     """One language after the other, 32 windows at a time as they come, padded to the maximum."""
     import torch
 
-    from adapter_stilts.evaluation.candidates import fitted_head
+    from adapter_stilts.evaluation.candidates import fit_head
     from adapter_stilts.evaluation.labels import Stream
     from adapter_stilts.features.batch import collate
     from adapter_stilts.features.build import encoder
@@ -277,7 +277,7 @@ def plain_loop(
 
     module = composed(engine, names[0], target.head)
     activate(engine, module)
-    head = fitted_head(engine, target, module)
+    head = fit_head(engine, target, module)
     tokenizer = engine.backbone.tokenizer
     encode = encoder(target.head, tokenizer, max_length=length, stride=128)
     found = {}

@@ -102,7 +102,7 @@ def measure(work: Path, data: Path, plan: Plan) -> dict[str, Any]:
     others = [language for language in scores if language != "en"]
     mean_error = None
     if sample:
-        drawn = sample.resampled(np.random.default_rng(0), DRAWS)["module"][:, :, 0, 0]
+        drawn = sample.resample(np.random.default_rng(0), DRAWS)["module"][:, :, 0, 0]
         for place, language in enumerate(sample.languages):
             scores[language]["error"] = round(float(drawn[:, place].std()), 2)
             scores[language]["items"] = len(sample.clusters[language])

@@ -11,16 +11,16 @@ from adapter_stilts.engine.composition import (
     OPERATORS,
     Call,
     Expression,
+    build_merge,
     canonical,
     in_order,
-    merged,
     operators,
     parse,
 )
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.merging.registry import get_merge
-from adapter_stilts.merging.terms import Terms, checked
+from adapter_stilts.merging.terms import Terms, check_terms
 from adapter_stilts.paths import is_folder
 
 
@@ -97,8 +97,8 @@ def _merge(
     seed: int = 0,
 ) -> Expression:
     terms = Terms(tuple(weights), density, lora, rank, seed)
-    terms = checked(get_merge(how), terms, len(parts))
-    return in_order(parse(str(merged(how, list(map(as_expression, parts)), terms))))
+    terms = check_terms(get_merge(how), terms, len(parts))
+    return in_order(parse(str(build_merge(how, list(map(as_expression, parts)), terms))))
 
 
 def as_expression(part: Composition) -> Expression:

@@ -144,13 +144,13 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     import shutil
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = _made_beside(target)
+    work = _make_beside(target)
     try:
         yield work
         _open_files(work)
         while not _took_place(work, target):
             # It is there, perhaps only just now by another process: moved out of the way.
-            old = _made_beside(target, ".old")
+            old = _make_beside(target, ".old")
             with contextlib.suppress(FileNotFoundError):
                 target.rename(old / target.name)
             shutil.rmtree(old, ignore_errors=True)
@@ -189,7 +189,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def _made_beside(target: Path, mark: str = "") -> Path:
+def _make_beside(target: Path, mark: str = "") -> Path:
     """A new folder beside another one. (Folders of `tempfile` are closed to all but the owner.)"""
     while True:
         folder = target.with_name(f".{target.name}{mark}.{secrets.token_hex(4)}")

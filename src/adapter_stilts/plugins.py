@@ -29,8 +29,8 @@ from adapter_stilts.registered import (
     caller,
     check_call,
     forget,
-    left_out,
-    named_if_it_fails,
+    name_failures_of,
+    note_failure,
     place_of,
     running,
     snapshot,
@@ -154,11 +154,11 @@ def _add_method(method: Method, place: str) -> None:
         raise UserError(f"{place}: method '{method.name}' needs a configuration of `adapters`")
     if method.rates_of not in BUILT_IN_METHODS:
         method = replace(method, rates_of=method.family)
-    name, made = method.name, replace(method, config=_checked_config(method, place))
+    name, made = method.name, replace(method, config=_check_config(method, place))
     add("adapter method", name, made, place, own=name if name in BUILT_IN_METHODS else "")
 
 
-def _checked_config(method: Method, place: str) -> Callable[[MethodOptions], AdapterConfig]:
+def _check_config(method: Method, place: str) -> Callable[[MethodOptions], AdapterConfig]:
     """The method's function; where it fails, or returns something else, its place is named."""
     make = cast(Callable[[MethodOptions], Any], method.config)
     called = f"{place}: adapter method '{method.name}'"
@@ -166,7 +166,7 @@ def _checked_config(method: Method, place: str) -> Callable[[MethodOptions], Ada
     def config(options: MethodOptions) -> AdapterConfig:
         from adapters import AdapterConfig, BnConfig, LoRAConfig
 
-        with named_if_it_fails(called):
+        with name_failures_of(called):
             found = make(options)
         if not isinstance(found, AdapterConfig):
             what = type(found).__name__
@@ -255,7 +255,7 @@ def _include(path: Path) -> None:
         raise
 
 
-def included() -> list[str]:
+def included_files() -> list[str]:
     """The files that were run as plug-ins in this process."""
     return sorted(key for key in _done if not key.startswith(GROUP))
 
@@ -292,7 +292,7 @@ def _load_installed(points: Iterable[EntryPoint]) -> None:
         except UserError as error:
             remedy = f"`pip uninstall {point.dist.name}` removes it" if point.dist else "remove it"
             logger.warning("%s; %s, and until then it adds nothing", error, remedy)
-            left_out(called)
+            note_failure(called)
 
 
 def _load(point: EntryPoint) -> None:

@@ -57,7 +57,7 @@ def running(plug_in: str) -> Iterator[None]:
         _RUNNING.pop()
 
 
-def added(kind: Kind) -> Mapping[str, Registered]:
+def additions(kind: Kind) -> Mapping[str, Registered]:
     """All of one kind, by name."""
     return MappingProxyType(_ADDED[kind])
 
@@ -87,7 +87,7 @@ class Known(Mapping[str, Thing]):
         """
         found = self.get(name.lower().replace("_", "-"))
         if found is None:
-            raise unregistered(what, name, self)
+            raise unknown_name(what, name, self)
         return found
 
 
@@ -116,7 +116,7 @@ def add(kind: Kind, name: str, value: Any, place: str, *, own: str) -> None:
     _ADDED[kind][name] = Registered(name, value, place, _RUNNING[-1] if _RUNNING else "")
 
 
-def unregistered(what: str, given: str, known: Iterable[str]) -> UserError:
+def unknown_name(what: str, given: str, known: Iterable[str]) -> UserError:
     """The error `unknown` for a kind of thing that plug-ins add to.
 
     Where no name is near, a plug-in may have been meant that was not named: it says how that is
@@ -132,7 +132,7 @@ def unregistered(what: str, given: str, known: Iterable[str]) -> UserError:
 _LEFT_OUT: list[str] = []
 
 
-def left_out(called: str) -> None:
+def note_failure(called: str) -> None:
     """Notes that a plug-in failed: what it adds is missing."""
     _LEFT_OUT.append(called)
 
@@ -161,7 +161,7 @@ def undone_if_it_fails() -> Iterator[None]:
 
 
 @contextmanager
-def named_if_it_fails(called: str) -> Iterator[None]:
+def name_failures_of(called: str) -> Iterator[None]:
     """Makes what a user's own function raises inside the block one line that names it.
 
     Raises:

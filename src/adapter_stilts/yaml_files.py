@@ -285,7 +285,7 @@ def _complaint(
     if first["type"] == "literal_error" and isinstance(first["input"], str) and len(same) == 1:
         key = place[-1] if isinstance(place[-1], str) else first["loc"][-1]
         return lines.bad(place, unknown(str(key), first["input"], _literals(first)))
-    what = ", or ".join(dict.fromkeys(map(_expected, same)))
+    what = ", or ".join(dict.fromkeys(map(_expectation, same)))
     return lines.bad(place, f"'{name}': {what}")
 
 
@@ -304,7 +304,7 @@ def _literals(each: dict[str, Any]) -> list[str]:
     return re.findall(r"'([^']+)'", each["msg"])
 
 
-def _expected(each: dict[str, Any]) -> str:
+def _expectation(each: dict[str, Any]) -> str:
     """What was expected of a value, in the words of who writes YAML."""
     kind, given = each["type"], each["input"]
     if kind == "literal_error":

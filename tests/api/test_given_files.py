@@ -14,7 +14,7 @@ import adapter_stilts as ads
 from adapter_stilts.cli import app
 from adapter_stilts.data import load_examples
 from adapter_stilts.data.folders import check_languages, given_files, with_files
-from adapter_stilts.evaluation.data import asked_split
+from adapter_stilts.evaluation.data import resolve_split
 from evaluation_kit import made_zoo, tiny
 
 __all__ = ["made_zoo", "tiny"]
@@ -42,7 +42,7 @@ def test_a_split_that_a_task_does_not_have(rows: Path) -> None:
     task = with_files(ads.get_task("mnli"), {"test": rows})
     assert len(load_examples(task, "test", "hub").examples) == 3  # nothing is asked of the Hub
     target = with_files(ads.get_target("xquad"), {"dev": rows})
-    assert asked_split(target, "dev") == "dev"
+    assert resolve_split(target, "dev") == "dev"
 
 
 def test_every_data_set_of_a_task_is_replaced(rows: Path) -> None:

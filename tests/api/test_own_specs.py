@@ -140,14 +140,14 @@ def test_example_of_another_kind_is_refused_with_its_row(
 
 
 def test_a_file_in_one_language_is_not_taken_for_another(tmp_path: Path) -> None:
-    from adapter_stilts.evaluation.data import asked_languages
+    from adapter_stilts.evaluation.data import resolve_languages
 
     path = task_file(tmp_path, "a.csv", ROWS)
     target = ads.get_target(path)
-    assert asked_languages(target, "all") == ("en",)
+    assert resolve_languages(target, "all") == ("en",)
     with pytest.raises(ads.UserError, match="'de'"):
-        asked_languages(target, "de")
+        resolve_languages(target, "de")
     with pytest.raises(ads.UserError, match=r"no task file.*\.yaml"):
         ads.get_task(tmp_path / "a.csv")
     of_several = replace(target, sources=(source(tmp_path, test=("a-{lang}.csv",)),))
-    assert asked_languages(of_several, "de") == ("de",)
+    assert resolve_languages(of_several, "de") == ("de",)

@@ -15,7 +15,7 @@ import pytest
 
 import adapter_stilts
 from adapter_stilts.cli import results
-from adapter_stilts.cli.results import folded, layout, print_table
+from adapter_stilts.cli.results import fold, layout, print_table
 from adapter_stilts.data import status
 from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
 from adapter_stilts.data.status import count_rows
@@ -223,7 +223,7 @@ def test_many_long_headings_are_numbered() -> None:
     ],
 )
 def test_texts_fold_between_words(text: str, width: int, lines: list[str]) -> None:
-    assert folded(text, width) == lines
+    assert fold(text, width) == lines
 
 
 def parts() -> list[FilePart]:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from adapter_stilts.engine.composition import (
     Call,
     Expression,
+    build_stack,
     canonical,
     module_names,
     parse,
-    renamed,
-    stacked,
+    rename_modules,
     top,
 )
 from adapter_stilts.errors import UserError
@@ -97,7 +97,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters='"\n\r'), min_si
     lambda name: name == name.strip() and name.strip()
 )
 EXPRESSIONS: st.SearchStrategy[Expression] = st.recursive(
-    NAMES, lambda parts: st.lists(parts, min_size=2, max_size=4).map(lambda p: stacked(*p))
+    NAMES, lambda parts: st.lists(parts, min_size=2, max_size=4).map(lambda p: build_stack(*p))
 )
 
 
@@ -118,4 +118,4 @@ def test_names_of_an_expression() -> None:
     expression = parse("stack(a, b, c)")
     assert module_names(expression) == ("a", "b", "c")
     assert top(expression) == "c"
-    assert renamed(expression, str.upper) == Call("stack", ("A", "B", "C"))
+    assert rename_modules(expression, str.upper) == Call("stack", ("A", "B", "C"))

@@ -43,7 +43,7 @@ LORAS = [(method, head) for method in ("lora", "lora-all") for head in HEADS]
 
 
 def equal(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Within 1e-5, relative where logits are large: the order of additions differs."""
+    """Within 1e-5, relative where logits are large: the order of added differs."""
     return torch.allclose(found, expected, atol=1e-5, rtol=1e-4)
 
 

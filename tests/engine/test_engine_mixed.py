@@ -12,7 +12,7 @@ from adapters.composition import Fuse
 from adapter_stilts.engine.engine import Engine, activate_block, module_parameters
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
 from adapter_stilts.engine.methods import METHODS
-from adapter_stilts.zoo.together import Part, can_mix, mixed_hidden
+from adapter_stilts.zoo.together import Part, can_mix, mix_hidden
 from made_modules import MODULE_METHODS, make_engine, make_module, token_batch
 
 INSIDE = [name for name in MODULE_METHODS if name != "head" and not METHODS[name].invertible]
@@ -53,7 +53,7 @@ def test_each_row_meets_its_own_module_only(engine: Engine) -> None:
     row = {key: value[1:2] for key, value in batch.items()}
     parts = [Part(None, 1), *(Part(block, 1) for block in blocks.values())]
     rows = {key: value.repeat(len(parts), 1) for key, value in row.items()}
-    found = mixed_hidden(engine, rows, parts).last_hidden_state
+    found = mix_hidden(engine, rows, parts).last_hidden_state
     kept = row["attention_mask"][0].bool()
     alone = []
     for part in parts:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapter_stilts.engine.composition import Call, Expression, fused, module_names, top
+from adapter_stilts.engine.composition import Call, Expression, build_fusion, module_names, top
 from adapter_stilts.engine.engine import (
     Engine,
     activate_block,
@@ -154,7 +154,7 @@ def test_fusions_of_upper_modules(tiny_xlmr: Path, method: str, shape: str) -> N
     made = FusionShape.of(shape if shape != "fusion" else "fusion-full")
     add_fusion(engine, "f", ("a", "b"), made, head="span")
     engine.model.eval()
-    expressions: tuple[Expression, ...] = ("a", fused("a", "b", by="f"), "b")
+    expressions: tuple[Expression, ...] = ("a", build_fusion("a", "b", by="f"), "b")
     below = layers_below(engine, {name for each in expressions for name in module_names(each)})
     assert below == 1
     batch = token_batch(engine, "span")

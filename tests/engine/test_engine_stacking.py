@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from adapter_stilts.engine.composition import parse, stacked
+from adapter_stilts.engine.composition import build_stack, parse
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.engine.methods import check_stackable
 from adapter_stilts.errors import UserError
@@ -94,7 +94,7 @@ def test_stacked_scalings_multiply(tiny_xlmr: Path) -> None:
 def check(*methods: str) -> None:
     """Checks a stack of modules of these methods, from the bottom up."""
     names = "abcd"[: len(methods)]
-    check_stackable(stacked(*names), dict(zip(names, methods, strict=True)))
+    check_stackable(build_stack(*names), dict(zip(names, methods, strict=True)))
 
 
 def test_what_does_not_stack() -> None:

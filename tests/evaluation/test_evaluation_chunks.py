@@ -10,7 +10,7 @@ import pytest
 
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.evaluation.labels import Piece, chunked, pieces
+from adapter_stilts.evaluation.labels import Piece, group_pieces, pieces
 from adapter_stilts.features.build import build_features
 from adapter_stilts.tasks.registry import get_target
 from evaluation_kit import LANGUAGES, ROWS
@@ -37,7 +37,7 @@ def cut(engine: Engine, sets: list[tuple[str, ExampleSet]], tokens: int) -> Iter
 def test_every_example_once_with_all_its_windows(
     engine: Engine, sets: list[tuple[str, ExampleSet]], tokens: int
 ) -> None:
-    chunks = list(chunked(cut(engine, sets, tokens), tokens))
+    chunks = list(group_pieces(cut(engine, sets, tokens), tokens))
     seen: dict[str, list[str]] = {language: [] for language in LANGUAGES}
     windows = dict.fromkeys(LANGUAGES, 0)
     for chunk in chunks:

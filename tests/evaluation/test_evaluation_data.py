@@ -10,10 +10,10 @@ from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import (
     NoDataError,
-    asked_languages,
-    asked_split,
     other_languages,
     read_data,
+    resolve_languages,
+    resolve_split,
 )
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.tasks.registry import get_target
@@ -32,19 +32,19 @@ from evaluation_kit import LANGUAGES, ROWS
 )
 def test_languages(langs: str | list[str], expected: tuple[str, ...]) -> None:
     target = get_target("xnli") if langs == "all" else get_target("panx")
-    assert asked_languages(target, langs)[: len(expected)] == expected
+    assert resolve_languages(target, langs)[: len(expected)] == expected
 
 
 def test_suites_and_pairs() -> None:
     panx = get_target("panx")
-    assert len(asked_languages(panx, "xtreme")) == 40
-    assert len(asked_languages(panx, "xtreme-r")) == len(asked_languages(panx, "all")) == 48
+    assert len(resolve_languages(panx, "xtreme")) == 40
+    assert len(resolve_languages(panx, "xtreme-r")) == len(resolve_languages(panx, "all")) == 48
     mlqa = get_target("mlqa")
-    assert asked_languages(mlqa, "en-de") == ("en-de",)
-    assert asked_languages(mlqa, "all,en-de") == (*mlqa.languages, "en-de")
+    assert resolve_languages(mlqa, "en-de") == ("en-de",)
+    assert resolve_languages(mlqa, "all,en-de") == (*mlqa.languages, "en-de")
     for wrong in ("en,xx", "en-ko", "ko-en", "english"):
         with pytest.raises(UserError, match="no language '"):
-            asked_languages(mlqa, wrong)
+            resolve_languages(mlqa, wrong)
 
 
 def put(folder: Path, *names: str) -> None:
@@ -60,7 +60,7 @@ def test_any_language_that_has_files(tmp_path: Path) -> None:
     put(tmp_path, "panx/test-zh.tsv", "panx/test-he.tsv", "panx/test-tl.tsv")
 
     def asked(langs: str) -> tuple[str, ...]:
-        return asked_languages(panx, langs, "test", here)
+        return resolve_languages(panx, langs, "test", here)
 
     assert asked("ha") == asked("hau") == asked("HA") == ("ha",)
     assert asked("sr-Latn") == asked("sr-latn") == ("sr-Latn",)
@@ -94,14 +94,14 @@ def test_files_named_by_another_code_of_the_language(
 ) -> None:
     panx, here = get_target("panx"), str(tmp_path)
     put(tmp_path, f"panx/test-{written}.tsv", f"panx/train-{written}.tsv")
-    assert asked_languages(panx, code, "test", here) == (code,)
+    assert resolve_languages(panx, code, "test", here) == (code,)
     found = read_data(panx, [code], "test", here, limit=None).languages
     assert list(found) == [code] and found[code].count == 1
     assert source_language(panx, code, here) == code
     (stage,) = panx.trained_in(code)
     assert len(load_examples(stage, "train", here).examples) == 1
     if written in ("iw", "fil"):  # retired codes and synonyms are shown as ours
-        assert asked_languages(panx, written, "test", here) == (code,)
+        assert resolve_languages(panx, written, "test", here) == (code,)
     # A file by our own code goes first, be it of this split alone.
     put(tmp_path, f"panx/test-{code}.tsv", f"panx/dev-{written}.tsv")
     (tmp_path / f"panx/test-{code}.tsv").write_text("Asha\tB-PER\n\nKano\tB-LOC\n")
@@ -120,7 +120,7 @@ def test_files_named_after_three_letters(tmp_path: Path) -> None:
     for side in ("eng", "bre"):
         put(tmp_path, f"tatoeba/v1/tatoeba.bre-eng.{side}")
     tatoeba = get_target("tatoeba")
-    assert asked_languages(tatoeba, "br", "test", str(tmp_path)) == ("br",)
+    assert resolve_languages(tatoeba, "br", "test", str(tmp_path)) == ("br",)
     found = read_data(tatoeba, ["br"], "test", str(tmp_path), limit=None)
     assert found.languages["br"].count == 1
 
@@ -141,11 +141,11 @@ def test_training_data_in_any_language(tmp_path: Path) -> None:
 
 
 def test_splits() -> None:
-    assert asked_split(get_target("xnli"), "dev") == "dev"
+    assert resolve_split(get_target("xnli"), "dev") == "dev"
     with pytest.raises(UserError, match=r"xquad has no dev data: .*--split test or --dev-file"):
-        asked_split(get_target("xquad"), "dev")
+        resolve_split(get_target("xquad"), "dev")
     with pytest.raises(UserError, match="no split of xnli 'tset': did you mean 'test'"):
-        asked_split(get_target("xnli"), "tset")
+        resolve_split(get_target("xnli"), "tset")
 
 
 def test_what_is_there_is_read_and_what_is_not_is_named(tiny: Path) -> None:

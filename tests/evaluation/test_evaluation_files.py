@@ -14,10 +14,10 @@ from adapter_stilts.evaluation.files import (
     RECORD,
     LanguageResult,
     Store,
+    format_predictions,
     slug,
     suffix,
     write_whole,
-    written,
 )
 from adapter_stilts.tasks.registry import target_tasks
 from evaluation_kit import TARGETS
@@ -47,7 +47,7 @@ def result(*lines: str) -> LanguageResult:
 
 def done(made: Store, language: str, data: str = "d1", **settings: Any) -> bool:
     wanted = settings or ABOUT["settings"]
-    return made.finished(NLI.name, "test", language, data, wanted) is not None
+    return made.finished_entry(NLI.name, "test", language, data, wanted) is not None
 
 
 def test_what_is_saved_is_found_again(tmp_path: Path) -> None:
@@ -197,12 +197,12 @@ def test_prediction_files_are_named_as_xtreme_expects(tmp_path: Path) -> None:
 
 
 def test_contents() -> None:
-    assert written(NLI, result("neutral", "entailment")) == "neutral\nentailment\n"
-    assert written(POS, result("N", "NP", "", "N", "")) == "N\nNP\n\nN\n\n"
-    assert written(COPA, result('{"label": 1}')) == '{"label": 1}\n'
-    text = written(QA, result('"a": "é \\"x\\""', '"b": ""'))
+    assert format_predictions(NLI, result("neutral", "entailment")) == "neutral\nentailment\n"
+    assert format_predictions(POS, result("N", "NP", "", "N", "")) == "N\nNP\n\nN\n\n"
+    assert format_predictions(COPA, result('{"label": 1}')) == '{"label": 1}\n'
+    text = format_predictions(QA, result('"a": "é \\"x\\""', '"b": ""'))
     assert json.loads(text) == {"a": 'é "x"', "b": ""}
-    assert json.loads(written(QA, result())) == {}
+    assert json.loads(format_predictions(QA, result())) == {}
 
 
 @pytest.mark.parametrize(

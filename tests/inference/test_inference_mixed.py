@@ -75,13 +75,13 @@ def test_every_input_gets_what_its_module_says_alone(
     monkeypatch.setenv("ADSTILTS_ZOO", str(mixed_zoo))
     modules = loaded(INPUTS, tiny_xlmr)
     passes = []
-    hidden = together.mixed_hidden
+    hidden = together.mix_hidden
 
     def counted(engine: Any, batch: Any, parts: Any) -> Any:
         passes.append(len(parts))
         return hidden(engine, batch, parts)
 
-    monkeypatch.setattr("adapter_stilts.zoo.together.mixed_hidden", counted)
+    monkeypatch.setattr("adapter_stilts.zoo.together.mix_hidden", counted)
     order = [*INPUTS, *reversed(list(INPUTS))]
     found = predict_together([(modules[n], INPUTS[n]) for n in order], batch_tokens=100_000)
     assert passes == [len(INPUTS)]  # all of them in one forward pass

@@ -17,7 +17,7 @@ import adapter_stilts as ads
 from adapter_stilts import plugins as loading
 from adapter_stilts import registered
 from adapter_stilts.errors import UserError
-from adapter_stilts.registered import added, restore, snapshot
+from adapter_stilts.registered import additions, restore, snapshot
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.verify import check_agreement
 from cli_kit import Result, assert_one_line, call_cli
@@ -209,19 +209,19 @@ def test_a_plugin_that_was_edited_is_run_again(tmp_path: Path) -> None:
     file.write_text(metric.format("one"), "utf-8")
     ads.include(file)
     ads.include(file)
-    assert "one" in added("metric")
+    assert "one" in additions("metric")
     file.write_text("# moved\n" + metric.format("one") + metric.format("other"), "utf-8")
     ads.include(file)
-    assert {"one", "other"} <= set(added("metric"))
-    assert added("metric")["one"].place.endswith(":3")
+    assert {"one", "other"} <= set(additions("metric"))
+    assert additions("metric")["one"].place.endswith(":3")
     file.write_text("x = (\n", "utf-8")
     for _ in range(2):
         with pytest.raises(UserError, match=r"own\.py:1"):
             ads.include(file)
-        assert {"one", "other"} <= set(added("metric")), "what worked is kept"
+        assert {"one", "other"} <= set(additions("metric")), "what worked is kept"
     file.write_text(metric.format("other"), "utf-8")
     ads.include(file)
-    assert "one" not in added("metric") and "other" in added("metric")
+    assert "one" not in additions("metric") and "other" in additions("metric")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_cell_that_is_run_again_means_the_new_one(cell: str) -> None:
     code = "import adapter_stilts as ads\n@ads.metric('mine', heads='span')\ndef a(p, r): ...\n"
     for start in ("", "\n"):
         exec(compile(start + code, cell, "exec"), {})
-    assert added("metric")["mine"].place == f"{cell}:3"
+    assert additions("metric")["mine"].place == f"{cell}:3"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_merge_method_that_returns_something_else_is_refused(
     code = "import adapter_stilts as ads\n@ads.merge_method\ndef mine(tensors, weights):\n"
     file.write_text(f"{code}    return {result}\n", "utf-8")
     ads.include(file)
-    assert "mine" in added("merge method")
+    assert "mine" in additions("merge method")
     merge = blend("mine", [torch.ones(2, 3), torch.zeros(2, 3)])
     with pytest.raises(UserError, match=rf"own\.py:2: .*'mine'.*{named}"):
         merge(torch.ones(2))

@@ -19,7 +19,7 @@ from adapter_stilts.study.recommend.ranking import (
 )
 from adapter_stilts.study.recommend.rules import (
     Floats,
-    centred,
+    centre,
     logme,
     one_hot,
     parameter_similarity,
@@ -81,7 +81,7 @@ def test_what_a_group_shares_does_not_count() -> None:
     right = (np.arange(240) % 4 == np.repeat(chance.integers(0, 4, 60), 4)).astype(np.float64)
     features = right[:, None] * chance.normal(size=16) * 0.5 + chance.normal(size=(240, 16))
     shared = features + 20 * chance.normal(size=(60, 16))[groups]
-    own, same = (logme(centred(x, groups), centred(right[:, None], groups)) for x in
+    own, same = (logme(centre(x, groups), centre(right[:, None], groups)) for x in
                  (features, shared))  # fmt: skip
     assert own == pytest.approx(same, abs=1e-6)
     assert logme(shared, right[:, None]) < logme(features, right[:, None]) - 0.01

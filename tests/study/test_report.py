@@ -33,7 +33,7 @@ from adapter_stilts.report.tables import (
     attention_rows,
     attention_table,
     matrix,
-    shown_p,
+    show_p,
 )
 from adapter_stilts.study.findings import (
     ANSWER,
@@ -298,7 +298,7 @@ def test_texts_are_escaped(tmp_path: Path) -> None:
     assert "x\\|y" in markdown(table) and "| none | – |" in markdown(table)
     assert "x\\textbar{}y \\& \\textless{}b\\textgreater{}" in latex(table)
     assert "a\\_b" in latex(table)
-    assert shown_p(0.00049) == "<0.001" and shown_p(0.0005) == "0.001" and shown_p(1) == "1.000"
+    assert show_p(0.00049) == "<0.001" and show_p(0.0005) == "0.001" and show_p(1) == "1.000"
 
 
 @pytest.mark.whole
@@ -524,7 +524,7 @@ def test_following_recommend_is_a_rule_where_it_is_known_of_all_targets(tmp_path
     data, specs = read_study(path)
     found = read_recommended(said, data)
     assert found == {t: f"singles:{task}" for t, task in best.items()}
-    singles = data.named("singles")
+    singles = data.arms_named("singles")
     lost = regrets(data, singles, recommended=found, draws=100).rules[RECOMMENDED]
     score = {(a, t): data.score(a, t) or 0.0 for a in data.arms for t in data.targets}
     expected = [max(score[a, t] for a in data.arms) - score[found[t], t] for t in data.targets]

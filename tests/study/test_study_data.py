@@ -66,7 +66,7 @@ def test_a_single_is_named_by_its_task_however_many_are_done(tmp_path: Path) -> 
     planned["more"] = Planned("target", "singles", "xnli", "adapter")
     data = StudyData("made", tmp_path, list(found.runs.values()), planned=planned)
     assert list(data.arms) == ["singles:squad"]
-    assert data.named("singles") == ("singles:squad",)
+    assert data.arms_named("singles") == ("singles:squad",)
     assert data.never_run("singles") == ("singles:mnli",)
     assert not data.never_run("alone")
 
@@ -78,13 +78,13 @@ def test_a_name_without_a_method_stands_for_all_methods(tmp_path: Path) -> None:
     one = read_results(tmp_path / "one" / RESULTS).runs.values()
     two = [each.model_copy(update={"run": f"{each.run}-l", "method": "lora"}) for each in one]
     data = StudyData("made", tmp_path / "one", [*one, *two])
-    assert data.named("alone") == ("alone [bottleneck]", "alone [lora]")
-    assert data.named("alone [lora]") == ("alone [lora]",)
-    assert data.named("singles [lora]") == ("singles:squad [lora]",)
+    assert data.arms_named("alone") == ("alone [bottleneck]", "alone [lora]")
+    assert data.arms_named("alone [lora]") == ("alone [lora]",)
+    assert data.arms_named("singles [lora]") == ("singles:squad [lora]",)
     # Runs of the other method are planned, and not there yet.
     planned = {each.run: Planned("target", each.arm, "xnli", each.method) for each in [*one, *two]}
     data = StudyData("made", tmp_path / "one", list(one), planned=planned)
-    assert data.named("alone [bottleneck]") == ("alone [bottleneck]",)
+    assert data.arms_named("alone [bottleneck]") == ("alone [bottleneck]",)
     assert data.never_run("alone") == ("alone [lora]",)
 
 

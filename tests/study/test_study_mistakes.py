@@ -264,7 +264,7 @@ def test_the_sum_of_all_is_tested_on_every_language(tmp_path: Path) -> None:
     work = _Work(StudyFolder(tmp_path), "small", run, {}, run.id)
     one, two = (f'"{StudyFolder(tmp_path).module(each)}"' for each in run.on)
     module = tmp_path / "m"
-    assert work._tested(module) == f'stack(lang:*, average({one}, {two}), "{module}")'
+    assert work._tested_composition(module) == f'stack(lang:*, average({one}, {two}), "{module}")'
 
 
 def test_the_command_says_it_in_one_line(

@@ -24,7 +24,7 @@ from adapter_stilts.training.finish import make_record
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import Recipe, get_recipe
 from adapter_stilts.training.run import Trained, train_language
-from adapter_stilts.training.spec import completed
+from adapter_stilts.training.spec import complete
 from adapter_stilts.yaml_files import MAX_BYTES
 from adapter_stilts.zoo.again import RECIPE, command_text, write_recipe
 from adapter_stilts.zoo.record import ModuleRecord
@@ -110,8 +110,8 @@ def test_the_recipe_that_is_written_is_that_run(
     for name, values in OTHER.items():
         for value in values:
             changed = Recipe(**{"precision": "fp32", name: value})
-            asked = completed(changed, first.spec, first.engine.backbone)
-            job, _ = dataclasses.replace(first, recipe=asked).scheduled()
+            asked = complete(changed, first.spec, first.engine.backbone)
+            job, _ = dataclasses.replace(first, recipe=asked).with_schedule()
             record = dataclasses.replace(
                 make_record(first, _state(first), 1.0, {}),
                 run=job.run,
@@ -122,8 +122,8 @@ def test_the_recipe_that_is_written_is_that_run(
             write_recipe(record, folder)
             parsed = _parsed(command_text(record, str(folder / RECIPE)))
             assert parsed["seed"] == 0 and parsed["method"] is None
-            again = completed(get_recipe(parsed["recipe"]), first.spec, first.engine.backbone)
-            remade, _ = dataclasses.replace(first, recipe=again).scheduled()
+            again = complete(get_recipe(parsed["recipe"]), first.spec, first.engine.backbone)
+            remade, _ = dataclasses.replace(first, recipe=again).with_schedule()
             assert remade.recipe == job.recipe, (name, value)
             assert remade.run == job.run
             runs.add(job.run)

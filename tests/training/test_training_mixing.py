@@ -69,5 +69,5 @@ def test_a_source_is_gone_through_pass_after_pass() -> None:
 def test_with_normalised_losses_a_guess_costs_one(classes: int, guess: torch.Tensor) -> None:
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
     source = BatchSource("head", None, 1, classes)
-    assert source.scaled(guess, mask).item() == pytest.approx(1.0)
-    assert BatchSource("head", None, 1).scaled(guess, mask) is guess
+    assert source.scale(guess, mask).item() == pytest.approx(1.0)
+    assert BatchSource("head", None, 1).scale(guess, mask) is guess

@@ -12,7 +12,7 @@ from training_kit import SHORT  # type: ignore[import-not-found]
 
 from adapter_stilts import evaluate, train_adapter, train_seeds
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.summary import SeedSummary, grouped
+from adapter_stilts.evaluation.summary import SeedSummary, group_seeds
 from adapter_stilts.metrics import Spread
 from adapter_stilts.training.run import parse_seeds
 from adapter_stilts.zoo.find import each_seed
@@ -47,7 +47,7 @@ def test_each_seed_has_its_folder_and_they_are_one_column(
     )
     assert [each.seed for each in found] == [0, 2]
     assert len({each.folder for each in found}) == 2
-    (summary,) = grouped(found)
+    (summary,) = group_seeds(found)
     assert isinstance(summary, SeedSummary) and summary.composition == "squad-s*"
     average = [each.average["f1"] for each in found]
     assert summary.means["average"]["f1"].mean == pytest.approx(statistics.fmean(average))

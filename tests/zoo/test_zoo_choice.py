@@ -15,8 +15,8 @@ from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.fuse import all_sources
 from adapter_stilts.zoo.choice import place_of
-from adapter_stilts.zoo.find import each_seed, find_language, listed, locate
-from adapter_stilts.zoo.names import folder_name, seeded, without_seed
+from adapter_stilts.zoo.find import each_seed, find_language, list_modules, locate
+from adapter_stilts.zoo.names import folder_name, with_seed, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import make_engine, save_made
@@ -73,7 +73,7 @@ def test_the_backbone_chooses(two: Path, tiny_xlmr: Path) -> None:
             found = resolve(text, backbone)
             assert [reference.record.run[0] for reference in found.modules.values()] == [run, above]
         assert [each.record.run[0] for each in locate("squad", backbone) if each.record] == [run]
-        names = {each.folder.parent.name for each in listed(backbone=backbone)}
+        names = {each.folder.parent.name for each in list_modules(backbone=backbone)}
         assert len(names) == 1
     assert resolve("embedded/squad").record.run == "c" * 16
     assert load("squad", backbone=own, precision="fp32").record.run == "a" * 16
@@ -157,7 +157,7 @@ def test_a_module_is_called_by_its_folder_everywhere(two: Path, tmp_path: Path) 
         assert found.expression == name
         (folder,) = folders([found], None, "tiny", None)
         assert folder.name == ("stack-squad-tydiqa" if "(" in name else name)
-    folders_here = {each.folder.name for each in listed()}
+    folders_here = {each.folder.name for each in list_modules()}
     assert folders_here >= {"tydiqa-on-squad", "tydiqa-on-squad-s1", "mine"}
 
 
@@ -191,11 +191,11 @@ def test_all_sources_takes_one_seed_a_task(two: Path, method: str, ending: str) 
 
 
 def test_names() -> None:
-    assert seeded("squad", 0) == "squad" and seeded("squad", 12) == "squad-s12"
+    assert with_seed("squad", 0) == "squad" and with_seed("squad", 12) == "squad-s12"
     assert without_seed("xnli-on-mnli-s12") == ("xnli-on-mnli", 12)
     assert without_seed("squad-s4294967295") == ("squad", 4294967295)
     # the seed of what is below is not taken for the module's own
-    assert folder_name("xnli", "mnli-s1") != seeded(folder_name("xnli", "mnli"), 1)
+    assert folder_name("xnli", "mnli-s1") != with_seed(folder_name("xnli", "mnli"), 1)
 
 
 @pytest.mark.parametrize(

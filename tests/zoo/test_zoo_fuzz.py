@@ -22,7 +22,7 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub.guard import RemoteFile
 from adapter_stilts.safety import printable
 from adapter_stilts.zoo.adopt import Offer, adopt
-from adapter_stilts.zoo.find import fields, listed
+from adapter_stilts.zoo.find import fields, list_modules
 from adapter_stilts.zoo.local import load_composition, load_module
 from adapter_stilts.zoo.push import export
 from adapter_stilts.zoo.resolve import resolve_folder
@@ -312,7 +312,7 @@ def attack(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADSTILTS_ZOO", str(root / "zoo"))
         patch.setenv("ADSTILTS_PULLED", str(root / "pulled"))
-        json.dumps([fields(entry) for entry in listed()])
+        json.dumps([fields(entry) for entry in list_modules()])
 
 
 def fuzz(examples: int) -> Any:

@@ -21,7 +21,7 @@ from adapter_stilts.safety import printable
 from adapter_stilts.serving import pool as shelves
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.pool import stock
-from adapter_stilts.zoo.find import fields, listed
+from adapter_stilts.zoo.find import fields, list_modules
 from adapter_stilts.zoo.load import find
 from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module
@@ -128,7 +128,7 @@ def used(grounds: Grounds, long: bool) -> dict[str, str]:
             out = folder.parent.parent.parent / "out"
             attempt(library, lambda: exported(folder, out, library))  # noqa: B023
         verify(folder, load=False)
-        json.dumps([fields(entry) for entry in listed()], allow_nan=False)
+        json.dumps([fields(entry) for entry in list_modules()], allow_nan=False)
     served(grounds, answers="predict" not in refused, long=long)
     return refused
 

@@ -14,8 +14,16 @@ from transformers import AutoModelForSequenceClassification
 
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.choice import found_modules
-from adapter_stilts.zoo.find import fields, find_module, listed, locate, one, remove, standing_on
+from adapter_stilts.zoo.choice import find_modules
+from adapter_stilts.zoo.find import (
+    fields,
+    find_module,
+    list_modules,
+    locate,
+    one,
+    remove,
+    standing_on,
+)
 from adapter_stilts.zoo.push import export
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import verify
@@ -51,12 +59,12 @@ def stocked(saved: Path, zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def names(**filters: str) -> list[str]:
-    return [entry.full_name for entry in listed(**filters)]
+    return [entry.full_name for entry in list_modules(**filters)]
 
 
 def test_every_place_is_listed(stocked: Path) -> None:
     assert names() == ["tiny/mine", "embedded/mine", "embedded/theirs", "someone/pulled"]
-    found = {entry.full_name: fields(entry) for entry in listed()}
+    found = {entry.full_name: fields(entry) for entry in list_modules()}
     assert found["someone/pulled"]["where"] == f"Hub, commit {COMMIT[:12]}"
     assert found["embedded/mine"]["where"] == "shared zoo"
     mine = found["tiny/mine"]
@@ -79,7 +87,7 @@ def test_filters(stocked: Path) -> None:
 
 def test_damaged_records_are_listed_with_what_is_wrong(stocked: Path) -> None:
     (stocked / "tiny" / "mine" / RECORD).write_text("{")
-    broken = next(iter(listed()))
+    broken = next(iter(list_modules()))
     assert broken.readable is None
     assert "not readable as JSON" in fields(broken)["problem"]
     assert "tiny/mine" not in names(task="mnli")
@@ -105,7 +113,7 @@ def test_shared_zoo_beside_the_current_folder(
     monkeypatch.delenv("ADSTILTS_ZOO_PATH")
     monkeypatch.chdir(tmp_path)
     put(saved, tmp_path / "adapters_zoo" / "embedded" / "shipped")
-    assert "embedded/shipped" in [found.full_name for found in found_modules()]
+    assert "embedded/shipped" in [found.full_name for found in find_modules()]
 
 
 def test_located(stocked: Path) -> None:

@@ -13,7 +13,7 @@ from adapter_stilts.backbones.tokenizer import TOKENIZER
 from adapter_stilts.backbones.weights import INDEX, WEIGHTS, shard_names
 from adapter_stilts.errors import UserError, hint
 from adapter_stilts.hub.client import NotInRepositoryError, Repository, download
-from adapter_stilts.hub.guard import guarded
+from adapter_stilts.hub.guard import guard_downloads
 
 
 def download_backbone(name: str) -> Backbone:
@@ -27,7 +27,7 @@ def download_backbone(name: str) -> Backbone:
     if name not in HUB_IDS and (meant := hint(name, [EMBEDDED, *HUB_IDS])):
         remedy += f"; {meant}"
     asked = Repository(hub_id(name), "backbone", name.partition("@")[2], remedy)
-    with guarded():
+    with guard_downloads():
         config = download(asked, "config.json")
         # The commit that was resolved is the name of the snapshot folder.
         commit = config.parent.name

@@ -301,7 +301,7 @@ def check_fit(folder: Path, found: Mapping[str, Tensor], fields: Mapping[str, An
     if layers != set(range(fields["num_hidden_layers"])):
         raise UserError(
             f"{config}: 'num_hidden_layers' is {fields['num_hidden_layers']}, and the weights have "
-            f"{_counted(layers)}"
+            f"{_count_layers(layers)}"
         )
     for name, keys in _FIELDS.items():
         shape = found[name].shape if name in found else ()
@@ -336,7 +336,7 @@ def _layers(names: Iterable[str]) -> set[int]:
     return {int(match[1]) for match in matches if match}
 
 
-def _counted(layers: set[int]) -> str:
+def _count_layers(layers: set[int]) -> str:
     missing = next((each for each in range(len(layers)) if each not in layers), None)
     return f"{len(layers)}" if missing is None else f"no layer {missing}, but layer {max(layers)}"
 

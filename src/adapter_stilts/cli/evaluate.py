@@ -94,13 +94,13 @@ def evaluate(
 
 def _name_others(task: str, options: Mapping[str, Any]) -> None:
     """A line on languages that are here and that `all` does not stand for."""
-    from adapter_stilts.evaluation.data import asked_split, other_languages
+    from adapter_stilts.evaluation.data import other_languages, resolve_split
     from adapter_stilts.evaluation.options import Asked
-    from adapter_stilts.evaluation.run import asked_target
+    from adapter_stilts.evaluation.run import resolve_target
 
     asked = Asked(**options)
-    target = asked_target(task, asked)
-    if others := other_languages(target, asked_split(target, asked.split), asked.data):
+    target = resolve_target(task, asked)
+    if others := other_languages(target, resolve_split(target, asked.split), asked.data):
         known = ",".join(others)
         typer.echo(f"there are files of {known}, too: --langs {known}, or all,{known}", err=True)
 
@@ -128,10 +128,10 @@ def _check_asked(
 
 def _show_scores(found: Evaluations | SuiteEvaluation, *, as_json: bool) -> None:
     """Prints what came out, and exits with `PARTIAL` where that is not everything."""
-    from adapter_stilts.evaluation.summary import Evaluations, grouped
+    from adapter_stilts.evaluation.summary import Evaluations, group_seeds
 
     if isinstance(found, Evaluations):
-        content: Any = [each.as_dict() for each in grouped(found)]
+        content: Any = [each.as_dict() for each in group_seeds(found)]
         partial = any(each.partial for each in found)
     else:
         content, partial = found.as_dict(), found.partial

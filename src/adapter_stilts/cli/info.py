@@ -40,16 +40,16 @@ def tasks(
     `adstilts tasks squad` shows one with its licence, the names of its files, and their columns.
     """
     from adapter_stilts.data.load import check_where
-    from adapter_stilts.registered import added
+    from adapter_stilts.registered import additions
     from adapter_stilts.tasks.registry import find_either, intermediate_tasks, target_tasks
 
     check_where(data)
     found = find_either(task) if task else None
-    names = (*intermediate_tasks(), *target_tasks(), *added("task"))
+    names = (*intermediate_tasks(), *target_tasks(), *additions("task"))
     every = [found] if found else [find_either(name) for name in names]
     listed = [_row(each, data) for each in every]
     if found:
-        listed[0] |= {"published": _published(found), "files": list(_files(found))}
+        listed[0] |= {"published": _published_score(found), "files": list(_files(found))}
     if as_json:
         print_json(listed)
     elif found:
@@ -94,7 +94,7 @@ def _files(task: TaskSpec | TargetSpec) -> Iterator[dict[str, Any]]:
         }
 
 
-def _published(task: TaskSpec | TargetSpec) -> str:
+def _published_score(task: TaskSpec | TargetSpec) -> str:
     """A score to compare with, whose it is, and where it stands; empty where none is known."""
     about = task.published
     scores = [f"{name} {value:.1f}" for name, value in about.items() if isinstance(value, float)]

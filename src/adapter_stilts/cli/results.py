@@ -82,9 +82,9 @@ def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
 
     The seeds of one composition are one column, of mean ± standard deviation.
     """
-    from adapter_stilts.evaluation.summary import grouped
+    from adapter_stilts.evaluation.summary import group_seeds
 
-    first, shown = evaluations[0], grouped(evaluations)
+    first, shown = evaluations[0], group_seeds(evaluations)
     if len(shown) == 1:
         metrics = list(first.average) or [first.metric]
         columns = [(metric, shown[0], metric) for metric in metrics]
@@ -121,7 +121,7 @@ def _seeds(shown: Evaluation | SeedSummary) -> str:
 def _language_rows(first: Evaluation, columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
     for language, entry in first.languages.items():
         cells = [
-            _shown(each.scores[language][metric]) if language in each.scores else UNLABELLED
+            _show_score(each.scores[language][metric]) if language in each.scores else UNLABELLED
             for each, metric in columns
         ]
         mark = OUTSIDE if language in first.outside else ""
@@ -140,13 +140,13 @@ def _mean_rows(columns: Sequence[Column]) -> Iterator[tuple[str, ...]]:
         means = [each.means[name] for each, _ in columns]
         if any(means):
             cells = (
-                _shown(mean[metric]) if metric in mean else ""
+                _show_score(mean[metric]) if metric in mean else ""
                 for mean, (_, metric) in zip(means, columns, strict=True)
             )
             yield (title, "", *cells)
 
 
-def _shown(score: float | Spread) -> str:
+def _show_score(score: float | Spread) -> str:
     return f"{score:.1f}" if isinstance(score, float) else str(score)
 
 
@@ -195,10 +195,10 @@ def print_json(value: Any, *, indent: int | None = 1) -> None:
 def print_note(text: str) -> None:
     """A sentence beside a table, broken between words where a terminal would break it anywhere."""
     width = terminal_width()
-    typer.echo("\n".join(folded(text, width)) if width else text)
+    typer.echo("\n".join(fold(text, width)) if width else text)
 
 
-def wrapped(lines: Sequence[str]) -> Iterator[str]:
+def wrap_lines(lines: Sequence[str]) -> Iterator[str]:
     """The lines of a card, long ones of prose broken between words; code and tables as they are."""
     width = terminal_width()
     is_code = False
@@ -207,7 +207,7 @@ def wrapped(lines: Sequence[str]) -> Iterator[str]:
         if width is None or len(line) <= width or is_code or line.startswith("|"):
             yield line
         else:
-            yield from folded(line, width)
+            yield from fold(line, width)
 
 
 GAP = 2
@@ -246,18 +246,18 @@ def layout(
             break
         kept.remove(out)
     left_out = [name for name in columns if name not in kept]
-    widths = natural if room is None else _fitted(table, natural, room)
+    widths = natural if room is None else _fit_widths(table, natural, room)
     if widths is not None or room is None or width is None:
         return [line for row in table for line in _lines(row, widths or natural)], left_out
-    table, legend = _numbered(table)
-    widths = _fitted(table, _widths(table, _length), room)
+    table, legend = _number_headings(table)
+    widths = _fit_widths(table, _widths(table, _length), room)
     if widths is None:
         return _one_below_the_other([kept, *table[1:]], width), left_out
     lines = [line for row in table for line in _lines(row, widths)]
-    return [*lines, *(line for note in legend for line in folded(note, width))], left_out
+    return [*lines, *(line for note in legend for line in fold(note, width))], left_out
 
 
-def _numbered(table: Sequence[Row]) -> tuple[list[Row], list[str]]:
+def _number_headings(table: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """The table with numbers for long headings, and what they stand for."""
     header, *rows = table
     cells = [max((_length(row[place]) for row in rows), default=0) for place in range(len(header))]
@@ -272,7 +272,7 @@ def _numbered(table: Sequence[Row]) -> tuple[list[Row], list[str]]:
     return [short, *rows], legend
 
 
-def _fitted(table: Sequence[Row], natural: list[int], room: int) -> list[int] | None:
+def _fit_widths(table: Sequence[Row], natural: list[int], room: int) -> list[int] | None:
     """Widths that fit, cells folded between words, or else inside long names; None if none do."""
     for least in (_widths(table, _longest_word), _widths(table, _longest_piece)):
         if sum(least) <= room:
@@ -313,19 +313,19 @@ def _pieces(word: str) -> list[str]:
 
 def _lines(row: Row, widths: Sequence[int]) -> list[str]:
     """A row as lines: every cell folded to its column's width."""
-    cells = [folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+    cells = [fold(cell, width) for cell, width in zip(row, widths, strict=True)]
     return [
-        (" " * GAP).join(_padded(part, width) for part, width in zip(parts, widths, strict=True))
+        (" " * GAP).join(_pad(part, width) for part, width in zip(parts, widths, strict=True))
         .rstrip()
         for parts in zip_longest(*cells, fillvalue="")
     ]  # fmt: skip
 
 
-def _padded(text: str, width: int) -> str:
+def _pad(text: str, width: int) -> str:
     return text + " " * (width - _length(text))
 
 
-def folded(text: str, width: int) -> list[str]:
+def fold(text: str, width: int) -> list[str]:
     """A text as lines of that width: broken between words, in a word after a hyphen or the like.
 
     Only what has no such place, and is wider, is cut.
@@ -364,7 +364,7 @@ def _one_below_the_other(table: Sequence[Row], width: int) -> list[str]:
     lines: list[str] = []
     for row in rows:
         for name, cell in zip(header, row, strict=True):
-            first, *others = folded(f"{name}: {cell}", width - GAP)
+            first, *others = fold(f"{name}: {cell}", width - GAP)
             lines += [first, *(" " * GAP + other for other in others)]
         lines.append("")
     return lines[:-1]

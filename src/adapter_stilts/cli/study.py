@@ -137,7 +137,7 @@ def report(
     place = data.folder / "report" if to is None else to
     check_replaceable(place, "--out" if to is None else "--to")
     from adapter_stilts.report.page import PAGE, make_report, write_report
-    from adapter_stilts.report.tables import shown
+    from adapter_stilts.report.tables import show_cell
 
     first = read_recommended(recommended, data) if recommended else {}
     made = make_report(data, contrasts, recommended=first, draws=draws)
@@ -147,7 +147,7 @@ def report(
     for table in made.tables:
         if table.name in ("matrix", "contrasts", "targets", "regret"):
             typer.echo(f"\n{table.title}")
-            print_table(table.columns, [[shown(cell) for cell in row] for row in table.rows])
+            print_table(table.columns, [[show_cell(cell) for cell in row] for row in table.rows])
             if table.note:
                 print_note(table.note)
     typer.echo(f"\nreport: {place / PAGE}")

@@ -63,7 +63,7 @@ def plan(
     made, folder = read_plan(file, out, data, unequal=True)  # what can be seen can be judged
     done, outlook = folder.results(), look_ahead(made, folder)
     if as_json:
-        shared = made.shared()
+        shared = made.count_uses()
         runs: list[dict[str, Any]] = [
             {"id": run.id, "done": run.id in done.runs, "used_by": shared[run.id], **run.as_dict()}
             for run in made.runs.values()
@@ -96,7 +96,7 @@ def _damaged(folder: StudyFolder, done: Results, outlook: Outlook) -> list[str]:
 
 
 def _show_runs(made: Plan, done: Results) -> None:
-    shared = made.shared()
+    shared = made.count_uses()
     several = len(made.study.methods) > 1
     rows = [
         [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from adapter_stilts.cli.options import JSON
-from adapter_stilts.cli.results import print_json, print_table, wrapped
+from adapter_stilts.cli.results import print_json, print_table, wrap_lines
 from adapter_stilts.display import scores_line
 from adapter_stilts.errors import FailureError, UserError
 
@@ -37,9 +37,9 @@ def list_modules(
     as_json: bool = JSON,
 ) -> None:
     """List the modules of the zoo, of shared zoos, and those pulled from the Hub."""
-    from adapter_stilts.zoo.find import fields, listed
+    from adapter_stilts.zoo.find import fields, list_modules
 
-    found = list(listed(backbone=backbone, task=task, language=language))
+    found = list(list_modules(backbone=backbone, task=task, language=language))
     if as_json:
         print_json([fields(module) for module in found])
         return
@@ -82,15 +82,15 @@ def show(
     if as_json:
         print_json({**fields(module), "record": asdict(record)})
         return
-    print_table(("what", "value"), [(key, _shown(each)) for key, each in fields(module).items()])
+    print_table(("what", "value"), [(key, _show(each)) for key, each in fields(module).items()])
     card = module.folder / "README.md"
     if card.is_file():
         typer.echo()
-        for line in wrapped(printable(read_text(card)).splitlines()):
+        for line in wrap_lines(printable(read_text(card)).splitlines()):
             typer.echo(line)
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {each:.6g}" for key, each in value.items())  # scores
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -107,7 +107,7 @@ def verify(
 ) -> None:
     """Check hashes, shapes and backbone of modules, and with --scores that scores come again."""
     from adapter_stilts.data.load import check_where
-    from adapter_stilts.zoo.find import listed, locate
+    from adapter_stilts.zoo.find import list_modules, locate
     from adapter_stilts.zoo.verify import verify as look
 
     if scores:
@@ -115,7 +115,7 @@ def verify(
     if names:
         found = [module for name in names for module in locate(name, backbone)]
     else:
-        found = list(listed(backbone=backbone or ""))
+        found = list(list_modules(backbone=backbone or ""))
     checks = {
         str(module.folder): look(module.folder, load=not quick, scores=scores, data=data)
         for module in found

@@ -55,13 +55,13 @@ class HubPart:
             FailureError: the disk is full.
         """
         from adapter_stilts.hub.client import Repository
-        from adapter_stilts.hub.guard import guarded
+        from adapter_stilts.hub.guard import guard_downloads
 
         splits = self.hub.splits[self.split]
         # A user's own task that is on the Hub has no other data.
         remedy = _ELSEWHERE if self.source.files else ""
         repository = Repository(self.hub.id, "data set", self.hub.revision, remedy)
-        with guarded() as guard:
+        with guard_downloads() as guard:
             trouble = _ask(repository, guard)
             loaded = [_load(repository, split, trouble) for split in splits]
         for split, rows in zip(splits, loaded, strict=True):
@@ -133,7 +133,7 @@ def _load(repository: Repository, split: HubSplit, trouble: UserError | None) ->
     import datasets
 
     from adapter_stilts.hub.client import call
-    from adapter_stilts.hub.guard import closed
+    from adapter_stilts.hub.guard import close_hub
 
     name = split["split"]
     revision = repository.revision
@@ -141,7 +141,7 @@ def _load(repository: Repository, split: HubSplit, trouble: UserError | None) ->
     if "files" in split:
         given["data_files"] = {name: split["files"]}
     try:
-        with closed() if trouble else nullcontext():
+        with close_hub() if trouble else nullcontext():
             loaded = call(
                 repository,
                 lambda: datasets.load_dataset(repository.id, split.get("config"), **given),

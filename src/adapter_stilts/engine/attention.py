@@ -267,11 +267,11 @@ class LayerNorms:
             same = (tensor.untyped_storage().data_ptr(), tensor.dtype, tensor.numel())
             return (norm, tensor.shape) if same == (place, dtype, size) else tensor
 
-        with saved_tensors_hooks(keep, _kept):
+        with saved_tensors_hooks(keep, _restore):
             return cast(Tensor, function(*args, **kwargs))
 
 
-def _kept(kept: Tensor | tuple[_Norm, torch.Size]) -> Tensor:
+def _restore(kept: Tensor | tuple[_Norm, torch.Size]) -> Tensor:
     if isinstance(kept, Tensor):
         return kept
     norm, shape = kept

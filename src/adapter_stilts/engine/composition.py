@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.merging.registry import MERGES
-from adapter_stilts.merging.terms import NUMBER, Terms, checked, number, read_options
-from adapter_stilts.registered import unregistered
+from adapter_stilts.merging.terms import NUMBER, Terms, check_terms, number, read_options
+from adapter_stilts.registered import unknown_name
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Call:
         return f"<composition {self}>"
 
     def __str__(self) -> str:
-        parts = list(map(_written, self.parts))
+        parts = list(map(_write, self.parts))
         if self.terms is not None:
             for place, weight in enumerate(self.terms.weights):
                 parts[place] = f"{number(weight)}*{parts[place]}"
@@ -77,7 +77,7 @@ Expression = str | Call
 """A module's name (or folder, or Hub id), or an operator over expressions."""
 
 
-def _written(part: Expression) -> str:
+def _write(part: Expression) -> str:
     if isinstance(part, Call) or re.fullmatch(r"[^\s(),*=\"]+", part):
         return str(part)
     return f'"{part}"'
@@ -85,7 +85,7 @@ def _written(part: Expression) -> str:
 
 def canonical(expression: Expression) -> str:
     """The one way of writing an expression."""
-    return _written(expression)
+    return _write(expression)
 
 
 def module_names(expression: Expression) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def top(expression: Expression) -> str:
     return expression.by or top(expression.parts[-1])
 
 
-def fused(*expressions: Expression, by: str = "", operator: str = "fuse") -> Call:
+def build_fusion(*expressions: Expression, by: str = "", operator: str = "fuse") -> Call:
     """Expressions side by side, in the one order of their fusion.
 
     >>> str(fused("squad", "mnli"))
@@ -117,7 +117,7 @@ def fused(*expressions: Expression, by: str = "", operator: str = "fuse") -> Cal
     return Call(operator, tuple(sorted(expressions, key=canonical)), by)
 
 
-def merged(how: str, parts: Sequence[Expression], terms: Terms) -> Call:
+def build_merge(how: str, parts: Sequence[Expression], terms: Terms) -> Call:
     """A merge of expressions, in their one order, which makes no difference to it.
 
     >>> str(merged("linear", ["squad", "mnli"], Terms((0.3, 0.7))))
@@ -133,9 +133,9 @@ def in_order(expression: Expression) -> Expression:
         return expression
     parts = tuple(map(in_order, expression.parts))
     if expression.operator in FUSING:
-        return fused(*parts, by=expression.by, operator=expression.operator)
+        return build_fusion(*parts, by=expression.by, operator=expression.operator)
     if expression.terms is not None:
-        return merged(expression.operator, parts, expression.terms)
+        return build_merge(expression.operator, parts, expression.terms)
     return replace(expression, parts=parts)
 
 
@@ -176,22 +176,24 @@ def learnt(expression: Expression, names: Mapping[str, str]) -> Expression:
     return replace(expression, parts=parts, by=by)
 
 
-def renamed(expression: Expression, rename: Callable[[str], str]) -> Expression:
+def rename_modules(expression: Expression, rename: Callable[[str], str]) -> Expression:
     """The same expression over other names."""
     if isinstance(expression, str):
         return rename(expression)
-    parts = tuple(renamed(part, rename) for part in expression.parts)
+    parts = tuple(rename_modules(part, rename) for part in expression.parts)
     return replace(expression, parts=parts, by=rename(expression.by) if expression.by else "")
 
 
-def opened(expression: Expression, meaning: Mapping[str, Expression]) -> Expression:
+def expand_names(expression: Expression, meaning: Mapping[str, Expression]) -> Expression:
     """The same expression with what some of its names stand for in their place."""
     if isinstance(expression, str):
         return meaning.get(expression, expression)
-    return replace(expression, parts=tuple(opened(part, meaning) for part in expression.parts))
+    return replace(
+        expression, parts=tuple(expand_names(part, meaning) for part in expression.parts)
+    )
 
 
-def stacked(*expressions: Expression) -> Expression:
+def build_stack(*expressions: Expression) -> Expression:
     """One expression on top of another, with stacks inside stacks flattened.
 
     >>> str(stacked(stacked("sw", "squad"), "tydiqa"))
@@ -289,7 +291,7 @@ class _Reader:
         if self.here != "(":
             return token
         if token not in operators():
-            raise self._error(str(unregistered("operator", token, operators())), place)
+            raise self._error(str(unknown_name("operator", token, operators())), place)
         if token in MERGES:
             return self._merge(token, place)
         parts = self._parts()
@@ -297,11 +299,11 @@ class _Reader:
             least = operators()[token].least
             raise self._error(f"{token} needs at least {least} modules, not {len(parts)}", place)
         if token == "stack":
-            return stacked(*parts)
+            return build_stack(*parts)
         for part in filter(merges, parts):
             what = f"{token} takes modules, not {part}: write it with `adstilts merge` first"
             raise self._error(what, place)
-        return fused(*parts, operator=token)
+        return build_fusion(*parts, operator=token)
 
     def _parts(self) -> tuple[Expression, ...]:
         self._next += 1  # the opening bracket
@@ -338,13 +340,13 @@ class _Reader:
             if weights and len(weights) < len(parts):
                 raise UserError("give every module a weight, or none of them")
             terms = replace(read_options(options), weights=tuple(weights))
-            terms = checked(MERGES[how], terms, len(parts))
+            terms = check_terms(MERGES[how], terms, len(parts))
         except UserError as error:
             raise self._error(str(error), place) from None
         for part in parts:
             if isinstance(part, Call) and part.terms is None:
                 raise self._error(f"{how} takes modules and merges of them, not {part}", place)
-        return merged(how, parts, terms)
+        return build_merge(how, parts, terms)
 
     def _weight(self) -> list[float]:
         """The weight before the next module, if it has one."""

@@ -17,7 +17,7 @@ from torch import nn
 from adapter_stilts.backbones import Backbone, default_device, fingerprint, resolve_precision
 from adapter_stilts.backbones.tokenizer import quieten
 from adapter_stilts.engine.attention import fast_attention
-from adapter_stilts.engine.composition import Expression, canonical, stacked
+from adapter_stilts.engine.composition import Expression, build_stack, canonical
 from adapter_stilts.engine.methods import Method, MethodOptions
 from adapter_stilts.engine.patches import patch_layers
 from adapter_stilts.engine.weights import check_outputs
@@ -161,7 +161,7 @@ def load_engine(
     quieten()
     # Without a folder the library has nothing to look up in it: neither code nor other weights.
     model = _class_of(config.model_type).from_pretrained(
-        None, config=config, state_dict=_placed(backbone), dtype=torch.float32
+        None, config=config, state_dict=_place_weights(backbone), dtype=torch.float32
     )
     patch_layers(model)
     # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
@@ -185,7 +185,7 @@ def _class_of(model_type: str) -> Any:
     return classes[model_type]
 
 
-def _placed(backbone: Backbone) -> dict[str, torch.Tensor]:
+def _place_weights(backbone: Backbone) -> dict[str, torch.Tensor]:
     """The backbone's weights by their names in a model with heads."""
     prefix = _class_of(backbone.config.model_type).base_model_prefix
     return {f"{prefix}.{name}": tensor for name, tensor in backbone.weights().items()}
@@ -225,7 +225,7 @@ def add_module(
     model.add_adapter(name, config=method.config(options))
     add_head(engine, name, head, labels=labels, choices=choices)
     model.train_adapter(name)
-    activate_block(engine, block_of(name if on is None else stacked(on, name)), name)
+    activate_block(engine, block_of(name if on is None else build_stack(on, name)), name)
     trainable = tuple(n for n, p in model.named_parameters() if p.requires_grad)
     engine.modules[name] = trainable
     for parameter_name, parameter in model.named_parameters():

@@ -23,7 +23,7 @@ from adapter_stilts.engine.fusion_math import (
     Folded,
     attention,
     fold,
-    mixed,
+    mix,
     prototype,
     route,
     segments_of,
@@ -74,7 +74,7 @@ def _present(setup: Fuse, there: Container[str]) -> _Sources:
     return _Sources(numbers, tuple(found[number] for number in numbers))
 
 
-def _watched(layer: Any, setup: Fuse, sources: _Sources, weights: Tensor) -> Tensor:
+def _watch(layer: Any, setup: Fuse, sources: _Sources, weights: Tensor) -> Tensor:
     for watcher in _watchers:
         told = Attended(setup.name, int(layer.layer_idx), sources.numbers, weights.detach())
         watcher(told)
@@ -99,8 +99,8 @@ def fuse_loras(layer: Any, setup: Fuse, state: Any, lvl: int = 0) -> Any:
         attended = route(x, fusion.prototypes(groups)).to(activations.dtype)
     else:
         attended = attention(x, activations, folded)
-    weights = _watched(layer, setup, sources, attended)
-    hidden = mixed(activations, weights, folded)
+    weights = _watch(layer, setup, sources, attended)
+    hidden = mix(activations, weights, folded)
     return state._replace(hidden_states=hidden, last=sources.names[-1][-1])
 
 
@@ -124,10 +124,10 @@ def fuse_bottlenecks(layer: Any, setup: Fuse, state: Any, lvl: int = 0) -> Any:
     hidden, query, residual = last.pre_forward(
         state.hidden_states, state.input_tensor, state.layer_norm, fusion_config=config
     )
-    folded = _folded(layer, setup.name, sources.names, adapters, fusion)
+    folded = _fold(layer, setup.name, sources.names, adapters, fusion)
     activations = _activations(adapters, hidden, residual, state)
-    weights = _watched(layer, setup, sources, attention(query, activations, folded))
-    added = mixed(activations, weights, folded)
+    weights = _watch(layer, setup, sources, attention(query, activations, folded))
+    added = mix(activations, weights, folded)
     # What passes by a parallel adapter is added after it.
     total = added if isinstance(last, ParallelAdapter) else added + residual
     name = sources.names[-1][-1]
@@ -168,7 +168,7 @@ def _is_plain(adapter: Any) -> bool:
     )
 
 
-def _folded(
+def _fold(
     layer: Any,
     name: str,
     names: tuple[tuple[str, ...], ...],

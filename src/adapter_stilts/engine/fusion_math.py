@@ -119,7 +119,7 @@ def attention(x: Tensor, activations: Tensor, folded: Folded) -> Tensor:
     return scores.float().softmax(-1).to(activations.dtype)
 
 
-def mixed(activations: Tensor, weights: Tensor, folded: Folded) -> Tensor:
+def mix(activations: Tensor, weights: Tensor, folded: Folded) -> Tensor:
     """What the modules add together, (..., e), given how much each counts."""
     added = (weights @ folded.segments.T * activations) @ folded.up
     return added if folded.up_bias is None else added + weights @ folded.up_bias

@@ -90,14 +90,14 @@ def add_masked_words_head(
     """
     rows = None if words is None else torch.as_tensor(words)
     made = MaskedWordsHead(engine.model, head, rows)
-    found = _pretrained(engine.backbone.path, made)
+    found = _read_pretrained(engine.backbone.path, made)
     if found:
         made.load_state_dict(found)
     engine.model.add_prediction_head(made.to(engine.device))
     claim_head(engine, module, head, trainable=True)
 
 
-def _pretrained(folder: Path, head: MaskedWordsHead) -> dict[str, torch.Tensor]:
+def _read_pretrained(folder: Path, head: MaskedWordsHead) -> dict[str, torch.Tensor]:
     """The head's weights in the backbone's checkpoint; nothing where it has not all of them."""
     path = folder / "model.safetensors"
     try:

@@ -18,7 +18,7 @@ from adapter_stilts.hashing import text_digest
 from adapter_stilts.merging.blend import Blend, Factors, blend, blend_factors, blend_products
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.terms import Terms, full_weights
-from adapter_stilts.registered import added
+from adapter_stilts.registered import additions
 
 Setter = Callable[[Sequence[float]], None]
 """Gives a merged module the weights that come of these weights of its sources."""
@@ -96,7 +96,7 @@ def _setter(
             one = blend(how, [tensors[key] for tensors in tables], key=key, **options)
             blends.append(((own,), _alone(one)))
 
-    own_method = added("merge method").get(how)
+    own_method = additions("merge method").get(how)
     too_large = UserError(
         f"{how} of {', '.join(sources)} gives weights that are not finite, or above {LARGEST:g}: "
         "choose smaller weights" + (f", or mend {own_method.place}" if own_method else "")

@@ -150,7 +150,7 @@ Rows = tuple[Any, int]
 
 
 @contextmanager
-def composed_by_rows(model: torch.nn.Module, parts: Sequence[Rows]) -> Iterator[None]:
+def compose_by_rows(model: torch.nn.Module, parts: Sequence[Rows]) -> Iterator[None]:
     """Inside this context every layer with modules runs part by part.
 
     Each part goes through its own block as if it were alone, and they are joined again.

@@ -25,16 +25,16 @@ LARGEST_SCALE = 1e6
 
 def check_weights(path: Path) -> None:
     """Refuses a safetensors file that is damaged, or holds what are no weights."""
-    for _ in _checked(path):
+    for _ in _check_tensors(path):
         pass
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; refuses what `check_weights` refuses."""
-    return dict(_checked(path))
+    return dict(_check_tensors(path))
 
 
-def _checked(path: Path) -> Iterator[tuple[str, Tensor]]:
+def _check_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors one by one, each looked at."""
     try:
         with safe_open(path, framework="pt") as file:

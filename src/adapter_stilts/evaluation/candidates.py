@@ -174,7 +174,7 @@ def folders(
         return [Path(out)]
     known = [each for each in candidates if each.record is not None] or candidates
     root = Path(out or Path("predictions") / backbone_slug(known[0], backbone))
-    found = [root / _named(each, limit, file) for each in candidates]
+    found = [root / _file_name(each, limit, file) for each in candidates]
     for place, folder in enumerate(found):
         if folder in found[:place]:
             other = candidates[found.index(folder)].expression
@@ -185,7 +185,7 @@ def folders(
     return found
 
 
-def _named(candidate: Candidate, limit: int | None, file: Path | None) -> str:
+def _file_name(candidate: Candidate, limit: int | None, file: Path | None) -> str:
     of_file = f"-{slug(file.stem.replace(LANG, ''))}" if file else ""
     of_limit = "" if limit is None else f"-limit-{limit}"
     return f"{slug(candidate.expression)}{of_file}{of_limit}"
@@ -204,11 +204,11 @@ def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None)
     what = f"has a {head} head" if head else "has no head"
     raise UserError(
         f"composition '{expression}' {what}, and {target.name} needs a {target.head} one: train "
-        f"it with `{_trained_by(target)}`"
+        f"it with `{_training_command(target)}`"
     )
 
 
-def _trained_by(target: TargetSpec) -> str:
+def _training_command(target: TargetSpec) -> str:
     """The command that trains a module for a target, which a task file may be needed for."""
     try:
         find_either(target.name)
@@ -224,12 +224,12 @@ class Head:
     tags: tuple[str, ...] = ()
     labels: tuple[int, ...] = ()
 
-    def translated(self, values: Sequence[int]) -> list[int]:
+    def translate(self, values: Sequence[int]) -> list[int]:
         """Label numbers of the head as label numbers of the target."""
         return [self.labels[value] for value in values] if self.labels else list(values)
 
 
-def fitted_head(engine: Engine, target: TargetSpec, composed: Composed) -> Head:
+def fit_head(engine: Engine, target: TargetSpec, composed: Composed) -> Head:
     """The composition's head as the target task reads it.
 
     Raises:
@@ -261,13 +261,13 @@ def check_labels(target: TargetSpec, expression: str, names: Sequence[str], choi
         raise UserError(
             f"composition '{expression}' has tags that are not {target.name}'s, such as "
             f"{', '.join(foreign[:3])} ({len(foreign)} of {len(names)}): train it with "
-            f"`{_trained_by(target)}`, or name its tags with --tags"
+            f"`{_training_command(target)}`, or name its tags with --tags"
         )
     if kind.has_labels and set(names) != set(target.labels):
         mine, theirs = (", ".join(sorted(each)[:6]) for each in (names, target.labels))
         raise UserError(
             f"composition '{expression}' has the labels {mine}, where {target.name} has "
-            f"{theirs}: train it with `{_trained_by(target)}`"
+            f"{theirs}: train it with `{_training_command(target)}`"
         )
     if kind.chooses and choices != target.choices:
         raise UserError(

@@ -35,7 +35,7 @@ class NoDataError(UserError):
     """The data has none of the languages that were asked for."""
 
 
-def asked_languages(
+def resolve_languages(
     target: TargetSpec, langs: str | Sequence[str], split: Split = "test", where: str | None = None
 ) -> tuple[str, ...]:
     """The languages that a list or `ko,sw` stands for; `all` and a suite's name are its own.
@@ -51,7 +51,9 @@ def asked_languages(
     known = (*target.languages, *target.others)
     found: list[str] = []
     for part in filter(None, named):
-        found += groups.get(part) or [_chosen(target, part, split, where, [*known, *groups])]
+        found += groups.get(part) or [
+            _choose_language(target, part, split, where, [*known, *groups])
+        ]
     if not found:
         raise UserError(f"no language given: choose from {', '.join(known)}, or all")
     other = next((each for each in found if each not in known), "")
@@ -77,7 +79,7 @@ def _is_in_one_language(target: TargetSpec, split: Split) -> bool:
     return bool(target.identity) and not given and not any(LANG in each for each in places)
 
 
-def _chosen(
+def _choose_language(
     target: TargetSpec, code: str, split: Split, where: str | None, known: Sequence[str]
 ) -> str:
     """The language of that code, as the task or its files call it."""
@@ -121,7 +123,7 @@ def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
                         yield match[1]
 
 
-def asked_split(target: TargetSpec, split: str) -> Split:
+def resolve_split(target: TargetSpec, split: str) -> Split:
     """The split of that name; refuses one that the task does not have."""
     there = [each for each in SPLITS if any(source.has(each) for source in target.sources)]
     if split in there:

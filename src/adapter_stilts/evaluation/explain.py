@@ -14,7 +14,7 @@ from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.display import Picture, Result, attention_map
 from adapter_stilts.engine.composition import Call, attending, canonical, fusings, fusions
 from adapter_stilts.errors import UserError, counted
-from adapter_stilts.evaluation.data import asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.data import read_data, resolve_languages, resolve_split
 from adapter_stilts.evaluation.options import Asked, ExplanationOptions
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder
@@ -175,8 +175,8 @@ def explain(
     resolved = resolve(as_text(composition), asked.backbone)
     _check_fuses(resolved)
     target = target or _task_of(resolved)
-    split = asked_split(target, asked.split)
-    languages = asked_languages(target, asked.langs, split, asked.data)
+    split = resolve_split(target, asked.split)
+    languages = resolve_languages(target, asked.langs, split, asked.data)
     read = read_data(target, languages, split, asked.data, limit=asked.limit)
     place = find_backbone(place_of(asked.backbone, resolved.backbone))
     from adapter_stilts.engine.engine import load_engine

@@ -58,7 +58,7 @@ def items_path(predictions: Path) -> Path:
     return predictions.with_name(f"{predictions.name}.items.parquet")
 
 
-def written(target: TargetSpec, result: LanguageResult) -> str:
+def format_predictions(target: TargetSpec, result: LanguageResult) -> str:
     """The content of a prediction file."""
     if suffix(target) == "json":
         return "{\n" + ",\n".join(result.predictions) + "\n}\n"
@@ -164,13 +164,13 @@ class Store:
         if overwrite or self._claimed:
             return
         if known is not None:
-            raise self._occupied(known)
+            raise self._folder_error(known)
         if self.folder.is_dir() and any(
             not each.name.startswith(".") for each in self.folder.iterdir()
         ):
             raise UserError(f"{self.folder} is not empty: choose another --out")
 
-    def _occupied(self, known: Mapping[str, Any]) -> UserError:
+    def _folder_error(self, known: Mapping[str, Any]) -> UserError:
         other = known["composition"]["expression"]
         same = other == self._about["composition"]["expression"]
         which = f"'{other}', trained otherwise or on another backbone," if same else f"'{other}'"
@@ -198,7 +198,7 @@ class Store:
         Raises:
             FailureError: the disk is full or the folder cannot be written.
         """
-        with self._locked():
+        with self._lock():
             self._ensure_claimed()
         return self.path_of(target)
 
@@ -216,7 +216,7 @@ class Store:
             self._claim()
             self._claimed = True
 
-    def finished(
+    def finished_entry(
         self, task: str, split: Split, language: str, data: str, settings: Mapping[str, Any]
     ) -> Entry | None:
         """The entry of a language whose predictions are there, whole, and of the same data.
@@ -258,9 +258,9 @@ class Store:
         name = name if self._flat else f"{folder_name(target)}/{name}"
         path = self.folder / name
         # Another process may be at another task of the same folder.
-        with self._locked():
+        with self._lock():
             self._ensure_claimed()
-            write_whole(path, written(target, result))
+            write_whole(path, format_predictions(target, result))
             entry = {
                 "file": name,
                 "sha256": file_sha256(path),
@@ -271,14 +271,14 @@ class Store:
                 "seconds": round(result.seconds, 3),
             }
             record = self._read()
-            entry["session"] = self._joined(record["sessions"])
+            entry["session"] = self._join(record["sessions"])
             splits = record["results"].setdefault(target.name, {})
             splits.setdefault(split, {})[language] = entry
             self._write(record)
         return entry
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         lock = FileLock(self.folder / f".{RECORD}.lock")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -290,7 +290,7 @@ class Store:
         finally:
             lock.release()
 
-    def _joined(self, sessions: list[dict[str, Any]]) -> int:
+    def _join(self, sessions: list[dict[str, Any]]) -> int:
         """The number of this process among those that wrote here."""
         if self._session is None:
             began = datetime.now(UTC).isoformat(timespec="microseconds")

@@ -131,15 +131,15 @@ def _rows(
 ) -> list[dict[str, Any]]:
     examples = data.examples.examples
     if target.retrieval is not None:
-        from adapter_stilts.evaluation.retrieval import drawn_from, relevant_ids
+        from adapter_stilts.evaluation.retrieval import draw_examples, relevant_ids
 
-        drawn, places = drawn_from(data.examples, entry["settings"]["limit"])
+        drawn, places = draw_examples(data.examples, entry["settings"]["limit"])
         ids = list(drawn.examples["id"][:])
         clusters: Sequence[str] = ids
         if target.retrieval.search == "ranking":
             ranked = json.loads(text)
             relevant = relevant_ids(target, language, split, where, drawn.examples["gold"][:])
-            counts = ranked_counts([ranked[name] for name in ids], relevant)
+            counts = count_ranked([ranked[name] for name in ids], relevant)
             titles = _titles(target, split, language, where)
             clusters = [titles.get(name) or name for name in ids]
         elif target.retrieval.search == "nearest":
@@ -148,14 +148,16 @@ def _rows(
             listed = gold_pairs(load_examples(target.gold(language), split, where), drawn)
             pairs = [(a, b) for a, _, b in (line.partition("\t") for line in _lines(text))]
             counts = pair_counts(pairs, sorted(listed), ids)
-        return _joined(ids, clusters, counts, item_lengths(get_head(target.head), drawn.examples))
+        return _join_columns(
+            ids, clusters, counts, item_lengths(get_head(target.head), drawn.examples)
+        )
     ids = list(examples["id"][:])
     counts = _counts(target, language, text, examples)
     clusters = ids
     head = get_head(target.head)
     if head.unique_ids:
         clusters = article_clusters(target, split, language, where, examples)
-    return _joined(ids, clusters, counts, item_lengths(head, examples))
+    return _join_columns(ids, clusters, counts, item_lengths(head, examples))
 
 
 def article_clusters(
@@ -167,7 +169,7 @@ def article_clusters(
     return [titles.get(name) or text_digest(context, 16) for name, context in named]
 
 
-def _joined(
+def _join_columns(
     ids: Sequence[str], clusters: Sequence[str], counts: Counts, lengths: Lengths
 ) -> list[dict[str, Any]]:
     return [
@@ -267,7 +269,7 @@ def chunk_counts(predictions: Sequence[Sequence[str]], gold: Sequence[Sequence[s
     return [(2.0 * true[k], 2.0 * true[k] + wrong[k]) for k in range(len(gold))]
 
 
-def ranked_counts(ranked: Sequence[Sequence[str]], relevant: Sequence[Sequence[str]]) -> Counts:
+def count_ranked(ranked: Sequence[Sequence[str]], relevant: Sequence[Sequence[str]]) -> Counts:
     """Of the mean average precision at 20: candidates' ids of every query, best first."""
     return [
         (average_precision(found, wanted, K), 1.0)

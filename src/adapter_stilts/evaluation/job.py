@@ -118,9 +118,9 @@ class Job:
         files = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
         return json_digest(file_digests(files))[:16]
 
-    def finished(self, number: int, language: str) -> Entry | None:
+    def finished_entry(self, number: int, language: str) -> Entry | None:
         """The entry of a language that is done, as it would be done now."""
-        entry = self.stores[number].finished(
+        entry = self.stores[number].finished_entry(
             self.target.name,
             self.split,
             language,
@@ -137,7 +137,7 @@ class Job:
         """Evaluates what is not done yet, and writes it as it comes."""
         again, on_language = self.asked.overwrite, self.asked.on_language
         pending = [
-            [lang for lang in self.data.languages if again or not self.finished(number, lang)]
+            [lang for lang in self.data.languages if again or not self.finished_entry(number, lang)]
             for number in range(len(self.candidates))
         ]
         found = self._labels if self.target.retrieval is None else self._retrieval
@@ -242,10 +242,10 @@ class Job:
     def _choice(self, number: int) -> LayerChoice:
         """The layer that was asked for, or one chosen without the test data and recorded."""
         if number not in self._choices:
-            self._choices[number] = self._chosen(number)
+            self._choices[number] = self._choose_layer(number)
         return self._choices[number]
 
-    def _chosen(self, number: int) -> LayerChoice:
+    def _choose_layer(self, number: int) -> LayerChoice:
         from adapter_stilts.evaluation.layers import Choosing, LayerChoice, sweep_layers
 
         asked, store, candidate = self.asked, self.stores[number], self.candidates[number]
@@ -255,7 +255,7 @@ class Job:
         on = get_target(asked.layer_from) if asked.layer_from else None
         now = Choosing(self.target, asked.data, rule, asked.pooling, on)
         place = store.path_of(self.target)
-        return now.kept(place, store.fingerprint, candidate.identity) or sweep_layers(
+        return now.read_choice(place, store.fingerprint, candidate.identity) or sweep_layers(
             self.engine,
             candidate.load(self.engine),
             now,
@@ -267,7 +267,7 @@ class Job:
 
     def summary(self, number: int) -> Evaluation:
         """What a composition's folder now says of the languages that were asked for."""
-        entries = {lang: self.finished(number, lang) for lang in self.data.languages}
+        entries = {lang: self.finished_entry(number, lang) for lang in self.data.languages}
         candidate = self.candidates[number]
         return Evaluation(
             task=self.target.name,

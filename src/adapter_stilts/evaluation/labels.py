@@ -16,7 +16,7 @@ import numpy as np
 from adapter_stilts.data.load import ExampleSet, warn_of_unknown_tags
 from adapter_stilts.engine.composition import module_names
 from adapter_stilts.engine.engine import Engine, forward, layers_below, shared_prefix
-from adapter_stilts.evaluation.candidates import Head, fitted_head
+from adapter_stilts.evaluation.candidates import Head, fit_head
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
@@ -66,7 +66,7 @@ def evaluate_labels(
     Raises:
         UserError: a head does not fit the target.
     """
-    heads = [fitted_head(engine, target, composed) for composed in compositions]
+    heads = [fit_head(engine, target, composed) for composed in compositions]
     for language, (data, labelled) in sets.items():
         for head, composed in zip(heads, compositions, strict=True):
             if labelled and head.tags:
@@ -84,7 +84,7 @@ def evaluate_labels(
         stride=stride,
         tokens=tokens,
     )
-    for chunk in chunked(parts, tokens):
+    for chunk in group_pieces(parts, tokens):
         began = time.monotonic()
         outputs = _run(engine, target, compositions, chunk, batch_tokens, on_examples)
         _collect(target.head, chunk, outputs, streams)
@@ -184,7 +184,7 @@ class Stream:
         kind = self._target.head
         found = decode_outputs(kind, outputs, windows, examples, self._head.tags)
         if get_head(kind).has_labels:
-            found = Predictions(kind, self._head.translated(found.values))
+            found = Predictions(kind, self._head.translate(found.values))
         if self._scorer is not None:
             self._scorer.add(found, examples)
         self._lines += get_head(kind).written(self._target, found.values, examples)
@@ -260,7 +260,7 @@ def _cuts(costs: np.ndarray[tuple[int], np.dtype[np.int64]], most: int) -> list[
     return [*bounds, len(costs)]
 
 
-def chunked(parts: Iterable[Piece], tokens: int) -> Iterator[list[Piece]]:
+def group_pieces(parts: Iterable[Piece], tokens: int) -> Iterator[list[Piece]]:
     """Groups consecutive pieces, of one or several languages, up to so many tokens."""
     chunk: list[Piece] = []
     for piece in parts:

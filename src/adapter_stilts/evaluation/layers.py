@@ -64,7 +64,7 @@ class Choosing:
         """The task whose dev data are looked at."""
         return self.on or self.target
 
-    def kept(self, folder: Path, fingerprint: str, identity: str) -> LayerChoice | None:
+    def read_choice(self, folder: Path, fingerprint: str, identity: str) -> LayerChoice | None:
         """What `sweep_layers` would find recorded and leave; needs no backbone in memory.
 
         Args:
@@ -72,7 +72,9 @@ class Choosing:
             identity: of the composition.
         """
         try:
-            known = _recorded(folder, _about(fingerprint, identity, self.target), overwrite=False)
+            known = _read_choice(
+                folder, _about(fingerprint, identity, self.target), overwrite=False
+            )
         except UserError:  # sweep_layers says so, or replaces it
             return None
         return known if known is not None and self.agrees(known) else None
@@ -128,7 +130,7 @@ def sweep_layers(
         UserError: `how.on` has no such dev data; the folder holds another composition's choice.
     """
     about = _about(engine.fingerprint, composed.identity, how.target)
-    known = _recorded(folder, about, overwrite=overwrite)
+    known = _read_choice(folder, about, overwrite=overwrite)
     if known is not None and how.agrees(known):
         return known
     if has_translations(how.judge):
@@ -150,7 +152,7 @@ def _about(fingerprint: str, identity: str, target: TargetSpec) -> dict[str, str
     return {"target": target.name, "identity": identity, "backbone": fingerprint}
 
 
-def _recorded(
+def _read_choice(
     folder: Path | None, mine: Mapping[str, str], *, overwrite: bool
 ) -> LayerChoice | None:
     path = folder and folder / RECORD

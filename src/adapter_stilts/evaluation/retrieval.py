@@ -112,29 +112,29 @@ class Searcher:
         aligned = has_labels(task, self.split, self.where, queries)
         candidates = load_examples(self.target.candidates(language), self.split, self.where)
         check_lengths(self.target.name, language, queries, candidates)
-        drawn, rows = drawn_from(queries, self.limit)
+        drawn, rows = draw_examples(queries, self.limit)
         found = nearest(self.vectors.of(drawn), self.vectors.of(candidates)).tolist()
         scores = self._scores(found, rows.tolist()) if aligned else {}
         return self._result(scores, [str(place) for place in found])
 
     def _mining(self, language: str) -> LanguageResult:
         """BUCC: pairs of ids with a margin score from a threshold on that is fitted on dev."""
-        queries, scored = self._mined(language, "dev")
+        queries, scored = self._mine(language, "dev")
         gold = gold_pairs(load_examples(self.target.gold(language), "dev", self.where), queries)
         threshold = best_threshold(scored, gold)
         right: set[Pair] | None = gold
         if self.split != "dev":
-            queries, scored = self._mined(language, self.split)
+            queries, scored = self._mine(language, self.split)
             right = self._gold(language, queries)
         pairs = above(scored, threshold)
         scores = {} if right is None else self._scores(pairs, sorted(right))
         return self._result(scores, ["\t".join(pair) for pair in pairs], threshold=threshold)
 
-    def _mined(self, language: str, split: Split) -> tuple[ExampleSet, dict[Pair, float]]:
+    def _mine(self, language: str, split: Split) -> tuple[ExampleSet, dict[Pair, float]]:
         """The queries of a split, and the pairs mined with them."""
         queries = load_examples(self.target.at(language), split, self.where)
         candidates = load_examples(self.target.candidates(language), split, self.where)
-        drawn, _ = drawn_from(queries, self.limit)
+        drawn, _ = draw_examples(queries, self.limit)
         sides = (self.vectors.of(drawn), self.vectors.of(candidates))
         return drawn, mined_pairs(drawn, candidates, *sides)
 
@@ -150,7 +150,7 @@ class Searcher:
         task = self.target.at(language)
         queries = load_examples(task, self.split, self.where)
         labelled = has_labels(task, self.split, self.where, queries)
-        drawn, _ = drawn_from(queries, self.limit)
+        drawn, _ = draw_examples(queries, self.limit)
         pool = self._pool(language)
         ranked = rank(self.vectors.of(drawn), pool.vectors, K)
         found = pool.ids(ranked.indices)
@@ -193,7 +193,7 @@ class Searcher:
         return LanguageResult(scores, lines, bool(scores), details={**made, **details})
 
 
-def drawn_from(data: ExampleSet, limit: int | None) -> tuple[ExampleSet, npt.NDArray[np.int64]]:
+def draw_examples(data: ExampleSet, limit: int | None) -> tuple[ExampleSet, npt.NDArray[np.int64]]:
     """At most `limit` examples drawn at random, in their order; None is all of them.
 
     With their places among all examples, (drawn,).

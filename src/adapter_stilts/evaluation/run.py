@@ -13,7 +13,7 @@ from adapter_stilts.data.folders import check_languages, given_files, with_files
 from adapter_stilts.engine.composition import EACH_LANGUAGE
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates, folders
-from adapter_stilts.evaluation.data import NoDataError, asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.data import NoDataError, read_data, resolve_languages, resolve_split
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.evaluation.options import (
     Asked,
@@ -61,17 +61,17 @@ def evaluate(
     """
     asked = Asked(**options)
     texts = as_texts(compositions)
-    target = asked_target(task, asked)
+    target = resolve_target(task, asked)
     check_settings(asked)
-    split = asked_split(target, asked.split)
-    languages = asked_languages(target, asked.langs, split, asked.data)
+    split = resolve_split(target, asked.split)
+    languages = resolve_languages(target, asked.langs, split, asked.data)
     check_languages(target, split, languages)
     call = _Call(target, split, languages, asked)
     each = any(EACH_LANGUAGE in text for text in texts)
     return Evaluations(call.each_language(texts) if each else call.together(texts))
 
 
-def asked_target(task: str | Path | TargetSpec | TaskSpec, asked: Asked) -> TargetSpec:
+def resolve_target(task: str | Path | TargetSpec | TaskSpec, asked: Asked) -> TargetSpec:
     """The target with the tags and the files of the options; refuses those that do not fit it."""
     target = get_target(task)
     if asked.tags is not None:

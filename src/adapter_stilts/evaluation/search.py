@@ -98,7 +98,7 @@ def rank(
             found = _best(np.asarray(queries[rows], dtype=np.float32), pool, start, k)
             best[rows] = top(np.concatenate([best[rows], found], axis=1), k)
     best.sort(axis=1)
-    return Ranked(*unpacked(best[:, ::-1]))
+    return Ranked(*unpack(best[:, ::-1]))
 
 
 def _check(queries: Floats, candidates: Floats, k: int) -> None:
@@ -112,7 +112,7 @@ def _check(queries: Floats, candidates: Floats, k: int) -> None:
 
 def _best(queries: Float32, pool: Float32, start: int, k: int) -> NDArray[np.uint64]:
     """The keys of the k best candidates of a block that begins at row `start`."""
-    return top(packed(queries @ pool.T, start), k)
+    return top(pack(queries @ pool.T, start), k)
 
 
 def distinct(texts: Sequence[str]) -> Distinct:
@@ -152,8 +152,8 @@ def mine(source: Floats, target: Floats, k: int = 4) -> Mined:
     forward, targets = _neighbours(x, y, k)
     backward, sources = _neighbours(y, x, k)
     means = forward.mean(axis=1), backward.mean(axis=1)
-    forward = _scored(forward, means[0][:, None], means[1][targets])
-    backward = _scored(backward, means[1][:, None], means[0][sources])
+    forward = _score_margins(forward, means[0][:, None], means[1][targets])
+    backward = _score_margins(backward, means[1][:, None], means[0][sources])
     rows, columns = np.arange(len(x)), np.arange(len(y))
     pairs = np.stack(
         [
@@ -163,12 +163,12 @@ def mine(source: Floats, target: Floats, k: int = 4) -> Mined:
     )
     scores = np.concatenate([forward.max(axis=1), backward.max(axis=1)]).astype(np.float64)
     order = np.argsort(-scores, kind="stable")
-    kept = order[_unused(pairs[:, order])]
+    kept = order[_unused_pairs(pairs[:, order])]
     kept = kept[scores[kept] > 0]
     return Mined(pairs[0, kept], pairs[1, kept], scores[kept])
 
 
-def _scored(similarity: Float32, mean: Float32, other_mean: Float32) -> Float32:
+def _score_margins(similarity: Float32, mean: Float32, other_mean: Float32) -> Float32:
     """Margin scores of candidates from the means of both sides' neighbours."""
     with np.errstate(divide="ignore", invalid="ignore"):  # where all neighbours are at 0
         return similarity / ((mean + other_mean) / np.float32(2))
@@ -184,7 +184,7 @@ def _neighbours(queries: Float32, candidates: Float32, k: int) -> tuple[Float32,
     return scores, rows
 
 
-def _unused(pairs: Indices) -> list[int]:
+def _unused_pairs(pairs: Indices) -> list[int]:
     """Which pairs, gone through in order, hold no sentence of one taken before."""
     seen_source: set[int] = set()
     seen_target: set[int] = set()
@@ -201,7 +201,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _SIGN = np.uint32(0x80000000)
 
 
-def packed(scores: NDArray[np.float32], start: int) -> NDArray[np.uint64]:
+def pack(scores: NDArray[np.float32], start: int) -> NDArray[np.uint64]:
     """One number for a score and its candidate: the larger, the better; all are different.
 
     The upper half is the score, with the bits of a float so changed that they sort as it does;
@@ -237,8 +237,8 @@ def top(keys: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
     return keys[:, surplus:].copy()  # a view would keep them all in memory
 
 
-def unpacked(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The candidates' rows and scores that `packed` put together, in the shape of `keys`."""
+def unpack(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The candidates' rows and scores that `pack` put together, in the shape of `keys`."""
     bits = (keys >> np.uint64(32)).astype(np.uint32)
     bits ^= np.where(bits & _SIGN, _SIGN, np.uint32(0xFFFFFFFF))
     return (_LOW - (keys & _LOW)).astype(np.int64), bits.view(np.float32)

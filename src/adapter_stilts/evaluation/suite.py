@@ -124,7 +124,7 @@ def evaluate_suite(
     for text in texts.values():
         if STARRED.search(text):
             raise UserError(f"'{text}' names all seeds, and a suite takes one: name it")
-    chosen = _chosen(suite, targets, texts)
+    chosen = _choose_compositions(suite, targets, texts)
     folder = _folder(suite, targets, chosen, options)
     evaluations: dict[str, Evaluation] = {}
     missing = {name: "no composition given" for name in targets if name not in chosen}
@@ -169,7 +169,7 @@ def _find(target: TargetSpec, text: str, backbone: str | None) -> list[Candidate
         raise
 
 
-def _chosen(
+def _choose_compositions(
     suite: str, targets: Mapping[str, TargetSpec], with_map: Mapping[str, str]
 ) -> dict[str, str]:
     """The compositions by the tasks' names in the suite, in its order."""
@@ -221,7 +221,7 @@ SUMMARY = "summary"
 """The name of the files, `summary.json` and `summary.md`, in the suite's folder."""
 
 
-def marked_score(tasks: Iterable[TaskScore]) -> str:
+def mark_score(tasks: Iterable[TaskScore]) -> str:
     """The mean score of tasks; where languages lack one, the mean of what is there, marked.
 
     >>> marked_score([TaskScore({"de": 30.0, "fr": 36.6}, ("sw",), 33.3)])
@@ -249,10 +249,10 @@ def summary_rows(found: SuiteEvaluation) -> Iterator[tuple[str, str, str, str]]:
     for name, task in tasks.items():
         evaluation = found.evaluations.get(name)
         with_ = evaluation.composition if evaluation else ""
-        yield name, with_, str(len(task.languages)), marked_score([task])
+        yield name, with_, str(len(task.languages)), mark_score([task])
     for category, names in SUITES[found.scores.suite].items():
-        yield category, "", "", marked_score(tasks[name] for name in names)
-    yield "overall", "", "", marked_score(tasks.values())
+        yield category, "", "", mark_score(tasks[name] for name in names)
+    yield "overall", "", "", mark_score(tasks.values())
 
 
 def summary_notes(found: SuiteEvaluation) -> Iterator[str]:

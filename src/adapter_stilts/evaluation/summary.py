@@ -251,7 +251,7 @@ def _plain(found: Mapping[str, Spread]) -> dict[str, Any]:
     return {metric: each.as_dict() for metric, each in found.items()}
 
 
-def grouped(evaluations: Sequence[Evaluation]) -> list[Evaluation | SeedSummary]:
+def group_seeds(evaluations: Sequence[Evaluation]) -> list[Evaluation | SeedSummary]:
     """The seeds of one composition together, in the place of the first."""
     found: dict[str, list[Evaluation]] = {}
     for place, each in enumerate(evaluations):

@@ -20,7 +20,7 @@ from huggingface_hub.hf_api import DatasetInfo, ModelInfo
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import is_commit
-from adapter_stilts.hub.guard import HubAnswerError, RemoteFile, damage, discard, guarded
+from adapter_stilts.hub.guard import HubAnswerError, RemoteFile, damage, discard, guard_downloads
 from adapter_stilts.safety import brief, first_line, printable
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ def call(repository: Repository, ask: Callable[[], T], *, writes: bool = False) 
         FailureError: the disk is full, the Hub failed again and again, or its answer is refused.
     """
     try:
-        return _repeated(repository, ask, writes=writes)
+        return _retry(repository, ask, writes=writes)
     except Exception as error:
         told = explain(repository, error, writes=writes)
         if told is error:
@@ -184,10 +184,10 @@ def download(
     )
 
 
-def _repeated(repository: Repository, ask: Callable[[], T], *, writes: bool) -> T:
+def _retry(repository: Repository, ask: Callable[[], T], *, writes: bool) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with guarded():
+            with guard_downloads():
                 return ask()
         except (UserError, FailureError):
             raise
@@ -195,25 +195,25 @@ def _repeated(repository: Repository, ask: Callable[[], T], *, writes: bool) -> 
             wait = _pause(error, attempt, writes=writes)
             if wait is None or wait > MAX_WAIT or attempt == ATTEMPTS:
                 raise
-            logger.info("%s: trying again in %.0f s (%s)", repository, wait, _said(error))
+            logger.info("%s: trying again in %.0f s (%s)", repository, wait, _first_words(error))
             time.sleep(wait)
     raise AssertionError
 
 
 def _pause(error: BaseException, attempt: int, *, writes: bool) -> float | None:
     """Seconds until it is worth trying again; None: never."""
-    if _refused(error) is not None or _is_offline(error) or _is_unreachable(error):
+    if _find_refusal(error) is not None or _is_offline(error) or _is_unreachable(error):
         return None
     status = status_of(error)
     if status in _BUSY or (writes and status in _OTHER_COMMIT):
-        return _asked_pause(error) or float(2**attempt) / 4
+        return _retry_after(error) or float(2**attempt) / 4
     cut = (requests.exceptions.ChunkedEncodingError, requests.ConnectionError, requests.Timeout)
     if status is None and any(isinstance(each, cut) for each in _causes(error)):
         return float(2**attempt) / 4
     return None
 
 
-def _asked_pause(error: BaseException) -> float | None:
+def _retry_after(error: BaseException) -> float | None:
     """What the header Retry-After says: seconds, or a date."""
     response = _response(error)
     asked = response.headers.get("Retry-After") if response is not None else None
@@ -237,7 +237,7 @@ def explain(
         return FailureError(
             f"disk full while downloading {repository}: free some space, then try again"
         )
-    if (found := _refused(error)) is not None:
+    if (found := _find_refusal(error)) is not None:
         return found if str(repository) in str(found) else FailureError(f"{repository}: {found}")
     remedy = f"; {repository.remedy}" if repository.remedy else ""
     kinds = tuple(type(each) for each in _causes(error))
@@ -285,7 +285,8 @@ def _explain_rest(
         )
     if status is not None and (status >= 500 or isinstance(error, errors.HfHubHTTPError)):
         return FailureError(
-            f"the Hub failed for {repository} (status {status}: {_said(error)}): try later{remedy}"
+            f"the Hub failed for {repository} (status {status}: {_first_words(error)}): "
+            f"try later{remedy}"
         )
     if (wrong := _broken(error)) is not None:
         return FailureError(f"{repository}: {wrong}{remedy}")
@@ -295,7 +296,7 @@ def _explain_rest(
             f"({type(network[0]).__name__} at {constants.ENDPOINT}): connect first, or check "
             f"HF_ENDPOINT and the proxies{remedy}"
         )
-    return UserError(f"{repository} cannot be read from the Hub ({_said(error)}){remedy}")
+    return UserError(f"{repository} cannot be read from the Hub ({_first_words(error)}){remedy}")
 
 
 def status_of(error: BaseException) -> int | None:
@@ -321,7 +322,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _refused(error: BaseException) -> FailureError | None:
+def _find_refusal(error: BaseException) -> FailureError | None:
     """What the guard said of an answer, if that is why the call failed."""
     return next((each for each in _causes(error) if isinstance(each, FailureError)), None)
 
@@ -364,12 +365,12 @@ def _broken(error: BaseException) -> str | None:
     """What was wrong with what the Hub sent, where it is that and not the line to it."""
     for each in _causes(error):
         if type(each).__name__ == "JSONDecodeError":
-            return f"the Hub's answer is broken JSON ({_said(each)})"
+            return f"the Hub's answer is broken JSON ({_first_words(each)})"
         if "Consistency check failed" in str(each):
-            return f"a file has the wrong length ({_said(each)})"
+            return f"a file has the wrong length ({_first_words(each)})"
     return None
 
 
-def _said(error: BaseException) -> str:
+def _first_words(error: BaseException) -> str:
     """The beginning of what an exception says, with its kind."""
     return printable(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")

@@ -1,8 +1,9 @@
 """The Hub's answers, checked before `huggingface_hub` acts on them.
 
 `huggingface_hub` takes a server's `ETag` and `X-Repo-Commit` as names of files, reads as much as
-is sent for as long as it is sent, and repeats requests inside of repeated calls. Within `guarded()`
-every answer goes through here first, for whichever of its functions or of `datasets` asked.
+is sent for as long as it is sent, and repeats requests inside of repeated calls. Within
+`guard_downloads()` every answer goes through here first, for whichever of its functions or of
+`datasets` asked.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class Guard:
         place = unquote(request.url or "")
         promise = self.promises.get(place)
         if request.method == "HEAD":
-            promise = _promised_by(place, headers, promise, ok=response.ok)
+            promise = _promise_of(place, headers, promise, ok=response.ok)
         if promise is not None:
             self.promises[place] = promise
             if "Location" in headers:
@@ -146,7 +147,7 @@ def _check_names(response: requests.Response) -> None:
             return
 
 
-def _promised_by(
+def _promise_of(
     place: str, headers: Mapping[str, str], known: RemoteFile | None, *, ok: bool
 ) -> RemoteFile | None:
     """What an answer without a body says of the file that will come."""
@@ -275,7 +276,7 @@ _STATE = _State()
 
 
 @contextmanager
-def guarded() -> Iterator[Guard]:
+def guard_downloads() -> Iterator[Guard]:
     """Within it, all that `huggingface_hub` and `datasets` are answered is checked."""
     with _STATE.lock:
         _STATE.users += 1
@@ -284,7 +285,7 @@ def guarded() -> Iterator[Guard]:
             # Switched off, the library has sessions that refuse all; so does the guard.
             before = None if constants.HF_HUB_OFFLINE else get_session()
             _STATE.before, model = before, before or requests.Session()
-            configure_http_backend(lambda: _watched(model, _STATE.guard))
+            configure_http_backend(lambda: _watch(model, _STATE.guard))
         guard = _STATE.guard
     try:
         yield guard
@@ -296,9 +297,9 @@ def guarded() -> Iterator[Guard]:
 
 
 @contextmanager
-def closed() -> Iterator[None]:
+def close_hub() -> Iterator[None]:
     """Within it the Hub is not asked: what needs it fails at once, instead of after a while."""
-    with guarded() as guard:
+    with guard_downloads() as guard:
         before, guard.closed = guard.closed, True
         try:
             yield
@@ -313,7 +314,7 @@ def _restore(before: requests.Session | None) -> None:
         configure_http_backend(lambda: _like(before))
 
 
-def _watched(session: requests.Session, guard: Guard) -> requests.Session:
+def _watch(session: requests.Session, guard: Guard) -> requests.Session:
     """Such a session, with the guard around its adapters."""
     made = _like(session)
     for prefix, adapter in session.adapters.items():

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.merging.registry import MERGES, MergeMethod
-from adapter_stilts.registered import named_if_it_fails
+from adapter_stilts.registered import name_failures_of
 
 Blend = Callable[[Tensor], Tensor]
 """From one weight for each module, (N,), to the merged tensor."""
@@ -69,7 +69,7 @@ def apply(
     keywords = inspect.signature(method.function).parameters
     given = {name: value for name, value in options.items() if name in keywords}
     named = f"{method.place}: merge method '{method.name}'"
-    with named_if_it_fails(named):
+    with name_failures_of(named):
         merged = method.function([tensor.clone() for tensor in tensors], weights.clone(), **given)
     shape = tuple(tensors[0].shape)
     if not isinstance(merged, Tensor):

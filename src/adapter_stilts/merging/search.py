@@ -108,7 +108,7 @@ def minimise(
         start: two numbers or more.
         seed: the same one finds the same point.
     """
-    best = _rounded(start)
+    best = _round(start)
     lowest = _finite(function(best))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it cannot plot without matplotlib
@@ -119,7 +119,7 @@ def minimise(
         search = cma.CMAEvolutionStrategy(list(start), _STEP, options)
         for _ in range((budget - 1) // search.popsize):
             points = search.ask()
-            tried = [_rounded(point) for point in points]
+            tried = [_round(point) for point in points]
             values = [_finite(function(point)) for point in tried]
             search.tell(points, values)
             if min(values) < lowest:
@@ -132,7 +132,7 @@ def minimise(
     return best
 
 
-def _rounded(point: Sequence[float]) -> Point:
+def _round(point: Sequence[float]) -> Point:
     return tuple(round(float(value), DIGITS) for value in point)
 
 

@@ -67,7 +67,7 @@ def read_options(given: Mapping[str, str]) -> Terms:
         if name == "lora":
             terms = replace(terms, lora=text)
         elif name == "density" and NUMBER.fullmatch(text):
-            terms = replace(terms, density=checked_density(float(text)))
+            terms = replace(terms, density=check_density(float(text)))
         elif name == "rank" and re.fullmatch(r"\d{1,9}", text):
             terms = replace(terms, rank=int(text))
         elif name == "seed" and re.fullmatch(r"\d{1,9}", text):
@@ -79,7 +79,7 @@ def read_options(given: Mapping[str, str]) -> Terms:
     return terms
 
 
-def checked_density(value: float) -> float:
+def check_density(value: float) -> float:
     """The fraction of values that are kept.
 
     Raises:
@@ -90,7 +90,7 @@ def checked_density(value: float) -> float:
     return value
 
 
-def checked(method: MergeMethod, terms: Terms, count: int) -> Terms:
+def check_terms(method: MergeMethod, terms: Terms, count: int) -> Terms:
     """The terms of a merge of `count` modules in their one form: defaults are left out.
 
     Raises:
@@ -110,10 +110,10 @@ def checked(method: MergeMethod, terms: Terms, count: int) -> Terms:
         raise UserError(f"{name} keeps all values: density goes with {_with('density')}")
     if terms.seed and not method.chance:
         raise UserError(f"{name} leaves nothing to chance: seed goes with {_with('chance')}")
-    density = checked_density(terms.density) if terms.density else 0.0
+    density = check_density(terms.density) if terms.density else 0.0
     return replace(
         terms,
-        weights=_checked_weights(method, terms.weights, count),
+        weights=_check_weights(method, terms.weights, count),
         density=0.0 if density == method.density else density,
     )
 
@@ -123,7 +123,7 @@ def _with(trait: str) -> str:
     return " and ".join(name for name, method in MERGES.items() if getattr(method, trait))
 
 
-def _checked_weights(
+def _check_weights(
     method: MergeMethod, weights: tuple[float, ...], count: int
 ) -> tuple[float, ...]:
     if not weights:

@@ -14,7 +14,7 @@ from datasets import Features, List, Value
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics.registry import MetricSpec
-from adapter_stilts.registered import named_if_it_fails
+from adapter_stilts.registered import name_failures_of
 
 
 class BufferedMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
@@ -143,7 +143,7 @@ def _scores_of_plugin(
         UserError: the function fails, its scores are no numbers, or the primary one is missing.
     """
     called = f"{own.place}: metric '{own.name}'"
-    with named_if_it_fails(called):
+    with name_failures_of(called):
         found = own.score(predictions, references)
     scores = found if isinstance(found, Mapping) else {own.primary: found}
     for name, value in scores.items():

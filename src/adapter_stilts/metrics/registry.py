@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapter_stilts.registered import Known, added, unregistered
+from adapter_stilts.registered import Known, additions, unknown_name
 
 if TYPE_CHECKING:  # `evaluate` takes a second to import: only when a metric is asked for
     from adapter_stilts.metrics._evaluate import BufferedMetric
@@ -100,13 +100,13 @@ def metric_names() -> tuple[str, ...]:
 
 def metrics_of(head: str) -> tuple[str, ...]:
     """The names of the metrics of plug-ins that score a kind of head."""
-    return tuple(name for name, own in added("metric").items() if head in own.value.heads)
+    return tuple(name for name, own in additions("metric").items() if head in own.value.heads)
 
 
 def _spec(name: str) -> MetricSpec:
     found = METRICS.get(name)
     if found is None:
-        raise unregistered("metric", name, metric_names())
+        raise unknown_name("metric", name, metric_names())
     return found
 
 
@@ -144,7 +144,7 @@ def primary(name: str) -> str:
 
 def metric_code(name: str) -> str:
     """A hash of the code of a plug-in's metric; empty for the package's."""
-    own = added("metric").get(name)
+    own = additions("metric").get(name)
     if own is None:
         return ""
     from adapter_stilts.data.code_digest import code_digest

@@ -198,7 +198,7 @@ def _target(
         **shared,
         category=cast(Category, get_head(file.head).category),
         suites={},
-        sources=(_evaluated(source, languages),),
+        sources=(_evaluation_source(source, languages),),
         to_example=replace(reader, unlabelled=True),
         training=(stage,) if trained else (),
         train_languages=tuple(sorted(sources, key=lambda each: each != learnt)),
@@ -212,7 +212,7 @@ def _metric(file: TaskFile) -> str:
     return get_head(file.head).metrics[0]
 
 
-def _evaluated(source: Source, languages: tuple[str, ...]) -> Source:
+def _evaluation_source(source: Source, languages: tuple[str, ...]) -> Source:
     """The source without splits that are there in one of several languages alone."""
     if len(languages) == 1:
         return source

@@ -87,7 +87,7 @@ def read_all(own: OwnTask) -> Iterator[str]:
             _warn_of_odd_tags(spec, split, train)
         known = sum(each in learnt for each in _inputs(data, spec.head)) if learnt else 0
         remark = f"; {known:,} of them stand in the training data, too" if known else ""
-        yield _counted(name, data, spec.labels) + remark
+        yield _count_labels(name, data, spec.labels) + remark
         if split == "train":
             train, learnt = data, set(_inputs(data, spec.head))
             if get_head(spec.head).has_tags:
@@ -108,7 +108,7 @@ def _warn_of_odd_tags(spec: TaskSpec, split: Split, train: ExampleSet | None) ->
             logger.warning("%s", remark)
 
 
-def _counted(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:
+def _count_labels(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:
     found: Counter[str] = Counter()
     if "label" in data.examples.column_names:
         numbers = (number for number in data.examples["label"] if number >= 0)

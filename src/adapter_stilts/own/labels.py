@@ -68,7 +68,7 @@ def labels_and_choices(
     elif kind.is_named:
         _check_spellings(seen)
     if kind.has_labels and not listed:
-        return _sorted(seen, lines), choices
+        return _sort_labels(seen, lines), choices
     if kind.has_tags and len(seen) == 1:
         logger.warning("%s: every word has the tag %s: nothing can be learnt", file.name, *seen)
     return listed, _enough(choices or len(listed) or options_seen, kind, lines)
@@ -213,7 +213,7 @@ def _check_used(lines: Lines, listed: tuple[str, ...], seen: Mapping[str, str]) 
             )
 
 
-def _sorted(seen: Mapping[str, str], lines: Lines) -> tuple[str, ...]:
+def _sort_labels(seen: Mapping[str, str], lines: Lines) -> tuple[str, ...]:
     if len(seen) < 2:
         what = (
             f"the training data has one label ({', '.join(seen)})" if seen else "no row has a label"

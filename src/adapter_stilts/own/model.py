@@ -14,7 +14,7 @@ from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metrics_of
 from adapter_stilts.own.rows import Column
-from adapter_stilts.registered import unregistered
+from adapter_stilts.registered import unknown_name
 from adapter_stilts.schema import demand, is_line
 from adapter_stilts.tasks.spec import FileFormat, Reading, Split
 from adapter_stilts.yaml_files import Lines, parse_yaml, read_yaml, validate
@@ -24,7 +24,7 @@ MOST_LABELS = 1000
 """More different labels are no labels: the column is another one."""
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -71,7 +71,7 @@ Labels = Annotated[list[Label], Field(min_length=1), AfterValidator(_distinct)]
 _ONE = 'one character was expected, such as ";" or "\\t"'
 Character = Annotated[str, demand(lambda text: len(text) == 1, _ONE)]
 Paths = Annotated[
-    list[str], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_distinct)
+    list[str], BeforeValidator(_as_list), Field(min_length=1), AfterValidator(_distinct)
 ]
 _MOVES = "a revision that does not move is needed: the commit of the data set's page"
 Commit = Annotated[str, demand(lambda text: text not in ("", "main", "master"), _MOVES)]
@@ -144,22 +144,22 @@ def read_task_file(path: Path) -> tuple[TaskFile, Lines]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         raise UserError(f"task file '{path}' {what}: `adstilts task new` writes one from your data")
-    return _checked(*read_yaml(path, _EXAMPLE))
+    return _check(*read_yaml(path, _EXAMPLE))
 
 
 def parse_task(path: Path, text: str) -> tuple[TaskFile, Lines]:
     """The same of a text that is called `path` in complaints."""
-    return _checked(*parse_yaml(text, _EXAMPLE, path))
+    return _check(*parse_yaml(text, _EXAMPLE, path))
 
 
-def _checked(value: Any, lines: Lines) -> tuple[TaskFile, Lines]:
+def _check(value: Any, lines: Lines) -> tuple[TaskFile, Lines]:
     task = validate(TaskFile, value, lines)
     _check_head(task, lines)
     if (task.files is None) == (task.hub is None):
         raise lines.bad((), "either 'files' or 'hub' says where the data is")
     metrics = (*get_head(task.head).metrics, *metrics_of(task.head))
     if task.metric and task.metric not in metrics:
-        wrong = unregistered(f"metric of a {task.head} head", task.metric, metrics)
+        wrong = unknown_name(f"metric of a {task.head} head", task.metric, metrics)
         raise lines.bad(("metric",), wrong)
     for split, paths in paths_of(task).items():
         for other in re.findall(r"{\w*}", " ".join(paths)):
@@ -267,7 +267,7 @@ def form_of(file: TaskFile, lines: Lines) -> str:
         UserError: there is none, or there are two; names the line.
     """
     if file.format:
-        return _checked_form(file, file.format, lines)
+        return _check_form(file, file.format, lines)
     if file.hub:
         return "parquet"
     found: dict[str, Split] = {}
@@ -287,7 +287,7 @@ def form_of(file: TaskFile, lines: Lines) -> str:
     return next(iter(found))
 
 
-def _checked_form(file: TaskFile, form: str, lines: Lines) -> str:
+def _check_form(file: TaskFile, form: str, lines: Lines) -> str:
     """The format that a task file names, if its head can be learnt from such files."""
     head = get_head(file.head)
     for_another = form in ("conll", "conllu") and not head.has_tags

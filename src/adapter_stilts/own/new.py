@@ -105,9 +105,9 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
     names = tuple(column_names(first[0][1]))
     looked_at = [row for _, row in first]
     numbered = reading is not None and not reading.header
-    named = _named(path, head, names, given, numbered=numbered)
+    named = _named_columns(path, head, names, given, numbered=numbered)
     parts = _parts(path, form, head, names, looked_at, named)
-    return _counted(path, form, head, names, parts, keys, chain(first, rows))
+    return _count_rows(path, form, head, names, parts, keys, chain(first, rows))
 
 
 def _reading(path: Path, form: str) -> tuple[Reading | None, dict[str, Any]]:
@@ -162,7 +162,7 @@ def _is_number(cell: str) -> bool:
     return bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell))
 
 
-def _named(
+def _named_columns(
     path: Path, head: str, names: Sequence[str], given: Sequence[str], *, numbered: bool
 ) -> dict[str, Any]:
     """The columns that the user names, by part; `numbered` ones have no names but numbers."""
@@ -205,7 +205,7 @@ def _parts(
         return {**usual, **given}
     kind = get_head(head)
     if all(name.isdigit() for name in names) and not set(kind.parts) <= set(given):
-        return {**_numbered(path, head, names), **given}
+        return {**_numbered_columns(path, head, names), **given}
     lowered = {name.lower(): name for name in names if name not in given.values()}
     found: dict[str, Any] = dict(given)
     for part in (*kind.parts, *kind.optional_parts):
@@ -240,7 +240,7 @@ def _counts_words(rows: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-def _numbered(path: Path, head: str, names: Sequence[str]) -> dict[str, Any]:
+def _numbered_columns(path: Path, head: str, names: Sequence[str]) -> dict[str, Any]:
     kind = get_head(head)
     if "text" in kind.parts and "text_b" in kind.optional_parts and len(names) in (2, 3):
         between = {"text_b": 2} if len(names) == 3 else {}
@@ -268,7 +268,7 @@ def _longest(names: Sequence[str], found: Mapping[str, Any], rows: Sequence[Any]
     return {"text": max(free, key=lambda name: size[name])} if free else {}
 
 
-def _counted(
+def _count_rows(
     path: Path,
     form: str,
     head: str,
@@ -321,7 +321,7 @@ def task_text(
         content["labels"] = "from the data"
     written = write_yaml(content, flow=None)
     shown = ", ".join(f"{label} {count:,}" for label, count in found.labels.most_common(20))
-    used = {str(each) for column in found.parts.values() for each in _listed(column)}
+    used = {str(each) for column in found.parts.values() for each in _as_sequence(column)}
     unused = [name for name in found.columns if name not in used and found.form in _TABLES]
     remarks = [
         f"{counted(found.rows, 'row')} with the columns {', '.join(found.columns)}",
@@ -363,7 +363,7 @@ def _options(path: Path, found: FoundData) -> dict[str, Any]:
     )
 
 
-def _listed(column: Any) -> Sequence[Any]:
+def _as_sequence(column: Any) -> Sequence[Any]:
     return column if isinstance(column, list) else [column]
 
 

@@ -54,7 +54,7 @@ class RowReader:
         if is_missing(value):
             return []
         listed = _as_list(value, self.columns[part], split=True) if head.has_tags else [value]
-        return [_checked(_label_name(each)) for each in listed]
+        return [_check_label(_label_name(each)) for each in listed]
 
     def cell(self, row: Row, column: Any) -> Any:
         """What stands in a column."""
@@ -115,7 +115,7 @@ class OwnRow:
         value = self._part("tags")
         if reader.classes and isinstance(value, list) and reader.labels:
             value = [reader.name(each) for each in value]
-        return [_checked(each) for each in _as_list(value, self.columns["tags"], split=True)]
+        return [_check_label(each) for each in _as_list(value, self.columns["tags"], split=True)]
 
     def options(self) -> list[str]:
         """The options, of one column with a list or of several."""
@@ -231,7 +231,7 @@ def _whole(value: Any) -> int:
 
 
 @lru_cache(maxsize=10_000)
-def _checked(label: str) -> str:
+def _check_label(label: str) -> str:
     """A label that a module's record can hold."""
     if not is_line(label):
         raise ValueError(f"the label {shown(label)} is not one line that can be printed")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adapter_stilts.display import BLUE, Spec, attention_map, chart, forest
-from adapter_stilts.report.tables import Table, attention_rows, contrast_name, marked
+from adapter_stilts.report.tables import Table, attention_rows, contrast_name, mark_arm
 from adapter_stilts.study.findings import Finding
 from adapter_stilts.study.study_data import StudyData
 
@@ -31,7 +31,7 @@ def heat_map(data: StudyData) -> Chart:
         scores = {arm: score for arm, score in every.items() if score is not None}
         mean = sum(scores.values()) / len(scores) if scores else 0.0
         rows += [
-            {"arm": marked(data, arm), "target": target, "score": round(score, 2),
+            {"arm": mark_arm(data, arm), "target": target, "score": round(score, 2),
              "above": round(score - mean, 2)}
             for arm, score in scores.items()
         ]  # fmt: skip

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from adapter_stilts.report.tables import Table, shown
+from adapter_stilts.report.tables import Table, show_cell
 
 _COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -53,7 +53,7 @@ def latex(table: Table) -> str:
     import pandas
 
     frame = pandas.DataFrame(
-        [[escaped(shown(cell)) for cell in row] for row in table.rows],
+        [[escaped(show_cell(cell)) for cell in row] for row in table.rows],
         columns=[escaped(name) for name in table.columns],
     )
     kinds = "".join("l" if table.is_text(k) else "r" for k in range(len(table.columns)))

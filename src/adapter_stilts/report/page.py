@@ -30,7 +30,7 @@ from adapter_stilts.report.tables import (
     matrix,
     missing,
     rules,
-    shown,
+    show_cell,
 )
 from adapter_stilts.study.findings import RECOMMENDED, Finding, Regrets, as_family, find, regrets
 from adapter_stilts.study.spec import ContrastSpec
@@ -77,7 +77,7 @@ def make_report(
         else:
             findings.append(found)
     findings = as_family(findings, specs)
-    chosen = next((members for s in specs if len(members := data.named(s.first)) > 1), ())
+    chosen = next((members for s in specs if len(members := data.arms_named(s.first)) > 1), ())
     lost = regrets(data, chosen, recommended=recommended, draws=min(draws, 500))
     tables = _tables(data, findings, lost)
     answers = [_answer(data, found) for found in findings] or ["No contrast can be answered yet."]
@@ -131,7 +131,7 @@ def _warnings(
         if set(found.fixed.overall.noise) <= {"items", "languages"}:
             alike["one seed, whose luck no interval shows."].append(found.spec.name)
     said += [f"{'; '.join(names)}: {what}" for what, names in alike.items()]
-    if data.dev_fixed and any(len(data.named(found.spec.first)) > 1 for found in findings):
+    if data.dev_fixed and any(len(data.arms_named(found.spec.first)) > 1 for found in findings):
         said.append("English dev has no scores of single items here: its examples are not drawn.")
     if data.damaged:
         said.append(f"Damaged: {', '.join(each.place for each in data.damaged)}.")
@@ -153,7 +153,7 @@ def page(report: Report) -> str:
     bundle = Path(javascript.__file__).parent / "html" / "dt_bundle.js"
     text: str = template.render(
         **vars(report),
-        shown=shown,
+        show_cell=show_cell,
         long=LONG,
         charts_library=_vega(),
         tables_library=javascript.generate_init_offline_itables_html(bundle),
@@ -206,7 +206,7 @@ def write_report(report: Report, folder: Path) -> None:
 def markdown(table: Table) -> str:
     """As GitHub reads it; of a long table its heading is shown, and its rows when asked for."""
     rows = [table.columns, ["---"] * len(table.columns)]
-    rows += [[shown(cell) for cell in row] for row in table.rows]
+    rows += [[show_cell(cell) for cell in row] for row in table.rows]
     lines = [*map(markdown_row, rows), "", *([table.note, ""] if table.note else [])]
     if len(table.rows) > LONG:
         head = f'<details markdown="1"><summary>{counted(len(table.rows), "row")}</summary>'

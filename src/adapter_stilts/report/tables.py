@@ -39,27 +39,27 @@ class Table:
         return any(isinstance(row[place], str) for row in self.rows)
 
 
-def shown(cell: Cell) -> str:
+def show_cell(cell: Cell) -> str:
     """A cell as a text: one decimal, and a dash for what is missing."""
     if cell is None:
         return "–"
     return cell if isinstance(cell, str) else f"{cell:.1f}"
 
 
-def shown_p(p: float) -> str:
+def show_p(p: float) -> str:
     """A p value with three decimals."""
     return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
-def marked(data: StudyData, arm: str) -> str:
+def mark_arm(data: StudyData, arm: str) -> str:
     """An arm's name, with the mark of unequal budgets; of several, if one of them has it."""
-    return f"{arm}{UNEQUAL}" if data.unequal.intersection(data.named(arm)) else arm
+    return f"{arm}{UNEQUAL}" if data.unequal.intersection(data.arms_named(arm)) else arm
 
 
 def contrast_name(data: StudyData, found: Finding) -> str:
     """That of a contrast, with the mark if one of its arms has it."""
     spec = found.spec
-    arms = (*data.named(spec.first), *data.named(spec.second))
+    arms = (*data.arms_named(spec.first), *data.arms_named(spec.second))
     return f"{spec.name}{UNEQUAL}" if data.unequal.intersection(arms) else spec.name
 
 
@@ -74,7 +74,7 @@ def with_marks(data: StudyData, text: str = "") -> str:
 def matrix(data: StudyData) -> Table:
     """Every arm on every target."""
     rows = [
-        (marked(data, arm), *(data.score(arm, target) for target in data.targets))
+        (mark_arm(data, arm), *(data.score(arm, target) for target in data.targets))
         for arm in data.arms_in_order
     ]
     note = "Mean over seeds and languages of each task's first metric, in percent."
@@ -92,12 +92,12 @@ def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for found in findings:
         name = contrast_name(data, found) + (" (primary)" if found.spec.primary else "")
-        adjusted, same = map(shown_p, found.adjusted)
+        adjusted, same = map(show_p, found.adjusted)
         whole, drawn = found.fixed.overall, found.drawn.overall
-        rows.append((name, "languages fixed", *_span(whole), shown_p(whole.p), adjusted, same))
-        rows.append((name, "languages drawn", *_span(drawn), shown_p(drawn.p), None, None))
+        rows.append((name, "languages fixed", *_span(whole), show_p(whole.p), adjusted, same))
+        rows.append((name, "languages drawn", *_span(drawn), show_p(drawn.p), None, None))
         for target, each in found.fixed.without.items():
-            rows.append((name, f"without {target}", *_span(each), shown_p(each.p), None, None))
+            rows.append((name, f"without {target}", *_span(each), show_p(each.p), None, None))
     columns = (
         "contrast", "over", "difference", "low", "high", "p", "p (Holm)", "p of a point or more",
     )  # fmt: skip
@@ -115,7 +115,7 @@ def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
     for found in findings:
         for target, each in found.fixed.targets.items():
             above, below, of = found.count(target)
-            p = shown_p(found.fixed.adjusted[target])
+            p = show_p(found.fixed.adjusted[target])
             counts = f"{above} of {of}", f"{below} of {of}"
             rows.append((contrast_name(data, found), target, *_span(each), p, *counts))
         rows += [
@@ -163,7 +163,7 @@ def cost(data: StudyData) -> Table:
         known = [score for score in scores if score is not None]
         rows.append(
             (
-                marked(data, arm),
+                mark_arm(data, arm),
                 fmean(known) if known and len(known) == len(common) else None,
                 _mean_of(every, lambda run: run.parameters / 1e6),
                 _mean_of(there, _training),
@@ -213,7 +213,7 @@ def rules(data: StudyData, found: Regrets) -> Table:
 
 def _rule_name(data: StudyData, rule: str) -> str:
     arm = rule.removeprefix("always ")
-    return rule.replace(arm, marked(data, arm)) if arm in data.arms else rule
+    return rule.replace(arm, mark_arm(data, arm)) if arm in data.arms else rule
 
 
 def missing(data: StudyData) -> Table:
@@ -249,7 +249,7 @@ def attention_table(data: StudyData) -> Table:
             by = {name: w[source] for name, w in found.languages.items() if source in w}
             span = (_extreme(by, min), _extreme(by, max))
             cells = (_two(mean[source]), *map(_two, parts), *span, _two(entropy))
-            rows.append((marked(data, arm), target, source, *cells))
+            rows.append((mark_arm(data, arm), target, source, *cells))
     columns = (
         "arm", "target", "source", "weight", "lower layers", "middle layers", "upper layers",
         "least in", "most in", "entropy",
@@ -262,7 +262,7 @@ def attention_table(data: StudyData) -> Table:
 def attention_rows(data: StudyData) -> list[dict[str, Any]]:
     """Weights by arm, target, layer and source, for the heat map."""
     return [
-        {"arm": marked(data, arm), "target": target, "layer": layer, "source": source,
+        {"arm": mark_arm(data, arm), "target": target, "layer": layer, "source": source,
          "weight": weight}
         for arm, target, found in _fusions(data)
         for layer, weights in found.layers.items()

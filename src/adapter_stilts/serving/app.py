@@ -116,7 +116,7 @@ def _add_answers(app: FastAPI, pool: ModulePool, batcher: Batcher, limits: Limit
 
     @app.post("/predict", summary="Ask one module", responses=_PROBLEMS)
     async def predict(given: Input, request: Request) -> Answer:
-        (answer,) = await _answered(pool, batcher, [given], request, "")
+        (answer,) = await _answer(pool, batcher, [given], request, "")
         return answer
 
     @app.post("/predict/batch", summary="Ask one or several modules at once", responses=_PROBLEMS)
@@ -124,15 +124,15 @@ def _add_answers(app: FastAPI, pool: ModulePool, batcher: Batcher, limits: Limit
         if len(given.inputs) > limits.max_items:
             many = f"{len(given.inputs)} inputs in one request, and {limits.max_items} may be"
             raise ProblemError(413, many, "inputs")
-        answers = await _answered(pool, batcher, given.inputs, request, "inputs.{}.")
+        answers = await _answer(pool, batcher, given.inputs, request, "inputs.{}.")
         return Answers(answers=answers)
 
 
-async def _answered(
+async def _answer(
     pool: ModulePool, batcher: Batcher, inputs: Sequence[Input], request: Request, place: str
 ) -> list[Answer]:
     """The answers, unless the client leaves first: then what waits for it is dropped."""
-    order = Order([_checked(pool, each, place.format(n)) for n, each in enumerate(inputs)])
+    order = Order([_check(pool, each, place.format(n)) for n, each in enumerate(inputs)])
     try:
         batcher.submit(order)
     except BatcherFullError as error:
@@ -180,7 +180,7 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _checked(pool: ModulePool, given: Input, place: str) -> tuple[str, dict[str, Any]]:
+def _check(pool: ModulePool, given: Input, place: str) -> tuple[str, dict[str, Any]]:
     try:
         offer = pool.offer(given.module)
     except UserError as error:
@@ -216,26 +216,28 @@ def _add_handlers(app: FastAPI) -> None:
     @app.exception_handler(ProblemError)
     async def problem(_: Request, error: ProblemError) -> JSONResponse:
         headers = {"Retry-After": "1"} if error.status == 429 else None
-        return _said(error.status, str(error), error.field, headers)
+        return _error_response(error.status, str(error), error.field, headers)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         field, why = _first(error.errors()[0])
         if field == "body" and "json" not in request.headers.get("content-type", ""):
             why = "a JSON object is expected, sent as Content-Type: application/json"
-        return _said(422, f"{field}: {why}", field)
+        return _error_response(422, f"{field}: {why}", field)
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:
         status = 422 if error.status_code == 400 else error.status_code
-        return _said(status, str(error.detail), "body" if status == 422 else None, error.headers)
+        return _error_response(
+            status, str(error.detail), "body" if status == 422 else None, error.headers
+        )
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> JSONResponse:
-        return _said(500, "the service failed on this request: its log says how", None)
+        return _error_response(500, "the service failed on this request: its log says how", None)
 
 
-def _said(status: int, why: str, field: str | None, headers: Any = None) -> JSONResponse:
+def _error_response(status: int, why: str, field: str | None, headers: Any = None) -> JSONResponse:
     named = None if field is None else printable(field)[:_LONGEST]
     return JSONResponse({"error": printable(why)[:_LONGEST], "field": named}, status, headers)
 
@@ -259,7 +261,7 @@ def docs_page(schema: Schema) -> str:
     return page.from_string(place.read_text("utf-8")).render(
         about=schema["info"],
         paths=schema["paths"],
-        resolve=lambda given: _resolved(schema, given),
+        resolve=lambda given: _resolve(schema, given),
         kinds=_kinds,
         json_of=_json_of,
     )
@@ -271,7 +273,7 @@ def _json_of(part: Schema) -> Schema | None:
     return found
 
 
-def _resolved(schema: Schema, given: Schema) -> tuple[str, Schema]:
+def _resolve(schema: Schema, given: Schema) -> tuple[str, Schema]:
     if "$ref" not in given:
         return "", given
     name = given["$ref"].rpartition("/")[2]

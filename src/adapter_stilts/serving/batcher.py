@@ -230,7 +230,7 @@ class Batcher:
                 return
             order = slices[0][0]
             order.left.clear()
-            order.fail(self._blamed(error))
+            order.fail(self._blame(error))
             self._circle = deque(each for each in self._circle if each is not order)
             return
         first = 0
@@ -240,10 +240,10 @@ class Batcher:
                 order.answers.set_result(answers[first : first + count])
             first += count
 
-    def _blamed(self, error: Exception) -> Exception:
+    def _blame(self, error: Exception) -> Exception:
         """The error, with the module at fault where it is known; it is logged."""
         inside = error.module if isinstance(error, NotFiniteError) else ""
-        name = self._pool.called(inside) if inside else None
+        name = self._pool.offer_name(inside) if inside else None
         if name is None:
             logger.error("a request failed", exc_info=error)
             return error

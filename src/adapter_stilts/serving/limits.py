@@ -129,7 +129,7 @@ class Guard:
     async def _whole_body(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """What gives the body that has arrived; None where it was refused."""
         most = self._limits.max_bytes
-        if _declared(scope) > most * DRAINED:
+        if _declared_length(scope) > most * DRAINED:
             await refuse(send, 413, _too_large(most))
             return None
         try:
@@ -142,14 +142,14 @@ class Guard:
         if messages is None:
             await refuse(send, 413, _too_large(most))
             return None
-        return _replayed(messages, receive)
+        return _replay(messages, receive)
 
 
 def _too_large(most: int) -> str:
     return f"the request is larger than {most:,} bytes, which is the limit"
 
 
-def _declared(scope: Scope) -> int:
+def _declared_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
@@ -171,7 +171,7 @@ async def _body(receive: Receive, most: int) -> list[Message] | None:
     return messages if size <= most else None
 
 
-def _replayed(messages: list[Message], receive: Receive) -> Receive:
+def _replay(messages: list[Message], receive: Receive) -> Receive:
     waiting = iter(messages)
 
     async def replay() -> Message:

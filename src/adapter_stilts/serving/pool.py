@@ -20,7 +20,7 @@ from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.zoo.choice import (
     ModuleReference,
     distinct_modules,
-    found_modules,
+    find_modules,
     is_of,
     place_of,
     same_backbone,
@@ -160,7 +160,7 @@ class ModulePool:
             self._loaded[name] = Module(self.engine, resolved.record, composed.name, composed)
         return self._loaded[name]
 
-    def called(self, inside: str) -> str | None:
+    def offer_name(self, inside: str) -> str | None:
         """Which offer a module in memory is, by what it is called in the engine."""
         return next((name for name, each in self._loaded.items() if each.name == inside), None)
 
@@ -230,14 +230,14 @@ def _heads(name: str, resolved: ResolvedComposition) -> Iterator[Offer]:
 
 
 def _with_heads() -> Iterator[ModuleReference]:
-    for found in found_modules():
-        with _left_out(found.full_name):
+    for found in find_modules():
+        with _leave_out_failures(found.full_name):
             if found.record.head != NO_HEAD:
                 yield found
 
 
 @contextmanager
-def _left_out(name: str) -> Iterator[None]:
+def _leave_out_failures(name: str) -> Iterator[None]:
     """Whatever is wrong with one module of the zoo, the others are offered."""
     try:
         yield
@@ -251,7 +251,7 @@ def _zoo_backbone(wanted: str | None) -> str:
     for each in _with_heads():
         if wanted and not is_of(each, wanted):
             continue
-        with _left_out(each.full_name):
+        with _leave_out_failures(each.full_name):
             name = each.record.name
             found.add(ResolvedComposition(name, {name: each}).backbone)
     if wanted:
@@ -272,5 +272,5 @@ def _add_zoo(pool: ModulePool) -> None:
     for each in fitting:
         is_short = each.place != "hub" and short[each.folder.name] == 1
         name = each.folder.name if is_short else each.full_name
-        with _left_out(name):
+        with _leave_out_failures(name):
             pool.add(_heads(name, resolve_folder(each.folder)))

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.display import Picture, Result, forest
 from adapter_stilts.errors import UserError, counted
-from adapter_stilts.evaluation.data import TargetData, asked_languages, asked_split, read_data
+from adapter_stilts.evaluation.data import TargetData, read_data, resolve_languages, resolve_split
 from adapter_stilts.evaluation.options import ComparisonOptions
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
@@ -223,7 +223,7 @@ def compare(
     _check(targets, draws, level)
     for series, other in (arms, arms[::-1]):
         _check_series(series, other, options.get("backbone"))
-    sides = [_evaluated(arms, each, options) for each in targets]
+    sides = [_evaluate_both(arms, each, options) for each in targets]
     drawn = Draws([target for target, _ in sides], draws, random_languages=random_languages)
     made = contrast(drawn, *ARMS, level=level)
     compared = {
@@ -262,7 +262,7 @@ def _scores(target: Target) -> dict[str, tuple[float, float]]:
     return dict(zip(target.test.languages, zip(first, second, strict=True), strict=True))
 
 
-def _evaluated(
+def _evaluate_both(
     arms: tuple[str, str], target: TargetSpec, options: ComparisonOptions
 ) -> tuple[Target, dict[str, Any]]:
     """Both compositions on one target: their items, and what else is known of them."""
@@ -273,10 +273,10 @@ def _evaluated(
             f"{target.name} is scored by {target.metric}, which is no mean over its examples, so "
             "nothing can be drawn anew: `adstilts evaluate` gives the scores of both"
         )
-    split = asked_split(target, options.get("split", "test"))
+    split = resolve_split(target, options.get("split", "test"))
     data, limit = options.get("data"), options.get("limit")
     found = evaluate(target, list(arms), **options)
-    asked = asked_languages(target, options.get("langs", "all"), split, data)
+    asked = resolve_languages(target, options.get("langs", "all"), split, data)
     read = read_data(target, asked, split, data, limit=limit)
     sides = _sides(found, *arms)
     tables = [_tables(side, target, read, data) for side in sides]

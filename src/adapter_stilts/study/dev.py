@@ -59,11 +59,11 @@ def dev_halves(
         # Draws of one seed have rows in common, so as many more are drawn as may fall away.
         limit += does["rows"]
     if target.retrieval is None:
-        scored = _scored(aim, module, out, {**does, "dev_items": limit})
+        scored = _score_dev(aim, module, out, {**does, "dev_items": limit})
         if isinstance(scored, float):
             return DevScores(scored, scored, whole=True)
     else:
-        scored = _found(aim, module, {**does, "dev_items": limit})
+        scored = _search_dev(aim, module, {**does, "dev_items": limit})
     if on_train:
         seen = load_examples(stage, "train", does["data"], limit=does["rows"], seed=seed)
         drawn = set(seen.examples["id"][:])
@@ -158,7 +158,9 @@ def keep_selecting(dev: Path, items: Path) -> None:
         shutil.copyfile(dev / SELECT, items / f"dev-en.{SELECT}")
 
 
-def _scored(aim: TargetSpec, module: Path, out: Path, does: dict[str, Any]) -> list[Item] | float:
+def _score_dev(
+    aim: TargetSpec, module: Path, out: Path, does: dict[str, Any]
+) -> list[Item] | float:
     """The items of dev; of a task whose items cannot be counted one by one, its score."""
     options: dict[str, Any] = {"split": "dev", "data": does["data"], "limit": does["dev_items"]}
     (found,) = evaluate(
@@ -186,7 +188,7 @@ def _scored(aim: TargetSpec, module: Path, out: Path, does: dict[str, Any]) -> l
     return items
 
 
-def _found(aim: TargetSpec, module: Path, does: dict[str, Any]) -> list[Item]:
+def _search_dev(aim: TargetSpec, module: Path, does: dict[str, Any]) -> list[Item]:
     """Of a retrieval task, what a dual encoder finds for every query of the dev pairs.
 
     As in training, every query is searched in the texts of all pairs, each text once, and what
@@ -244,10 +246,12 @@ def _on_dev(target: TargetSpec, stage: TaskSpec, *, on_train: bool) -> TargetSpe
 def _train_as_dev(source: Source) -> Source:
     hub = source.hub
     if hub is not None:
-        hub = dataclasses.replace(hub, splits=_moved(hub.splits))
-    files = tuple(dataclasses.replace(each, paths=_moved(each.paths)) for each in source.files)
+        hub = dataclasses.replace(hub, splits=_train_for_dev(hub.splits))
+    files = tuple(
+        dataclasses.replace(each, paths=_train_for_dev(each.paths)) for each in source.files
+    )
     return dataclasses.replace(source, hub=hub, files=files)
 
 
-def _moved(splits: Any) -> Any:
+def _train_for_dev(splits: Any) -> Any:
     return {"dev": splits["train"]} if "train" in splits else {}

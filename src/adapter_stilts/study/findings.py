@@ -114,7 +114,7 @@ class Finding:
 
 def find(data: StudyData, spec: ContrastSpec, *, draws: int = 2000) -> Finding | str:
     """A contrast on all targets that have its arms; or why there is none."""
-    sides = [data.named(name) for name in (spec.first, spec.second)]
+    sides = [data.arms_named(name) for name in (spec.first, spec.second)]
     for name, members in zip((spec.first, spec.second), sides, strict=True):
         if not members:
             return f"no run of '{name}' has been evaluated"

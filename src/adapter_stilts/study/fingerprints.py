@@ -13,7 +13,7 @@ from adapter_stilts.data.code_digest import source_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError, hint
-from adapter_stilts.evaluation.data import asked_languages
+from adapter_stilts.evaluation.data import resolve_languages
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.paths import is_folder
 from adapter_stilts.tasks.registry import get_target, get_task
@@ -51,19 +51,21 @@ class Fingerprints:
         found = {BACKBONE: self._once(BACKBONE, lambda: _backbone(self.backbone))}
         if stage == "intermediate" and not target:
             for name in does["tasks"]:
-                found[f"data of {name}"] = self._trained(f"data of {name}", [get_task(name)])
+                found[f"data of {name}"] = self._digest_of_training(
+                    f"data of {name}", [get_task(name)]
+                )
             return found
         if stage in ("rate", "target", "intermediate"):
             language = does.get("source_lang", "en")
             name = f"training data of {target}" + ("" if language == "en" else f" in {language}")
             if name not in self._known:
-                self._trained(name, get_target(target).trained_in(language))
+                self._digest_of_training(name, get_target(target).trained_in(language))
             found[name] = self._known[name]
         if (below := does.get("below", "none")) != "none":
             found |= self._below(below, does)
         for test in does.get("tests", ()):
             name = f"{test['split']} data of {test['task']}"
-            found[name] = self._tested(name, test["task"], test["split"], does["langs"])
+            found[name] = self._digest_of_test(name, test["task"], test["split"], does["langs"])
         return found
 
     def _below(self, below: str, does: dict[str, Any]) -> dict[str, str]:
@@ -72,21 +74,25 @@ class Fingerprints:
         found = {f"module {name}": self._once(f"module {name}", lambda: self._module(name))}
         for test in does.get("tests", ()) if below.endswith("*") else ():
             key = f"modules of the languages of {test['task']}"
-            found[key] = self._tested_below(key, test["task"], test["split"], does["langs"])
+            found[key] = self._digest_of_languages(key, test["task"], test["split"], does["langs"])
         return found
 
-    def _tested_below(self, name: str, task: str, split: Split, langs: str | Sequence[str]) -> str:
+    def _digest_of_languages(
+        self, name: str, task: str, split: Split, langs: str | Sequence[str]
+    ) -> str:
         def compute() -> str:
-            asked = asked_languages(get_target(task), langs, split, self.data)
+            asked = resolve_languages(get_target(task), langs, split, self.data)
             # A language without one is not compared.
-            return json_digest({each: self._known_module(f"lang:{each}") for each in asked})[:16]
+            return json_digest({each: self._digest_of_module(f"lang:{each}") for each in asked})[
+                :16
+            ]
 
         return self._once(f"{name}, {split} in {langs}", compute)
 
     def _module(self, name: str) -> str:
         return ModuleRecord.read(find_module(name, self.backbone)).content
 
-    def _known_module(self, name: str) -> str:
+    def _digest_of_module(self, name: str) -> str:
         try:
             return self._module(name)
         except UserError:
@@ -100,14 +106,16 @@ class Fingerprints:
                 self._known[name], self.absent[name] = "", str(error)
         return self._known[name]
 
-    def _trained(self, name: str, stages: Iterable[TaskSpec]) -> str:
+    def _digest_of_training(self, name: str, stages: Iterable[TaskSpec]) -> str:
         def compute() -> str:
             splits: tuple[Split, ...] = ("train", "dev")
             return json_digest([self._set(task, split) for task in stages for split in splits])[:16]
 
         return self._once(name, compute)
 
-    def _tested(self, name: str, task: str, split: Split, langs: str | Sequence[str]) -> str:
+    def _digest_of_test(
+        self, name: str, task: str, split: Split, langs: str | Sequence[str]
+    ) -> str:
         return self._once(f"{name} in {langs}", lambda: self._languages(task, split, langs, name))
 
     def _languages(self, task: str, split: Split, langs: str | Sequence[str], name: str) -> str:
@@ -117,7 +125,7 @@ class Fingerprints:
         target = get_target(task)
         found: dict[str, list[str]] = {}
         problem = UserError(f"no {name}")
-        for language in asked_languages(target, langs, split, self.data):
+        for language in resolve_languages(target, langs, split, self.data):
             try:
                 sets = data_sets(target, language, split, self.data)
                 found[language] = [self._set(each, part) for each, part in sets]

@@ -96,7 +96,7 @@ class StudyFolder:
         if not path.exists() and not path.is_symlink():
             return {}
         runs = _read(path, _PlanFile, "`adstilts study run` writes it again").runs
-        return {name: _planned(*each) for name, each in runs.items()}
+        return {name: _read_planned(*each) for name, each in runs.items()}
 
     def write_run(self, run: Run, study: str) -> None:
         """Writes down what a run is, for the process that does it."""
@@ -246,7 +246,7 @@ def size_of(folder: Path) -> int:
     return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
-def _planned(
+def _read_planned(
     stage: str, arm: str, target: str, method: str = "", intermediate: str = ""
 ) -> Planned:
     return Planned(stage, arm, target, method, tuple(filter(None, intermediate.split("+"))))

@@ -97,7 +97,7 @@ class Plan:
             if "/" in place
         }
 
-    def shared(self) -> dict[str, int]:
+    def count_uses(self) -> dict[str, int]:
         """How many runs need each."""
         counts = dict.fromkeys(self.runs, 0)
         for run in self.runs.values():

@@ -11,7 +11,7 @@ from typing import Any
 from adapter_stilts.data.load import check_where, resolve_where
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError, few, hint
-from adapter_stilts.evaluation.data import asked_languages
+from adapter_stilts.evaluation.data import resolve_languages
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.fingerprints import BACKBONE, MULTITASK, Fingerprints, find_source
 from adapter_stilts.study.graph import Plan, Run
@@ -170,11 +170,11 @@ class _Planner:
         study, tests = self.study, _tests(self.study)
         if not self.prints.languages and not _is_here(self.prints.data):
             return
-        listed = {code for _, test in tests for code in _listed(test)}
+        listed = {code for _, test in tests for code in _listed_languages(test)}
         known = sorted(listed | self.prints.languages)
         for k, code in enumerate(map(str.strip, study.languages)):
             with study.at("langs", k):
-                meant = {each for _, test in tests for each in self._asked(test, code)}
+                meant = {each for _, test in tests for each in self._asked_languages(test, code)}
             if not meant & (self.prints.languages | listed):
                 near = hint(code, known, f"but of {few(known)}")
                 wrong = f"no target of the study lists '{code}' or has data of it: {near}"
@@ -182,8 +182,10 @@ class _Planner:
         for keys, test in tests:
             # Of the Hub one only learns when asking for it.
             absent = f"{test.split} data of {test.task} in {study.langs}"
-            if absent in self.prints.absent and not self._asked(test) & {*_listed(test)}:
-                there = few(_listed(test))
+            if absent in self.prints.absent and not self._asked_languages(test) & {
+                *_listed_languages(test)
+            }:
+                there = few(_listed_languages(test))
                 wrong = f"{test.task} has none of the languages of 'langs', but {there}"
                 raise study.bad(keys, wrong)
         self._check_source_languages()
@@ -202,9 +204,9 @@ class _Planner:
                 wrong = f"no target of the study lists '{code}' or has training data in it: {near}"
                 raise self.study.bad(["source_langs", k], wrong)
 
-    def _asked(self, test: Test, langs: str | Sequence[str] = "") -> set[str]:
+    def _asked_languages(self, test: Test, langs: str | Sequence[str] = "") -> set[str]:
         target, langs = get_target(test.task), langs or self.study.langs
-        return set(asked_languages(target, langs, test.split, self.prints.data))
+        return set(resolve_languages(target, langs, test.split, self.prints.data))
 
     def absent(self) -> dict[str, str]:
         """What is not here, and why; where the study names it, with the line."""
@@ -236,7 +238,7 @@ def _tests(study: StudySpec) -> list[tuple[tuple[str | int, ...], Test]]:
     return found
 
 
-def _listed(test: Test) -> tuple[str, ...]:
+def _listed_languages(test: Test) -> tuple[str, ...]:
     target = get_target(test.task)
     return (*target.languages, *target.others)
 

@@ -132,7 +132,7 @@ class _Doing:
                 break
             ended, _ = wait(self.pending, timeout=POLL, return_when=FIRST_COMPLETED)
             for each in ended:
-                self._ended(self.pending.pop(each), each)
+                self._note_end(self.pending.pop(each), each)
         if not self.outcome.stopped:
             self.outcome.blocked = set(self.plan.runs) - self.outcome.done - self.outcome.failed
         return self.outcome
@@ -154,7 +154,7 @@ class _Doing:
             if ready and name not in self.outcome.done | self.outcome.failed | busy:
                 self.pending[self.engine.submit(name)] = name
 
-    def _ended(self, name: str, future: Future[int]) -> None:
+    def _note_end(self, name: str, future: Future[int]) -> None:
         error = future.exception()
         if isinstance(error, UserError):
             raise error

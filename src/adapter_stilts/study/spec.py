@@ -301,7 +301,7 @@ class StudySpec(_Part):
     contrasts: list[ContrastSpec] = []
     _lines: Lines = PrivateAttr(default_factory=lambda: Lines("study"))
 
-    def written(self, lines: Lines) -> StudySpec:
+    def with_lines(self, lines: Lines) -> StudySpec:
         """The same, of a file with these lines."""
         self._lines = lines
         return self

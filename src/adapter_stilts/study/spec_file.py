@@ -53,7 +53,7 @@ def load_study(path: Path, *, unequal: bool = False) -> StudySpec:
     if not path.is_file():
         raise UserError(f"study {path} is not there: `adstilts study new {path}` writes one")
     fields, lines = read_yaml(path, "backbone: embedded")
-    spec = validate(StudySpec, fields, lines).written(lines)
+    spec = validate(StudySpec, fields, lines).with_lines(lines)
     _check_backbone(spec)
     _check_tasks(spec)
     _check_methods(spec)

@@ -114,7 +114,7 @@ class StudyData:
         """The runs of every arm, in the order of the records."""
         found: dict[str, list[RunResult]] = {}
         for each in self.evaluated:
-            found.setdefault(self._called(each), []).append(each)
+            found.setdefault(self._arm_name(each), []).append(each)
         return found
 
     @property
@@ -123,7 +123,7 @@ class StudyData:
         planned = (name for name, _ in self._planned_cells)
         return [name for name in dict.fromkeys((*planned, *self.arms)) if name in self.arms]
 
-    def _called(self, each: RunResult | Planned) -> str:
+    def _arm_name(self, each: RunResult | Planned) -> str:
         """The arm, with the task below where each task has one, and the method of several."""
         name = each.arm
         if name.split()[0] in EACH_TASK:
@@ -152,7 +152,7 @@ class StudyData:
     def _planned_cells(self) -> list[tuple[str, str]]:
         """The arms and targets of the plan; which task's single gets further seeds is open."""
         cells = (
-            (self._called(each), each.target)
+            (self._arm_name(each), each.target)
             for each in self.planned.values()
             if each.stage in TESTED and (each.intermediate or each.arm.split()[0] not in EACH_TASK)
         )
@@ -169,14 +169,16 @@ class StudyData:
 
     def single(self, task: str, method: str) -> str | None:
         """The arm of an intermediate task's module, if there is one."""
-        found = self.named(f"singles:{task}" + (f" [{method}]" if len(self.methods) > 1 else ""))
+        found = self.arms_named(
+            f"singles:{task}" + (f" [{method}]" if len(self.methods) > 1 else "")
+        )
         return found[0] if len(found) == 1 else None
 
     def is_control(self, arm: str) -> bool:
         """Whether it is the control for mere quantity, which trains for longer than the others."""
         return any(each.arm.split()[0] == LONGER for each in self.arms[arm])
 
-    def named(self, arm: str) -> tuple[str, ...]:
+    def arms_named(self, arm: str) -> tuple[str, ...]:
         """The arms that a name stands for: itself, or those of all tasks and methods of that name.
 
         So `singles` are `singles:squad` and all others, and where there are two methods `alone` are

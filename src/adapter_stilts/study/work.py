@@ -124,18 +124,18 @@ class _Work:
         """Does the run by the method of its stage; its seconds are those of all of it."""
         began = time.monotonic()
         if self.run.among:
-            self.run = self._ranked()
+            self.run = self._best_single()
         found = getattr(self, f"_{self.run.stage}")()
         found.setdefault("seconds", time.monotonic() - began)
         return self._result(**found)
 
-    def _ranked(self) -> Run:
+    def _best_single(self) -> Run:
         """The single that English dev ranks there, with this run's seed of the target."""
         runs = [self.folder.read_run(name)[1] for name in self.run.among]
         scores: dict[tuple[str, ...], list[float]] = {}
         for each in runs:
             result = self.known[each.id]
-            scores.setdefault(each.intermediate, []).append(_known(result.dev_select, result))
+            scores.setdefault(each.intermediate, []).append(_known_score(result.dev_select, result))
         # Of equal scores the first, as the study lists them.
         best = sorted(scores, key=lambda tasks: -fmean(scores[tasks]))[self.run.does["rank"]]
         of_it = [each for each in runs if each.intermediate == best]
@@ -187,13 +187,13 @@ class _Work:
             return train(*what, **options)
 
     def _rate(self) -> dict[str, Any]:
-        return self._trained(self.run.does["lr"])
+        return self._train(self.run.does["lr"])
 
     def _target(self) -> dict[str, Any]:
         """Trains at the rate that was chosen, unless that training is the very one; evaluates."""
         rates = [self.known[each] for each in self.run.rates]
         # Of equal scores the first, which is the lowest rate as the study lists them.
-        best = max(rates, key=lambda each: _known(each.dev_choose, each))
+        best = max(rates, key=lambda each: _known_score(each.dev_choose, each))
         seeds = (self.run.seed_intermediate, self.run.seed_target)
         place = self.folder.module(best.run)
         if seeds == (best.seed_intermediate, best.seed_target) and place.is_dir():
@@ -201,9 +201,9 @@ class _Work:
             found |= {"dev_choose": best.dev_choose, "dev_select": best.dev_select}
             found["dev_whole"] = best.dev_whole
         else:
-            found = self._trained(best.lr)
+            found = self._train(best.lr)
             place = self.folder.module(self.id)
-        found |= {"lr": best.lr, **self._scores(self._tested(place))}
+        found |= {"lr": best.lr, **self._scores(self._tested_composition(place))}
         keep_selecting(
             self.folder.dev(place.parent.name),
             self.folder.path / str(found["items"]) / get_target(self.run.target).name,
@@ -236,7 +236,7 @@ class _Work:
             return self._scores(f"{self.run.does['kind']}({quoted})")
         return self._scores(places[0] if places else "none")
 
-    def _trained(self, lr: float) -> dict[str, Any]:
+    def _train(self, lr: float) -> dict[str, Any]:
         from adapter_stilts.training.fuse import fuse
         from adapter_stilts.training.target import train_target
 
@@ -272,7 +272,7 @@ class _Work:
             return [f"{SUMS[self.run.does['kind']]}({', '.join(places)})"]
         return places
 
-    def _tested(self, module: Path) -> str:
+    def _tested_composition(self, module: Path) -> str:
         """The composition that is tested: other languages may have another module at the bottom."""
         if self.run.does["below"] == "lang:*":
             parts = ["lang:*", *self._sources(), f'"{module}"']
@@ -386,7 +386,7 @@ def _is_whole(module: Path) -> bool:
     return True
 
 
-def _known(score: float | None, result: RunResult) -> float:
+def _known_score(score: float | None, result: RunResult) -> float:
     """A score of a half of English dev; to choose by what is not there would be no choice."""
     if score is None:
         raise FailureError(

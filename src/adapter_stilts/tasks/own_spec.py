@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from adapter_stilts.errors import UserError, few, shown, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metric_names, metrics_of
-from adapter_stilts.registered import unregistered
+from adapter_stilts.registered import unknown_name
 from adapter_stilts.tasks.languages import check_language
 from adapter_stilts.tasks.spec import (
     SHORTEST,
@@ -62,7 +62,7 @@ def check_metric(spec: Spec) -> Spec:
     if isinstance(spec, TargetSpec) and spec.retrieval:
         known = metric_names()  # of ranks and pairs, for which there is no head
     if spec.metric not in known:
-        wrong = unregistered(f"metric of a {spec.head} head", spec.metric, known)
+        wrong = unknown_name(f"metric of a {spec.head} head", spec.metric, known)
         raise UserError(f"{type(spec).__name__} {shown(spec.name)}: {wrong}")
     return spec
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.paths import is_file
-from adapter_stilts.registered import Registered, added, unregistered
+from adapter_stilts.registered import Registered, additions, unknown_name
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec, target_of
@@ -68,13 +68,13 @@ def _find(kind: str, name: str, tasks: Mapping[str, Any]) -> Any:
     if task is None and is_file(name):
         raise UserError(f"'{name}' is no task file: the name of one ends in .yaml")
     if task is None:
-        raise unregistered(kind, name, tasks)
+        raise unknown_name(kind, name, tasks)
     return task
 
 
 def _all_added() -> Mapping[str, TaskSpec | TargetSpec]:
     """The tasks that plug-ins have added, by name."""
-    return {name: each.value for name, each in added("task").items()}
+    return {name: each.value for name, each in additions("task").items()}
 
 
 def _added(name: str) -> TaskSpec | TargetSpec | None:
@@ -85,7 +85,7 @@ def _added(name: str) -> TaskSpec | TargetSpec | None:
 def find_added(name: str) -> Registered | None:
     """What a plug-in, a script or a notebook has added as the task of that name or alias."""
     own = _added(name)
-    return added("task")[own.name] if own else None
+    return additions("task")[own.name] if own else None
 
 
 def is_task_file(name: str) -> bool:

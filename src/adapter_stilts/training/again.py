@@ -9,7 +9,7 @@ from typing import Any
 from adapter_stilts.data.folders import Files, given_files
 from adapter_stilts.data.load import resolve_where
 from adapter_stilts.engine.composition import Call, Expression
-from adapter_stilts.registered import Kind, Registered, added
+from adapter_stilts.registered import Kind, Registered, additions
 from adapter_stilts.tasks.registry import find_added, is_built_in, is_task_file
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -62,7 +62,7 @@ def _registered(spec: TrainingSpec, names: tuple[str, ...], method: str) -> Iter
         "merge method": set(_operators(spec.on.expression)) if spec.on else (),
     }
     for kind, called in used.items():
-        yield from (added(kind)[name] for name in called if name in added(kind))
+        yield from (additions(kind)[name] for name in called if name in additions(kind))
 
 
 def _operators(expression: Expression) -> Iterator[str]:

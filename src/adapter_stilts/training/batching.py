@@ -121,15 +121,15 @@ def task_shares(sizes: Sequence[int], *, temperature: float) -> npt.NDArray[np.f
     Examples-proportional mixing with a cap and a temperature (Raffel et al. 2020, section 3.5.2,
     arXiv:1910.10683). T = 1 is proportional to size; the higher T, the more equal the tasks.
     """
-    return _normalised(np.minimum(sizes, CAP) ** (1 / temperature))
+    return _normalise(np.minimum(sizes, CAP) ** (1 / temperature))
 
 
 def language_shares(sizes: Sequence[int]) -> npt.NDArray[np.float64]:
     """Part of the text that comes from each language, (languages,): size^`LANGUAGE_EXPONENT`."""
-    return _normalised(np.asarray(sizes, dtype=np.float64) ** LANGUAGE_EXPONENT)
+    return _normalise(np.asarray(sizes, dtype=np.float64) ** LANGUAGE_EXPONENT)
 
 
-def _normalised(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _normalise(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     shares: npt.NDArray[np.float64] = weights / weights.sum()
     return shares
 
@@ -271,7 +271,7 @@ class BatchSource:
         pairs = zip(batch.rows, found, strict=True)
         return [self.masking(row["input_ids"], batch.epoch, number) for number, row in pairs]
 
-    def scaled(self, loss: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def scale(self, loss: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The loss over that of a guess, where losses are to be alike.
 
         loss / log n, with n the number of possible answers: whatever the task, a model that says

@@ -89,7 +89,7 @@ def _start_head(job: Job, below: str, record: ModuleRecord | None) -> bool:
     task = data.task
     if record is None:
         return False
-    chosen = record.suited(task.head, data.labels)
+    chosen = record.suited_task(task.head, data.labels)
     if chosen is None or not has_weights(task.head):
         return False
     source = below if chosen == record.task else head_name(below, chosen)
@@ -170,7 +170,7 @@ def warn_of_schedule(recipe: Recipe, schedule: Schedule, *, sample: bool = False
     """Says what to change in a training that is known to go wrong, or that is not as it seems.
 
     Args:
-        recipe: as it was asked for, before `Job.scheduled` completes it.
+        recipe: as it was asked for, before `Job.with_schedule` completes it.
         schedule: what comes of it.
         sample: whether the data are the bundled samples, which suffice for a demonstration only.
     """

@@ -272,14 +272,14 @@ class Progress(TrainerCallback):
         self._bar.set_postfix_str(f"{loss}{rate} tokens/s", refresh=False)
         self._bar.update(state.global_step - self._bar.n)
 
-    def evaluated(self, state: State, scores: dict[str, float], seconds: float) -> None:
+    def show_scores(self, state: State, scores: dict[str, float], seconds: float) -> None:
         """Prints the dev scores above the bar."""
         self._evaluating += seconds
         if self._bar is not None:
             place = f"step {state.global_step}/{state.max_steps}"
             self._bar.write(f"{place}: dev {scores_line(scores)}", file=sys.stderr)
 
-    def stopped(self, state: State, patience: int) -> None:
+    def show_stop(self, state: State, patience: int) -> None:
         """Says that the training ends before its last step, and why."""
         if self._bar is not None:
             self._bar.write(

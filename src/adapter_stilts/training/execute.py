@@ -38,7 +38,7 @@ from adapter_stilts.training.callbacks import (
 )
 from adapter_stilts.training.checkpoint import check_manifest
 from adapter_stilts.training.finish import finish
-from adapter_stilts.training.folders import claim, finished, latest_checkpoint, only_one
+from adapter_stilts.training.folders import claim, finished_record, latest_checkpoint, only_one
 from adapter_stilts.training.job import Data, Job, prepare
 from adapter_stilts.training.options import Settings
 from adapter_stilts.training.recipe import Recipe
@@ -70,9 +70,9 @@ def execute(asked: Request) -> ModuleRecord:
         if recipe.activations != "kept":
             recompute_activations(engine.model)
         prepared = prepare(spec, recipe, options.seed, asked.name, engine, parts)
-        job, schedule = prepared.scheduled()
+        job, schedule = prepared.with_schedule()
         settings = asked.settings(job.recipe)
-        done = finished(folder, job, settings, **may)
+        done = finished_record(folder, job, settings, **may)
         if done is not None:
             return done
         claim(work, job, settings, **may)
@@ -128,7 +128,7 @@ def _run(
         evaluations=min(recipe.evaluations, len(tokens)),
         patience=recipe.patience,
         save_seconds=_save_seconds(),
-        on_stop=lambda state: bar.stopped(state, recipe.patience),
+        on_stop=lambda state: bar.show_stop(state, recipe.patience),
     )
     bar, stop = Progress(tokens), StopOnSignal()
     callbacks: list[Any] = [schedule, stop, StepReports(), *([] if quiet else [bar])]
@@ -144,7 +144,7 @@ def _run(
             plan=plan,
             score=job.dev_scores,
             callbacks=callbacks,
-            on_scores=lambda state, scores, seconds: bar.evaluated(
+            on_scores=lambda state, scores, seconds: bar.show_scores(
                 state, job.headline(scores), seconds
             ),
             keep=recipe.keep,

@@ -12,7 +12,7 @@ from accelerate import PartialState
 from transformers import TrainerState
 
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.engine.composition import canonical, stacked
+from adapter_stilts.engine.composition import build_stack, canonical
 from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.engine.native import is_in_head
 from adapter_stilts.environment import machine, peak_memory_mb, versions
@@ -121,7 +121,7 @@ def _composition(job: Job) -> str:
     on = job.spec.on
     if on is None:
         return job.name
-    return canonical(on.expression if job.spec.fuses else stacked(on.expression, job.name))
+    return canonical(on.expression if job.spec.fuses else build_stack(on.expression, job.name))
 
 
 def _data(job: Job) -> dict[str, Any]:

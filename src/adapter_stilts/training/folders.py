@@ -60,7 +60,7 @@ def only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def finished(
+def finished_record(
     folder: Path, job: Job, settings: Settings, *, resume: bool, overwrite: bool
 ) -> ModuleRecord | None:
     """The record of the module at `folder` if a run to be resumed has ended already.
@@ -79,7 +79,7 @@ def finished(
         raise OtherRunError(str(error)) from error
     if record.run != job.run:
         other = differences(record.recipe, settings)
-        raise occupied(folder, f", of other settings ({other})" if other else "")
+        raise other_run_error(folder, f", of other settings ({other})" if other else "")
     sweep(folder)
     return record
 
@@ -131,13 +131,13 @@ def _check_same(work: Path, job: Job, settings: Settings) -> None:
 def differences(before: Settings, now: Settings) -> str:
     """The settings that differ, with both values; what only one side has is passed over."""
     return ", ".join(
-        f"{name.replace('_', '-')} was {_written(before[name])}, now {_written(value)}"
+        f"{name.replace('_', '-')} was {_write(before[name])}, now {_write(value)}"
         for name, value in now.items()
         if name in before and before[name] != value
     )
 
 
-def _written(value: Any) -> str:
+def _write(value: Any) -> str:
     if value is None or value == "" or value == []:
         return "not given"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -187,7 +187,7 @@ def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
     if overwrite or resume:
         return
     if (folder / RECORD).exists():
-        raise occupied(folder)
+        raise other_run_error(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty: choose another --out")
     work = unfinished(folder)
@@ -198,6 +198,6 @@ def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def occupied(folder: Path, of: str = "") -> OtherRunError:
+def other_run_error(folder: Path, of: str = "") -> OtherRunError:
     """The error where another module lies."""
     return OtherRunError(f"a module lies at {folder} already{of}: choose --out or add --overwrite")

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Unpack
 
 from adapter_stilts.compositions import Composition, as_texts
-from adapter_stilts.engine.composition import UNLEARNT, Call, canonical, fused, renamed
+from adapter_stilts.engine.composition import (
+    UNLEARNT,
+    Call,
+    build_fusion,
+    canonical,
+    rename_modules,
+)
 from adapter_stilts.engine.methods import (
     DEFAULT_METHOD,
     LORAS_ALONE,
@@ -27,12 +33,12 @@ from adapter_stilts.training.again import named
 from adapter_stilts.training.options import TrainingOptions
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.run import Trained
-from adapter_stilts.training.spec import TrainingSpec, chosen_recipe, warn_of_other_method
+from adapter_stilts.training.spec import TrainingSpec, choose_recipe, warn_of_other_method
 from adapter_stilts.training.target import source_language, train_stages
 from adapter_stilts.zoo.choice import ModuleReference, is_of, place_of, readable
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.names import usual_folder, without_seed
-from adapter_stilts.zoo.resolve import checked, resolve
+from adapter_stilts.zoo.resolve import check_fit, resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 ALL = "all"
@@ -92,7 +98,7 @@ def fuse(
 
 def _recipe_and_kind(recipe: str | Recipe, kind: str | None) -> tuple[Recipe, str]:
     """The recipe, and the kind of fusion, as given or else the recipe's; refuses unknown kinds."""
-    chosen = chosen_recipe(recipe, {}, usual="fusion")
+    chosen = choose_recipe(recipe, {}, usual="fusion")
     warn_of_other_method(recipe, f"fusion-{kind}" if kind in KINDS else None)
     if kind is None:
         kind = chosen.method.removeprefix("fusion-") if is_fusion(chosen.method) else "lean"
@@ -136,9 +142,9 @@ def _stages(
     """
     assert isinstance(on.expression, Call)
     parts = on.expression.parts
-    mean = canonical(fused(*parts, operator="uniform"))
+    mean = canonical(build_fusion(*parts, operator="uniform"))
     if target is None and kind in UNLEARNT:
-        itself = canonical(fused(*parts, operator=kind))
+        itself = canonical(build_fusion(*parts, operator=kind))
         raise UserError(
             f'"{itself}" needs no training: give it to --with or --on in place of a module\'s name'
         )
@@ -171,7 +177,7 @@ def resolve_sources(names: Sequence[str], backbone: str | None = None) -> Resolv
         commas = any("," in name and "(" not in name for name in names)
         hint = ": put spaces between their names, no commas" if commas else ""
         raise UserError(f"a fusion needs at least 2 modules{hint}")
-    return checked(_side_by_side([resolve(name, backbone) for name in names]))
+    return check_fit(_side_by_side([resolve(name, backbone) for name in names]))
 
 
 def _side_by_side(parts: Sequence[ResolvedComposition]) -> ResolvedComposition:
@@ -194,10 +200,10 @@ def _side_by_side(parts: Sequence[ResolvedComposition]) -> ResolvedComposition:
         called(n, reference): reference for part in parts for n, reference in part.modules.items()
     }
     expressions = [
-        renamed(part.expression, lambda name, part=part: called(name, part.modules[name]))  # type: ignore[misc]
+        rename_modules(part.expression, lambda name, part=part: called(name, part.modules[name]))  # type: ignore[misc]
         for part in parts
     ]
-    return ResolvedComposition(fused(*expressions), found)
+    return ResolvedComposition(build_fusion(*expressions), found)
 
 
 _ByTask = dict[tuple[str, str], dict[str, ModuleReference]]
@@ -250,13 +256,13 @@ def all_sources(method: str, backbone: str | None = None, *, least: int = 2) -> 
         if least == 1:
             what = f"no {method} module of an intermediate task is"
         raise UserError(
-            f"{what} in {zoo_dir()}; there {_listed(found)} (--method chooses; "
+            f"{what} in {zoo_dir()}; there {_list_sources(found)} (--method chooses; "
             "`adstilts train-adapter squad` trains one)"
         )
     return folders
 
 
-def _listed(found: _ByTask) -> str:
+def _list_sources(found: _ByTask) -> str:
     there = "; ".join(
         f"{slug}: {kind}: {', '.join(sorted(each.folder.name for each in modules.values()))}"
         for (slug, kind), modules in sorted(found.items())

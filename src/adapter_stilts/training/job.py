@@ -61,7 +61,7 @@ class Schedule:
 class Job:
     """One training: what is learnt from what, on which trunk, and the hash of all that.
 
-    `asked` is the recipe before `scheduled` completed it.
+    `asked` is the recipe before `with_schedule` completed it.
     """
 
     spec: TrainingSpec
@@ -110,7 +110,7 @@ class Job:
         normalise = mixture is not None and mixture.normalise_losses
         return (*(each.source(normalise=normalise) for each in self.tasks), *self.text)
 
-    def scheduled(self) -> tuple[Job, Schedule]:
+    def with_schedule(self) -> tuple[Job, Schedule]:
         """The job with its number of steps (see `Recipe.epochs`) and learning rate written out."""
         recipe = self.recipe
         at_once = recipe.accumulate * PartialState().num_processes

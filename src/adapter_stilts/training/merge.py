@@ -15,14 +15,14 @@ from typing import Unpack
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.data.load import ExampleSet, load_examples
-from adapter_stilts.engine.composition import Call, canonical, merged, module_names, parse
+from adapter_stilts.engine.composition import Call, build_merge, canonical, module_names, parse
 from adapter_stilts.engine.native import HEADS, head_name, read_head
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head, has_weights
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.merging.registry import MergeMethod, get_merge
 from adapter_stilts.merging.search import least_budget
-from adapter_stilts.merging.terms import Terms, checked, checked_density
+from adapter_stilts.merging.terms import Terms, check_density, check_terms
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -60,10 +60,10 @@ def merge(sources: Sequence[Composition], **options: Unpack[MergeOptions]) -> Tr
     texts = as_texts(sources)
     if plan:
         check_search(plan, method, len(texts))
-    kept = 0.0 if asked.density is None else checked_density(asked.density)
+    kept = 0.0 if asked.density is None else check_density(asked.density)
     seed = asked.seed if method.chance else 0
     terms = Terms(tuple(asked.weights or ()), kept, asked.lora, asked.rank, seed)
-    terms = checked(method, terms, len(texts))
+    terms = check_terms(method, terms, len(texts))
     resolved = _resolve(texts, method.name, terms, asked.backbone)
     found = find_backbone(place_of(asked.backbone, resolved.backbone))
     name = _name(asked.name, resolved)
@@ -96,7 +96,7 @@ def _resolve(
     for part in parts:
         if isinstance(part, Call) and part.terms is None:
             raise UserError(f"'{part}': single modules and merges of them can be merged")
-    return resolve(canonical(merged(how, parts, terms)), backbone)
+    return resolve(canonical(build_merge(how, parts, terms)), backbone)
 
 
 def _name(given: str | None, resolved: ResolvedComposition) -> str:
@@ -236,7 +236,7 @@ def _train(
     call = resolved.expression
     assert isinstance(call, Call) and call.terms is not None
     terms = Terms(lora=call.terms.lora, rank=call.terms.rank)
-    average = dataclasses.replace(resolved, expression=merged("average", call.parts, terms))
+    average = dataclasses.replace(resolved, expression=build_merge("average", call.parts, terms))
     options: TrainingOptions = {
         "method": "head",
         "data": plan.asked.data,

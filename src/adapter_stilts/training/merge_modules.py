@@ -39,7 +39,7 @@ from adapter_stilts.heads import PLAIN, get_head
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.search import Found, Point, search_weights
-from adapter_stilts.merging.terms import checked, full_weights
+from adapter_stilts.merging.terms import check_terms, full_weights
 from adapter_stilts.training.merge import Plan, head_for
 from adapter_stilts.training.options import MergeRequest
 from adapter_stilts.zoo.choice import ModuleReference
@@ -98,7 +98,7 @@ def _merge(
         return resolved, None
     searched = search_merge(engine, name, call, setter, plan)
     terms = replace(call.terms, weights=searched.weights)
-    terms = checked(MERGES[call.operator], terms, len(parts))
+    terms = check_terms(MERGES[call.operator], terms, len(parts))
     return replace(resolved, expression=replace(call, terms=terms)), searched
 
 

@@ -40,7 +40,7 @@ MOST_PASSES = 25.0
 """So many at most where three make too few steps (as the help of `epochs` says)."""
 
 
-def _known(method: str) -> str:
+def _check_method(method: str) -> str:
     get_method(method)
     return method
 
@@ -101,7 +101,7 @@ class Recipe:
         UserError: a value of another type, or one that cannot be.
     """
 
-    method: Annotated[str, AfterValidator(_known)] = DEFAULT_METHOD
+    method: Annotated[str, AfterValidator(_check_method)] = DEFAULT_METHOD
     epochs: Amount = 0.0
     steps: Count = 0
     min_steps: Count = 300

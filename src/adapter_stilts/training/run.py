@@ -35,14 +35,14 @@ from adapter_stilts.training.spec import (
     check_method,
     check_numbers,
     check_tracker,
-    chosen_recipe,
-    completed,
+    choose_recipe,
+    complete,
     default_folder,
     module_name,
     warn_of_other_method,
 )
 from adapter_stilts.zoo.load import load
-from adapter_stilts.zoo.names import ALL_SEEDS, seeded, series_folders, series_name
+from adapter_stilts.zoo.names import ALL_SEEDS, series_folders, series_name, with_seed
 from adapter_stilts.zoo.record import LANGUAGE, ModuleRecord
 
 
@@ -158,7 +158,7 @@ def train_language(
     """
     code = known_language(language)
     recipe = options.get("recipe", "default")
-    chosen = chosen_recipe(recipe, {"method": options.get("method")}, usual="language")
+    chosen = choose_recipe(recipe, {"method": options.get("method")}, usual="language")
     path = Path(text).expanduser()
     if not path.exists():
         raise UserError(f"text file '{path}' is not there")
@@ -193,7 +193,7 @@ def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
         UserError: as of `train_adapter`.
     """
     settings = Settings.of(options)
-    chosen = checked_recipe(spec, options)
+    chosen = check_recipe(spec, options)
     warn_of_other_method(settings.recipe, options.get("method"))
     name = module_name(spec, chosen.method)
     may = {"resume": settings.resume, "overwrite": settings.overwrite}
@@ -201,7 +201,7 @@ def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
         check_free(Path(settings.out), **may)
     found = find_backbone(backbone)
     folder = Path(settings.out or default_folder(found, name, spec.on, settings.seed))
-    asked = Request(spec, completed(chosen, spec, found), found, name, folder, settings)
+    asked = Request(spec, complete(chosen, spec, found), found, name, folder, settings)
     for each in {folder, *series_folders(folder, settings.seed, settings.series)}:
         check_free(each, **may)
     if settings.test_file:  # what is wrong with it is said before anything is trained
@@ -214,14 +214,14 @@ def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
     return Trained(folder, record, test_scores(folder, spec.tasks[0], settings.data))
 
 
-def checked_recipe(spec: TrainingSpec, options: AnyOptions) -> Recipe:
+def check_recipe(spec: TrainingSpec, options: AnyOptions) -> Recipe:
     """The recipe of a training, of which all that needs no backbone has been checked.
 
     Raises:
         UserError: something about the options is wrong.
     """
     settings = Settings.of(options)
-    chosen = chosen_recipe(settings.recipe, changes_in(options))
+    chosen = choose_recipe(settings.recipe, changes_in(options))
     check_numbers(seed=settings.seed, limit=settings.limit, dev_limit=settings.dev_limit)
     check_tracker(settings.report_to)
     check_method(spec, chosen.method, module_name(spec, chosen.method))
@@ -307,7 +307,7 @@ def train_seeds(
     out = options.pop("out", None)
     made: dict[int, Trained] = {}
     for seed in seeds:
-        folder = None if out is None else Path(out).with_name(seeded(Path(out).name, seed))
+        folder = None if out is None else Path(out).with_name(with_seed(Path(out).name, seed))
         later = [each for each in seeds if each not in made]
         made[seed] = train(*given, **options, seed=seed, out=folder, series=later)
     return Series(made)

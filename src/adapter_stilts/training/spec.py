@@ -13,7 +13,7 @@ from typing import Any
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.folders import given_files
 from adapter_stilts.data.load import check_where, find_all, resolve_where
-from adapter_stilts.engine.composition import stacked
+from adapter_stilts.engine.composition import build_stack
 from adapter_stilts.engine.methods import (
     DEFAULT_METHOD,
     LANGUAGE_METHOD,
@@ -29,7 +29,7 @@ from adapter_stilts.training.folders import unfinished
 from adapter_stilts.training.options import Settings
 from adapter_stilts.training.recipe import RECIPES, Recipe, as_json, get_recipe
 from adapter_stilts.zoo.choice import backbone_folder
-from adapter_stilts.zoo.names import LARGEST_SEED, folder_name, seeded
+from adapter_stilts.zoo.names import LARGEST_SEED, folder_name, with_seed
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
@@ -61,7 +61,7 @@ class Mixture:
     """How several tasks are learnt at once, each with a head of its own.
 
     `temperature` is that of `batching.task_shares`; with `normalise_losses`, a guess has the same
-    loss in every task (`BatchSource.scaled`); `text` is read for masked language modelling.
+    loss in every task (`BatchSource.scale`); `text` is read for masked language modelling.
     """
 
     temperature: float = 2.0
@@ -138,7 +138,7 @@ class Request:
         """What was chosen, by the names of options, as JSON has it.
 
         Args:
-            recipe: the one asked for, completed (`Job.scheduled`).
+            recipe: the one asked for, completed (`Job.with_schedule`).
         """
         options, files = self.options, given_files(self.spec.tasks[0])
         splits: tuple[Split, ...] = ("train", "dev")
@@ -175,7 +175,7 @@ class Request:
 logger = logging.getLogger(__name__)
 
 
-def chosen_recipe(
+def choose_recipe(
     recipe: str | Recipe, changes: Mapping[str, Any], usual: str = "default"
 ) -> Recipe:
     """A recipe, or the one of that name, with changes, which win.
@@ -215,7 +215,7 @@ def default_folder(
     backbone: Backbone, name: str, on: ResolvedComposition | None, seed: int = 0
 ) -> Path:
     """Where a module lies in the zoo: `tydiqa-on-squad`, and of seed 1 `tydiqa-on-squad-s1`."""
-    return backbone_folder(backbone) / seeded(folder_name(name, on.text if on else ""), seed)
+    return backbone_folder(backbone) / with_seed(folder_name(name, on.text if on else ""), seed)
 
 
 def module_name(spec: TrainingSpec, method: str) -> str:
@@ -284,8 +284,8 @@ def check_data(spec: TrainingSpec, where: str | None, *, test: bool = False) -> 
     raise UserError(f"no data for {', '.join(lacking)} ({first}){remedy}")
 
 
-def completed(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:
-    """The recipe with the defaults of task and backbone written out; `Job.scheduled` adds the rate.
+def complete(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:
+    """The recipe with the defaults of task and backbone; `Job.with_schedule` adds the rate.
 
     Several tasks keep their own lengths, where none is given. The batches of a dual encoder hold
     `batch_examples` examples, however long: what else is in its batch is all that a query is told
@@ -320,5 +320,5 @@ def check_method(spec: TrainingSpec, method: str, name: str) -> None:
     if is_fusion(method) != spec.fuses:
         raise UserError(f"method '{method}' fuses modules: see `adstilts fuse`")
     if spec.on and not spec.fuses:
-        on_top = stacked(spec.on.expression, name)
+        on_top = build_stack(spec.on.expression, name)
         check_stackable(on_top, {**spec.on.methods, name: method})

@@ -22,7 +22,7 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.training.again import named
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import Settings, TrainingOptions
-from adapter_stilts.training.run import Trained, checked_recipe, train
+from adapter_stilts.training.run import Trained, check_recipe, train
 from adapter_stilts.training.spec import TrainingSpec, default_folder, module_name
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.names import series_folders
@@ -113,8 +113,8 @@ def train_stages(
     before: TrainingOptions = {**options}
     before.pop("test_file", None)
     for each in specs[:-1]:
-        checked_recipe(each, before)
-    method = checked_recipe(specs[-1], options).method
+        check_recipe(each, before)
+    method = check_recipe(specs[-1], options).method
     settings = Settings.of(options)
     if settings.out:
         folder = Path(settings.out)

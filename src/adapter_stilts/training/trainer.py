@@ -155,7 +155,7 @@ class ModuleTrainer(Trainer, TrainerCallback):
             if "query_ids" in inputs:
                 return dual_encoder_loss(model, inputs)
             loss = super().compute_loss(model, inputs, *args, **kwargs)
-        loss = source.scaled(loss, inputs["attention_mask"])
+        loss = source.scale(loss, inputs["attention_mask"])
         penalty = value_penalty(self.engine, self.name)
         return loss if penalty is None else loss + penalty
 
@@ -165,7 +165,7 @@ class ModuleTrainer(Trainer, TrainerCallback):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Dev scores by the task's metric, named `eval_...` as transformers expects."""
-        metrics = self._scored()
+        metrics = self._score_dev()
         if self._keep == "best":
             scores = scores_so_far(self.args, self.state)
             if place_of_best(scores) == len(scores) - 1:
@@ -177,7 +177,7 @@ class ModuleTrainer(Trainer, TrainerCallback):
         )
         return metrics
 
-    def _scored(self) -> dict[str, float]:
+    def _score_dev(self) -> dict[str, float]:
         """The scores of the weights as they are, shown and logged."""
         started = time.monotonic()
         self.model.eval()
@@ -263,7 +263,7 @@ class ModuleTrainer(Trainer, TrainerCallback):
             self.restore(self.best, self._run / files.BEST)
         if self.recent:
             self.restore(files.mean_of(self.recent), self._run)
-            self._scored()
+            self._score_dev()
 
     def save_checkpoint(self) -> None:
         """Writes a checkpoint, which replaces earlier ones; every process has to ask for it."""

@@ -220,7 +220,7 @@ class Offer:
             "safetensors"
         )
 
-    def wanted(self) -> dict[str, RemoteFile]:
+    def wanted_files(self) -> dict[str, RemoteFile]:
         """The files to download.
 
         Raises:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.engine.composition import Call, Expression, canonical, stacked
+from adapter_stilts.engine.composition import Call, Expression, build_stack, canonical
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.paths import is_file
 from adapter_stilts.tasks.registry import intermediate_tasks, is_task_file, target_tasks
@@ -118,7 +118,7 @@ def _below(record: ModuleRecord) -> str:
     expression = as_recorded(record)
     if not record.bases or not isinstance(expression, Call) or expression.operator != "stack":
         return ""
-    return canonical(stacked(*(_placed(part, record) for part in expression.parts[:-1])))
+    return canonical(build_stack(*(_placed(part, record) for part in expression.parts[:-1])))
 
 
 def _placed(expression: Expression, record: ModuleRecord) -> Expression:

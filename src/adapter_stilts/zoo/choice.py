@@ -79,7 +79,7 @@ def has_record(folder: Path) -> bool:
     return is_file(folder / RECORD)
 
 
-def found_modules() -> Iterator[ModuleReference]:
+def find_modules() -> Iterator[ModuleReference]:
     """Every module, those of the user's zoo first, then the shared and the pulled ones."""
     for folder in _below(zoo_dir()):
         yield ModuleReference(folder)
@@ -104,7 +104,7 @@ def by_name(name: str) -> list[ModuleReference]:
     """The modules of a name (`squad`, `embedded/squad`), those of the user's zoo first."""
     return [
         found
-        for found in found_modules()
+        for found in find_modules()
         if found.place != "hub" and name in (found.folder.name, found.full_name)
     ]
 
@@ -112,7 +112,7 @@ def by_name(name: str) -> list[ModuleReference]:
 def readable() -> Iterator[ModuleReference]:
     """Every module that can be read; the same run in a second place is passed over."""
     seen: dict[str, Place] = {}
-    for found in found_modules():
+    for found in find_modules():
         record = found.readable
         if record and seen.setdefault(record.run, found.place) == found.place:
             yield found

@@ -18,7 +18,7 @@ from adapter_stilts.zoo.choice import (
     ModuleReference,
     by_name,
     choose,
-    found_modules,
+    find_modules,
     has_record,
     is_of,
     same_backbone,
@@ -64,7 +64,7 @@ def find_language(name: str, backbone: str | None = None) -> Path:
 def _modules(code: str, backbone: str) -> list[ModuleReference]:
     """Those of the first place that has any, for each backbone; the usual name goes first."""
     groups: list[list[ModuleReference]] = []
-    for found in found_modules():
+    for found in find_modules():
         record = found.readable
         if record is None:
             continue
@@ -110,7 +110,7 @@ def find_module(name: str, backbone: str | None = None) -> Path:
         return adopt_folder(Path(name))
     if is_folder(name):
         raise UserError(f"folder {name} has no {RECORD}: not a module")
-    known = list(found_modules())
+    known = list(find_modules())
     local = [each for each in known if each.place != "hub"]
     if is_hub_id(name) and name.partition("/")[0] not in {
         each.folder.parent.name for each in local
@@ -175,7 +175,7 @@ def _seeds(name: str, backbone: str | None) -> Iterator[tuple[int, str]]:
         for folder in place.iterdir():
             if (seed := _seed_of(folder, folder.name, Path(name).name)) is not None:
                 yield seed, str(place / folder.name)
-    for found in found_modules():
+    for found in find_modules():
         if found.place == "hub" or (backbone and not is_of(found, backbone)):
             continue
         for full in (found.folder.name, found.full_name):
@@ -242,9 +242,11 @@ def language_of(record: ModuleRecord) -> str:
     return own
 
 
-def listed(*, backbone: str = "", task: str = "", language: str = "") -> Iterator[ModuleReference]:
+def list_modules(
+    *, backbone: str = "", task: str = "", language: str = ""
+) -> Iterator[ModuleReference]:
     """Every module that is here and fits; damaged ones are listed where nothing is asked for."""
-    for found in found_modules():
+    for found in find_modules():
         record = found.readable
         if record is None:
             if not (backbone or task or language):
@@ -281,7 +283,7 @@ def locate(name: str, backbone: str | None = None) -> list[ModuleReference]:
     """
     if has_record(Path(name)):
         folder = Path(name)
-        same = (each for each in found_modules() if each.folder.resolve() == folder.resolve())
+        same = (each for each in find_modules() if each.folder.resolve() == folder.resolve())
         return [next(same, ModuleReference(folder))]  # or one that is in no zoo
     if is_language(name):
         return locate(str(find_language(name, backbone)))
@@ -292,7 +294,7 @@ def locate(name: str, backbone: str | None = None) -> list[ModuleReference]:
         repo, _, commit = name.partition("@")
         named = [
             each
-            for each in found_modules()
+            for each in find_modules()
             if each.place == "hub"
             and each.full_name == repo
             and each.folder.name.startswith(commit)
@@ -300,7 +302,7 @@ def locate(name: str, backbone: str | None = None) -> list[ModuleReference]:
         named = [each for each in named if not backbone or is_of(each, backbone)]
     if named:
         return named
-    known = list(found_modules())
+    known = list(find_modules())
     names = {each.full_name for each in known}
     names |= {each.folder.name for each in known if each.place != "hub"}
     way = hint(name, names, "`adstilts zoo list` shows what is")
@@ -330,7 +332,7 @@ def standing_on(module: ModuleReference) -> list[str]:
     run = module.readable.run if module.readable else None
     return [
         other.full_name
-        for other in found_modules()
+        for other in find_modules()
         if other.readable and any(base.get("run") == run for base in other.record.bases.values())
     ]
 

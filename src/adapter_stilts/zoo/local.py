@@ -15,7 +15,7 @@ from adapter_stilts.engine.composition import (
     fusings,
     fusions,
     module_names,
-    renamed,
+    rename_modules,
     top,
 )
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, copy_weights, free_name
@@ -197,11 +197,11 @@ def load_leaves(engine: Engine, resolved: ResolvedComposition) -> Expression:
             free = free_name(engine, reference.record.name)
             # A fusion comes after the modules that it is over.
             parts = fused[name].parts if name in fused else ()
-            sources = [renamed(part, inside.__getitem__) for part in parts]
+            sources = [rename_modules(part, inside.__getitem__) for part in parts]
             load_module(engine, reference.folder, name=free, sources=sources)
             engine.names[content] = free
         inside[name] = engine.names[content]
-    expression = renamed(resolved.expression, inside.__getitem__)
+    expression = rename_modules(resolved.expression, inside.__getitem__)
     for each in fusings(expression):
         if each.operator in UNLEARNT:
             add_unlearnt(engine, each)

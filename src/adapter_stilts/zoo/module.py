@@ -162,7 +162,7 @@ class Module:
         self._check_examples(examples, needed)
         rows: list[dict[str, Any]] = [dict(example) for example in examples]
         if not head.has_weights:
-            features = self._encoded({key: [row[key] for row in rows] for key in _SIDES})
+            features = self._encode({key: [row[key] for row in rows] for key in _SIDES})
             return score_pairs(self.engine, features, self.task.metric, batch_tokens=batch_tokens)
         predictions = self.predict(examples, batch_tokens=batch_tokens)
         return score_predictions(self.task, predictions, datasets.Dataset.from_list(rows))
@@ -199,14 +199,14 @@ class Module:
         }
         return sentence_vectors(
             self.engine,
-            self._encoded(columns),
+            self._encode(columns),
             layer=layer,
             pooling=pooling,
             normalise=normalise,
             batch_tokens=batch_tokens,
         )
 
-    def _encoded(self, columns: Mapping[str, list[str]]) -> datasets.Dataset:
+    def _encode(self, columns: Mapping[str, list[str]]) -> datasets.Dataset:
         """Queries and texts as features."""
         encode = encoder(
             PLAIN,

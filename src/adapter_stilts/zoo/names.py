@@ -37,17 +37,17 @@ def folder_name(name: str, base: str = "") -> str:
     return f"{name}-on-{plain}"
 
 
-def seeded(name: str, seed: int) -> str:
+def with_seed(name: str, seed: int) -> str:
     """The name with its seed; seed 0 has the plain name.
 
-    >>> seeded("squad", 0), seeded("squad", 2)
+    >>> with_seed("squad", 0), with_seed("squad", 2)
     ('squad', 'squad-s2')
     """
     return f"{name}-s{seed}" if seed else name
 
 
 def without_seed(name: str) -> tuple[str, int]:
-    """A name apart from its seed, if it ends as `seeded` writes one.
+    """A name apart from its seed, if it ends as `with_seed` writes one.
 
     >>> without_seed("squad-s2"), without_seed("squad-s02")
     (('squad', 2), ('squad-s02', 0))
@@ -61,7 +61,7 @@ def without_seed(name: str) -> tuple[str, int]:
 def series_folders(folder: Path, seed: int, seeds: Iterable[int]) -> list[Path]:
     """The folders of the same module with other seeds, beside that of one seed."""
     name = series_name(folder, seed)
-    return [folder.with_name(seeded(name, each)) for each in seeds]
+    return [folder.with_name(with_seed(name, each)) for each in seeds]
 
 
 def series_name(folder: Path, seed: int) -> str:

@@ -22,7 +22,7 @@ from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import is_commit
 from adapter_stilts.hub.client import Repository, call, download, explain, look, status_of
-from adapter_stilts.hub.guard import RemoteFile, guarded
+from adapter_stilts.hub.guard import RemoteFile, guard_downloads
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.paths import atomic_folder, check_replaceable, free_bytes, pulled_dir
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
@@ -186,7 +186,7 @@ def _only_snapshot(wanted: HubId) -> Path | None:
 def _keep(wanted: HubId, offer: Offer, *, offline: bool = False) -> Path:
     """Downloads what is offered, checks it, and copies it to its place."""
     folder = wanted.folder / offer.commit
-    files = offer.wanted()
+    files = offer.wanted_files()
     _check_disk(offer.repo, sum(file.size for file in files.values()))
     wanted.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(wanted.folder / ".lock"):
@@ -209,7 +209,7 @@ def _check_disk(repo: str, size: int) -> None:
 
 def _assemble(offer: Offer, files: dict[str, RemoteFile], folder: Path, *, offline: bool) -> None:
     with atomic_folder(folder) as work:
-        with guarded() as guard:
+        with guard_downloads() as guard:
             # Of the sizes alone: what has another hash is fetched once more.
             sizes = {name: RemoteFile(file.size) for name, file in files.items()}
             guard.expect(offer.repo, offer.commit, sizes)

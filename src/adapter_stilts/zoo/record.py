@@ -209,7 +209,7 @@ class ModuleRecord:
         """The record of each of its tasks, as `at` gives it; of one task, the record itself."""
         return [self.at(task) for task in self.heads] or [self]
 
-    def suited(self, head: str, labels: Sequence[str] = ()) -> str | None:
+    def suited_task(self, head: str, labels: Sequence[str] = ()) -> str | None:
         """The task whose head is of that kind, of a module of several with these labels too.
 
         Where several are, one that finds an answer to every question goes before others, then
@@ -280,9 +280,9 @@ class ModuleRecord:
         trained_as = self.recipe.get("method", self.method)
         if not self.merged and trained_as != self.method:
             return f"'method' is {self.method}, 'recipe.method' {brief(trained_as)}"
-        return self._composed_otherwise()
+        return self._composition_fault()
 
-    def _composed_otherwise(self) -> str:
+    def _composition_fault(self) -> str:
         """What is wrong with the composition, of which the module is the topmost part."""
         try:
             expression = parse(self.composition)

@@ -12,13 +12,13 @@ from adapter_stilts.engine.composition import (
     Call,
     Expression,
     canonical,
+    expand_names,
     fusions,
     in_order,
     learnt,
     module_names,
-    opened,
     parse,
-    renamed,
+    rename_modules,
     top,
 )
 from adapter_stilts.engine.methods import check_methods, is_fusion
@@ -77,7 +77,7 @@ def resolve(text: str, backbone: str | None = None) -> ResolvedComposition:
                 f"{found[name].folder} and for {reference.folder}: write folders in place of names"
             )
     named = _by_folder_name(expression, found, backbone)
-    return checked(_with_fusions(_without_names_of_fusions(named), backbone))
+    return check_fit(_with_fusions(_without_names_of_fusions(named), backbone))
 
 
 def is_module_folder(text: str) -> bool:
@@ -125,7 +125,7 @@ def _without_names_of_fusions(resolved: ResolvedComposition) -> ResolvedComposit
                     f"'{source}', {found[source].folder}: only one of them can have that name"
                 )
     meaning = {name: whole.expression for name, whole in wholes.items()}
-    return ResolvedComposition(in_order(opened(resolved.expression, meaning)), found)
+    return ResolvedComposition(in_order(expand_names(resolved.expression, meaning)), found)
 
 
 def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> ResolvedComposition:
@@ -218,7 +218,7 @@ def _as_recorded(reference: ModuleReference) -> ResolvedComposition:
         name: reference if name == record.name else _base(reference, name)
         for name in module_names(expression)
     }
-    return checked(ResolvedComposition(expression, found))
+    return check_fit(ResolvedComposition(expression, found))
 
 
 def _called_by_folders(resolved: ResolvedComposition) -> ResolvedComposition:
@@ -233,7 +233,7 @@ def _called_by_folders(resolved: ResolvedComposition) -> ResolvedComposition:
     }
     if len(set(own.values())) < len(own):
         return resolved
-    named = in_order(renamed(resolved.expression, own.__getitem__))
+    named = in_order(rename_modules(resolved.expression, own.__getitem__))
     return ResolvedComposition(
         named, {own[name]: reference for name, reference in resolved.modules.items()}
     )
@@ -274,7 +274,7 @@ def _by_folder_name(
     return named
 
 
-def checked(resolved: ResolvedComposition) -> ResolvedComposition:
+def check_fit(resolved: ResolvedComposition) -> ResolvedComposition:
     """The composition, if its modules fit together.
 
     Raises:
@@ -285,7 +285,9 @@ def checked(resolved: ResolvedComposition) -> ResolvedComposition:
         check_method_is_known(reference.record, reference.folder)
     check_methods(resolved.expression, resolved.methods)
     named = module_names(resolved.expression)
-    twice = _twice(renamed(resolved.expression, lambda name: resolved.modules[name].record.run))
+    twice = _twice(
+        rename_modules(resolved.expression, lambda name: resolved.modules[name].record.run)
+    )
     same = [name for name in named if resolved.modules[name].record.run in twice]
     if same:
         others = [name for name in same[1:] if name != same[0]]

@@ -24,7 +24,7 @@ from adapter_stilts.engine.composition import (
     merges,
     module_names,
     parse,
-    renamed,
+    rename_modules,
     top,
 )
 from adapter_stilts.engine.guard import Shapes, named_config, shapes_in
@@ -64,7 +64,9 @@ class ResolvedComposition:
     @property
     def over_folders(self) -> str:
         """The composition as text, every module by its folder."""
-        return canonical(renamed(self.expression, lambda name: str(self.modules[name].folder)))
+        return canonical(
+            rename_modules(self.expression, lambda name: str(self.modules[name].folder))
+        )
 
     @property
     def record(self) -> ModuleRecord:
@@ -149,7 +151,7 @@ class ResolvedComposition:
 
     def suiting(self, head: str, labels: Sequence[str] = ()) -> ResolvedComposition:
         """With the head that suits, where the topmost module has several and none is chosen."""
-        return self.choosing(self.record.suited(head, labels)) if self.record.heads else self
+        return self.choosing(self.record.suited_task(head, labels)) if self.record.heads else self
 
     @property
     def methods(self) -> dict[str, str]:
@@ -180,7 +182,7 @@ class ResolvedComposition:
         return {name: reference.record.run for name, reference in self.modules.items()}
 
     def _hash(self, meaning: Mapping[str, str]) -> str:
-        tree = _tree(renamed(self.expression, meaning.__getitem__))
+        tree = _tree(rename_modules(self.expression, meaning.__getitem__))
         tree = [tree, self.task] if self.task else tree
         return text_digest(json.dumps(tree, allow_nan=False), 16)
 
@@ -208,7 +210,7 @@ def as_recorded(record: ModuleRecord) -> Expression:
 
 def over_runs(expression: Expression, runs: Mapping[str, str]) -> str:
     """An expression over the runs of its modules, whatever these are called."""
-    return canonical(in_order(renamed(expression, runs.__getitem__)))
+    return canonical(in_order(rename_modules(expression, runs.__getitem__)))
 
 
 def _trained_runs(record: ModuleRecord) -> str:

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from adapter_stilts.engine.composition import module_names
 from adapter_stilts.engine.engine import Engine, activate_block, layer_of
-from adapter_stilts.engine.patches import composed_by_rows
+from adapter_stilts.engine.patches import compose_by_rows
 from adapter_stilts.engine.vectors import pool, to_unit_length
 from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate
@@ -245,7 +245,7 @@ def _run(
     parts = [
         Part(shares[number].block, count) for (number, _), count in zip(groups, counts, strict=True)
     ]
-    output = mixed_hidden(engine, tensors, parts)
+    output = mix_hidden(engine, tensors, parts)
     mask, first = tensors["attention_mask"].to(engine.device), 0
     for (number, own), count in zip(groups, counts, strict=True):
         cut = slice(first, first + count)
@@ -319,7 +319,7 @@ def can_mix(engine: Engine, modules: Iterable[str]) -> bool:
     )
 
 
-def mixed_hidden(engine: Engine, batch: dict[str, Tensor], parts: Sequence[Part]) -> Any:
+def mix_hidden(engine: Engine, batch: dict[str, Tensor], parts: Sequence[Part]) -> Any:
     """What leaves the trunk's last layer, every part's sequences having met its own modules.
 
     Args:
@@ -331,5 +331,5 @@ def mixed_hidden(engine: Engine, batch: dict[str, Tensor], parts: Sequence[Part]
     trunk = engine.model.base_model
     alone = len(parts) == 1
     activate_block(engine, parts[0].block if alone else None, "")
-    with nullcontext() if alone else composed_by_rows(trunk, parts), engine.running():
+    with nullcontext() if alone else compose_by_rows(trunk, parts), engine.running():
         return trunk(**engine.moved(batch))

@@ -12,7 +12,7 @@ from typing import Annotated, Protocol
 from annotated_types import Ge
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.plugins import VARIABLE, included
+from adapter_stilts.plugins import VARIABLE, included_files
 from adapter_stilts.study.folder import StudyFolder
 
 DEVICE = "ADSTILTS_STUDY_DEVICE"
@@ -84,7 +84,7 @@ class Place:
             for name, value in os.environ.items()
             if name.startswith(("ADSTILTS_", "HF_")) and "TOKEN" not in name
         }
-        if files := included():
+        if files := included_files():
             shared[VARIABLE] = os.pathsep.join(files)
         return cls(str(folder.path.absolute()), str(Path.cwd()), shared)
 

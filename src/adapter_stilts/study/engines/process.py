@@ -97,7 +97,7 @@ class ForkServer:
         with suppress(BrokenPipeError):  # it has ended, which is seen next
             process.stdin.write(f"{json.dumps(asked, allow_nan=False)}\n".encode())
             process.stdin.flush()
-        code = self._watched(process, stops)
+        code = self._watch(process, stops)
         return self._lost(process, log) if code is None else code
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class ForkServer:
         )
         return self._process
 
-    def _watched(self, process: subprocess.Popen[bytes], stops: Callable[[], int]) -> int | None:
+    def _watch(self, process: subprocess.Popen[bytes], stops: Callable[[], int]) -> int | None:
         """What the run ended with; None where the server has ended before it said so."""
         assert process.stdout
         run, told = 0, 0

@@ -66,7 +66,7 @@ class RayEngine:
             ray_worker.versions(), asdict(self._place), run, self._environment
         )
         self._running[made] = task
-        task.future().add_done_callback(lambda ended: self._ended(run, made, ended))
+        task.future().add_done_callback(lambda ended: self._note_end(run, made, ended))
         return made
 
     def stop(self) -> None:
@@ -103,7 +103,7 @@ class RayEngine:
         environment = self._place.environment | threads_of_a_run(cpus) | {DEVICE: needs.device}
         return task, environment if gpus else environment | {"CUDA_VISIBLE_DEVICES": ""}
 
-    def _ended(self, run: str, made: Future[int], ended: Any) -> None:
+    def _note_end(self, run: str, made: Future[int], ended: Any) -> None:
         """Turns what Ray says into an exit code."""
         error = ended.exception()
         if error is None:

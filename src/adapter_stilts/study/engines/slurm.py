@@ -272,7 +272,7 @@ class SlurmEngine:
 
     def _begin(self, runs: list[str]) -> None:
         """Finds the jobs that an earlier process left in the queue, and submits the others."""
-        known = {run: self._known_job(run) for run in runs}
+        known = {run: self._job_of(run) for run in runs}
         there = self._queue.states() if any(known.values()) else {}
         for run, job in known.items():
             if job in there:
@@ -296,7 +296,7 @@ class SlurmEngine:
         with suppress(FailureError):  # Slurm may be busy: what has ended is in files as well
             there = self._queue.states()
         for run, (job, made) in list(self._jobs.items()):
-            said = self._said(run)
+            said = self._read_end(run)
             if said is None and job in there:
                 self._gone.pop(run, None)
                 continue
@@ -313,7 +313,7 @@ class SlurmEngine:
             else:
                 made.set_result(said["code"])
 
-    def _said(self, run: str) -> dict[str, Any] | None:
+    def _read_end(self, run: str) -> dict[str, Any] | None:
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             said = json.loads(ended_file(self._folder.path, run).read_text(encoding="utf-8"))
             return {"code": int(said["code"]), "refused": str(said["refused"])}
@@ -322,7 +322,7 @@ class SlurmEngine:
     def _job_file(self, run: str) -> Path:
         return self._folder.path / "state" / f"slurm-{run}.json"
 
-    def _known_job(self, run: str) -> str:
+    def _job_of(self, run: str) -> str:
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             return str(json.loads(self._job_file(run).read_text(encoding="utf-8"))["job"])
         return ""

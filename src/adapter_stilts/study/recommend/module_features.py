@@ -18,7 +18,7 @@ from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.recommend.rules import Product, group_means, sequences_of
 from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.zoo.together import Part, mixed_hidden
+from adapter_stilts.zoo.together import Part, mix_hidden
 
 Floats = npt.NDArray[np.float64]
 LONGEST = 256
@@ -67,7 +67,7 @@ def states(
     found: list[Any] = [None] * len(sequences)
     for numbers in longest_first(lengths, batch_tokens):
         batch = collate([{"input_ids": list(sequences[number])} for number in numbers], pad)
-        hidden = mixed_hidden(engine, batch, [Part(block, len(numbers))]).last_hidden_state
+        hidden = mix_hidden(engine, batch, [Part(block, len(numbers))]).last_hidden_state
         check_outputs([hidden], of="the composition")
         means = pool(hidden, batch["attention_mask"].to(hidden.device))[:, None]
         for place, number in enumerate(numbers):

@@ -32,7 +32,7 @@ def mean_ranks(rules: Sequence[Sequence[float | None]]) -> Floats:
     >>> mean_ranks([[3.0, 1.0], [2.0, 9.0]]).tolist()
     [1.5, 1.5]
     """
-    found = np.array([_stretched(ranks(rule)) for rule in rules])
+    found = np.array([_stretch(ranks(rule)) for rule in rules])
     there = ~np.isnan(found)
     counts = there.sum(0)
     sums = np.where(there, found, 0.0).sum(0)
@@ -41,7 +41,7 @@ def mean_ranks(rules: Sequence[Sequence[float | None]]) -> Floats:
     return result
 
 
-def _stretched(found: Floats) -> Floats:
+def _stretch(found: Floats) -> Floats:
     count = int((~np.isnan(found)).sum())
     if count in (0, len(found)):
         return found

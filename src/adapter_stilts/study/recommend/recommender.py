@@ -38,7 +38,7 @@ from adapter_stilts.study.recommend.rule_scores import (
     Scores,
     Work,
     find_candidates,
-    trained_shortly,
+    train_shortly,
 )
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
@@ -87,10 +87,10 @@ def recommend(
     engine = load_engine(find_backbone(place), precision=asked.precision)
     work = Work(asked, aim, stage, read, candidates, place, engine)
     by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in asked.names}
-    rungs = _halved(work) if asked.probe and len(candidates) > 1 else []
+    rungs = _halve(work) if asked.probe and len(candidates) > 1 else []
     if not rungs:
         _check_told(work, by_rule)
-    return _ranked(work, by_rule, _drawn(work, by_rule), rungs)
+    return _rank(work, by_rule, _draw_ranks(work, by_rule), rungs)
 
 
 def _check_asked(asked: Asked) -> None:
@@ -129,7 +129,7 @@ def _check_told(work: Work, by_rule: Mapping[Rule, Scores]) -> None:
     )
 
 
-def _drawn(work: Work, by_rule: Mapping[Rule, Scores]) -> Floats:
+def _draw_ranks(work: Work, by_rule: Mapping[Rule, Scores]) -> Floats:
     """The mean ranks of all candidates in every draw: (draws, candidates)."""
     draws = work.asked.draws
     work.tell(f"{draws} draws")
@@ -142,20 +142,20 @@ def _drawn(work: Work, by_rule: Mapping[Rule, Scores]) -> Floats:
     return np.array(found)
 
 
-def _halved(work: Work) -> list[Rung]:
+def _halve(work: Work) -> list[Rung]:
     """Short trainings on every module, longer ones on the better half."""
     known = {each.name: each for each in work.candidates}
 
     def score(name: str, steps: int) -> float:
         work.tell(f"probe: {steps} steps on {name}")
         each = known[name]
-        with work.timed("probe", name), tempfile.TemporaryDirectory() as folder:
-            return trained_shortly(work, each.given, each.method, steps, Path(folder))[1]
+        with work.measure_time("probe", name), tempfile.TemporaryDirectory() as folder:
+            return train_shortly(work, each.given, each.method, steps, Path(folder))[1]
 
     return successive_halving(list(known), score, least=PROBE_STEPS)
 
 
-def _ranked(
+def _rank(
     work: Work, by_rule: Mapping[Rule, Scores], drawn: Floats, rungs: Sequence[Rung]
 ) -> Recommendation:
     scores = {rule: of(None, 0) for rule, of in by_rule.items()}

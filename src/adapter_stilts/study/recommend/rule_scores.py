@@ -137,7 +137,7 @@ class Work:
             self.asked.on_step(what)
 
     @contextmanager
-    def timed(self, rule: str, module: str = "") -> Iterator[None]:
+    def measure_time(self, rule: str, module: str = "") -> Iterator[None]:
         """Adds the time of the block to a rule's, and to a module's own."""
         start = perf_counter()
         yield
@@ -180,15 +180,15 @@ def _logme(work: Work) -> Scores:
 
     for each in work.candidates:
         work.tell(f"logme: {each.name}")
-        with work.timed("logme", each.name):
+        with work.measure_time("logme", each.name):
             found.append(through(load_resolved(work.engine, each.resolved).block))
-    with work.timed("logme"):
+    with work.measure_time("logme"):
         work.plain = rows.score(through(None), every)
 
     def scores(chosen: npt.NDArray[np.bool_] | None, number: int) -> list[float | None]:
         told = []
         for each, features in zip(work.candidates, found, strict=True):
-            with work.timed("logme", each.name):
+            with work.measure_time("logme", each.name):
                 told.append(rows.score(features, every if chosen is None else chosen))
         return told
 
@@ -200,7 +200,7 @@ def _text(work: Work) -> Scores:
     from adapter_stilts.study.recommend.module_features import text_vectors
 
     work.tell("text: the target")
-    with work.timed("text"):
+    with work.measure_time("text"):
         own = text_vectors(work.engine, work.stage, work.read, batch_tokens=work.batch_tokens)
     found: dict[str, Floats] = {}
     asked = work.asked
@@ -208,7 +208,7 @@ def _text(work: Work) -> Scores:
         if each.task in found or f"text of {each.task}" in work.silent:
             continue
         work.tell(f"text: {each.task}")
-        with work.timed("text", each.name):
+        with work.measure_time("text", each.name):
             try:
                 source = _as_learnt(each)
                 read = load_examples(
@@ -222,7 +222,7 @@ def _text(work: Work) -> Scores:
             )
 
     def scores(chosen: npt.NDArray[np.bool_] | None, number: int) -> list[float | None]:
-        with work.timed("text"):
+        with work.measure_time("text"):
             mine, theirs = own, found
             if chosen is not None:
                 mine = own[chosen]
@@ -265,11 +265,11 @@ def _parameters(work: Work) -> Scores:
             continue
         if each.method not in own:
             work.tell(f"parameters: a short training, {each.method}")
-            with work.timed("parameters"), tempfile.TemporaryDirectory() as folder:
-                path, _ = trained_shortly(work, "none", each.method, PROBE_STEPS, Path(folder))
+            with work.measure_time("parameters"), tempfile.TemporaryDirectory() as folder:
+                path, _ = train_shortly(work, "none", each.method, PROBE_STEPS, Path(folder))
                 name = load_composition(work.engine, str(path)).inside
                 own[each.method] = products(work.engine, str(name))
-        with work.timed("parameters", each.name):
+        with work.measure_time("parameters", each.name):
             inside = load_resolved(work.engine, each.resolved).inside
             theirs = products(work.engine, str(inside))
         values.append(parameter_similarity(theirs, own[each.method]) if theirs else None)
@@ -285,9 +285,7 @@ RULE_SCORES: Mapping[Rule, Callable[[Work], Scores]] = {
 }
 
 
-def trained_shortly(
-    work: Work, on: str, method: str, steps: int, folder: Path
-) -> tuple[Path, float]:
+def train_shortly(work: Work, on: str, method: str, steps: int, folder: Path) -> tuple[Path, float]:
     """A short training of the target on a composition: where it lies, and its dev score.
 
     Raises:

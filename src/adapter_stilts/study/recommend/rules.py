@@ -115,7 +115,7 @@ def group_means(values: Floats, groups: Ints) -> tuple[Floats, Ints]:
     return sums / counts[:, None], places
 
 
-def centred(values: Floats, groups: Ints) -> Floats:
+def centre(values: Floats, groups: Ints) -> Floats:
     """Rows less the mean of their group.
 
     A head that chooses one of a group (an option of a question, a token of a text) takes the
@@ -196,7 +196,7 @@ class LabelledRows:
         targets: (rows, columns).
         examples: the number of the example that each row belongs to.
         grouped: whether a head would choose one row of each example: then what the rows of an
-            example share is taken away before, see `centred`.
+            example share is taken away before, see `centre`.
     """
 
     sequences: list[list[int]]
@@ -215,7 +215,7 @@ class LabelledRows:
         there = chosen[self.examples]
         inputs, targets = features[there], self.targets[there]
         if self.grouped:
-            inputs, targets = (centred(each, self.examples[there]) for each in (inputs, targets))
+            inputs, targets = (centre(each, self.examples[there]) for each in (inputs, targets))
         if not len(targets) or not np.ptp(targets, axis=0).any():
             return None
         return logme(inputs, targets)

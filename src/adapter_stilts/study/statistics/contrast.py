@@ -118,7 +118,7 @@ def _mean(parts: Sequence[_Part], level: float) -> Estimate:
 def _shares(draws: Draws, arm: Best) -> dict[str, dict[str, float]]:
     found = {}
     for place, target in enumerate(draws.targets):
-        times = np.bincount(draws.chosen(arm, place, draws.factors), minlength=len(arm.of))
+        times = np.bincount(draws.choose(arm, place, draws.factors), minlength=len(arm.of))
         shares = times / times.sum()
         found[target.name] = {name: float(s) for name, s in zip(arm.of, shares, strict=True) if s}
     return found

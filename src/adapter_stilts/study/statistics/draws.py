@@ -75,16 +75,15 @@ class Draws:
         """An arm's score on a target in every draw of these factors: (draws or 1, languages)."""
         if isinstance(arm, str):
             return self._over_seeds("test", arm, place, factors)
-        chosen = self.chosen(arm, place, factors)
+        chosen = self.choose(arm, place, factors)
         each = [
-            self._over_seeds("test", name, place, factors)
-            + self._borrowed(name, arm, place, factors)
+            self._over_seeds("test", name, place, factors) + self._borrow(name, arm, place, factors)
             for name in arm.of
         ]
         stacked = np.stack(np.broadcast_arrays(*each, np.empty((len(chosen), 1)))[:-1])
         return np.asarray(stacked[chosen, np.arange(len(chosen))])
 
-    def _borrowed(self, name: str, arm: Best, place: int, factors: Factors) -> Floats:
+    def _borrow(self, name: str, arm: Best, place: int, factors: Factors) -> Floats:
         """How far one seed is from the mean of all, as the arm of most seeds has it: (draws, ..).
 
         That arm's deviation is of the mean of its seeds, so it is as much larger for one seed.
@@ -103,7 +102,7 @@ class Draws:
         larger = np.sqrt(np.prod([seeds[most][k] for k in lacking]))
         return np.asarray(larger * (with_all - self._over_seeds("test", most, place, without)))
 
-    def chosen(self, arm: Best, place: int, factors: Factors) -> Ints:
+    def choose(self, arm: Best, place: int, factors: Factors) -> Ints:
         """Which of its arms is chosen in every draw: (draws or 1,).
 
         Raises:
@@ -156,7 +155,7 @@ class Draws:
     def _drawn(self) -> list[dict[str, Mapping[str, Floats]]]:
         return [
             {
-                kind: sample.resampled(self._random(ITEMS, kind, target.name), self.count)
+                kind: sample.resample(self._random(ITEMS, kind, target.name), self.count)
                 for kind, sample in _samples(target)
             }
             for target in self.targets

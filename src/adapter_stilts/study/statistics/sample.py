@@ -99,9 +99,9 @@ class Sample:
     def scores(self) -> dict[str, Floats]:
         """By arm, the scores of the items as they are: (1, languages, S1, S2)."""
         whole = {language: np.ones((1, count)) for language, count in self.drawn.items()}
-        return self._weighted(self._sums(), whole)
+        return self._weigh(self._sums(), whole)
 
-    def resampled(self, random: np.random.Generator, draws: int) -> dict[str, Floats]:
+    def resample(self, random: np.random.Generator, draws: int) -> dict[str, Floats]:
         """By arm, the scores in every draw of the clusters: (draws, languages, S1, S2).
 
         One cluster fewer than there are is drawn, with replacement, which makes the variance of
@@ -120,7 +120,7 @@ class Sample:
                     language: draw_weights(random, size, count)
                     for language, count in self.drawn.items()
                 }
-            parts.append(self._weighted(sums, weights))
+            parts.append(self._weigh(sums, weights))
         return {arm: np.concatenate([part[arm] for part in parts]) for arm in self.arms}
 
     def _sums(self) -> dict[str, dict[str, Floats]]:
@@ -134,7 +134,7 @@ class Sample:
                 np.add.at(found[arm][language], self.clusters[language], rows)
         return found
 
-    def _weighted(
+    def _weigh(
         self, sums: Mapping[str, Mapping[str, Floats]], weights: Mapping[str, Floats]
     ) -> dict[str, Floats]:
         return {
@@ -147,7 +147,7 @@ class Sample:
 
 
 def draw_weights(random: np.random.Generator, draws: int, count: int) -> Floats:
-    """How often each of `count` is drawn, over their mean: (draws, count); see `resampled`.
+    """How often each of `count` is drawn, over their mean: (draws, count); see `resample`.
 
     A single one is never drawn anew: it stays.
     """
