@@ -176,7 +176,7 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
         ("singles,", "singels,", ("line 7", "singels", "singles")),
         ("{steps", "{stepz", ("line 8", "stepz", "steps")),
         ("steps: 30", "steps: -1", ("line 8", "steps")),
-        ("1.0e-3", "1e-3x", ("line 9", "1e-3x")),
+        ("1.0e-3", "1e-3x", ("line 9", "rates.0", "a number")),
         ("target: [0, 1]", "target: [0, x]", ("line 10", "target")),
         ("name: small", "langs: [en, xx9]\nname: small", ("line 1", "xx9")),
         ("name: small", "methods: [lorra]\nname: small", ("line 1", "lorra", "lora")),
