@@ -17,6 +17,7 @@ from adapter_stilts.display import (
     attention_map,
     bars,
     forest,
+    percent_text,
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -88,6 +89,21 @@ def test_an_interval_far_beyond_the_others_is_cut_and_the_axis_says_so() -> None
     low, high = spec["layer"][1]["encoding"]["x"]["scale"]["domain"]
     assert -2 < low < 0 and 1 < high < 2
     assert "some intervals end outside" in " ".join(texts(drawn(spec)))
+
+
+def test_a_level_between_two_percent_is_not_rounded() -> None:
+    """An interval of 99.9 % is not one of all."""
+    assert [percent_text(level) for level in (0.5, 0.57, 0.95, 0.999)] == [
+        "50 %", "57 %", "95 %", "99.9 %"
+    ]  # fmt: skip
+
+
+def test_a_difference_is_said_as_in_tables_wherever_it_is_shown() -> None:
+    """The page's charts have it where one points; a point in the tooltip is rounded once."""
+    spec = forest([row("x", 0.25, -0.04, 1.349)], first="a", second="b", title="T")
+    (point,) = (each for each in spec["layer"] if "tooltip" in each["encoding"])
+    assert [each["field"] for each in point["encoding"]["tooltip"]] == ["name", "said"]
+    assert spec["data"]["values"][0]["said"] == "+0.2 (-0.0 to +1.3)"
 
 
 def cells(weights: dict[tuple[str, int, str], float | None]) -> list[dict[str, Any]]:

@@ -160,6 +160,15 @@ def scores_line(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.1f}" for name, value in scores.items())
 
 
+def percent_text(share: float) -> str:
+    """A share in percent, with the decimals that it has.
+
+    >>> percent_text(0.95), percent_text(0.999)
+    ('95 %', '99.9 %')
+    """
+    return f"{100 * share:g} %"
+
+
 def markdown_row(cells: Iterable[str]) -> str:
     """A row of a table in Markdown, in whose cells a bar is no border."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -236,7 +245,11 @@ def forest(rows: Rows, *, first: str, second: str, title: str, numbers: bool = F
     """
     effects = [f"{first} better", f"{second} better", "no clear difference"]
     drawn = [
-        {**row, "effect": effects[0 if row["low"] > 0 else 1 if row["high"] < 0 else 2]}
+        {
+            **row,
+            "effect": effects[0 if row["low"] > 0 else 1 if row["high"] < 0 else 2],
+            "said": f"{row['difference']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})",
+        }
         for row in rows
     ]
     low, high = _domain(rows)
@@ -254,21 +267,19 @@ def forest(rows: Rows, *, first: str, second: str, title: str, numbers: bool = F
          "axis": {"labelFontWeight": bold}}  # fmt: skip
     x = {"type": "quantitative", "title": axis,
          "scale": {"domain": [low, high], "nice": False}}  # fmt: skip
-    told = [{"field": key, "format": "+.2f"} for key in ("difference", "low", "high")]
+    said = {"field": "said", "type": "nominal"}
     layers = [
         {"mark": {"type": "rule", "color": "#999"}, "encoding": {"x": {"datum": 0}}},
         {"mark": {"type": "rule", "strokeWidth": 2, "clip": True}, "encoding": {
             "y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}, "color": effect}},
         {"mark": {"type": "point", "filled": True, "size": 80, "opacity": 1}, "encoding": {
             "y": y, "x": {**x, "field": "difference"}, "color": effect, "shape": shape,
-            "tooltip": [{"field": "name"}, *told]}},
+            "tooltip": [{"field": "name"}, {**said, "title": "difference"}]}},
     ]  # fmt: skip
     if numbers:
-        said = [f"{r['difference']:+.1f} ({r['low']:+.1f} to {r['high']:+.1f})" for r in rows]
-        drawn = [{**row, "said": text} for row, text in zip(drawn, said, strict=True)]
         layers.append(
             {"mark": {"type": "text", "align": "left", "dx": 8}, "encoding": {
-                "y": y, "x": {"value": "width"}, "text": {"field": "said"}}}
+                "y": y, "x": {"value": "width"}, "text": said}}
         )  # fmt: skip
     return chart(title, drawn, layer=layers, height=18 * len(rows))
 

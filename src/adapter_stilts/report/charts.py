@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from adapter_stilts.display import BLUE, Spec, attention_map, chart, forest
-from adapter_stilts.report.tables import Table, attention_rows, contrast_name, mark_arm
+from adapter_stilts.report.tables import Table, attention_rows, contrast_name, mark_arm, show_cell
 from adapter_stilts.study.findings import Finding
 from adapter_stilts.study.study_data import StudyData
 
@@ -31,8 +31,8 @@ def heat_map(data: StudyData) -> Chart:
         scores = {arm: score for arm, score in every.items() if score is not None}
         mean = sum(scores.values()) / len(scores) if scores else 0.0
         rows += [
-            {"arm": mark_arm(data, arm), "target": target, "score": round(score, 2),
-             "above": round(score - mean, 2)}
+            {"arm": mark_arm(data, arm), "target": target, "score": show_cell(score),
+             "above": score - mean, "difference": f"{score - mean:+.1f}"}
             for arm, score in scores.items()
         ]  # fmt: skip
     reach = max((abs(row["above"]) for row in rows), default=1.0) or 1.0
@@ -46,12 +46,12 @@ def heat_map(data: StudyData) -> Chart:
         "scale": {"scheme": "blueorange", "reverse": True, "domain": [-reach, reach]},
         "legend": {"orient": "bottom"},
     }  # fmt: skip
-    told = [{"field": name} for name in ("arm", "target", "score", "above")]
+    told = [{"field": name} for name in ("arm", "target", "score", "difference")]
     dark = {"test": f"abs(datum.above) > {0.75 * reach}", "value": "white"}
     layers = [
         {"mark": "rect", "encoding": {"color": colour, "tooltip": told}},
         {"mark": {"type": "text", "fontSize": 10}, "encoding": {
-            "text": {"field": "score", "type": "quantitative", "format": ".1f"},
+            "text": {"field": "score", "type": "nominal"},
             "color": {"condition": dark, "value": "#222"}}},
     ]  # fmt: skip
     title = "Intermediate tasks and targets: score; colour: difference to the column's mean"
@@ -96,10 +96,11 @@ def cost_charts(table: Table) -> Iterator[Chart]:
     """Each cost of every arm, the best arm first, on scales of powers of ten."""
     for cost in COSTS:
         there = [
-            {"arm": f"{row['arm']}, {row['score']:.1f}", "score": row["score"], "cost": row[cost]}
+            {"arm": f"{row['arm']}, {show_cell(row['score'])}", "score": row["score"],
+             "cost": row[cost], "shown": show_cell(row[cost])}
             for row in table.records()
             if row["score"] is not None and (row[cost] or 0) > 0
-        ]
+        ]  # fmt: skip
         if not there:
             continue
         each = [row["cost"] for row in there]
@@ -108,7 +109,7 @@ def cost_charts(table: Table) -> Iterator[Chart]:
              "scale": scale, "axis": {"tickCount": 5}}  # fmt: skip
         best = {"field": "score", "order": "descending"}
         y = {"field": "arm", "type": "nominal", "sort": best, "title": None, "axis": {"grid": True}}
-        told = [{"field": "arm"}, {"field": "cost", "format": ".1f"}]
+        told = [{"field": "arm"}, {"field": "shown", "title": cost}]
         mark = {"type": "point", "filled": True, "size": 60, "color": BLUE}
         title = f"Cost of every arm, best score first: {cost}"
         encoding = {"x": x, "y": y, "tooltip": told}

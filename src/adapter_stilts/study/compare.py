@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.display import Picture, Result, forest
+from adapter_stilts.display import Picture, Result, forest, percent_text
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.evaluation.data import TargetData, read_data, resolve_languages, resolve_split
 from adapter_stilts.evaluation.options import ComparisonOptions
@@ -122,7 +122,7 @@ class Comparison(Result):
     def answer(self) -> str:
         """One sentence."""
         found = self.overall
-        span = f"{100 * found.level:.0f} % interval {found.low:+.1f} to {found.high:+.1f}"
+        span = f"{percent_text(found.level)} interval {found.low:+.1f} to {found.high:+.1f}"
         if self.alike:
             said = f"alike, within {MARGIN:.0f} point"
         elif found.low > 0 or found.high < 0:
@@ -161,8 +161,8 @@ class Comparison(Result):
         if len(self.targets) > 1:
             rows.append(_row(f"{len(self.targets)} targets", self.overall, mean=True))
         title = f"{self.first} - {self.second}"
-        percent = 100 * self.overall.level
-        legend = f"Difference in points with {percent:.0f} % intervals, {self.split}; bold: means."
+        level = percent_text(self.overall.level)
+        legend = f"Difference in points with {level} intervals, {self.split}; bold: means."
         arms = {"first": self.first, "second": self.second}
         drawn = forest(rows, **arms, title=title, numbers=True)
         return Picture.from_vega_lite(drawn, legend=legend)

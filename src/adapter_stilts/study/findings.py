@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from adapter_stilts.display import percent_text
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.compare import MARGIN
@@ -88,7 +89,7 @@ class Finding:
         count = len({lang for each in self.fixed.languages.values() for lang in each})
         targets = len(self.fixed.targets)
         where = f"over {counted(targets, 'target')} and {counted(count, 'language')}"
-        span = f"{100 * found.level:.0f} % interval {found.low:+.1f} to {found.high:+.1f}"
+        span = f"{percent_text(found.level)} interval {found.low:+.1f} to {found.high:+.1f}"
         first, second = map(str, self.arms)
         p, p_same = self.adjusted
         if p_same <= self.alpha:
@@ -102,13 +103,13 @@ class Finding:
         if p > self.alpha:
             return (
                 f"{where.capitalize()}, whether {better} is better than {worse} stays open: "
-                f"{abs(found.value):.1f} points ({100 * found.level:.0f} % interval {low:.1f} to "
+                f"{abs(found.value):.1f} points ({percent_text(found.level)} interval {low:.1f} to "
                 f"{high:.1f}), but p is {p:.3f} when corrected for {len(self.family)} primary "
                 "contrasts."
             )
         return (
             f"{where.capitalize()}, {better} is better than {worse} by {abs(found.value):.1f} "
-            f"points ({100 * found.level:.0f} % interval {low:.1f} to {high:.1f})."
+            f"points ({percent_text(found.level)} interval {low:.1f} to {high:.1f})."
         )
 
 
