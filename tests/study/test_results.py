@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.study.results import RunResult, append_result, read_results
+from adapter_stilts.evaluation.explain import Explanation
+from adapter_stilts.study.results import RunResult, append_result, read_results, summarise
 
 
 def _record(run: str, **more: object) -> RunResult:
@@ -112,3 +113,15 @@ def test_records_that_cannot_be_read_are_not_none(tmp_path: Path, kind: str) -> 
         path.symlink_to(path)
     with pytest.raises(UserError, match=r"results\.jsonl: the records cannot be read"):
         read_results(path)
+
+
+def test_attention_is_kept_in_full() -> None:
+    """It is averaged before it is shown: rounded twice, it would be another figure."""
+    weights = {"en": {0: {"squad": 0.12496, "mnli": 0.87504}}}
+    found = Explanation(
+        "fuse(squad, mnli)", "xnli", "test", "full", ("squad", "mnli"), weights,
+        {"en": {0: 0.54321678}}, {"en": 5}, {},
+    )  # fmt: skip
+    kept = summarise(found, {})
+    assert kept.layers == {0: weights["en"][0]} and kept.languages == {"en": weights["en"][0]}
+    assert kept.entropy == {"en": 0.54321678}

@@ -89,7 +89,7 @@ def ensure_items(
     score = 100 * sum(row["numerator"] for row in rows) / total if total else 0.0
     if not math.isclose(score, about["score"], abs_tol=1e-6):
         raise UserError(
-            f"{predictions}: its items score {score:.3f}, its record says {about['score']:.3f}: "
+            f"{predictions}: its items score {score:.6f}, its record says {about['score']:.6f}: "
             "evaluate it again with --overwrite"
         )
     _write(

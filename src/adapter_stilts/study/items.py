@@ -122,7 +122,7 @@ def _read(folder: Path, path: Path, score: float | None) -> pa.Table:
     total = denominator.sum()
     found = 100 * numerator.sum() / total if total else 0.0
     if score is not None and not math.isclose(found, score, abs_tol=1e-6):
-        raise ValueError(f"its items score {found:.3f}, the record says {score:.3f}")
+        raise ValueError(f"its items score {found:.6f}, the record says {score:.6f}")
     for name in _LENGTHS:
         if name in whole.column_names:
             table = table.append_column(name, whole[name])

@@ -214,13 +214,13 @@ def summarise(found: Explanation, names: Mapping[str, str]) -> Attention:
     """The part of an explanation that is kept."""
 
     def called(weights: Mapping[str, float]) -> dict[str, float]:
-        return {_name(name, names): round(weight, 4) for name, weight in weights.items()}
+        return {_name(name, names): weight for name, weight in weights.items()}
 
     return Attention(
         sources=tuple(_name(name, names) for name in found.sources),
         layers={layer: called(weights) for layer, weights in found.average.items()},
         languages={name: called(found.over_layers(name)) for name in found.weights},
-        entropy={name: round(value, 4) for name, value in found.entropy_over_layers.items()},
+        entropy=dict(found.entropy_over_layers),
     )
 
 

@@ -79,8 +79,7 @@ def make_record(
         best_step=int(kept["step"]),
         planned_steps=state.max_steps,
         learning_curve=[
-            {"step": float(entry["step"]), job.metric: round(float(entry[key]), 4)}
-            for entry in scored
+            {"step": float(entry["step"]), job.metric: float(entry[key])} for entry in scored
         ],
         # with what the stages took whose weights this one started from
         seconds=seconds + (ModuleRecord.read(start).seconds if start else 0.0),

@@ -172,7 +172,7 @@ def _rank(
             first=sure[place].first,
             low=sure[place].low,
             high=sure[place].high,
-            seconds=round(work.own[each.name], 1),
+            seconds=work.own[each.name],
             probe={rung.steps: rung.scores[each.name] for rung in rungs
                    if each.name in rung.scores},
         )
@@ -190,5 +190,5 @@ def _rank(
         modules=tuple(found),
         plain=work.plain,
         silent=work.silent,
-        seconds={rule: round(spent, 1) for rule, spent in work.seconds.items()},
+        seconds=dict(work.seconds),
     )
