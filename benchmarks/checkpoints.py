@@ -139,7 +139,7 @@ def run(args: argparse.Namespace, target: str, seed: int) -> Row:
         "seed": seed,
         "steps": args.steps,
         "dev": curve,
-        **{kind: round(mean(each.values()), 2) for kind, each in found.items()},
+        **{kind: mean(each.values()) for kind, each in found.items()},
         "languages": found,
         "rows": PROBLEMS[target].rows,
         "split": PROBLEMS[target].split,
@@ -178,7 +178,7 @@ def others(
             own[key].copy_(value)
     (found,) = evaluate(target, langs=problem.langs, limit=problem.rows, **given)
     metric = primary(get_target(target).metric)
-    return {lang: round(scores[metric], 2) for lang, scores in found.scores.items()}
+    return {lang: scores[metric] for lang, scores in found.scores.items()}
 
 
 def page(rows: list[Row]) -> str:

@@ -247,7 +247,7 @@ def run(args: argparse.Namespace, cell: Cell, rate: float) -> dict[str, Any]:
     row |= {
         "method": record.method,
         "head": record.head,
-        "dev": round(dev, 2),
+        "dev": dev,
         "dev_examples": record.data["dev"]["examples"],
         "train_examples": record.data["train"]["examples"],
         "batch_examples": record.recipe["batch_examples"],
@@ -261,7 +261,7 @@ def run(args: argparse.Namespace, cell: Cell, rate: float) -> dict[str, Any]:
     # A hundred examples of COPA's dev say little: its other languages are asked as well.
     others = row["others"]
     mean = sum(others.values()) / len(others) if others else 0.0
-    row["chosen_by"] = row["dev"] if cell.task != "copa" else round((dev + mean) / 2, 2)
+    row["chosen_by"] = row["dev"] if cell.task != "copa" else (dev + mean) / 2
     shutil.rmtree(work)
     return row
 
@@ -309,7 +309,7 @@ def _others(args: argparse.Namespace, cell: Cell, module: Path) -> dict[str, flo
         overwrite=True,
     )
     metric = primary(get_target(problem.target).metric)
-    return {lang: round(scores[metric], 2) for lang, scores in found.scores.items()}
+    return {lang: scores[metric] for lang, scores in found.scores.items()}
 
 
 def _cpu() -> float:

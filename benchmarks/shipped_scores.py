@@ -72,7 +72,7 @@ def main() -> None:
     for row in side_by_side(args.jobs, measure, calls):
         if row not in read(args.records):
             add_row(args.records, row)
-        print(f"{row['target']}: {row['others']} ± {row['others_error']}", flush=True)
+        print(f"{row['target']}: {row['others']:.1f}", flush=True)
 
 
 def read(records: Path) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ def measure(work: Path, data: Path, plan: Plan) -> dict[str, Any]:
         precision="fp32",
     )
     scores: dict[str, dict[str, float]] = {
-        language: {"score": round(each[found.metric], 2)}
+        language: {"score": each[found.metric]}
         for language, each in found.scores.items()
         if language not in found.outside
     }
@@ -104,10 +104,10 @@ def measure(work: Path, data: Path, plan: Plan) -> dict[str, Any]:
     if sample:
         drawn = sample.resample(np.random.default_rng(0), DRAWS)["module"][:, :, 0, 0]
         for place, language in enumerate(sample.languages):
-            scores[language]["error"] = round(float(drawn[:, place].std()), 2)
+            scores[language]["error"] = float(drawn[:, place].std())
             scores[language]["items"] = len(sample.clusters[language])
         places = [sample.languages.index(each) for each in others]
-        mean_error = round(float(drawn[:, places].mean(axis=1).std()), 2)
+        mean_error = float(drawn[:, places].mean(axis=1).std())
     return {
         "target": plan.target,
         "composition": plan.composition,
@@ -118,7 +118,7 @@ def measure(work: Path, data: Path, plan: Plan) -> dict[str, Any]:
         "parallel": target.parallel,
         "vectors": [list(each) for each in found.vectors],
         "languages": scores,
-        "others": round(float(np.mean([scores[each]["score"] for each in others])), 2),
+        "others": float(np.mean([scores[each]["score"] for each in others])),
         "others_error": mean_error,
         "seconds": round(time.monotonic() - start),
         "machine": machine(),

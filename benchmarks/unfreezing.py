@@ -104,7 +104,7 @@ def run(args: argparse.Namespace, seed: int, steps: int, target: str, fraction: 
         overwrite=True,
     )
     metric = primary(get_target(target).metric)
-    scores = {lang: round(each[metric], 2) for lang, each in found.scores.items()}
+    scores = {lang: each[metric] for lang, each in found.scores.items()}
     shutil.rmtree(work)
     return {
         "seed": seed,
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace, seed: int, steps: int, target: str, fraction: 
         "fraction": fraction,
         "metric": metric,
         "scores": scores,
-        "others": round(mean(score for lang, score in scores.items() if lang != "en"), 2),
+        "others": mean(score for lang, score in scores.items() if lang != "en"),
         "rows": ROWS[target],
         "lr": trained.record.recipe["lr"],
         "seconds": round(trained.record.seconds),
