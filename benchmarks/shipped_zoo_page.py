@@ -75,8 +75,9 @@ def page(rows: list[Row], scores: list[Row]) -> str:
     left = f"Not made yet: {', '.join(missing)}.\n\n" if missing else ""
     return f"""# The modules of the zoo
 
-{len(rows)} of {len(PLANS)} modules on the embedded backbone, one seed each, on all rows of the data
-that each card names. Machine: {machines}; commit {commits}. Made by `python
+{len(rows)} of {len(PLANS)} modules on the embedded backbone, of one seed each (whose names end in
+`-s1`, of another), on all rows of the data that each card names. Machine: {machines};
+commit {commits}. Made by `python
 benchmarks/shipped_zoo.py --data DATA`, the page by `python benchmarks/shipped_zoo_page.py` from
 [the records](records/zoo.jsonl).
 

@@ -14,9 +14,10 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.plan import make_plan
+from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.run import describe, run_study
 from adapter_stilts.study.spec_file import load_study
-from adapter_stilts.study.work import work
+from adapter_stilts.study.work import _Work, work
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from engine_kit import Here
@@ -89,6 +90,58 @@ def test_arms_have_seeds_of_their_own(planned: Planned) -> None:
     assert _seeds(plan, "udpos", "uniform") == [(("squad", "mnli"), 0)]
     # The second seed is that of a single which is not known before the first ones are done.
     assert _seeds(plan, "udpos", "singles") == [(("squad",), 0), (("mnli",), 0), ((), 1)]
+
+
+def _add_second_seed(zoo: Path) -> None:
+    for name, _ in MADE:
+        again = zoo / f"{name}-s1"
+        shutil.copytree(zoo / name, again)
+        record = json.loads((again / RECORD).read_text())
+        record["recipe"]["seed"] = 1
+        (again / RECORD).write_text(json.dumps(record))
+
+
+def test_modules_of_a_second_seed_change_no_run_on_those_of_the_first(
+    planned: Planned, zoo: Path
+) -> None:
+    before = planned()
+    _add_second_seed(zoo)
+    after = planned(
+        "seeds: {target: [0]}, further", "seeds: {intermediate: [0, 1], target: [0]}, further"
+    )
+    assert set(before.runs) < set(after.runs)
+    added = [run for name, run in after.runs.items() if name not in before.runs]
+    assert {run.seed_intermediate for run in added if run.stage != "rate"} == {1}
+
+
+def test_the_single_of_further_seeds_is_the_same_on_modules_of_every_seed(
+    planned: Planned, zoo: Path, tmp_path: Path
+) -> None:
+    _add_second_seed(zoo)
+    plan = planned(
+        "seeds: {target: [0]}, further",
+        "seeds: {intermediate: [0, 1], target: [0]}, further",
+    )
+    folder, known = StudyFolder(tmp_path / "out"), dict[str, RunResult]()
+    singles = [run for run in plan.runs.values() if run.arm == "singles" and run.target == "xnli"]
+    for run in singles:
+        folder.write_run(run, plan.study.name)
+        if run.stage == "target" and not run.among:
+            # On the first seed squad leads, on the second mnli by more.
+            first = run.seed_intermediate == 0
+            score = {"squad": 60.0 if first else 10.0, "mnli": 50.0}[run.intermediate[0]]
+            known[run.id] = RunResult(
+                run=run.id, study="small", stage="target", arm="singles", method=run.method,
+                dev_select=score,
+            )  # fmt: skip
+    chosen = [
+        _Work(folder, "small", run, known, run.id)._best_single() for run in singles if run.among
+    ]
+    assert [(each.intermediate, each.seed_intermediate) for each in chosen] == [
+        (("squad",), 0), (("squad",), 1)
+    ]  # fmt: skip
+    assert [each.seed_target for each in chosen] == [1, 1]
+    assert chosen[1].on[0].endswith("squad-s1")
 
 
 def test_primary_contrasts_come_first_target_by_target(planned: Planned) -> None:

@@ -315,16 +315,23 @@ class _Arm:
     def add_further(self, among: list[str]) -> None:
         """Adds more seeds of the target for the singles that English dev ranks first.
 
-        Which these are is known when the runs `among` are done.
+        Which these are is known when the runs `among` are done. They are ranked on modules of the
+        first seed and are the same on those of others, so that seeds are crossed, and modules of a
+        seed that is added later change nothing.
         """
         further, own = self.arm.further, self.planner.study.seeds.of(self.arm)
         assert further
+        first, seed_of = (
+            own.intermediate[0],
+            {each: self.planner.plan.runs[each].seed_intermediate for each in among},
+        )
         for rank, second, seed in product(range(further.best), further.target, own.intermediate):
             does = {**self._does("target"), "rank": rank}
             run = Run(
                 "target", self.name, self.method, does,
                 target=self.part.task, seed_intermediate=seed, seed_target=second,
-                unequal=self.arm.unequal, among=tuple(among),
+                unequal=self.arm.unequal,
+                among=tuple(each for each in among if seed_of[each] in (first, seed)),
             )  # fmt: skip
             self.planner.run(run)
 

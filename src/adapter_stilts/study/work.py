@@ -130,12 +130,14 @@ class _Work:
         return self._result(**found)
 
     def _best_single(self) -> Run:
-        """The single that English dev ranks there, with this run's seed of the target."""
+        """The single that English dev ranks there, with this run's seeds."""
         runs = [self.folder.read_run(name)[1] for name in self.run.among]
         scores: dict[tuple[str, ...], list[float]] = {}
         for each in runs:
-            result = self.known[each.id]
-            scores.setdefault(each.intermediate, []).append(_known_score(result.dev_select, result))
+            if each.seed_intermediate == runs[0].seed_intermediate:
+                result = self.known[each.id]
+                score = _known_score(result.dev_select, result)
+                scores.setdefault(each.intermediate, []).append(score)
         # Of equal scores the first, as the study lists them.
         best = sorted(scores, key=lambda tasks: -fmean(scores[tasks]))[self.run.does["rank"]]
         of_it = [each for each in runs if each.intermediate == best]
