@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import modeling_utils
 
 from adapter_stilts.engine.engine import (
     Engine,
@@ -28,6 +33,7 @@ from made_modules import (
     token_batch,
 )
 
+EMPTY = "init_empty_weights"
 WORDS = "embeddings.word_embeddings.weight"
 
 
@@ -135,3 +141,30 @@ def test_unknown_method_suggests_a_near_one() -> None:
     assert get_method("Double_Bottleneck").name == "double-bottleneck"
     with pytest.raises(UserError, match="no method 'bottelneck': did you mean 'bottleneck'"):
         get_method("bottelneck")
+
+
+def test_threads_that_load_at_once_do_not_spoil_each_other(
+    tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers lets no parameter of any thread have values while it loads a model."""
+    began = threading.Event()
+    plain: Callable[[], AbstractContextManager[None]] = vars(modeling_utils)[EMPTY]
+
+    @contextmanager
+    def slow() -> Iterator[None]:
+        with plain():
+            began.set()
+            time.sleep(0.3)  # as a large model takes
+            yield
+
+    monkeypatch.setattr(modeling_utils, EMPTY, slow)
+    engine = make_engine(str(tiny_xlmr))
+    began.clear()
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(make_engine, str(tiny_xlmr))
+        assert began.wait(60)
+        make_module(engine, "one", "bottleneck", "span")
+        loaded = other.result()
+    for made in (engine, loaded):
+        assert not any(each.is_meta for each in made.model.parameters())
+    assert all(each.any() for each in module_parameters(engine, "one").values())

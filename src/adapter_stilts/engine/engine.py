@@ -17,6 +17,7 @@ from torch import nn
 from adapter_stilts.backbones import Backbone, default_device, fingerprint, resolve_precision
 from adapter_stilts.backbones.tokenizer import quieten
 from adapter_stilts.engine.attention import fast_attention
+from adapter_stilts.engine.building import BUILDING, builds
 from adapter_stilts.engine.composition import Expression, build_stack, canonical
 from adapter_stilts.engine.methods import Method, MethodOptions
 from adapter_stilts.engine.patches import patch_layers
@@ -160,9 +161,10 @@ def load_engine(
         config.attention_probs_dropout_prob = 0.0
     quieten()
     # Without a folder the library has nothing to look up in it: neither code nor other weights.
-    model = _class_of(config.model_type).from_pretrained(
-        None, config=config, state_dict=_place_weights(backbone), dtype=torch.float32
-    )
+    with BUILDING:
+        model = _class_of(config.model_type).from_pretrained(
+            None, config=config, state_dict=_place_weights(backbone), dtype=torch.float32
+        )
     patch_layers(model)
     # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
     model.config.name_or_path = backbone.name
@@ -191,6 +193,7 @@ def _place_weights(backbone: Backbone) -> dict[str, torch.Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in backbone.weights().items()}
 
 
+@builds
 def add_module(
     engine: Engine,
     name: str,
@@ -271,6 +274,7 @@ def copy_weights(engine: Engine, source: str, target: str, *, head_only: bool) -
     return bool(pairs)
 
 
+@builds
 def add_head(
     engine: Engine,
     name: str,

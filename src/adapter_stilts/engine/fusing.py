@@ -16,6 +16,7 @@ from adapters.methods.lora import LoRALinear
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from adapter_stilts.engine.building import builds
 from adapter_stilts.engine.composition import UNLEARNT, Call, Expression, canonical, module_names
 from adapter_stilts.engine.engine import (
     Engine,
@@ -68,6 +69,7 @@ class FusionShape:
         return cls(kind, rank)  # type: ignore[arg-type]
 
 
+@builds
 def add_fusion(
     engine: Engine,
     name: str,
@@ -97,6 +99,7 @@ def add_fusion(
     activate_block(engine, block_of(Call("fuse", tuple(sources), name)), name)
 
 
+@builds
 def add_unlearnt(engine: Engine, call: Call) -> None:
     """Adds a fusion of modules in the engine that needs no training: no parameters, no head."""
     name = canonical(call)
@@ -223,6 +226,7 @@ def _is_native(engine: Engine, name: str) -> bool:
     )
 
 
+@builds
 def load_fusion(
     engine: Engine, folder: Path, name: str, sources: Sequence[Expression], *, head: bool = True
 ) -> None:

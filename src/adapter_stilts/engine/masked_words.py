@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch.nn import functional
 from transformers.modeling_outputs import MaskedLMOutput
 
+from adapter_stilts.engine.building import builds
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import claim_head
 from adapter_stilts.heads.tagging import IGNORED
@@ -77,6 +78,7 @@ class MaskedWordsHead(PredictionHead):  # type: ignore[misc]
         return MaskedLMOutput(loss=loss, logits=logits)
 
 
+@builds
 def add_masked_words_head(
     engine: Engine, module: str, head: str, words: Sequence[int] | None = None
 ) -> None:

@@ -10,6 +10,7 @@ import torch
 from adapters.methods.lora import LoRALinear
 from torch import Tensor
 
+from adapter_stilts.engine.building import builds
 from adapter_stilts.engine.composition import Call, Expression, canonical
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.weights import LARGEST, LARGEST_SCALE, in_range
@@ -43,6 +44,7 @@ def with_merges(engine: Engine, expression: Expression) -> Expression:
     return engine.names[written]
 
 
+@builds
 def add_merged(engine: Engine, name: str, merge: Call) -> Setter:
     """Adds a merge of modules that are in the engine, without a head; all of it stays frozen.
 

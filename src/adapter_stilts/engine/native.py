@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 
+from adapter_stilts.engine.building import builds
 from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, get_head, settle
@@ -49,6 +50,7 @@ def is_in_head(key: str, name: str) -> bool:
     return key.startswith(f"heads.{name}.")
 
 
+@builds
 def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -> None:
     """Adds a saved module and its head to the engine under `name` and makes them active.
 
@@ -177,6 +179,7 @@ def load_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) 
         load_head(engine, module, head_name(module, task), folder / HEADS / task)
 
 
+@builds
 def load_head(engine: Engine, module: str, head: str, folder: Path) -> None:
     """Adds a saved head to the engine, where the module is already.
 
