@@ -6,6 +6,7 @@ import dataclasses
 import json
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -604,3 +605,12 @@ def test_a_training_walks_over_the_model_only_where_it_has_to() -> None:
         assert all(parameter.grad is None for parameter in own)
     assert "train" not in vars(model)
     assert "zero_grad" not in vars(model)
+
+
+def test_two_threads_train_as_one_after_the_other_does(
+    train: Train, weights: Callable[[Path], Weights], tmp_path: Path
+) -> None:
+    alone = weights(train().path)
+    with ThreadPoolExecutor(2) as pool:
+        ways = [pool.submit(train, out=str(tmp_path / name)) for name in ("one", "other")]
+    assert all(same(weights(each.result().path), alone) for each in ways)

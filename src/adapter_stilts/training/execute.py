@@ -7,6 +7,7 @@ import errno
 import logging
 import math
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,9 @@ SAVE_SECONDS = 600.0
 SAVE_VARIABLE = "ADSTILTS_SAVE_SECONDS"
 """The environment's seconds between checkpoints, for machines that may be taken away."""
 
+_TRAINING = threading.RLock()
+"""All threads of a process draw from the same random numbers: a second training waits."""
+
 
 def execute(asked: Request) -> ModuleRecord:
     """Trains what was asked for, or goes on with it, and writes the module.
@@ -62,7 +66,7 @@ def execute(asked: Request) -> ModuleRecord:
     spec, recipe, folder, work = asked.spec, asked.recipe, asked.folder, asked.work
     options = asked.options
     may = {"resume": options.resume, "overwrite": options.overwrite}
-    with clear_failures(recipe, folder), only_one(folder):
+    with _TRAINING, clear_failures(recipe, folder), only_one(folder):
         parts = _read_parts(spec, options)
         set_seed(options.seed)
         offload = recipe.activations == "offloaded"
