@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from adapter_stilts.training.run import train_seeds as train_seeds
     from adapter_stilts.training.target import train_target as train_target
     from adapter_stilts.zoo.load import load as load
+    from adapter_stilts.zoo.module import Answers as Answers
     from adapter_stilts.zoo.module import Module as Module
     from adapter_stilts.zoo.predict import InputError as InputError
     from adapter_stilts.zoo.predict import InputFields as InputFields
@@ -125,7 +126,7 @@ _PUBLIC = {
     "zoo.pull": "Pulled pull",
     "zoo.push": "Pushed push",
     "zoo.load": "load",
-    "zoo.module": "Module",
+    "zoo.module": "Answers Module",
     "zoo.predict": "InputError InputFields predict",
 }
 """The public names, by the file that each is in."""

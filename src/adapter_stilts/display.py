@@ -95,23 +95,18 @@ MOST_ROWS = 60
 """A notebook shows so many rows of a table; `to_dataframe` has them all."""
 
 
-class Result:
-    """The base of every result.
+class Table:
+    """What shows itself as one line, in a notebook as a table, and to pandas as a data frame.
 
-    A result says in `summary` what it is in one line, in `records` what its rows are, and in
-    `plot` how it is drawn.
+    It says in `summary` what it is in one line, and in `records` what its rows are.
     """
 
     def summary(self) -> str:
-        """The result in one line."""
+        """The whole in one line."""
         raise NotImplementedError
 
     def records(self) -> list[dict[str, Any]]:
         """The rows of the table, each a dictionary of column names and values."""
-        raise NotImplementedError
-
-    def plot(self) -> Picture:
-        """The result as a picture, which a notebook shows and `Picture.save` writes to a file."""
         raise NotImplementedError
 
     def to_dataframe(self) -> DataFrame:
@@ -125,6 +120,14 @@ class Result:
 
     def _repr_html_(self) -> str:
         return html_table(self.records(), title=self.summary())
+
+
+class Result(Table):
+    """The base of every result: a table that can be drawn."""
+
+    def plot(self) -> Picture:
+        """The result as a picture, which a notebook shows and `Picture.save` writes to a file."""
+        raise NotImplementedError
 
 
 def html_table(records: Sequence[Mapping[str, Any]], *, title: str) -> str:

@@ -68,6 +68,8 @@ OF_PYTHON = {
     "flat": "of `evaluate_suite`",
     "layer_rule": "for what is compared with other calls",
     "options": "--option, repeated",
+    "choices": "another name of `options`, as lines of JSON have it",
+    "tokens": "another name of `words`, likewise",
     "premise": "--premise is the second name of --text-a",
     "hypothesis": "--hypothesis is the second name of --text-b",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.zoo.local import load_module
 from adapter_stilts.zoo.module import Module
+from adapter_stilts.zoo.predict import InputError
 from made_modules import LABELS, make_engine, save_made
 
 CONTEXT = "Ann went to Rome in May. Bob stayed at home and read a book about sailing. " * 6
@@ -99,7 +101,8 @@ def test_what_is_no_input_is_refused(folders: Mapping[str, Path]) -> None:
         (lambda: load(folders["choice"]).choose("p", "abcd"), "'options' must be a list"),
         (lambda: tags.tag([number]), "'words' must be a list of texts"),
         (lambda: pairs.predict("a b"), r"'a b', .* text_a, text_b .*predict\(text_a=…\)"),  # type: ignore[arg-type]
-        (lambda: pairs.predict([{"text": "a"}]), "example 0 .* text_a, text_b"),
+        (lambda: pairs.predict([{"text_a": "a"}, {"txt": "a"}]), "example 1: .* 'text_a' is"),
+        (lambda: pairs.predict([{"text_a": "a", "lang": "zz"}]), "example 0: .*'zz'"),
         (lambda: pairs.score([]), "no examples"),
         (lambda: pairs.score([{"text_a": "a", "text_b": ""}]), "example 0 .* label"),
         (lambda: pairs.embed("a b"), "'a b' is one text"),
@@ -206,3 +209,60 @@ def test_embedding_module_predicts_vectors_and_scores_pairs(folders: Mapping[str
     assert module.predict_one({"text": "A book."}) == {"vector": [float(v) for v in vectors[2]]}
     assert module.score(rows) == {"map_at_20": 100.0}  # every query finds itself
     assert module.labels == ()
+
+
+def test_several_inputs_have_the_fields_of_one(folders: Mapping[str, Path]) -> None:
+    """What a command or a line of JSON names is understood in a list, too, and said the same."""
+    inputs: Mapping[str, list[dict[str, Any]]] = {
+        "span": [{"question": "Who went to Rome?", "context": CONTEXT, "id": 7}],
+        "classification": [
+            {"premise": "A cat sat.", "hypothesis": "An animal sat."},
+            {"text_a": "A cat sat.", "text_b": "An animal sat.", "label": 0},
+            {"text": "Alone."},
+        ],
+        "choice": [
+            {"prompt": "The cat", "choices": ("swims.", "eats.", "runs.", "sits.")},
+            {"prompt": "", "question": "What?", "options": np.array(["a", "b", "c", "d"])},
+        ],
+        "tagging": [
+            {"text": "Ann was here"},
+            {"words": "Ann was here"},
+            {"tokens": ["Ann", "was", "here"]},
+            {"text": "我", "lang": "zh"},
+        ],
+        "embedding": [{"text": "A book.", "context": "It lay there."}, {"text": ""}],
+    }
+    for head, rows in inputs.items():
+        module = load(folders[head], precision="fp32")
+        found = module.predict(rows)
+        assert len(found.values) == len(found.said) == len(rows)
+        for row, said in zip(rows, found.said, strict=True):
+            alone = module.predict_one(row)
+            assert said.keys() - {"id", "lang"} == alone.keys()
+            assert str(said.get("id", "")) == str(row.get("id", ""))
+            if head == "tagging":
+                assert said["tags"] == alone["tags"]
+    tags = load(folders["tagging"]).predict(inputs["tagging"]).values
+    assert [len(each) for each in tags] == [3, 3, 3, 1]
+
+
+def test_answers_are_a_table(folders: Mapping[str, Path]) -> None:
+    found = load(folders["classification"]).predict([{"text": "A."}, {"text": "B.", "id": 3}])
+    assert repr(found) == "<Answers to 2 inputs: classification head>"
+    frame = found.to_dataframe()
+    assert set(frame.columns) == {"id", "label", *LABELS["classification"]}
+    assert list(frame["label"]) == [LABELS["classification"][value] for value in found.values]
+    assert "<table>" in found._repr_html_()
+
+
+def test_what_goes_to_another_process(folders: Mapping[str, Path]) -> None:
+    """An error that cannot be read there would let a pool of processes wait for ever."""
+    module = load(folders["classification"])
+    with pytest.raises(InputError) as wrong:
+        module.predict([{"text": 3}])
+    for each in (wrong.value, module.predict([{"text": "A."}])):
+        assert repr(pickle.loads(pickle.dumps(each))) == repr(each)
+    assert pickle.loads(pickle.dumps(wrong.value)).field == "text"
+    with pytest.raises(UserError, match=r"load\('mnli'\)"):
+        pickle.dumps(module)
+    assert {module: 1}[module]

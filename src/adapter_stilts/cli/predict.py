@@ -19,7 +19,15 @@ from adapter_stilts.zoo.predict import InputFields
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    written_otherwise = ("text_a", "premise", "text_b", "hypothesis", "options")
+    written_otherwise = (
+        "text_a",
+        "premise",
+        "text_b",
+        "hypothesis",
+        "options",
+        "choices",
+        "tokens",
+    )
     fields = derived_options(InputFields, None, (InputFields,), without=written_otherwise)
     app.command("predict")(with_options(predict, predict, fields))
     about = (Limits, ServiceOptions)

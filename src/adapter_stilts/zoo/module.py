@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any, Unpack, cast, overload
+from typing import Any, NoReturn, Unpack, overload
 
 import datasets
 import numpy as np
 import numpy.typing as npt
 
-from adapter_stilts.display import html_facts
+from adapter_stilts.display import Table, html_facts
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_choices, head_labels
-from adapter_stilts.errors import UserError, few, shown
+from adapter_stilts.errors import UserError, counted, few, shown
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import (
     PLAIN,
     choice,
     classification,
     get_head,
-    has_weights,
     span,
     tagging,
 )
 from adapter_stilts.heads.base import Example, Head, Prediction, Rows
-from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.inference.predictions import (
     Predictions,
     predict_features,
@@ -35,22 +33,43 @@ from adapter_stilts.inference.predictions import (
 )
 from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.keywords import unknown_keyword
-from adapter_stilts.tasks.languages import cut_words
+from adapter_stilts.tasks.languages import cut_words, known_language
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 from adapter_stilts.zoo.known_task import task_of
 from adapter_stilts.zoo.load import kind_of
 from adapter_stilts.zoo.local import Composed
-from adapter_stilts.zoo.predict import InputFields, predict, read_input
+from adapter_stilts.zoo.predict import InputError, InputFields, kept, predict, read_input
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
 @dataclass(frozen=True, repr=False)
+class Answers(Table, Predictions):
+    """Predictions for inputs, and in `said` what a person is told of each, in their order."""
+
+    said: list[dict[str, Any]] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """How many inputs, and what kind of head answered."""
+        return f"to {counted(len(self.values), 'input')}: {self.kind} head"
+
+    def records(self) -> list[dict[str, Any]]:
+        """What is said of each; of labels, the likeliest and the probability of each."""
+        rows = []
+        for each in self.said:
+            row = {**each}
+            if labels := row.pop("labels", None):
+                row |= {"label": next(iter(labels)), **labels}
+            rows.append(row)
+        return rows
+
+
+@dataclass(frozen=True, repr=False, eq=False)
 class Module:
     """A trained module, or a composition of several, on its frozen backbone.
 
     `record` is the topmost module's, `name` what it is called in the engine, `composed` how the
-    engine runs it, `loaded_from` the composition as text over folders. `predict` takes examples of
-    its head kind; `answer`, `classify`, `choose` and `tag` are the same for single inputs. `embed`
+    engine runs it, `loaded_from` the composition as text over folders. `predict` takes one input or
+    several; `answer`, `classify`, `choose` and `tag` are the same for single inputs. `embed`
     gives sentence vectors, whatever the head.
     """
 
@@ -59,6 +78,11 @@ class Module:
     name: str
     composed: Composed | None = None
     loaded_from: str = ""
+
+    def __reduce__(self) -> NoReturn:
+        """Refuses to be copied, or sent to another process, with all of its backbone."""
+        name = self.record.composition
+        raise UserError(f"a module in memory cannot be pickled: load it there, as load('{name}')")
 
     def __repr__(self) -> str:
         head = f"{self.record.head} head" if self.record.head != NO_HEAD else "no head"
@@ -95,7 +119,9 @@ class Module:
         return head_choices(self.engine, self.name)
 
     @overload
-    def predict(self, examples: Sequence[Example], *, batch_tokens: int = ...) -> Predictions: ...
+    def predict(
+        self, examples: Sequence[Example], *, batch_tokens: int = ..., lang: str | None = ...
+    ) -> Answers: ...
     @overload
     def predict(
         self, *, lang: str | None = ..., **fields: Unpack[InputFields]
@@ -107,13 +133,14 @@ class Module:
         batch_tokens: int = 8192,
         lang: str | None = None,
         **fields: Any,
-    ) -> Predictions | dict[str, Any]:
-        """What the module says of one input, or its predictions for examples.
+    ) -> Answers | dict[str, Any]:
+        """What the module says of one input, or of several.
 
         Args:
-            examples: with or without labels; their predictions are in their order.
+            examples: inputs by the same fields, or examples of a task, with or without labels. An
+                input may have a `lang` of its own.
             batch_tokens: a batch has so many padded tokens at most.
-            lang: the language of the input.
+            lang: the language of the input, or of inputs that have none.
             fields: one input, such as `question` and `context`; see `InputFields`. The answer is a
                 dictionary, as of the function `predict`.
 
@@ -125,14 +152,35 @@ class Module:
             return answer
         if fields:
             raise unknown_keyword("predict", next(iter(fields)), ["examples", "batch_tokens"])
+        given: list[Any] = [examples] if isinstance(examples, str) else list(examples)
+        language = known_language(lang) if lang else ""
+        rows = [self._read(number, row, language) for number, row in enumerate(given)]
+        found = self._predict(rows, batch_tokens)
+        said = zip(given, self.report(rows, found), strict=True)
+        answers = [{**kept(row, language), **each} for row, each in said]
+        return Answers(found.kind, found.values, found.scores, answers)
+
+    def _read(self, number: int, row: Any, lang: str) -> dict[str, Any]:
+        """One of several inputs, under its head's own field names."""
+        head = get_head(self.kind)
+        self._check_example(number, row)
+        if not head.has_weights and row.get("query"):  # an example's question
+            row = {**row, "text": row.get("text") or row["query"]}
+        try:
+            name, choices = self.record.name, self.choices
+            return read_input(self.kind, row, name=name, choices=choices, lang=lang)
+        except InputError as error:
+            raise InputError(error.field, f"example {number}: {error}") from error
+
+    def _predict(self, rows: Rows, batch_tokens: int) -> Predictions:
+        """Predictions for inputs that have been read, in their order."""
         kind = self.kind
-        self._check_examples(examples, get_head(kind).inputs if has_weights(kind) else ())
-        if not examples:
+        if not rows:
             return Predictions(kind, [])
+        columns = get_head(kind).read(rows)
         if not get_head(kind).has_weights:
-            return Predictions(kind, list(self.embed([_side(row) for row in examples])))
-        self._check_choices(examples)
-        columns = {key: [row[key] for row in examples] for key in get_head(kind).inputs}
+            pairs = list(zip(columns["text"], columns["context"], strict=True))
+            return Predictions(kind, list(self.embed(pairs, batch_tokens=batch_tokens)))
         data = datasets.Dataset.from_dict(columns)
         features = datasets.Dataset.from_dict(self.encode(columns))
         return predict_features(
@@ -159,7 +207,8 @@ class Module:
             raise UserError("no examples: there is nothing to score")
         head = get_head(self.kind)
         needed = (*head.inputs, head.gold) if head.has_weights else _SIDES
-        self._check_examples(examples, needed)
+        for number, example in enumerate(examples):
+            self._check_example(number, example, needed)
         rows: list[dict[str, Any]] = [dict(example) for example in examples]
         if not head.has_weights:
             features = self._encode({key: [row[key] for row in rows] for key in _SIDES})
@@ -272,12 +321,7 @@ class Module:
         Raises:
             UserError: the module has no head, or an input has not as many options as it takes.
         """
-        columns = get_head(self.kind).read(rows)
-        examples = [
-            cast(Example, dict(zip(columns, row, strict=True)))
-            for row in zip(*columns.values(), strict=True)
-        ]
-        return self.report(rows, self.predict(examples, batch_tokens=batch_tokens))
+        return self.report(rows, self._predict(rows, batch_tokens))
 
     def report(self, rows: Rows, found: Predictions) -> list[dict[str, Any]]:
         """What is said of inputs that the module's head predicted so."""
@@ -289,28 +333,15 @@ class Module:
             for row, value, each in zip(rows, found.values, scores, strict=False)
         ]
 
-    def _check_examples(self, examples: Sequence[Example], needed: Sequence[str]) -> None:
-        """Refuses what are no examples, or lacks a key of them."""
-        for number, row in enumerate([examples] if isinstance(examples, str) else examples):
-            lacking = [key for key in needed if not isinstance(row, Mapping) or key not in row]
-            if lacking or not isinstance(row, Mapping):
-                keys = ", ".join(needed) or "text"
-                raise UserError(
-                    f"example {number} is {shown(row)}, and one for a {self.kind} head maps "
-                    f"{keys} to values; one input is given by its fields, as in "
-                    f"predict({get_head(self.kind).needs[0]}=…)"
-                )
-
-    def _check_choices(self, examples: Sequence[Example]) -> None:
-        if not get_head(self.kind).chooses:
-            return
-        wanted = self.choices
-        for row in examples:
-            given = len(cast(ChoiceExample, row)["options"])
-            if given != wanted:
-                raise UserError(
-                    f"module '{self.record.name}' chooses among {wanted} options, not {given}"
-                )
+    def _check_example(self, number: int, row: Any, needed: Sequence[str] = ()) -> None:
+        """Refuses what is no example, or lacks a key of it."""
+        head = get_head(self.kind)
+        if not isinstance(row, Mapping) or not all(key in row for key in needed):
+            keys = ", ".join(needed or head.inputs)
+            raise UserError(
+                f"example {number} is {shown(row)}, and one for a {self.kind} head maps {keys} "
+                f"to values; one input is given by its fields, as in predict({head.needs[0]}=…)"
+            )
 
     def _needs(self, head: Head) -> None:
         if self.kind != head.name:
@@ -320,9 +351,3 @@ class Module:
 
 
 _SIDES = ("query", "text", "context")
-
-
-def _side(example: Example) -> tuple[str, str]:
-    """The text of an example with its context, or its query where it has no text."""
-    row = cast(Mapping[str, str], example)
-    return row.get("text") or row.get("query") or "", row.get("context") or ""

@@ -32,6 +32,10 @@ class InputError(UserError):
         super().__init__(message)
         self.field = field
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
+        """Lets it come back from another process."""
+        return type(self), (self.field, str(self))
+
 
 def read_input(
     kind: str, given: Mapping[str, Any], *, name: str, choices: int = 0, lang: str = ""
@@ -81,14 +85,23 @@ def _check_language(language: Any) -> str:
 
 def _checked(field: str, key: str, value: Any, language: str, listed: tuple[str, ...]) -> Any:
     if field in listed:
-        if field == "words" and isinstance(value, str) and key == "text":
+        if field == "words" and isinstance(value, str):
             return cut_words(_text(key, value), language)
-        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        texts = _as_list(value)
+        if texts is None or not all(isinstance(each, str) for each in texts):
             raise InputError(key, f"'{key}' must be a list of texts")
-        return [_text(key, each) for each in value]
+        return [_text(key, each) for each in texts]
     if not isinstance(value, str):
         raise InputError(key, f"'{key}' must be a text")
     return _text(key, value)
+
+
+def _as_list(value: Any) -> list[Any] | None:
+    """A list, a tuple, or an array such as a data frame has them; None of what is none of these."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    is_several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return list(value) if is_several else None
 
 
 def _text(key: str, value: str) -> str:
@@ -114,9 +127,10 @@ class InputFields(TypedDict, total=False):
         text_a: the first text to be classified; `premise` is another name for it.
         text_b: the second text; `hypothesis` is another name for it.
         prompt: what comes before the options of a multiple choice.
-        options: the options of a multiple choice.
-        words: the words to tag, in a list or with spaces between; in ja, th and zh, characters.
-        text: the text of which a sentence vector is made.
+        options: the options of a multiple choice; `choices` is another name for them.
+        words: the words to tag, in a list or with spaces between; in ja, th and zh, characters;
+            `tokens` is another name for them.
+        text: the text of which a sentence vector is made; or one to classify, or to cut and tag.
     """
 
     question: str | None
@@ -127,7 +141,9 @@ class InputFields(TypedDict, total=False):
     hypothesis: str | None
     prompt: str | None
     options: Sequence[str] | None
+    choices: Sequence[str] | None
     words: str | Sequence[str] | None
+    tokens: str | Sequence[str] | None
     text: str | None
 
 
@@ -176,7 +192,8 @@ def predict(
 
     Returns:
         The answer, or of a file the answers to its lines. The fields depend on the head, such as
-        `answer`, `start` and `score` for questions, `label` and `labels` for classification.
+        `answer`, `start` and `score` for questions, `labels` for classification: the probability
+        of each, the likeliest first.
 
     Raises:
         UserError: no such module, a missing field, or one that is not what is expected there.
@@ -234,17 +251,10 @@ def _answer(
     task: str | None,
     backbone: str | None,
 ) -> tuple[HeadKind, dict[str, Any]]:
-    if isinstance(words := row.get("words"), str):
-        row = {**row, "words": cut_words(words, language)}
-    row = {name: list(value) if _is_listed(value) else value for name, value in row.items()}
     found = _found(module, task, backbone)
     kind = kind_of(found.record)  # of either: a module in memory has a record, too
     asked = read_input(kind, row, name=found.record.name, choices=found.choices, lang=language)
     return kind, {**kept(row, language), **_loaded(found, backbone).predict_one(asked)}
-
-
-def _is_listed(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 def _found(
