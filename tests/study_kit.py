@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapter_stilts.study.results import RunResult, append_result
+from adapter_stilts.study.graph import Plan
+from adapter_stilts.study.results import RunResult, append_result, read_results
+from adapter_stilts.study.work import OF_RUN
 
 LANGUAGES = {"xnli": ("en", "de", "sw", "zh"), "xquad": ("en", "hi", "ar"), "panx": ("en", "ka")}
 METRICS = {"xnli": "accuracy", "xquad": "f1", "panx": "f1"}
@@ -127,6 +129,26 @@ def change_record(folder: Path, line: int, **changed: Any) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     lines[line] = json.dumps({**json.loads(lines[line]), **changed})
     path.write_text("".join(f"{each}\n" for each in lines), encoding="utf-8")
+
+
+def rename_to_plan(folder: Path, plan: Plan) -> dict[str, RunResult]:
+    """Gives made records the names of the plan's runs that they can be of; leaves out the others.
+
+    Returns:
+        The records by their names.
+    """
+    path, found = folder / "results.jsonl", {}
+    made = {(r.arm, r.target, r.intermediate): r for r in read_results(path).runs.values()}
+    for run in plan.runs.values():
+        record = made.get((run.arm, run.target, run.intermediate))
+        if run.stage == "target" and record is not None:
+            fields = {name: getattr(run, name) for name in OF_RUN}
+            rate = plan.runs[run.rates[0]].does["lr"]
+            found[run.id] = record.model_copy(update={"run": run.id, "lr": rate, **fields})
+    path.unlink()
+    for each in found.values():
+        append_result(path, each)
+    return found
 
 
 def _lengths(language: str, items: int) -> np.ndarray[Any, np.dtype[np.int32]]:

@@ -13,10 +13,12 @@ import engine_study_kit
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.folder import SELECT, StudyFolder
 from adapter_stilts.study.graph import Plan, Run
+from adapter_stilts.study.outlook import look_ahead
 from adapter_stilts.study.plan import make_plan
 from adapter_stilts.study.results import RunResult, append_result, drop_results
 from adapter_stilts.study.run import find_damaged, forget, run_study
 from adapter_stilts.study.spec_file import load_study
+from adapter_stilts.study.work import OF_RUN
 from engine_kit import Here, Nothing
 from engine_study_kit import plan_of, scores
 from made_modules import make_engine, save_made
@@ -29,7 +31,7 @@ data: sample
 intermediate: [squad]
 targets: [xnli]
 arms: [singles]
-langs: [en]
+langs: [{langs}]
 budget: {{steps: 2}}
 rates: [3.0e-3]
 """
@@ -38,7 +40,8 @@ rates: [3.0e-3]
 @pytest.fixture
 def plan(tiny_xlmr: Path, tmp_path: Path) -> Plan:
     file = tmp_path / "small.yaml"
-    file.write_text(TEXT.format(backbone=tiny_xlmr), encoding="utf-8")
+    text = TEXT.format(backbone=tiny_xlmr, langs="en, de, sw, zh")
+    file.write_text(text, encoding="utf-8")
     return make_plan(load_study(file))
 
 
@@ -58,8 +61,9 @@ def _run(plan: Plan, stage: str) -> Run:
 
 
 def _record(folder: StudyFolder, run: Run, **more: object) -> None:
-    fields = {"run": run.id, "study": "small", "stage": run.stage, "arm": run.arm}
-    fields |= {"target": run.target, "method": run.method}
+    fields = {name: getattr(run, name) for name in OF_RUN}
+    rate = 3e-3 if run.stage in ("rate", "target") else 0.0
+    fields |= {"run": run.id, "study": "small", "lr": rate}
     append_result(
         folder.results_file, RunResult.model_validate_json(json.dumps({**fields, **more}))
     )
@@ -113,6 +117,64 @@ def test_damaged_items_are_named_and_done_again(plan: Plan, tmp_path: Path) -> N
     assert len(folder.results().damaged) == 1
 
 
+WRONG: dict[str, dict[str, object]] = {
+    "of another target": {"scores": {"xcopa": {}}},
+    "and of another target": {"scores": {"xnli": {"en": {"accuracy": 1.0}}, "xcopa": {}}},
+    "no language": {"scores": {"xnli": {}}},
+    "in a language that is not asked for": {"scores": {"xnli": {"fr": {"accuracy": 1.0}}}},
+    "another metric": {"scores": {"xnli": {"en": {"f1": 1.0}}}},
+    "further metrics of one language": {
+        "scores": {"xnli": {"en": {"accuracy": 1.0}, "de": {"accuracy": 1.0, "f1": 1.0}}}
+    },
+    "other seeds": {"seed_intermediate": 1},
+    "another target seed": {"seed_target": None},
+    "another source": {"intermediate": ["mnli"]},
+    "a rate that was not tried": {"lr": 3.0},
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_record_that_cannot_be_of_its_run_is_named_and_done_again(
+    plan: Plan, tmp_path: Path, kind: str
+) -> None:
+    target, folder = _run(plan, "target"), StudyFolder(tmp_path / "out")
+    write_run(folder.path, "alone", "xnli", 0, 0, 20)
+    (made,) = folder.results().runs.values()
+    whole: dict[str, object] = {"items": made.items, "scores": made.scores}
+    _record(folder, target, **whole)
+    folder.write_plan(plan)
+    planned, record = folder.planned()[target.id], folder.results().runs[target.id]
+    assert find_damaged(plan, folder) == {} and not planned.differs(record)
+    _record(folder, target, **{**whole, **WRONG[kind]})
+    assert list(find_damaged(plan, folder)) == [target.id]
+    # What is quick names it as well, and counts it as not done; so does a report, by the plan.
+    assert look_ahead(plan, folder).done == 0
+    assert list(folder.results(plan).wrong) == [target.id]
+    assert planned.differs(folder.results().runs[target.id])
+    said: list[str] = []
+    run_study(plan, folder, Nothing(folder, {name: [2, 2] for name in plan.runs}), said.append)
+    assert any("done again" in line and target.id[:8] in line for line in said)
+    assert target.id not in folder.results().runs
+
+
+def test_what_is_not_tested_has_no_scores(plan: Plan, folder: StudyFolder) -> None:
+    rate = _run(plan, "rate")
+    _record(folder, rate, scores={"xnli": {"en": {"accuracy": 1.0}}})
+    assert list(find_damaged(plan, folder)) == [rate.id]
+    _record(folder, rate, lr=1e-3)
+    assert "0.001" in find_damaged(plan, folder)[rate.id]
+
+
+def test_items_of_a_language_without_a_score_are_damage(plan: Plan, tmp_path: Path) -> None:
+    """With nothing to compare them with, they would count unseen."""
+    target, folder = _run(plan, "target"), StudyFolder(tmp_path / "out")
+    write_run(folder.path, "alone", "xnli", 0, 0, 20)
+    (made,) = folder.results().runs.values()
+    scores = {"xnli": {k: v for k, v in made.scores["xnli"].items() if k != "sw"}}
+    _record(folder, target, items=made.items, scores=scores)
+    assert "test-sw" in find_damaged(plan, folder)[target.id]
+
+
 def _kept(folder: StudyFolder, run: Run) -> Path:
     """The items of English dev that a tried rate has kept."""
     made = next(folder.path.glob("items/*/xnli/dev-en.select.items.parquet"))
@@ -132,12 +194,20 @@ def test_damaged_items_of_dev_are_done_again_with_what_made_them(
     kept = _kept(folder, rate)
     kept.write_bytes(kept.read_bytes()[:-9])
     assert find_damaged(plan, folder) == {}  # no run is left that needs it
+    _record(folder, rate, dev_select=made.dev_select)
     own = folder.path / made.items / "xnli" / f"dev-en.{SELECT}"
     whole = own.read_bytes()
     own.unlink()
     found = find_damaged(plan, folder)
     assert list(found) == [rate.id, target.id]
     assert str(kept) in found[rate.id] and str(own) in found[target.id]
+    own.write_bytes(whole)
+    shutil.copyfile(own, kept)
+    assert list(find_damaged(plan, folder)) == []
+    own.unlink()
+    assert list(find_damaged(plan, folder)) == [target.id]
+    _record(folder, rate, dev_select=12.5)  # whole items, and not those of this rate
+    assert str(kept) in find_damaged(plan, folder)[rate.id]
     own.write_bytes(whole)
     shutil.rmtree(folder.module(_run(plan, "intermediate").id))
     (folder.path / made.items / "xnli" / "test-de.tsv.items.parquet").unlink()
@@ -251,7 +321,9 @@ def test_a_lock_that_is_a_folder_is_named(tmp_path: Path) -> None:
 def test_an_evaluation_that_was_cut_off_begins_anew(tiny_xlmr: Path, tmp_path: Path) -> None:
     text = TEXT.replace("[xnli]", "[xquad]").replace("[singles]", "[as-is]")
     file = tmp_path / "small.yaml"
-    file.write_text(text.format(backbone=tiny_xlmr) + "test_items: 2\n", encoding="utf-8")
+    file.write_text(
+        text.format(backbone=tiny_xlmr, langs="en") + "test_items: 2\n", encoding="utf-8"
+    )
     plan, folder = make_plan(load_study(file)), StudyFolder(tmp_path / "out")
     source, asked = _run(plan, "intermediate"), _run(plan, "composition")
     made = make_engine(str(tiny_xlmr))

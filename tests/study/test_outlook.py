@@ -22,9 +22,10 @@ from adapter_stilts.study.outlook import (
     seconds_left,
 )
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.results import RESULTS, read_results
+from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec_file import load_study
-from study_kit import benchmark, write_study
+from adapter_stilts.study.work import OF_RUN
+from study_kit import benchmark, rename_to_plan, write_study
 
 RECORDS = Path(__file__).parents[2] / "docs" / "results" / "records"
 
@@ -63,18 +64,14 @@ def test_a_plan_says_what_its_differences_rest_on(tmp_path: Path) -> None:
     plan, folder = make_plan(load_study(path)), StudyFolder(tmp_path / "made")
     empty = look_ahead(plan, StudyFolder(tmp_path / "empty"))
     assert "zoo.jsonl" in empty.spread_from and "seeds is not known" in empty.spread_from
-    # The records are of this plan.
-    lines = (tmp_path / "made" / RESULTS).read_text(encoding="utf-8").splitlines()
-    for name, old in zip(plan.runs, range(len(lines)), strict=False):
-        run = lines[old].split('"')[3]
-        lines[old] = lines[old].replace(f'"run": "{run}"', f'"run": "{name}"')
-    (tmp_path / "made" / RESULTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    records = rename_to_plan(tmp_path / "made", plan)
     found = look_ahead(plan, folder)
+    assert found.done == len(records) == 15
     assert "runs that are done" in found.spread_from
     # The made languages vary each on its own, so that their mean is surer than was assumed.
     assert 0 < found.detectable["xnli"] < empty.detectable["xnli"]
     assert found.damaged == ()
-    record = read_results(folder.results_file).runs[next(iter(plan.runs))]
+    record = next(iter(records.values()))
     place = next((folder.path / record.items).rglob("test-en.*.parquet"))
     place.write_bytes(b"PAR1")
     (damaged,) = look_ahead(plan, folder).damaged
@@ -87,21 +84,21 @@ def test_the_time_left_is_by_steps_and_by_runs_of_this_kind_of_machine(
     plan = make_plan(load_study(write_study(tmp_path, seeds=1)))
     folder, place = StudyFolder(tmp_path / "made"), tmp_path / "made" / RESULTS
     like = json.loads(place.read_text(encoding="utf-8").splitlines()[0])
-    own = [r for r in plan.runs.values() if r.target == "xnli"]
-    rate, other = (
-        next(r for r in own if r.stage == "rate" and r.arm == a) for a in ("alone", "multitask")
-    )
+    tried = [r for r in plan.runs.values() if r.target == "xnli" and r.stage == "rate"]
+    rate, other = (next(r for r in tried if r.arm == a) for a in ("alone", "multitask"))
     longer = replace(other, does={**other.does, "steps": 600})
     monkeypatch.setattr("adapter_stilts.environment.machine", lambda: "Fast, 2 threads")
 
     def left(*done: dict[str, Any]) -> tuple[dict[str, float], str]:
-        lines = (json.dumps({**like, "stage": "rate", "steps": 300, **each}) for each in done)
+        own = {"steps": 300, "scores": {}, "lr": 1e-3}
+        runs = ({name: getattr(plan.runs[each["run"]], name) for name in OF_RUN} for each in done)
+        lines = (json.dumps({**like, **own, **r, **d}) for r, d in zip(runs, done, strict=True))
         place.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return seconds_left(plan, [longer], folder)
 
     here = {"run": rate.id, "seconds": 60.0, "machine": "Fast, 1 threads", "device": "cpu"}
     gpu = {**here, "seconds": 3.0, "machine": "A GPU", "device": "cuda"}
-    assert left(here, {**gpu, "run": own[1].id}) == (
+    assert left(here, {**gpu, "run": tried[1].id}) == (
         {longer.id: 120.0},
         "the runs that are done on Fast",
     )

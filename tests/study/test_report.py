@@ -51,8 +51,8 @@ from adapter_stilts.study.findings import (
     regrets,
     thirds,
 )
-from adapter_stilts.study.folder import Planned
 from adapter_stilts.study.items import Seeds
+from adapter_stilts.study.planned import Planned
 from adapter_stilts.study.results import read_results
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.statistics.draws import Best

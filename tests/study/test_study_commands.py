@@ -13,9 +13,10 @@ import pytest
 from adapter_stilts.cli import study_show
 from adapter_stilts.study import run as running
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.graph import Plan
+from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.results import RunResult, append_result
 from adapter_stilts.study.run import Outcome
+from adapter_stilts.study.work import OF_RUN
 from cli_kit import Result, assert_one_line, call_cli
 from engine_study_kit import plan_of, write_study
 
@@ -120,15 +121,19 @@ def test_what_came_out_is_counted(call: Call, monkeypatch: pytest.MonkeyPatch) -
     assert said(1, 1, 3) == "1 of 3 runs done, 1 failed, 1 run after that not done"
 
 
+def _record(run: Run) -> RunResult:
+    """What a run that is not tested leaves."""
+    fields = {name: getattr(run, name) for name in OF_RUN}
+    return RunResult(run=run.id, study="s", lr=run.does["lr"] or 0.0, **fields)
+
+
 @pytest.mark.parametrize("form", ["commands", "snakemake", "slurm"])
 def test_an_export_is_of_what_is_not_done_and_whole(
     form: str, call: Call, file: Path, folder: StudyFolder
 ) -> None:
     first, second, third = plan_of(file).runs.values()
     for each in (first, second):  # the first record is cut off; of the second, no module is there
-        fields = {"run": each.id, "study": "s", "stage": each.stage, "arm": each.arm}
-        fields |= {"target": each.target, "method": each.method}
-        append_result(folder.results_file, RunResult.model_validate(fields))
+        append_result(folder.results_file, _record(each))
     lines = folder.results_file.read_bytes().splitlines(keepends=True)
     folder.results_file.write_bytes(lines[0][:30] + b"\n" + lines[1])
     stale = folder.path / "state" / f"{first.id}.done"
@@ -164,9 +169,7 @@ def test_the_status_names_damage_and_counts_what_was_done_since(
     call: Call, file: Path, folder: StudyFolder
 ) -> None:
     first, *_ = plan_of(file).runs.values()
-    fields = {"run": first.id, "study": "engines", "stage": first.stage, "arm": first.arm}
-    fields |= {"method": first.method}
-    append_result(folder.results_file, RunResult.model_validate(fields))
+    append_result(folder.results_file, _record(first))
     folder.failure(first.id).parent.mkdir()
     folder.failure(first.id).write_text("it was set aside\n", encoding="utf-8")
     (folder.path / "failed" / "other.txt").mkdir()

@@ -61,18 +61,18 @@ def plan(
     from adapter_stilts.study.outlook import look_ahead
 
     made, folder = read_plan(file, out, data, unequal=True)  # what can be seen can be judged
-    done, outlook = folder.results(), look_ahead(made, folder)
+    done, outlook = folder.results(made), look_ahead(made, folder)
     if as_json:
         shared = made.count_uses()
         runs: list[dict[str, Any]] = [
             {"id": run.id, "done": run.id in done.runs, "used_by": shared[run.id], **run.as_dict()}
             for run in made.runs.values()
         ]
-        about = {"outlook": outlook.as_dict(), "damaged": done.damaged, "absent": made.absent}
-        print_json({"runs": runs, **about})
+        damage = {"damaged": done.damaged, "wrong": done.wrong}
+        print_json({"runs": runs, "outlook": outlook.as_dict(), **damage, "absent": made.absent})
         return
     _show_runs(made, done)
-    for line in _damaged(folder, done, outlook):
+    for line in _damaged(made, folder, done, outlook):
         print_note(line)
     if own := [f"'{arm.arm}'" for arm in made.study.arms if arm.unequal and not unequal]:
         print_note(
@@ -84,12 +84,21 @@ def plan(
     _show_outlook(made, outlook)
 
 
-def _damaged(folder: StudyFolder, done: Results, outlook: Outlook) -> list[str]:
-    """A line for every record that is none, and for what is damaged of the items that were read."""
+def _damaged(made: Plan, folder: StudyFolder, done: Results, outlook: Outlook) -> list[str]:
+    """A line for every record that is none or not of its run, and for damaged items.
+
+    Of these, those are known that were read to tell what can be detected.
+    """
+    from adapter_stilts.study.run import describe
+
     return [
         *(
             f"{folder.results_file}, line {number}: damaged ({problem}): done again"
             for number, problem in done.damaged.items()
+        ),
+        *(
+            f"damaged, done again: {describe(made.runs[name])}: {problem}"
+            for name, problem in done.wrong.items()
         ),
         *(f"damaged, done again: {each}" for each in outlook.damaged),
     ]
@@ -219,7 +228,7 @@ def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
         return [{"id": k, "run": describe(made.runs[k]), **about} for k, about in own.items()]
 
     outlook, running = look_ahead(made, folder), told(folder.running())
-    results = folder.results()
+    results = folder.results(made)
     # A run that was set aside may have been done since, by another program.
     logs = [each for each in folder.failed().items() if each[0] not in results.runs]
     seconds = outlook.seconds
@@ -233,7 +242,7 @@ def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
         "seconds_left": None if seconds is None else seconds / max(1, len(running)),
         "time_from": outlook.time_from,
         "failed": told({k: {"log": str(log), "says": last_line(log)} for k, log in logs}),
-        "damaged": _damaged(folder, results, outlook),
+        "damaged": _damaged(made, folder, results, outlook),
     }
 
 

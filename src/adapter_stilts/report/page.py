@@ -68,6 +68,7 @@ def make_report(
     if not data.arms:
         why = [*data.notes, *(f"Damaged: {each.place} ({each.why})." for each in data.damaged)]
         raise UserError(" ".join([f"{data.name}: no run has been evaluated yet.", *why][:4]))
+    data.read_items()
     findings: list[Finding] = []
     unanswered: dict[str, str] = {}
     for spec in sorted(specs, key=lambda each: not each.primary):
@@ -134,7 +135,8 @@ def _warnings(
     if data.dev_fixed and any(len(data.arms_named(found.spec.first)) > 1 for found in findings):
         said.append("English dev has no scores of single items here: its examples are not drawn.")
     if data.damaged:
-        said.append(f"Damaged: {', '.join(each.place for each in data.damaged)}.")
+        places = ", ".join(each.place for each in data.damaged)
+        said.append(f"Damaged: {places}. `adstilts study run` does these runs again.")
     if data.unequal:
         said.append(f"Unequal budgets: {', '.join(sorted(data.unequal))}.")
     return said

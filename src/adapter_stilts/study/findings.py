@@ -18,6 +18,7 @@ from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.compare import MARGIN
 from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.planned import Planned
 from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.spec_file import load_study
@@ -260,7 +261,8 @@ def read_study(path: Path, folder: Path | None = None) -> tuple[StudyData, list[
     damaged = [Damaged(f"{RESULTS}:{line}", why) for line, why in found.damaged.items()]
     results, planned = [], own.planned()
     for name, each in found.runs.items():
-        if name in planned and (why := planned[name].differs(each)):
+        own_plan = planned.get(name) or Planned(each.stage, each.arm, each.target)
+        if why := own_plan.differs(each):
             damaged.append(Damaged(f"{RESULTS}, run {name[:8]}", why))
         else:
             results.append(each)

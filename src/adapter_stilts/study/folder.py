@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import Field
@@ -19,40 +19,13 @@ from adapter_stilts.paths import write_whole
 from adapter_stilts.safety import printable
 from adapter_stilts.schema import Count, Line, Shape, check_shape
 from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.results import RESULTS, Results, RunResult, read_results
+from adapter_stilts.study.planned import Planned, plan_results
+from adapter_stilts.study.results import RESULTS, Results, read_results
 
 PLAN = "plan.json"
 """Which runs the last `study run` has planned."""
 SELECT = "select.items.parquet"
 """The items of the half of English dev by which arms are chosen."""
-
-
-TESTED = ("target", "composition")
-"""The stages whose runs are evaluated."""
-
-
-class Planned(NamedTuple):
-    """A run of a plan, in the words of its record."""
-
-    stage: str
-    arm: str
-    target: str
-    method: str = ""
-    """Plans of earlier versions have neither this nor the tasks below."""
-    intermediate: tuple[str, ...] = ()
-
-    def differs(self, result: RunResult) -> str:
-        """What a record says otherwise, which somebody has changed; mostly nothing."""
-        for key in ("stage", "arm", "target", "method"):
-            planned, said = getattr(self, key), getattr(result, key)
-            if said != planned and (planned or key != "method"):
-                return f"its record says {key} '{said}', the plan '{planned}'"
-        if self.stage in TESTED and not (result.scores and result.items):
-            return "its record has no scores"
-        return ""
-
-    def __str__(self) -> str:
-        return f"{self.arm} for {self.target}" if self.target else f"the module {self.arm}"
 
 
 @dataclass(frozen=True)
@@ -72,19 +45,17 @@ class StudyFolder:
         """Where it lies, `study run` ends."""
         return self.path / "state" / "stop"
 
-    def results(self) -> Results:
-        """The finished runs."""
-        return read_results(self.results_file)
+    def results(self, plan: Plan | None = None) -> Results:
+        """The finished runs; with a plan, of its runs those whose record can be theirs."""
+        found = read_results(self.results_file)
+        return found if plan is None else plan_results(found, plan)
 
     def write_plan(self, plan: Plan) -> None:
         """Writes down which runs the study has, so that a report knows what is missing."""
-        runs = {
-            run.id: [run.stage, run.arm, run.target, run.method, "+".join(run.intermediate)]
-            for run in plan.runs.values()
-        }
+        runs = {name: Planned.of(run, plan)._asdict() for name, run in plan.runs.items()}
         about = {"study": plan.study.name, "runs": runs}
         text = json.dumps(about, ensure_ascii=False, allow_nan=False)
-        write_whole(self.path / PLAN, text.replace("], ", "],\n ") + "\n")
+        write_whole(self.path / PLAN, text.replace("}, ", "},\n ") + "\n")
 
     def planned(self) -> dict[str, Planned]:
         """The runs that the study has by its last plan; none where that is not there.
@@ -95,8 +66,7 @@ class StudyFolder:
         path = self.path / PLAN
         if not path.exists() and not path.is_symlink():
             return {}
-        runs = _read(path, _PlanFile, "`adstilts study run` writes it again").runs
-        return {name: _read_planned(*each) for name, each in runs.items()}
+        return _read(path, _PlanFile, "`adstilts study run` writes it again").runs
 
     def write_run(self, run: Run, study: str) -> None:
         """Writes down what a run is, for the process that does it."""
@@ -246,16 +216,10 @@ def size_of(folder: Path) -> int:
     return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
 
 
-def _read_planned(
-    stage: str, arm: str, target: str, method: str = "", intermediate: str = ""
-) -> Planned:
-    return Planned(stage, arm, target, method, tuple(filter(None, intermediate.split("+"))))
-
-
 class _PlanFile(Shape):
     """`plan.json`."""
 
-    runs: dict[Line, Annotated[list[Line], Field(min_length=3, max_length=5)]]
+    runs: dict[Line, Planned]
 
 
 class _RunFile(Shape):

@@ -50,14 +50,18 @@ def read_item_files(folder: Path, run: RunResult, target: str, part: Part) -> di
         return {}
     paths = _paths(folder, run, target, part)
     scores = _scores(run, target, part)
-    # What it was trained on is what English dev chose by.
+    by_language = run.scores.get(target, {}) if part == "test" else {}
+    # What it was trained on is what English dev chose by. Not every task has items.
     is_kept = part == "test" or (run.stage == "target" and target == run.target)
+    is_kept = is_kept and target in target_tasks()
     ending = "items.parquet" if part == "test" else SELECT
     found = {}
     for language in dict.fromkeys([*paths, *(scores if is_kept else ())]):
         path = paths.get(language, folder / run.items / target / f"{part}-{language}.{ending}")
         try:
-            found[language] = ItemFile(path, _read(folder, path, scores.get(language)))
+            if by_language and language not in by_language:
+                raise ValueError("the record has no score of that language")
+            found[language] = ItemFile(path, _read(folder, path, scores.get(language, ())))
         except _UNREADABLE as error:
             found[language] = ItemFile(path, None, " ".join(str(error).split())[:120])
     return found
@@ -66,13 +70,13 @@ def read_item_files(folder: Path, run: RunResult, target: str, part: Part) -> di
 _UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
 
 
-def check_selecting(dev: Path) -> str:
+def check_selecting(dev: Path, run: RunResult) -> str:
     """What is wrong with the items of English dev that a run has kept; mostly nothing."""
     path = dev / SELECT
     if not path.exists() and not path.is_symlink():
         return ""  # of some tasks none are kept
     try:
-        _read(dev, path, None)
+        _read(dev, path, _scores(run, run.target, "dev").get("en", ()))
     except _UNREADABLE as error:
         return f"{path}: {' '.join(str(error).split())[:120]}"
     return ""
@@ -90,22 +94,27 @@ def _paths(folder: Path, run: RunResult, target: str, part: Part) -> dict[str, P
     }
 
 
-def _scores(run: RunResult, target: str, part: Part) -> dict[str, float]:
-    """What the record says of every language; nothing where a score is no sum over items."""
+def _scores(run: RunResult, target: str, part: Part) -> dict[str, tuple[float, ...]]:
+    """What the record says of every language; nothing where a score is no sum over items.
+
+    Of a task that is not registered, such as a plug-in's, each of its scores may be that of items.
+    """
     from adapter_stilts.evaluation.items import METRICS
 
     known = target_tasks().get(target)
-    if known is None or known.metric not in METRICS:
+    if known is not None and known.metric not in METRICS:
         return {}
     if part == "dev":
-        return {} if run.dev_select is None else {"en": run.dev_select}
-    metric = primary(known.metric)
-    by_language = run.scores.get(target, {})
-    return {name: each[metric] for name, each in by_language.items() if metric in each}
+        return {} if run.dev_select is None else {"en": (run.dev_select,)}
+    metric = known and primary(known.metric)
+    return {
+        language: tuple(score for name, score in scores.items() if metric in (None, name))
+        for language, scores in run.scores.get(target, {}).items()
+    }
 
 
-def _read(folder: Path, path: Path, score: float | None) -> pa.Table:
-    """The items in the order of their ids.
+def _read(folder: Path, path: Path, scores: Sequence[float]) -> pa.Table:
+    """The items in the order of their ids, which make up one of these scores, if there are any.
 
     Raises:
         OSError, ValueError, KeyError, pa.ArrowException: they are not there, or damaged.
@@ -121,8 +130,9 @@ def _read(folder: Path, path: Path, score: float | None) -> pa.Table:
         raise ValueError("items have counts that cannot be")
     total = denominator.sum()
     found = 100 * numerator.sum() / total if total else 0.0
-    if score is not None and not math.isclose(found, score, abs_tol=1e-6):
-        raise ValueError(f"its items score {found:.6f}, the record says {score:.6f}")
+    if scores and not any(math.isclose(found, each, abs_tol=1e-6) for each in scores):
+        said = " or ".join(f"{each:.6f}" for each in scores)
+        raise ValueError(f"its items score {found:.6f}, the record says {said}")
     for name in _LENGTHS:
         if name in whole.column_names:
             table = table.append_column(name, whole[name])

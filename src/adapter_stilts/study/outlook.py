@@ -181,7 +181,7 @@ class Outlook:
 
 def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
     """What is left, and what it will show."""
-    results = folder.results().runs
+    results = folder.results(plan).runs
     left = [run for run in plan.runs.values() if run.id not in results]
     seconds, time_from = seconds_left(plan, left, folder)
     parts = {}
@@ -222,8 +222,7 @@ def _memory(plan: Plan, folder: StudyFolder) -> tuple[int | None, str]:
 
 
 def _evaluated(plan: Plan, folder: StudyFolder) -> StudyData:
-    results = [each for each in folder.results().runs.values() if each.run in plan.runs]
-    return StudyData(plan.study.name, folder.path, results)
+    return StudyData(plan.study.name, folder.path, list(folder.results(plan).runs.values()))
 
 
 def _spread_from(spread: Spread, study: StudySpec) -> str:
@@ -335,7 +334,7 @@ def of_this_kind(plan: Plan, folder: StudyFolder) -> tuple[list[RunResult], str]
     from adapter_stilts.backbones import default_device
     from adapter_stilts.environment import machine
 
-    done = [each for each in folder.results().runs.values() if each.run in plan.runs]
+    done = list(folder.results(plan).runs.values())
     kind, name = default_device().type, machine().split(", ")[0]
     alike = [each for each in done if each.device == kind]
     own = [each for each in alike if each.machine.split(", ")[0] == name]

@@ -90,12 +90,13 @@ class RunResult(BaseModel):
 class Results:
     """What a file of results holds.
 
-    `damaged` are lines that are no whole records, by number and with what is wrong: their runs
-    count as not done.
+    `damaged` are lines that are no whole records, by number and with what is wrong; `wrong` are
+    records that cannot be of their run, by run. Their runs count as not done.
     """
 
     runs: dict[str, RunResult] = field(default_factory=dict)
     damaged: dict[int, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
 
 
 def read_results(path: Path) -> Results:

@@ -15,7 +15,7 @@ from types import FrameType
 from adapter_stilts.errors import FailureError, UserError, counted
 from adapter_stilts.paths import free_bytes
 from adapter_stilts.study.engines.engine import Engine
-from adapter_stilts.study.folder import Planned, StudyFolder, last_line, size_of
+from adapter_stilts.study.folder import StudyFolder, last_line, size_of
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.items import PARTS, check_selecting, read_item_files
 from adapter_stilts.study.results import RunResult, drop_results
@@ -84,7 +84,7 @@ def begin(plan: Plan, folder: StudyFolder, tell: Tell) -> set[str]:
 
     Records that are damaged are told and forgotten. To be called by who holds the folder.
     """
-    results = folder.results()
+    results = folder.results(plan)
     for line, problem in results.damaged.items():
         tell(f"{folder.results_file}, line {line}: damaged, its run is done again ({problem})")
     damaged = find_damaged(plan, folder)
@@ -94,7 +94,7 @@ def begin(plan: Plan, folder: StudyFolder, tell: Tell) -> set[str]:
     folder.write_plan(plan)
     for run in plan.runs.values():
         folder.write_run(run, plan.study.name)
-    return set(results.runs) & set(plan.runs) - set(damaged)
+    return set(results.runs) - set(damaged)
 
 
 def _poor_choices(plan: Plan) -> Iterator[str]:
@@ -203,7 +203,7 @@ def room_needed(plan: Plan, folder: StudyFolder) -> int:
     By the modules of finished runs of the same arm; before these, by those of the zoo that the
     study stands on, but for full fusions, which are larger.
     """
-    done = folder.results().runs
+    done = folder.results(plan).runs
     sizes: dict[str, int] = {}
     for each in done.values():
         for arm in (each.arm, ""):
@@ -233,26 +233,23 @@ def find_damaged(plan: Plan, folder: StudyFolder) -> dict[str, str]:
     stand that are not done, or are done again. Where the module of a tried learning rate is gone,
     the run that needs it trains it itself.
     """
-    results = folder.results().runs
+    results = folder.results(plan)
     needed: set[str] = set()
-    found = {}
+    found = dict(results.wrong)
     for name, run in reversed(plan.runs.items()):  # what others need is before them
-        problem = ""
-        if name in results:
-            problem = Planned(run.stage, run.arm, run.target, run.method).differs(results[name])
-            if not problem and name in needed:
-                problem = _needed_problem(folder, run)
-            problem = problem or _items_problem(folder, results[name])
-        if problem:
-            found[name] = problem
-        if problem or name not in results:
+        result = results.runs.get(name)
+        if result is not None:
+            problem = _needed_problem(folder, run, result) if name in needed else ""
+            if problem := problem or _items_problem(folder, result):
+                found[name] = problem
+        if result is None or name in found:
             needed.update(run.needs)
     return {name: found[name] for name in plan.runs if name in found}
 
 
-def _needed_problem(folder: StudyFolder, run: Run) -> str:
+def _needed_problem(folder: StudyFolder, run: Run, result: RunResult) -> str:
     try:
-        return _module_problem(folder, run) or check_selecting(folder.dev(run.id))
+        return _module_problem(folder, run) or check_selecting(folder.dev(run.id), result)
     except OSError as error:
         return f"{error.filename}: cannot be read ({error.strerror})"
 

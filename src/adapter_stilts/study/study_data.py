@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -15,8 +16,8 @@ import pyarrow.compute as pc
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.metrics import primary
-from adapter_stilts.study.folder import TESTED, Planned
-from adapter_stilts.study.items import Part, Seeds, Tables, make_sample, read_item_files
+from adapter_stilts.study.items import PARTS, Part, Seeds, Tables, make_sample, read_item_files
+from adapter_stilts.study.planned import TESTED, Planned
 from adapter_stilts.study.results import (
     ATTENTION,
     Attention,
@@ -154,7 +155,7 @@ class StudyData:
         cells = (
             (self._arm_name(each), each.target)
             for each in self.planned.values()
-            if each.stage in TESTED and (each.intermediate or each.arm.split()[0] not in EACH_TASK)
+            if each.stage in TESTED and not each.is_of_each_task
         )
         return list(dict.fromkeys(cells))
 
@@ -244,6 +245,12 @@ class StudyData:
                 else:
                     found[language] = each.table
         return self._read[key]
+
+    def read_items(self) -> None:
+        """Reads the items of all runs, so that all that is damaged is known."""
+        for run in self.evaluated:
+            for target, part in product(run.scores, PARTS):
+                self.items(run, target, part)
 
     def item_column(self, target: Target, column: str) -> dict[str, pa.ChunkedArray]:
         """What is known of a target's test items besides scores, by language, in their order.
