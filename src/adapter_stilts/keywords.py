@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from types import NoneType
-from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin
+from typing import Any, ParamSpec, TypeVar, Unpack, get_args, get_origin, overload
 
 from adapter_stilts.errors import UserError, hint, shown
 
@@ -20,6 +20,7 @@ _TYPES: Mapping[str, tuple[Any, str]] = {
     "str": ((str, os.PathLike), "a text"),
     "bool": (bool, "True or False"),
     "Path": (os.PathLike, "a path"),
+    "PathLike": (os.PathLike, "a path"),
     "Sequence": (Iterable, "a list"),
     "None": (NoneType, "None"),
 }
@@ -61,6 +62,20 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+@overload
+def text_of(given: None) -> None: ...
+@overload
+def text_of(given: str | os.PathLike[str]) -> str: ...
+def text_of(given: str | os.PathLike[str] | None) -> str | None:
+    """A name, or a path as the name of what lies there."""
+    return None if given is None else os.fspath(given)
+
+
+def fill(kind: type[R], options: Mapping[str, Any]) -> R:
+    """The dataclass of a function's options, with its defaults; paths have become texts."""
+    return kind(**options)
+
+
 def unknown_keyword(function: str, name: str, known: Iterable[str]) -> UnknownKeywordError:
     """The error for a keyword that a function does not have."""
     meant = hint(name, known, f"it has {', '.join(known)}", limit=2)
@@ -70,6 +85,8 @@ def unknown_keyword(function: str, name: str, known: Iterable[str]) -> UnknownKe
 def _checked(function: str, option: inspect.Parameter, value: object) -> Any:
     """The value as Python's own; refuses another type, where the option's are all in `_TYPES`."""
     names = [part.strip().partition("[")[0] for part in str(option.annotation).split("|")]
+    if isinstance(value, os.PathLike) and "PathLike" in names:
+        return os.fspath(value)
     if option.kind is inspect.Parameter.VAR_KEYWORD or not set(names) <= set(_TYPES):
         return _plain(value)
     if isinstance(value, bool) and "bool" not in names:

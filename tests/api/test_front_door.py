@@ -244,8 +244,31 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_a_path_is_a_text(tmp_path: Path) -> None:
     """A folder of data is refused for what it lacks, and not for being a path."""
     with pytest.raises(ads.UserError) as refused:
-        ads.evaluate("xnli", "none", data=tmp_path)  # type: ignore[arg-type]
+        ads.evaluate("xnli", "none", data=tmp_path)
     assert "was expected" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_backbone_and_a_recipe_are_texts_or_paths(kind: Callable[[str], str | Path]) -> None:
+    """Each call gets as far as the name of what is not there."""
+    away, data = kind("/nowhere"), kind("sample")
+    calls: list[Callable[[], Any]] = [
+        lambda: ads.train_adapter("mnli", backbone=away, data=data),
+        lambda: ads.train_adapter("mnli", recipe=away, data=data),
+        lambda: ads.train_target("xnli", backbone=away, data=data),
+        lambda: ads.train_multitask("mnli,squad", backbone=away, data=data),
+        lambda: ads.fuse(["/nowhere", "b"], "xnli", backbone=away, recipe=kind("default")),
+        lambda: ads.merge(["/nowhere", "b"], backbone=away, data=data),
+        lambda: ads.load("/nowhere", backbone=away, task=kind("mnli")),
+        lambda: ads.predict("/nowhere", backbone=away, task=kind("mnli"), text="x"),
+        lambda: ads.evaluate("xnli", "/nowhere", backbone=away, data=data),
+        lambda: ads.compare("/nowhere", "b", on="xnli", backbone=away, data=data),
+        lambda: ads.recommend("xnli", modules="/nowhere", backbone=away, data=data),
+        lambda: ads.push("/nowhere", "someone/x", backbone=away),
+    ]
+    for call in calls:
+        with pytest.raises(ads.UserError, match="/nowhere"):
+            call()
 
 
 def test_a_task_prints_as_one_short_line() -> None:
@@ -254,8 +277,8 @@ def test_a_task_prints_as_one_short_line() -> None:
 
 
 WRONG: tuple[tuple[Callable[[], Any], str], ...] = (
-    (lambda: ads.train_adapter("mnli", backbone=Path("nowhere"), data="sample"), "'nowhere'"),  # type: ignore[arg-type]
-    (lambda: ads.train_adapter("mnli", recipe=Path("none.yaml"), data="sample"), "none.yaml"),  # type: ignore[arg-type]
+    (lambda: ads.train_adapter("mnli", backbone=Path("nowhere"), data="sample"), "'nowhere'"),
+    (lambda: ads.train_adapter("mnli", recipe=Path("none.yaml"), data="sample"), "none.yaml"),
     (lambda: ads.train_adapter("mnli", recipe={"lr": 1}, data="sample"), "recipe {'lr': 1}"),  # type: ignore[arg-type]
     (lambda: ads.train_multitask(None), "None is no task"),  # type: ignore[arg-type]
     (lambda: ads.train_multitask(3), "3 is no task"),  # type: ignore[arg-type]

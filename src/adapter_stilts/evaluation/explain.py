@@ -16,7 +16,7 @@ from adapter_stilts.engine.composition import Call, attending, canonical, fusing
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.evaluation.data import read_data, resolve_languages, resolve_split
 from adapter_stilts.evaluation.options import Asked, ExplanationOptions
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, fill
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
@@ -169,7 +169,7 @@ def explain(
         UserError: the composition has no learnt fusion; an unknown task, language or split; data
             that is malformed or not there.
     """
-    asked = Asked(**options)
+    asked = fill(Asked, options)
     target = get_target(task) if task else None
     check_precision(asked.precision)
     resolved = resolve(as_text(composition), asked.backbone)

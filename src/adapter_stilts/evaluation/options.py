@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypedDict
@@ -38,8 +39,8 @@ class ReadingOptions(TypedDict, total=False):
     """
 
     split: str
-    data: str | None
-    backbone: str | None
+    data: str | PathLike[str] | None
+    backbone: str | PathLike[str] | None
     limit: int | None
     precision: str
     batch_tokens: int | None

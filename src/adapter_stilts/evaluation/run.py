@@ -23,7 +23,7 @@ from adapter_stilts.evaluation.options import (
     layer_rule,
 )
 from adapter_stilts.evaluation.summary import Evaluation, Evaluations, outside_suites
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, fill
 from adapter_stilts.metrics import primary
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.registry import get_target
@@ -59,7 +59,7 @@ def evaluate(
         UserError: an unknown task, language or split; a composition that does not fit the task;
             data that is malformed or not there; a folder of another composition's predictions.
     """
-    asked = Asked(**options)
+    asked = fill(Asked, options)
     texts = as_texts(compositions)
     target = resolve_target(task, asked)
     check_settings(asked)

@@ -23,7 +23,7 @@ from adapter_stilts.evaluation.options import EvaluationOptions, SuiteOptions
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.suites import SUITES, SuiteScores, TaskScore, aggregate, mean_or_none
 from adapter_stilts.evaluation.summary import Evaluation
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -152,7 +152,7 @@ def _folder(
     suite: str, targets: Mapping[str, TargetSpec], chosen: Mapping[str, str], options: SuiteOptions
 ) -> Path:
     """Where the suite's predictions go; finds all modules before the first task takes its hours."""
-    backbone, out = options.get("backbone"), options.get("out")
+    backbone, out = text_of(options.get("backbone")), options.get("out")
     candidates = {name: _find(targets[name], text, backbone) for name, text in chosen.items()}
     if out is not None:
         return Path(out)

@@ -14,7 +14,7 @@ from adapter_stilts.evaluation.data import TargetData, read_data, resolve_langua
 from adapter_stilts.evaluation.options import ComparisonOptions
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.items import Seeds, Tables, make_sample
 from adapter_stilts.study.statistics.contrast import Contrast, contrast
@@ -222,7 +222,7 @@ def compare(
     arms = as_text(first), as_text(second)
     _check(targets, draws, level)
     for series, other in (arms, arms[::-1]):
-        _check_series(series, other, options.get("backbone"))
+        _check_series(series, other, text_of(options.get("backbone")))
     sides = [_evaluate_both(arms, each, options) for each in targets]
     drawn = Draws([target for target, _ in sides], draws, random_languages=random_languages)
     made = contrast(drawn, *ARMS, level=level)
@@ -274,7 +274,7 @@ def _evaluate_both(
             "nothing can be drawn anew: `adstilts evaluate` gives the scores of both"
         )
     split = resolve_split(target, options.get("split", "test"))
-    data, limit = options.get("data"), options.get("limit")
+    data, limit = text_of(options.get("data")), options.get("limit")
     found = evaluate(target, list(arms), **options)
     asked = resolve_languages(target, options.get("langs", "all"), split, data)
     read = read_data(target, asked, split, data, limit=limit)

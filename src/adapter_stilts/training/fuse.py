@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
@@ -24,7 +25,7 @@ from adapter_stilts.engine.methods import (
     is_fusion,
 )
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.paths import is_folder, zoo_dir
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
@@ -55,7 +56,7 @@ def fuse(
     fresh_head: bool = False,
     source_lang: str = "en",
     tags: str | Sequence[str] | None = None,
-    backbone: str | None = None,
+    backbone: str | PathLike[str] | None = None,
     **options: Unpack[TrainingOptions],
 ) -> Trained:
     """Learns a fusion of modules on a target's English data (Pfeiffer et al. 2021).
@@ -86,9 +87,10 @@ def fuse(
             or backbones; a target without training data.
     """
     recipe, kind = _recipe_and_kind(options.get("recipe", "default"), kind)
+    backbone = text_of(backbone)
     on = _sources(sources, options.get("method"), backbone)
     _check_kind(kind, on)
-    stages = _stages(on, target, kind, source_lang, tags, options.get("data"))
+    stages = _stages(on, target, kind, source_lang, tags, text_of(options.get("data")))
     own: TrainingOptions = {**options, "recipe": recipe, "method": f"fusion-{kind}"}
     place = place_of(backbone, on.backbone)
     assert target is not None
@@ -96,7 +98,7 @@ def fuse(
     return train_stages(spec, stages, place, own)
 
 
-def _recipe_and_kind(recipe: str | Recipe, kind: str | None) -> tuple[Recipe, str]:
+def _recipe_and_kind(recipe: str | PathLike[str] | Recipe, kind: str | None) -> tuple[Recipe, str]:
     """The recipe, and the kind of fusion, as given or else the recipe's; refuses unknown kinds."""
     chosen = choose_recipe(recipe, {}, usual="fusion")
     warn_of_other_method(recipe, f"fusion-{kind}" if kind in KINDS else None)

@@ -19,7 +19,7 @@ from adapter_stilts.engine.composition import Call, build_merge, canonical, modu
 from adapter_stilts.engine.native import HEADS, head_name, read_head
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head, has_weights
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, fill
 from adapter_stilts.merging.registry import MergeMethod, get_merge
 from adapter_stilts.merging.search import least_budget
 from adapter_stilts.merging.terms import Terms, check_density, check_terms
@@ -52,7 +52,7 @@ def merge(sources: Sequence[Composition], **options: Unpack[MergeOptions]) -> Tr
         UserError: unknown modules, one named twice, or of different kinds, shapes or backbones;
             weights that do not fit; a head or a target that does not fit.
     """
-    asked = MergeRequest(**options)
+    asked = fill(MergeRequest, options)
     check_precision(asked.precision)
     check_numbers(seed=asked.seed, limit=asked.examples, dev_limit=None)
     plan = _plan(asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
@@ -11,7 +12,7 @@ from adapter_stilts.backbones import DEFAULT_BACKBONE
 from adapter_stilts.data.formats import read_lines
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.again import named
@@ -28,7 +29,7 @@ def train_multitask(
     normalise_losses: bool = False,
     mlm_text: str | Path | None = None,
     mlm_share: float = 0.2,
-    backbone: str = DEFAULT_BACKBONE,
+    backbone: str | PathLike[str] = DEFAULT_BACKBONE,
     **options: Unpack[DataOptions],
 ) -> Trained:
     """Trains one module for several tasks, with a head for each, and writes it to disk.
@@ -63,7 +64,7 @@ def train_multitask(
         text = Text(Path(mlm_text), read_text(Path(mlm_text).expanduser()), mlm_share)
     mixture = Mixture(float(temperature), normalise_losses, text)
     spec = TrainingSpec(tuple(specs.values()), mixture=mixture, named=tuple(specs))
-    return train(spec, backbone, options)
+    return train(spec, text_of(backbone), options)
 
 
 def parse_tasks(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -71,7 +72,7 @@ class RunOptions(RecipeChanges, total=False):
             folders are checked before the first training takes its time.
     """
 
-    recipe: str | Recipe
+    recipe: str | PathLike[str] | Recipe
     seed: int
     limit: int | None
     dev_limit: int | None
@@ -93,7 +94,7 @@ class DataOptions(RunOptions, total=False):
             is not at its offset, and say how many. Otherwise such rows are refused.
     """
 
-    data: str | None
+    data: str | PathLike[str] | None
     skip_bad_rows: bool
 
 
@@ -118,7 +119,7 @@ AnyOptions = RunOptions | DataOptions | TrainingOptions
 class Settings:
     """The options of a training that no recipe has, with every default."""
 
-    recipe: str | Recipe = "default"
+    recipe: str | PathLike[str] | Recipe = "default"
     seed: int = 0
     limit: int | None = None
     dev_limit: int | None = None
@@ -194,9 +195,9 @@ class MergeOptions(TypedDict, total=False):
     target: str | Path | TargetSpec | TaskSpec | None
     examples: int
     budget: int
-    data: str | None
+    data: str | PathLike[str] | None
     name: str | None
-    backbone: str | None
+    backbone: str | PathLike[str] | None
     precision: str
     seed: int
     out: str | Path | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
+from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,7 +14,7 @@ from adapter_stilts.data.folders import Files, with_files
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.display import Picture, Result, bars, scores_line
 from adapter_stilts.errors import UserError, shown
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_task
@@ -90,7 +91,7 @@ def train_adapter(
     task: str | Path | TaskSpec | None = None,
     *,
     head: str | None = None,
-    backbone: str = DEFAULT_BACKBONE,
+    backbone: str | PathLike[str] = DEFAULT_BACKBONE,
     **options: Unpack[TrainingOptions],
 ) -> Trained:
     """Trains one module for one task on a frozen backbone and writes it to disk.
@@ -114,7 +115,7 @@ def train_adapter(
     made = _task(task, head, Settings.of(options).files)
     called = (named(task),) if task is not None else ()
     spec = TrainingSpec((made,), named=called, head=head or "")
-    return train(spec, backbone, options)
+    return train(spec, text_of(backbone), options)
 
 
 def _task(task: str | Path | TaskSpec | None, head: str | None, files: Files) -> TaskSpec:
@@ -136,7 +137,7 @@ def train_language(
     language: str,
     text: str | Path,
     *,
-    backbone: str = DEFAULT_BACKBONE,
+    backbone: str | PathLike[str] = DEFAULT_BACKBONE,
     **options: Unpack[RunOptions],
 ) -> Trained:
     """Trains a module for a language by masked language modelling, and writes it to disk.
@@ -163,7 +164,7 @@ def train_language(
     if not path.exists():
         raise UserError(f"text file '{path}' is not there")
     own: RunOptions = {**options, "recipe": chosen, "method": None}
-    return train(TrainingSpec((_language_task(code),), text=path), backbone, own)
+    return train(TrainingSpec((_language_task(code),), text=path), text_of(backbone), own)
 
 
 def _language_task(code: str) -> TaskSpec:

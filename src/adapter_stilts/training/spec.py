@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from adapter_stilts.engine.methods import (
 from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.heads import has_weights
 from adapter_stilts.heads.sequences import padded_length
+from adapter_stilts.keywords import text_of
 from adapter_stilts.tasks.spec import SHORTEST, Split, TaskSpec
 from adapter_stilts.training.folders import unfinished
 from adapter_stilts.training.options import Settings
@@ -176,7 +178,7 @@ logger = logging.getLogger(__name__)
 
 
 def choose_recipe(
-    recipe: str | Recipe, changes: Mapping[str, Any], usual: str = "default"
+    recipe: str | PathLike[str] | Recipe, changes: Mapping[str, Any], usual: str = "default"
 ) -> Recipe:
     """A recipe, or the one of that name, with changes, which win.
 
@@ -197,11 +199,11 @@ def choose_recipe(
     return (get_recipe(recipe, usual) if isinstance(recipe, str) else recipe).replace(**changes)
 
 
-def warn_of_other_method(recipe: str | Recipe, method: str | None) -> None:
+def warn_of_other_method(recipe: str | PathLike[str] | Recipe, method: str | None) -> None:
     """Says so where a recipe file is for another method than the one that is asked for."""
-    if not isinstance(recipe, str) or recipe in RECIPES or method is None:
+    if isinstance(recipe, Recipe) or recipe in RECIPES or method is None:
         return
-    other, chosen = get_recipe(recipe).method, get_method(method).name
+    other, chosen = get_recipe(text_of(recipe)).method, get_method(method).name
     if get_method(other).name != chosen:
         logger.warning(
             "%s is for the method %s: %s wins, and its other settings are kept",

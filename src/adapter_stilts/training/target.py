@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
+from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
@@ -14,7 +15,7 @@ from adapter_stilts.data.folders import with_files
 from adapter_stilts.data.load import find_all, origin_of
 from adapter_stilts.engine.composition import EACH_LANGUAGE, NONE
 from adapter_stilts.errors import UserError
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks.languages import choose_language
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
@@ -37,7 +38,7 @@ def train_target(
     fresh_head: bool = False,
     source_lang: str = "en",
     tags: str | Sequence[str] | None = None,
-    backbone: str | None = None,
+    backbone: str | PathLike[str] | None = None,
     **options: Unpack[TrainingOptions],
 ) -> Trained:
     """Trains a module for a target task on top of a composition, and writes it to disk.
@@ -64,9 +65,10 @@ def train_target(
     target = get_target(task)
     if tags is not None:
         target = target.with_tags(tags)
-    source_lang = source_language(target, source_lang, options.get("data"))
+    source_lang = source_language(target, source_lang, text_of(options.get("data")))
     stages = target.trained_in(source_lang)
     on = as_text(on).replace(EACH_LANGUAGE, f"lang:{source_lang}")
+    backbone = text_of(backbone)
     below = resolve(on, backbone) if on.strip() != NONE else None
     place = place_of(backbone, below.backbone) if below else backbone or DEFAULT_BACKBONE
     spec = TrainingSpec((), below, fresh_head, named=(named(task),))

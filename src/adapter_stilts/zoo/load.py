@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.errors import UserError
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
@@ -59,8 +60,8 @@ def kind_of(record: ModuleRecord) -> HeadKind:
 def load(
     name: AnyModule,
     *,
-    task: str | None = None,
-    backbone: str | None = None,
+    task: str | PathLike[str] | None = None,
+    backbone: str | PathLike[str] | None = None,
     precision: str = "auto",
 ) -> Module:
     """Loads a module or a composition onto its backbone.
@@ -78,7 +79,8 @@ def load(
             head for the task.
     """
     check_precision(precision)
-    resolved = find(name, task=task, backbone=backbone)
+    backbone = text_of(backbone)
+    resolved = find(name, task=text_of(task), backbone=backbone)
     found = find_backbone(place_of(backbone, resolved.backbone))
     from adapter_stilts.engine.engine import load_engine
     from adapter_stilts.zoo.local import load_resolved

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, Unpack, cast, overload
 
 from adapter_stilts.data.formats import decode, json_object
 from adapter_stilts.errors import UserError, bad, located
 from adapter_stilts.heads import get_head
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks.languages import cut_words, known_language
 from adapter_stilts.tasks.registry import get_target, is_task_file
 from adapter_stilts.tasks.spec import HeadKind
@@ -152,9 +153,9 @@ def predict(
     module: AnyModule | Module,
     *,
     file: None = ...,
-    task: str | None = ...,
+    task: str | PathLike[str] | None = ...,
     lang: str | None = ...,
-    backbone: str | None = ...,
+    backbone: str | PathLike[str] | None = ...,
     **fields: Unpack[InputFields],
 ) -> dict[str, Any]: ...
 @overload
@@ -162,18 +163,18 @@ def predict(
     module: AnyModule | Module,
     *,
     file: str | Path,
-    task: str | None = ...,
+    task: str | PathLike[str] | None = ...,
     lang: str | None = ...,
-    backbone: str | None = ...,
+    backbone: str | PathLike[str] | None = ...,
 ) -> list[dict[str, Any]]: ...
 @checks_keywords
 def predict(
     module: AnyModule | Module,
     *,
     file: str | Path | None = None,
-    task: str | None = None,
+    task: str | PathLike[str] | None = None,
     lang: str | None = None,
-    backbone: str | None = None,
+    backbone: str | PathLike[str] | None = None,
     **fields: Unpack[InputFields],
 ) -> dict[str, Any] | list[dict[str, Any]]:
     """Answers a question, classifies a pair, chooses an option, tags words, or embeds a text.
@@ -203,6 +204,7 @@ def predict(
     {'answer': 'near Stockholm', 'start': 11, 'score': 9.2}
     """
     row = {name: value for name, value in fields.items() if value is not None}
+    task, backbone = text_of(task), text_of(backbone)
     found = answers(module, row, file, task=task, lang=lang, backbone=backbone)
     said = [answer for _, answer in found]
     return said if file is not None else said[0]

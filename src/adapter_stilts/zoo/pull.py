@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from filelock import FileLock
@@ -23,7 +24,7 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import is_commit
 from adapter_stilts.hub.client import Repository, call, download, explain, look, status_of
 from adapter_stilts.hub.guard import RemoteFile, guard_downloads
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.paths import atomic_folder, check_replaceable, free_bytes, pulled_dir
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.adopt import Offer, adopt
@@ -55,7 +56,7 @@ def pull(
     module: str,
     *,
     out: str | Path | None = None,
-    backbone: str | None = None,
+    backbone: str | PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Pulled:
     """Downloads a module of the Hub, if it is not here, and checks it.
@@ -78,7 +79,7 @@ def pull(
     folder = fetch(module)
     record = ModuleRecord.read(folder)
     if backbone:
-        _check_backbone(module, record, backbone)
+        _check_backbone(module, record, text_of(backbone))
     if out is None:
         return Pulled(folder, record)
     target = Path(out)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from adapter_stilts.engine.native import FILES, NATIVE_CONFIG, NATIVE_WEIGHTS, h
 from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.hub.client import Repository, call, download
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.paths import atomic_folder, check_replaceable
 from adapter_stilts.safety import first_line, is_number, read_json
 from adapter_stilts.schema import Line, Lines, Shape, check_shape
@@ -57,7 +58,7 @@ def push(
     *,
     private: bool = False,
     branch: str | None = None,
-    backbone: str | None = None,
+    backbone: str | PathLike[str] | None = None,
     scores: str | Path | None = None,
     overwrite: bool = False,
 ) -> Pushed:
@@ -87,6 +88,7 @@ def push(
     wanted = HubId.parse(to)
     if "@" in to:
         raise UserError(f"'{to}': a revision cannot be written; give --branch")
+    backbone = text_of(backbone)
     folder = find_module(as_text(module), backbone)
     record = shareable(folder, backbone)
     if scores is not None:

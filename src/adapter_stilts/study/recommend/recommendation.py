@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from os import PathLike
 from typing import Any, Literal, TypedDict, get_args
 
 from adapter_stilts.display import Picture, Result, bars
@@ -39,8 +40,8 @@ class RecommendOptions(TypedDict, total=False):
     """
 
     method: str
-    backbone: str | None
-    data: str | None
+    backbone: str | PathLike[str] | None
+    data: str | PathLike[str] | None
     source_lang: str
     examples: int
     rules: Sequence[Rule] | str

@@ -13,7 +13,7 @@ from adapter_stilts.backbones import check_precision, find_backbone
 from adapter_stilts.compositions import Composition, as_texts
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError, counted, unknown
-from adapter_stilts.keywords import checks_keywords
+from adapter_stilts.keywords import checks_keywords, fill
 from adapter_stilts.study.recommend.ranking import (
     Rung,
     half_samples,
@@ -71,7 +71,7 @@ def recommend(
     Raises:
         UserError: an unknown target, module or rule; no module; no data; numbers too small.
     """
-    asked = Asked(**options)
+    asked = fill(Asked, options)
     _check_asked(asked)
     aim = get_target(target)
     stage = aim.trained_in(asked.source_lang)[-1]
