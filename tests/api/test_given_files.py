@@ -111,6 +111,26 @@ def test_training_on_files_alone(rows: Path, zoo: Path, tiny_xlmr: Path) -> None
     )
 
 
+def test_odd_tags_are_named(
+    tmp_path: Path, zoo: Path, tiny_xlmr: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As those of a task of one's own: before a training, and where rows are scored."""
+    chunks = ["Ada\tB-PER", "in\tO", "Lund\tB-LOC", "", "so\tO", "Ulm\tI-LOC", ""]
+    path = tmp_path / "mine.tsv"
+    path.write_text("\n".join(chunks), "utf-8")
+    made = {"backbone": str(tiny_xlmr), "quiet": True, "steps": 1, "evaluations": 1}
+    files = {"train_file": path, "dev_file": path, "data": "sample", "max_length": 32}
+    trained = ads.train_target("panx", **files, **made)  # type: ignore[arg-type]
+    said = [line for line in caplog.messages if "I-LOC begins a chunk" in line]
+    assert len(said) == 2 and f"{path}, line 6" in said[0]
+    caplog.clear()
+    ads.evaluate("panx", trained, langs="de", test_file=path, out=tmp_path / "out")
+    assert f"{path}, line 6: I-LOC begins a chunk" in caplog.text
+    caplog.clear()
+    ads.evaluate("panx", trained, langs="de", data="sample", out=tmp_path / "sample")
+    assert "begins a chunk" not in caplog.text
+
+
 def test_several_tasks_have_task_files_instead() -> None:
     command = ["train-multitask", "--tasks", "squad,mnli", "--train-file", "x.csv"]
     result = CliRunner().invoke(app, command)

@@ -19,6 +19,7 @@ from adapter_stilts.data.load import (
     resolve_where,
 )
 from adapter_stilts.errors import UserError, bad, hint, unknown
+from adapter_stilts.evaluation.chunk_tags import warn_of_odd_tags
 from adapter_stilts.evaluation.retrieval_sets import Side, check_agreement, data_sets
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
@@ -225,6 +226,7 @@ def _read_language(
     if target.retrieval is None:
         task = target.at(language)
         data = load_examples(task, split, where, limit=limit)
+        warn_of_odd_tags(task, split, where)
         labelled = has_labels(task, split, where, data)
         return LanguageData(data, labelled, data.fingerprint, len(data.examples))
     # Candidates stay all under a limit, so that the queries are as hard; these are drawn later.

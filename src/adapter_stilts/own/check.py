@@ -18,13 +18,13 @@ from adapter_stilts.data.load import (
     warn_of_unknown_tags,
 )
 from adapter_stilts.errors import UserError, few
+from adapter_stilts.evaluation.chunk_tags import CHUNK_METRIC, chunk_remarks
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.features.build import encoder
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.build import OwnTask
 from adapter_stilts.own.model import named_splits
 from adapter_stilts.own.rows import RowReader
-from adapter_stilts.own.tags import CHUNK_METRIC, chunk_remarks
 from adapter_stilts.tasks.spec import Split, TaskSpec
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _warn_of_odd_tags(spec: TaskSpec, split: Split, train: ExampleSet | None) ->
     for part in find_all(spec, split, resolve_where(None)):
         if not learnt.isdisjoint(part.describe().get("files", ())):
             continue
-        for remark in chunk_remarks(part.rows(), reader):
+        for remark in chunk_remarks(part.rows(), reader.label_names):
             logger.warning("%s", remark)
 
 

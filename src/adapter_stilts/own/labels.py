@@ -14,11 +14,11 @@ from typing import Any, cast
 from adapter_stilts.data.folders import Located, find_parts
 from adapter_stilts.data.load import word_place
 from adapter_stilts.errors import UserError, bad, hint, located, shown
+from adapter_stilts.evaluation.chunk_tags import CHUNK_METRIC, ChunkTags, placed
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.own.model import FROM_DATA, MOST_LABELS, TaskFile, paths_of
 from adapter_stilts.own.rows import OwnRow, RowReader, column_names
-from adapter_stilts.own.tags import CHUNK_METRIC, ChunkTags, placed
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.yaml_files import Lines
 

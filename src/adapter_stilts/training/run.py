@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
-from adapter_stilts.data.folders import Files, with_files
+from adapter_stilts.data.folders import Files, given_files, with_files
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.display import Picture, Result, bars, scores_line
 from adapter_stilts.errors import UserError, shown
+from adapter_stilts.evaluation.chunk_tags import warn_of_odd_tags
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.tasks.languages import known_language
@@ -205,6 +206,8 @@ def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
     asked = Request(spec, complete(chosen, spec, found), found, name, folder, settings)
     for each in {folder, *series_folders(folder, settings.seed, settings.series)}:
         check_free(each, **may)
+    for split in given_files(spec.tasks[0]):
+        warn_of_odd_tags(spec.tasks[0], split, settings.data)
     if settings.test_file:  # what is wrong with it is said before anything is trained
         load_examples(spec.tasks[0], "test", settings.data)
     from adapter_stilts.training.execute import execute  # seconds of imports: nothing is wrong

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from adapter_stilts.data.folders import Located
-from adapter_stilts.data.load import word_place
+from adapter_stilts.data.folders import Located, given_files
+from adapter_stilts.data.load import Part, convert_row, find_all, resolve_where, word_place
 from adapter_stilts.errors import Place, UserError, counted, few, located
-from adapter_stilts.own.rows import RowReader
-from adapter_stilts.tasks.spec import Row
+from adapter_stilts.tasks.spec import Row, Split, TaskSpec
+
+logger = logging.getLogger(__name__)
 
 CHUNK_METRIC = "seqeval_f1"
 OUTSIDE = "O"
@@ -147,7 +150,26 @@ class ChunkTags:
             )
 
 
-def chunk_remarks(rows: Iterable[Located], reader: RowReader) -> list[str]:
+def warn_of_odd_tags(task: TaskSpec, split: Split, where: str | None) -> None:
+    """Says what is odd about the tags of rows that a user gave in place of a task's.
+
+    Raises:
+        UserError: as of `ChunkTags.remarks`.
+    """
+    if task.metric != CHUNK_METRIC or split not in given_files(task):
+        return
+    for part in find_all(task, split, resolve_where(where)):
+
+        def tags_of(row: Row, part: Part = part) -> Sequence[str]:
+            example = convert_row(task, row, part)
+            return () if example is None else list(example["tags"])
+
+        with suppress(ValueError):  # a row that is refused where it is read
+            for remark in chunk_remarks(part.rows(), tags_of):
+                logger.warning("%s", remark)
+
+
+def chunk_remarks(rows: Iterable[Located], tags_of: Callable[[Row], Sequence[str]]) -> list[str]:
     """What is odd about the tags of rows, as `ChunkTags.remarks` says it.
 
     Raises:
@@ -156,7 +178,7 @@ def chunk_remarks(rows: Iterable[Located], reader: RowReader) -> list[str]:
     """
     looked_at = ChunkTags()
     for where, place, row in rows:
-        looked_at.add(reader.label_names(row), placed(where, place, row))
+        looked_at.add(tags_of(row), placed(where, place, row))
     return list(looked_at.remarks())
 
 
