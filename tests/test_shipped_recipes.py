@@ -8,9 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import typer
 
-from adapter_stilts.cli import app
+from adapter_stilts.cli import whole_command
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.training.recipe import get_recipe
 
@@ -34,9 +33,9 @@ def option(given: list[str], name: str) -> str:
 
 @pytest.mark.parametrize("given", COMMANDS, ids=" ".join)
 def test_the_command_line_takes_it(given: list[str]) -> None:
-    group = typer.main.get_command(app)
+    group = whole_command()
     with group.make_context("adstilts", list(given)) as context:
-        command = group.commands[given[0]]  # type: ignore[attr-defined]
+        command = group.commands[given[0]]
         command.make_context(given[0], list(given[1:]), parent=context)
     recipe = option(given, "--recipe")
     if recipe:

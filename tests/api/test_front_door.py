@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.main import get_command
 
 import adapter_stilts as ads
-from adapter_stilts.cli import app
+from adapter_stilts.cli import whole_command
 from adapter_stilts.evaluation.options import Asked, EvaluationOptions
 from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.study.recommend import recommendation
@@ -89,7 +88,7 @@ RENAMED = {"compositions": "with", "module": "with"}
 
 def options_of(command: str) -> dict[str, set[str]]:
     """The names of a command's options, by that of its parameter."""
-    found: Any = get_command(app)
+    found: Any = whole_command()
     made = found.get_command(None, command)
     return {
         str(each.name): {name.lstrip("-").replace("-", "_") for name in each.opts}
@@ -175,7 +174,7 @@ def test_the_signature_lists_every_option() -> None:
 
 
 def test_defaults_of_the_command_line_are_those_of_python() -> None:
-    command: Any = get_command(app)
+    command: Any = whole_command()
     made = command.get_command(None, "evaluate")
     usual = {each.name: each.default for each in dataclasses.fields(Asked)}
     for each in made.params:

@@ -10,10 +10,9 @@ from typing import Any
 import click
 import pytest
 import yaml
-from typer.main import get_command
 
 import adapter_stilts
-from adapter_stilts.cli import app
+from adapter_stilts.cli import whole_command
 from adapter_stilts.heads import KINDS, get_head
 from docs_kit import BLOCK, commands
 
@@ -25,7 +24,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 def parse(words: list[str]) -> None:
     """Parses a command without running it; raises what a user would be told."""
-    command: Any = get_command(app)
+    command: Any = whole_command()
     context = None
     while isinstance(command, click.Group) or hasattr(command, "commands"):
         context = command.make_context(command.name, list(words), parent=context)

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from training_kit import SHORT, Train  # type: ignore[import-not-found]
 from transformers import TrainerState
 
 from adapter_stilts import cli, fuse, train_adapter, train_multitask, train_target
-from adapter_stilts.cli import app
+from adapter_stilts.cli import whole_command
 from adapter_stilts.errors import UserError
 from adapter_stilts.training import execute
 from adapter_stilts.training.begin import add_module_of
@@ -133,9 +132,9 @@ def test_the_recipe_that_is_written_is_that_run(
 def _parsed(command: str) -> dict[str, Any]:
     """What the command line makes of a command."""
     arguments = shlex.split(command)[1:]
-    group = typer.main.get_command(app)
+    group = whole_command()
     with group.make_context("adstilts", list(arguments)) as context:
-        found = group.commands[arguments[0]]  # type: ignore[attr-defined]
+        found = group.commands[arguments[0]]
         made = found.make_context(arguments[0], list(arguments[1:]), parent=context)
     return dict(made.params)
 

@@ -181,12 +181,10 @@ def typed(text: str) -> list[str]:
 
 def called(arguments: list[str]) -> None:
     """The command line takes it."""
-    import typer
+    from adapter_stilts.cli import whole_command
 
-    from adapter_stilts.cli import app
-
-    context = typer.main.get_command(app).make_context("adstilts", list(arguments))
-    command = typer.main.get_command(app).commands[arguments[0]]  # type: ignore[attr-defined]
+    context = whole_command().make_context("adstilts", list(arguments))
+    command = whole_command().commands[arguments[0]]
     with context:
         command.make_context(arguments[0], list(arguments[1:]), parent=context)
 
