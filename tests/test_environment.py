@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from adapter_stilts.engine import engine
-from adapter_stilts.environment import return_freed, return_large_blocks  # noqa: F401
+from freed_blocks import BLOCK, BLOCKS
+from made_modules import make_engine
 
-BLOCK, BLOCKS = 4 << 20, 16
 VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 pytestmark = pytest.mark.skipif(
@@ -22,40 +22,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def resident() -> int:
-    """Bytes of this process that lie in memory."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
-
-
-def keep_holes() -> int:
-    """Frees large blocks that have small ones above them; the bytes that stay in memory."""
-    first = bytearray(31 << 20)  # glibc's own threshold rises to this when it is freed
-    del first
-    before = resident()
-    large, small = [], []
-    for number in range(BLOCKS):
-        large.append(bytes([number]) * BLOCK)
-        small.append(bytes([number]) * 200_000)
-    large.clear()
-    assert len(small) == BLOCKS
-    return resident() - before
-
-
-def give_back_small_blocks() -> int:
-    """Frees small blocks below one that stays; the bytes that go back when it is asked."""
-    kept = [bytes([number % 256]) * 4000 for number in range(20_000)]
-    top = [kept.pop()]
-    before = resident()
-    kept.clear()
-    return_freed()
-    assert top
-    return before - resident()
-
-
 def in_a_new_process(expression: str, **variables: str) -> int:
-    """What a new process finds for an expression of this file."""
+    """What a new process finds for an expression of `freed_blocks`."""
     found = subprocess.run(
-        [sys.executable, "-c", f"from test_environment import *; print({expression})"],
+        [sys.executable, "-c", f"from freed_blocks import *; print({expression})"],
         capture_output=True,
         check=True,
         cwd=Path(__file__).parent,
@@ -88,8 +58,6 @@ def test_only_wide_trunks_give_large_blocks_back(
 
 
 def test_an_engine_keeps_the_allocator(tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from made_modules import make_engine  # the processes below do not find it
-
     monkeypatch.setattr(engine, "return_large_blocks", lambda: pytest.fail("it is slower"))
     make_engine(str(tiny_xlmr))
 
