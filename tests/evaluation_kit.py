@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import random
@@ -144,15 +145,17 @@ def write_data(folder: Path, language: str, *, rows: int = ROWS, labels: bool = 
     """The dev and test files of every target in a language, with or without labels in test."""
     for split in ("dev", "test"):
         given = labels or split == "dev"
-        chance = random.Random(f"{language} {split}")
-        for name, content in _files(chance, rows, given).items():
+        for name, content in _files(f"{language} {split}", rows, given).items():
             task, ending = name
             path = folder / task / f"{split}-{language}.{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
 
 
-def _files(chance: random.Random, rows: int, labels: bool) -> dict[tuple[str, str], str]:
+@functools.cache
+def _files(seed: str, rows: int, labels: bool) -> Mapping[tuple[str, str], str]:
+    chance = random.Random(seed)
+
     def text(least: int, most: int) -> str:
         words = ("rain", "falls", "on", "the", "old", "town", "é", "한국", "and", "sun", "1932")
         return " ".join(chance.choice(words) for _ in range(chance.randint(least, most)))

@@ -36,18 +36,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def filled(tiny_xlmr: Path, zoo: Path) -> Path:
-    """A zoo of random modules of three tasks, as bottleneck adapters and one LoRA."""
-    engine = make_engine(str(tiny_xlmr))
+def fill(backbone: str, folder: Path) -> None:
+    """Saves random modules of three tasks, as bottleneck adapters and one LoRA."""
+    engine = make_engine(backbone)
     for seed, name in enumerate((*TASKS, "squad-lora")):
         task, method = name.removesuffix("-lora"), "lora" if "lora" in name else "bottleneck"
         head: HeadKind = "span" if task == "squad" else "classification"
         make_module(engine, name, method, head, seed=seed)
         record = make_record(engine, name, method, head, task=task, run=f"{seed}" * 16)
-        save_module(engine, record, head, zoo / "tiny" / name)
+        save_module(engine, record, head, folder / name)
         remove_module(engine, name)
-    return zoo / "tiny"
+
+
+@pytest.fixture
+def filled(tiny_xlmr: Path, zoo: Path, make_once: Callable[..., Path]) -> Path:
+    """A zoo with a copy of them."""
+    made = make_once("to recommend", lambda folder: fill(str(tiny_xlmr), folder))
+    return Path(shutil.copytree(made, zoo / "tiny"))
 
 
 @pytest.fixture(scope="session")
