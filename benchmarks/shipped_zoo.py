@@ -33,7 +33,7 @@ from adapter_stilts.paths import atomic_folder
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.card import zoo_readme
-from adapter_stilts.zoo.names import with_seed
+from adapter_stilts.zoo.names import with_seed, without_seed
 from adapter_stilts.zoo.push import export, stage
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import dev_scores
@@ -41,7 +41,9 @@ from adapter_stilts.zoo.verify import dev_scores
 NINE = tuple(intermediate_tasks())
 PASSES = {
     "ccg": 4,
-    "mnli": 3,
+    "mnli": 5,
+    "mnli-short": 3,
+    "mnli-lora": 3,
     "qqp": 3,
     "anli-plus": 3,
     "squad": 3,
@@ -54,13 +56,20 @@ PASSES = {
     "xnli": 3,
     "tydiqa": 4,
     "xcopa": 0,  # as the recipe has it: 400 examples make few steps
-    "multitask": 2,
+    "multitask": 4,
 }
 """Passes over all rows at most; a training that has stopped rising ends sooner."""
-SETTINGS: dict[str, dict[str, Any]] = {"multitask": {"lr": 2e-3}}
-"""Where the usual ones are not the best known: at 2e-3 this one learnt more than before, in one
-pass at the usual 1e-3; the two were not compared in equally many passes."""
+SETTINGS: dict[str, dict[str, Any]] = {
+    "mnli": {"lr": 2e-3},
+    "multitask": {"lr": 2e-3, "batch_tokens": 8192, "batch_examples": 64, "evaluations": 4},
+}
+"""Where the usual ones are not the best known. Of MNLI, 1e-3 and 3e-3 (and batches of 16 examples
+at 1e-3) reached 67.7 on dev in five passes. Two passes in batches of half the size, so that the
+steps were as many, brought the module of all tasks to 61.7 in the mean, and four with a bottleneck
+twice as wide to 61.9."""
 TARGETS = ("udpos", "panx", "xnli", "xcopa", "tydiqa")
+SOURCES = {task: task for task in NINE if task != "mnli"} | {"mnli-short": "mnli"}
+"""What has a second seed, since the study in studies/ stands on both."""
 SPLITS = {"panx": "dev"}
 """Where the official test set has no labels here."""
 TOLERANCE = 0.1
@@ -94,10 +103,13 @@ class Plan:
 
 PLANS = (
     *(Plan(task, task) for task in NINE),
+    Plan(
+        "mnli-short", "mnli"
+    ),  # what the study in studies/ stands on: it was done before the other
     *(Plan(task, task) for task in TARGETS),
     Plan("multitask", "multitask"),
     *(Plan(f"{task}-lora", task, "lora") for task in NINE),
-    *(Plan(with_seed(task, 1), task, seed=1) for task in NINE),
+    *(Plan(with_seed(name, 1), task, seed=1) for name, task in SOURCES.items()),
     *(Plan(f"{task}-fusion-lean", task, "fusion-lean") for task in TARGETS),
 )
 
@@ -141,7 +153,8 @@ def is_done(args: argparse.Namespace, plan: Plan) -> bool:
 
 def make(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     """One module, from its training to its place in the zoo, and what was done."""
-    passes = PASSES[plan.task]
+    name, _ = without_seed(plan.name)
+    passes = PASSES.get(name, PASSES[plan.task])
     given: dict[str, Any] = {
         "backbone": "embedded",
         "data": str(args.data),
@@ -150,7 +163,7 @@ def make(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         "quiet": True,
         "evaluations": 2 * passes or 8,
         "seed": plan.seed,
-        **SETTINGS.get(plan.task, {}),
+        **SETTINGS.get(name, {}),
     }
     if passes and not is_fusion(plan.method):
         given["epochs"] = float(passes)

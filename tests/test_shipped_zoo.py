@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 ZOO = ROOT / "adapters_zoo"
 NINE = tuple(intermediate_tasks())
 TARGETS = ("xnli", "udpos", "panx", "tydiqa", "xcopa")
+RENAMED = {"mnli-short": "mnli"}
+"""Modules whose folders are called otherwise than they were when they were trained."""
 FOLDERS = sorted(path.parent for path in ZOO.glob("*/*/module.json"))
 
 
