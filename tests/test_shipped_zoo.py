@@ -18,6 +18,7 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.zoo.card import zoo_readme
 from adapter_stilts.zoo.local import load_resolved
+from adapter_stilts.zoo.names import without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
 from adapter_stilts.zoo.verify import verify
@@ -54,7 +55,9 @@ def test_the_whole_zoo_is_there() -> None:
     for folder in FOLDERS:
         record = ModuleRecord.read(folder)
         assert folder.parent.name == record.backbone["name"] == "embedded"
-        assert folder.name == record.name
+        name, seed = without_seed(folder.name)
+        assert RENAMED.get(name, name) == record.name
+        assert seed == record.recipe["seed"]
 
 
 @pytest.mark.parametrize("target", TARGETS)
