@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,19 @@ def test_what_goes_to_another_process(folders: Mapping[str, Path]) -> None:
     with pytest.raises(UserError, match=r"load\('mnli'\)"):
         pickle.dumps(module)
     assert {module: 1}[module]
+
+
+def test_threads_may_ask_one_module(folders: Mapping[str, Path]) -> None:
+    """They share a tokenizer, which keeps where it cuts, and refuses to be told twice at once."""
+    module = load(folders["span"], precision="fp32")
+
+    def answer() -> Any:
+        return module.answer("Who went to Rome?", CONTEXT * 20)
+
+    def embed() -> Any:
+        return module.embed([CONTEXT * 20, "Ann."]).tolist()
+
+    asked = [answer, embed] * 20
+    alone = [answer(), embed()] * 20
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda ask: ask(), asked)) == alone

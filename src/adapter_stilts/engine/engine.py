@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ class Engine:
     that precision. `modules` holds the parameters of every module by its name inside the engine,
     `names` that name by the content of a module read from disk, or by the text of a merge,
     `fusions` the sources and the shape of every fusion. With `offload`, what a training on a GPU
-    keeps for the backward pass waits in the machine's memory.
+    keeps for the backward pass waits in the machine's memory. Whoever lets several threads ask it
+    holds the `lock`: where texts are cut is kept in the tokenizer.
     """
 
     model: Any  # a transformers model with what `adapters` mixes in at run time
@@ -48,6 +50,7 @@ class Engine:
     modules: dict[str, tuple[str, ...]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     fusions: dict[str, tuple[tuple[Expression, ...], Any]] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.RLock, repr=False, compare=False)
 
     @property
     def identity(self) -> dict[str, str]:

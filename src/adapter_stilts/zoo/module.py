@@ -183,9 +183,10 @@ class Module:
             return Predictions(kind, list(self.embed(pairs, batch_tokens=batch_tokens)))
         data = datasets.Dataset.from_dict(columns)
         features = datasets.Dataset.from_dict(self.encode(columns))
-        return predict_features(
-            self.engine, features, data, kind, tags=self.labels, batch_tokens=batch_tokens
-        )
+        with self.engine.lock:
+            return predict_features(
+                self.engine, features, data, kind, tags=self.labels, batch_tokens=batch_tokens
+            )
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """The feature columns of examples given as columns, in windows as it was trained with."""
@@ -195,7 +196,8 @@ class Module:
             max_length=self._max_length,
             stride=int(self.record.recipe["stride"]),
         )
-        return encode(columns)
+        with self.engine.lock:
+            return encode(columns)
 
     def score(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> dict[str, float]:
         """The task's official scores, in percent, on labelled examples.
@@ -212,7 +214,9 @@ class Module:
         rows: list[dict[str, Any]] = [dict(example) for example in examples]
         if not head.has_weights:
             features = self._encode({key: [row[key] for row in rows] for key in _SIDES})
-            return score_pairs(self.engine, features, self.task.metric, batch_tokens=batch_tokens)
+            metric = self.task.metric
+            with self.engine.lock:
+                return score_pairs(self.engine, features, metric, batch_tokens=batch_tokens)
         predictions = self.predict(examples, batch_tokens=batch_tokens)
         return score_predictions(self.task, predictions, datasets.Dataset.from_list(rows))
 
@@ -246,14 +250,16 @@ class Module:
             "text": [text for text, _ in pairs],
             "context": [context for _, context in pairs],
         }
-        return sentence_vectors(
-            self.engine,
-            self._encode(columns),
-            layer=layer,
-            pooling=pooling,
-            normalise=normalise,
-            batch_tokens=batch_tokens,
-        )
+        features = self._encode(columns)
+        with self.engine.lock:
+            return sentence_vectors(
+                self.engine,
+                features,
+                layer=layer,
+                pooling=pooling,
+                normalise=normalise,
+                batch_tokens=batch_tokens,
+            )
 
     def _encode(self, columns: Mapping[str, list[str]]) -> datasets.Dataset:
         """Queries and texts as features."""
@@ -263,7 +269,8 @@ class Module:
             max_length=self._max_length,
             stride=0,
         )
-        return datasets.Dataset.from_dict(encode(columns))
+        with self.engine.lock:
+            return datasets.Dataset.from_dict(encode(columns))
 
     @property
     def _max_length(self) -> int:
