@@ -116,7 +116,7 @@ BASE = {"module": "qa-all", "question": "Who?", "context": "Ann."}
         ("[" * 100_000, 422, "body", ""),
         ({}, 422, "module", "required"),
         ({**BASE, "question": 3}, 422, "question", "string"),
-        ({**BASE, "qestion": "a"}, 422, "qestion", "not permitted"),
+        ({**BASE, "qestion": "a"}, 422, "qestion", "not permitted: did you mean 'question'"),
         ({"module": "qa-all", "question": "Who?"}, 422, "context", "'context' is missing"),
         ({**BASE, "lang": "swaa"}, 422, "lang", "no language 'swaa'"),
         ({**BASE, "context": "\ud800"}, 422, "context", ""),
@@ -145,6 +145,25 @@ def test_malformed_requests(
     assert found["field"].startswith(field) and "[" not in found["field"]
     assert words in found["error"]
     assert "Traceback" not in found["error"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"module": "qa-all", "question": "Who?"}, "context"),
+        ({**BASE, "module": "qa-al"}, "module"),
+        ({**BASE, "lang": "swaa"}, "lang"),
+        ({**BASE, "question": 3}, "question"),
+        ({**BASE, "text_c": ""}, "text_c"),
+        ({"module": "copa", "prompt": "a", "options": ["a"]}, "options"),
+    ],
+)
+def test_the_complaint_itself_says_which_input_it_is_of(
+    client: TestClient, wrong: dict[str, Any], field: str
+) -> None:
+    found = client.post("/predict/batch", json={"inputs": [BASE, BASE, wrong, BASE]}).json()
+    assert found["field"] == f"inputs.2.{field}"
+    assert found["error"].startswith(f"inputs.2.{field}: ")
 
 
 def test_the_field_of_one_of_several_inputs(client: TestClient) -> None:

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from adapter_stilts import __version__
-from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.errors import FailureError, UserError, hint
 from adapter_stilts.safety import printable
 from adapter_stilts.serving.batcher import (
     Batcher,
@@ -184,13 +184,19 @@ def _check(pool: ModulePool, given: Input, place: str) -> tuple[str, dict[str, A
     try:
         offer = pool.offer(given.module)
     except UserError as error:
-        raise ProblemError(404, str(error), f"{place}module") from error
+        raise _wrong(404, error, place, "module") from error
     fields = given.model_dump(exclude_none=True)
     try:
         row = read_input(offer.record.head, fields, name=offer.name, choices=offer.choices)
     except InputError as error:
-        raise ProblemError(422, str(error), f"{place}{error.field}") from error
+        raise _wrong(422, error, place, error.field) from error
     return offer.name, row
+
+
+def _wrong(status: int, error: UserError, place: str, field: str) -> ProblemError:
+    """What is wrong with an input; of several ones, with the place of the one that it is."""
+    why = f"{place}{field}: {error}" if place else str(error)
+    return ProblemError(status, why, f"{place}{field}")
 
 
 def _add_pages(app: FastAPI) -> None:
@@ -248,7 +254,10 @@ def _first(error: Any) -> tuple[str, str]:
     if error["type"] == "json_invalid":
         why = error.get("ctx", {}).get("error", "malformed")
         return "body", f"broken JSON at character {place[0]} ({why})"
-    return ".".join(place) or "body", error["msg"]
+    meant = ""
+    if error["type"] == "extra_forbidden":
+        meant = hint(place[-1], Input.model_fields)
+    return ".".join(place) or "body", error["msg"] + (f": {meant}" if meant else "")
 
 
 Schema = Mapping[str, Any]
