@@ -23,7 +23,6 @@ from adapter_stilts.data.load import load_examples, resolve_where
 from adapter_stilts.engine.attention import recompute_activations
 from adapter_stilts.engine.engine import load_engine, return_memory
 from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError, shown
-from adapter_stilts.training.again import command_entry
 from adapter_stilts.training.begin import (
     add_module_of,
     announce,
@@ -85,7 +84,7 @@ def execute(asked: Request) -> ModuleRecord:
         if not options.quiet:
             announce(job, schedule)
         state, seconds = _run(job, work, args, quiet=options.quiet)
-        return finish(job, state, seconds, folder, work, asked.limits, command_entry(asked))
+        return finish(job, state, seconds, folder, work, asked.limits, asked.command())
 
 
 @contextlib.contextmanager

@@ -30,12 +30,12 @@ from adapter_stilts.paths import is_folder, zoo_dir
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.again import named
 from adapter_stilts.training.options import TrainingOptions
 from adapter_stilts.training.recipe import Recipe
 from adapter_stilts.training.run import Trained
 from adapter_stilts.training.spec import TrainingSpec, choose_recipe, warn_of_other_method
 from adapter_stilts.training.target import source_language, train_stages
+from adapter_stilts.zoo.again import named
 from adapter_stilts.zoo.choice import ModuleReference, is_of, place_of, readable
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.names import usual_folder, without_seed

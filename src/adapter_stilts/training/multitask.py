@@ -15,10 +15,10 @@ from adapter_stilts.hashing import text_digest
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
 from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.training.again import named
 from adapter_stilts.training.options import DataOptions
 from adapter_stilts.training.run import Trained, train
 from adapter_stilts.training.spec import Mixture, Text, TextFile, TrainingSpec
+from adapter_stilts.zoo.again import named
 
 
 @checks_keywords

@@ -20,7 +20,6 @@ from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import Row, TaskSpec
-from adapter_stilts.training.again import named
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import (
     AnyOptions,
@@ -43,6 +42,7 @@ from adapter_stilts.training.spec import (
     module_name,
     warn_of_other_method,
 )
+from adapter_stilts.zoo.again import named
 from adapter_stilts.zoo.load import load
 from adapter_stilts.zoo.names import ALL_SEEDS, series_folders, series_name, with_seed
 from adapter_stilts.zoo.record import LANGUAGE, ModuleRecord

@@ -20,11 +20,11 @@ from adapter_stilts.tasks.languages import choose_language
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.again import named
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import Settings, TrainingOptions
 from adapter_stilts.training.run import Trained, check_recipe, train
 from adapter_stilts.training.spec import TrainingSpec, default_folder, module_name
+from adapter_stilts.zoo.again import named
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.names import series_folders
 from adapter_stilts.zoo.resolve import resolve
