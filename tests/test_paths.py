@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from adapter_stilts import paths
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.compositions import stack
 from adapter_stilts.errors import UserError
@@ -65,6 +66,30 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="No space"):
         fail()
+    assert [path.name for path in tmp_path.rglob("*")] == ["target", "old"]
+
+
+def test_ctrl_c_between_two_folders_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment when the old one has made room, and the new one is not there yet."""
+    target, took_place = tmp_path / "target", paths._took_place
+    target.mkdir()
+    (target / "old").write_text("x")
+
+    def interrupted(work: Path, to: Path) -> bool:
+        if not target.exists() and (work / "new").exists():
+            raise KeyboardInterrupt
+        return took_place(work, to)
+
+    monkeypatch.setattr(paths, "_took_place", interrupted)
+
+    def write() -> None:
+        with atomic_folder(target) as work:
+            (work / "new").write_text("y")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert [path.name for path in tmp_path.rglob("*")] == ["target", "old"]
 
 

@@ -1,6 +1,6 @@
 """`python -m adapter_stilts`, as `torchrun -m` needs it."""
 
-from adapter_stilts.cli import main
+from adapter_stilts.entry import main
 
 if __name__ == "__main__":
     main()

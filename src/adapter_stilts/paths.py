@@ -144,19 +144,23 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     import shutil
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = _make_beside(target)
+    work, old = _make_beside(target), None
     try:
         yield work
         _open_files(work)
         while not _took_place(work, target):
             # It is there, perhaps only just now by another process: moved out of the way.
-            old = _make_beside(target, ".old")
+            old = old or _make_beside(target, ".old")
             with contextlib.suppress(FileNotFoundError):
-                target.rename(old / target.name)
-            shutil.rmtree(old, ignore_errors=True)
+                target.rename(old / secrets.token_hex(4))
     except BaseException:
+        for before in list(old.iterdir()) if old else ():
+            _took_place(before, target)
         shutil.rmtree(work, ignore_errors=True)
         raise
+    finally:
+        if old:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

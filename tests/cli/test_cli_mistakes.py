@@ -85,6 +85,21 @@ def test_a_question_without_an_answer(
     assert (zoo / "tiny" / "qa" / "module.json").is_file()
 
 
+def test_ctrl_c_at_a_question(
+    run: Run, made_zoo: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no answer, and no mistake either."""
+
+    class Interrupted:
+        def readline(self, size: int = -1) -> str:
+            raise KeyboardInterrupt
+
+    shutil.copytree(made_zoo, zoo)
+    monkeypatch.setattr(sys, "stdin", Interrupted())
+    assert_one_line(run("zoo", "remove", "qa"), 130, "interrupted")
+    assert (zoo / "tiny" / "qa" / "module.json").is_file()
+
+
 def test_a_module_of_the_hub_that_was_not_pulled(run: Run) -> None:
     for command in ("show", "verify", "remove"):
         result = run("zoo", command, "someone/xlmr-squad")

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import typer
 
 from adapter_stilts.cli import compare, evaluate, info, predict, study, train, zoo
+from adapter_stilts.entry import INTERRUPTED
 from adapter_stilts.errors import FailureError, UserError, suggest
 from adapter_stilts.safety import printable
 
@@ -98,13 +99,18 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        # What commands raise to end with an exit code is returned.
+        # Typer's own call of it would end without a word after Ctrl-C.
         arguments = _includes_first(sys.argv[1:])
-        sys.exit(whole_command()(arguments, prog_name="adstilts", standalone_mode=False))
+        with whole_command().make_context("adstilts", arguments) as context:
+            context.command.invoke(context)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
     except (UserError, FailureError) as error:
         _fail(error, error.exit_code)
-    except typer.Abort:
+    except typer.Abort as error:
         typer.echo(err=True)
+        if isinstance(error.__context__, KeyboardInterrupt):
+            _fail(error.__context__, 130)
         _fail(UserError("a question had no answer, so nothing was done: --yes answers it"), 2)
     except KeyboardInterrupt as error:
         _fail(error, 130)
@@ -183,6 +189,8 @@ def _fail(error: BaseException, code: int, *, prefix: str = "") -> NoReturn:
     if os.environ.get("ADSTILTS_DEBUG"):
         traceback.print_exception(error)
     message = printable(" ".join(str(error).split()))[:2000] or type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        message = INTERRUPTED
     typer.echo(f"adstilts: {prefix}{message}", err=True)
     if detail := getattr(error, "detail", ""):
         typer.echo(detail, err=True)

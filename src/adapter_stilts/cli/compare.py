@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.evaluate import PARTIAL
+from adapter_stilts.cli.evaluate import PARTIAL, keeps_languages
 from adapter_stilts.cli.options import JSON, derived_options, evaluation_options, with_options
 from adapter_stilts.cli.results import Progress, print_json, print_note, print_table
 from adapter_stilts.evaluation.options import ComparisonOptions
@@ -54,7 +54,7 @@ def compare(
 
     if picture is not None:
         check_picture(picture)  # before the work
-    with Progress(quiet=as_json) as progress:
+    with keeps_languages(), Progress(quiet=as_json) as progress:
         options |= {"on_language": progress.language, "on_examples": progress.examples}
         found = run(
             first,

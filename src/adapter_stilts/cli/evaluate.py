@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,17 @@ class InterruptedEvaluationError(Exception):
     """Ctrl-C: the message says how to go on."""
 
     exit_code = 130
+
+
+@contextmanager
+def keeps_languages() -> Iterator[None]:
+    """Where languages are evaluated one after the other: Ctrl-C says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedEvaluationError(
+            "interrupted: finished languages are kept, and the same command goes on with the others"
+        ) from None
 
 
 def register(app: typer.Typer) -> None:
@@ -75,18 +87,13 @@ def evaluate(
     task = one_task(task, task_file) if task_file else task
     _check_asked(task, compositions, options, suite, with_map)
     found: Evaluations | SuiteEvaluation
-    try:
-        with Progress(quiet=as_json) as progress:
-            options |= {"on_language": progress.language, "on_examples": progress.examples}
-            if suite and with_map:
-                own = {name: options[name] for name in options if name not in _OF_ONE_TASK}
-                found = evaluate_suite(suite, read_map(with_map), on_task=progress.task, **own)
-            else:
-                found = run(str(task), compositions, **options)
-    except KeyboardInterrupt:
-        raise InterruptedEvaluationError(
-            "interrupted: finished languages are kept, and the same command goes on with the others"
-        ) from None
+    with keeps_languages(), Progress(quiet=as_json) as progress:
+        options |= {"on_language": progress.language, "on_examples": progress.examples}
+        if suite and with_map:
+            own = {name: options[name] for name in options if name not in _OF_ONE_TASK}
+            found = evaluate_suite(suite, read_map(with_map), on_task=progress.task, **own)
+        else:
+            found = run(str(task), compositions, **options)
     if task and options["langs"] == "all" and not as_json:
         _name_others(task, options)
     _show_scores(found, as_json=as_json)

@@ -90,7 +90,7 @@ def serve(
     """Answer over HTTP: one backbone, many modules, and a page to try them in a browser.
 
     Each request names its module; requests for different modules share a batch. /docs describes
-    the requests. SIGTERM or Ctrl-C finishes what has come and stops.
+    the requests. SIGTERM or Ctrl-C finishes what has come and stops, with exit code 0 or 130.
     """
     from adapter_stilts.backbones import check_precision
     from adapter_stilts.zoo.load import find

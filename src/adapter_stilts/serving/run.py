@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import h11
@@ -43,11 +44,15 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Ends with the usual exit code when it was asked to end, instead of by the signal."""
+    """Ends with an exit code when it was asked to end, instead of by the signal.
+
+    `interrupted` says that it was Ctrl-C.
+    """
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self.interrupted = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,6 +67,11 @@ class Server(uvicorn.Server):
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins to end, and remembers a Ctrl-C."""
+        self.interrupted |= sig == signal.SIGINT
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Tells when requests are taken."""
@@ -96,6 +106,7 @@ def run(
 
     Raises:
         UserError: as `bound` and `stock`.
+        KeyboardInterrupt: it was stopped by Ctrl-C.
     """
     host = options.host
     with bound(host, options.port) as listening:
@@ -110,6 +121,8 @@ def run(
         url = f"http://{shown}:{listening.getsockname()[1]}"
         service = server(pool, options, lambda: on_ready(url, list(pool.offers)))
         service.run(sockets=[listening])
+        if service.interrupted:
+            raise KeyboardInterrupt
 
 
 class PatientProtocol(H11Protocol):
