@@ -139,17 +139,17 @@ def in_order(expression: Expression) -> Expression:
     return replace(expression, parts=parts)
 
 
-def _calls(expression: Expression) -> Iterator[Call]:
+def calls(expression: Expression) -> Iterator[Call]:
     """The operators in an expression, inner ones first."""
     if isinstance(expression, Call):
         for part in expression.parts:
-            yield from _calls(part)
+            yield from calls(part)
         yield expression
 
 
 def merges(expression: Expression) -> tuple[Call, ...]:
     """The merges in an expression, inner ones first."""
-    return tuple(each for each in _calls(expression) if each.terms is not None)
+    return tuple(each for each in calls(expression) if each.terms is not None)
 
 
 def fusions(expression: Expression) -> tuple[Call, ...]:
@@ -164,7 +164,7 @@ def attending(expression: Expression) -> tuple[Call, ...]:
 
 def fusings(expression: Expression) -> tuple[Call, ...]:
     """The fusions in an expression, learnt or not, inner ones first."""
-    return tuple(each for each in _calls(expression) if each.operator in FUSING)
+    return tuple(each for each in calls(expression) if each.operator in FUSING)
 
 
 def learnt(expression: Expression, names: Mapping[str, str]) -> Expression:

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapter_stilts.data.folders import Files
 from adapter_stilts.data.load import resolve_where
-from adapter_stilts.engine.composition import Call, Expression, build_stack, canonical
+from adapter_stilts.engine.composition import Call, Expression, build_stack, calls, canonical
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.paths import is_file
 from adapter_stilts.registered import Kind, Registered, additions
@@ -107,17 +107,10 @@ def _registered(
     used: dict[Kind, Iterable[str]] = {
         "metric": [task.metric for task in tasks],
         "adapter method": [method, *below],
-        "merge method": set(_operators(on.expression)) if on else (),
+        "merge method": {each.operator for each in calls(on.expression)} if on else (),
     }
     for kind, called in used.items():
         yield from (additions(kind)[name] for name in called if name in additions(kind))
-
-
-def _operators(expression: Expression) -> Iterator[str]:
-    if isinstance(expression, Call):
-        yield expression.operator
-        for part in expression.parts:
-            yield from _operators(part)
 
 
 def _is_known(task: TaskSpec, name: str) -> bool:
