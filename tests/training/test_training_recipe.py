@@ -147,3 +147,9 @@ def test_layers_are_numbers_and_ranges(given: str | list[Any], layers: tuple[int
 def test_other_layers_are_refused(given: str | list[Any]) -> None:
     with pytest.raises(UserError, match="is not a layer number"):
         parse_layers(given)
+
+
+def test_a_recipe_prints_what_is_changed() -> None:
+    recipe = Recipe(method="lora", lr=0.01, leave_out=(0, 1))
+    assert repr(recipe) == "Recipe(method='lora', lr=0.01, leave_out=(0, 1))"
+    assert eval(repr(recipe)) == recipe and repr(Recipe()) == "Recipe()"

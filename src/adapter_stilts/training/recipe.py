@@ -136,6 +136,15 @@ class Recipe:
         except ValidationError as error:
             raise _of_field(error) from None
 
+    def __repr__(self) -> str:
+        """What differs from the default recipe."""
+        changed = (
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in dataclasses.fields(self)
+            if getattr(self, each.name) != each.default
+        )
+        return f"Recipe({', '.join(changed)})"
+
     @property
     def shape(self) -> MethodOptions:
         """The module's shape as the method takes it."""
