@@ -26,6 +26,12 @@ def is_file(path: str | Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
+def from_here(path: Path) -> Path:
+    """The path as it is called from the current folder, where it lies in that."""
+    here = Path.cwd()
+    return path.relative_to(here) if path != here and path.is_relative_to(here) else path
+
+
 def lies_in(path: Path) -> Path:
     """The path, or the lowest folder above it that is there already."""
     return next(each for each in (path, *path.absolute().parents) if each.exists())

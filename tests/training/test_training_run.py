@@ -33,6 +33,7 @@ from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import usual_rate
 from adapter_stilts.training.trainer import without_walks
 from adapter_stilts.zoo.again import command_text
+from adapter_stilts.zoo.load import load
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 Script = Callable[[list[float]], list[Weights]]
@@ -614,3 +615,14 @@ def test_two_threads_train_as_one_after_the_other_does(
     with ThreadPoolExecutor(2) as pool:
         ways = [pool.submit(train, out=str(tmp_path / name)) for name in ("one", "other")]
     assert all(same(weights(each.result().path), alone) for each in ways)
+
+
+def test_a_trained_module_is_found_from_another_folder(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained = train(out="here")
+    assert repr(trained).endswith("; here>")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert load(trained).record == trained.record and str(trained.path) in repr(trained)

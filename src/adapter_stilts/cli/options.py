@@ -25,6 +25,7 @@ from adapter_stilts.evaluation.options import (
     SuiteOptions,
 )
 from adapter_stilts.keywords import descriptions
+from adapter_stilts.paths import from_here
 from adapter_stilts.training.options import DataOptions, RunOptions, Settings, TrainingOptions
 from adapter_stilts.training.recipe import Recipe
 
@@ -248,7 +249,7 @@ def show(trained: Trained, *, as_json: bool) -> None:
             f"one module with {len(record.heads)} heads: {record.parameters:,} parameters; "
             f"{len(record.heads)} modules of one task each would have {record.parameters_apart:,}"
         )
-    typer.echo(f"module: {trained.path}")
+    typer.echo(f"module: {from_here(trained.path)}")
 
 
 def evaluation_options(

@@ -13,6 +13,7 @@ import typer
 from adapter_stilts.cli.options import JSON
 from adapter_stilts.cli.results import print_json, print_note, print_table
 from adapter_stilts.errors import UserError, counted
+from adapter_stilts.paths import from_here
 
 if TYPE_CHECKING:
     from adapter_stilts.study.folder import StudyFolder
@@ -137,10 +138,8 @@ def _show_sources(made: Plan) -> None:
     """The modules that are taken from a zoo."""
     if made.from_zoo:
         typer.echo("\nFrom the zoo, not trained:")
-    here = Path.cwd()
     for place, content in made.from_zoo.items():
-        short = place.relative_to(here) if place.is_relative_to(here) else place
-        typer.echo(f"  {place.name:<16} {content}  {short}")
+        typer.echo(f"  {place.name:<16} {content}  {from_here(place)}")
 
 
 def _show_targets(outlook: Outlook) -> None:

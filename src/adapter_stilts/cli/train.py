@@ -20,6 +20,7 @@ from adapter_stilts.cli.options import (
 )
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS
+from adapter_stilts.paths import from_here
 from adapter_stilts.training.options import DataOptions, MergeOptions, MergeRequest, RunOptions
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _show(made: Trained, *, as_json: bool) -> None:
             f"loss {found['loss_before']:.4f} -> {found['loss_after']:.4f} on {found['examples']} "
             f"examples of {found['target']}, {found['evaluations']} evaluations"
         )
-    typer.echo(f"module: {made.path}")
+    typer.echo(f"module: {from_here(made.path)}")
 
 
 def _numbers(text: str) -> list[float]:

@@ -17,6 +17,7 @@ from adapter_stilts.errors import UserError, shown
 from adapter_stilts.evaluation.chunk_tags import warn_of_odd_tags
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import Spread, spreads
+from adapter_stilts.paths import from_here
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import Row, TaskSpec
@@ -50,7 +51,7 @@ from adapter_stilts.zoo.record import LANGUAGE, ModuleRecord
 
 @dataclass(frozen=True, repr=False)
 class Trained(Result):
-    """A trained module on disk.
+    """A trained module on disk, which is found from every folder: its `path` is a whole one.
 
     `test_scores` are those on the file that was given as `test_file`, in percent.
     """
@@ -59,6 +60,9 @@ class Trained(Result):
     record: ModuleRecord
     test_scores: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path.absolute())
+
     def __fspath__(self) -> str:
         """The folder of the module: what was trained can be given wherever a module is named."""
         return str(self.path)
@@ -66,7 +70,7 @@ class Trained(Result):
     def summary(self) -> str:
         """The name of the module, its dev scores, and where it lies."""
         scores = scores_line(self.record.scores) or "without scores"
-        return f"{self.path.name}: dev {scores}; {self.path}"
+        return f"{self.path.name}: dev {scores}; {from_here(self.path)}"
 
     def records(self) -> list[dict[str, Any]]:
         """The dev score at every evaluation of the training."""
