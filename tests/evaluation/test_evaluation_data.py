@@ -146,6 +146,10 @@ def test_splits() -> None:
         resolve_split(get_target("xquad"), "dev")
     with pytest.raises(UserError, match="no split of xnli 'tset': did you mean 'test'"):
         resolve_split(get_target("xnli"), "tset")
+    for takes_files in (True, False):  # `compare` and `explain` take none
+        with pytest.raises(UserError) as refused:
+            resolve_split(get_target("xquad"), "dev", takes_files=takes_files)
+        assert ("--dev-file" in str(refused.value)) is takes_files
 
 
 def test_what_is_there_is_read_and_what_is_not_is_named(tiny: Path) -> None:

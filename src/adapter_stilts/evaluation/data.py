@@ -124,15 +124,20 @@ def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
                         yield match[1]
 
 
-def resolve_split(target: TargetSpec, split: str) -> Split:
-    """The split of that name; refuses one that the task does not have."""
+def resolve_split(target: TargetSpec, split: str, *, takes_files: bool = True) -> Split:
+    """The split of that name; refuses one that the task does not have.
+
+    Args:
+        takes_files: whether rows can be given in place of the task's.
+    """
     there = [each for each in SPLITS if any(source.has(each) for source in target.sources)]
     if split in there:
         return split
     if split not in SPLITS:
         raise unknown(f"split of {target.name}", split, there)
     others = [f"--split {each}" for each in there]
-    own = [f"--{split}-file with rows of your own"] if target.retrieval is None else []
+    takes_files = takes_files and target.retrieval is None
+    own = [f"--{split}-file with rows of your own"] if takes_files else []
     remedy = " or ".join(others + own)
     raise UserError(f"{target.name} has no {split} data" + (remedy and f": give {remedy}"))
 

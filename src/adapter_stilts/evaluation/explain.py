@@ -175,7 +175,7 @@ def explain(
     resolved = resolve(as_text(composition), asked.backbone)
     _check_fuses(resolved)
     target = target or _task_of(resolved)
-    split = resolve_split(target, asked.split)
+    split = resolve_split(target, asked.split, takes_files=False)
     languages = resolve_languages(target, asked.langs, split, asked.data)
     read = read_data(target, languages, split, asked.data, limit=asked.limit)
     place = find_backbone(place_of(asked.backbone, resolved.backbone))

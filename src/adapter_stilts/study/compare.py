@@ -273,7 +273,7 @@ def _evaluate_both(
             f"{target.name} is scored by {target.metric}, which is no mean over its examples, so "
             "nothing can be drawn anew: `adstilts evaluate` gives the scores of both"
         )
-    split = resolve_split(target, options.get("split", "test"))
+    split = resolve_split(target, options.get("split", "test"), takes_files=False)
     data, limit = text_of(options.get("data")), options.get("limit")
     found = evaluate(target, list(arms), **options)
     asked = resolve_languages(target, options.get("langs", "all"), split, data)
