@@ -11,6 +11,7 @@ from adapter_stilts.cli.options import JSON
 from adapter_stilts.cli.results import print_json, print_table, wrap_lines
 from adapter_stilts.display import scores_line
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.paths import from_here
 
 if TYPE_CHECKING:
     from adapter_stilts.zoo.choice import ModuleReference
@@ -216,7 +217,7 @@ def pull(
         return
     task = f" for {record.task}" if record.task else ""
     typer.echo(f"{record.name}: {record.method}{task} on {record.backbone.get('name')}")
-    typer.echo(f"module: {found.path}")
+    typer.echo(f"module: {from_here(found.path)}")
 
 
 def push(

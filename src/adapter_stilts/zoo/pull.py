@@ -25,7 +25,7 @@ from adapter_stilts.hub import is_commit
 from adapter_stilts.hub.client import Repository, call, download, explain, look, status_of
 from adapter_stilts.hub.guard import RemoteFile, guard_downloads
 from adapter_stilts.keywords import checks_keywords, text_of
-from adapter_stilts.paths import atomic_folder, check_replaceable, free_bytes, pulled_dir
+from adapter_stilts.paths import atomic_folder, check_replaceable, free_bytes, from_here, pulled_dir
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.adopt import Offer, adopt
 from adapter_stilts.zoo.card import EMBEDDED_TAG, OUR_TAG
@@ -35,17 +35,20 @@ from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 @dataclass(frozen=True, repr=False)
 class Pulled:
-    """A module from the Hub on this disk."""
+    """A module from the Hub on this disk, which is found from every folder."""
 
     path: Path
     record: ModuleRecord
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path.absolute())
 
     def __fspath__(self) -> str:
         """The folder of the module: what was pulled can be given wherever a module is named."""
         return str(self.path)
 
     def __repr__(self) -> str:
-        return f"<Pulled {self.record.name}: {self.path}>"
+        return f"<Pulled {self.record.name}: {from_here(self.path)}>"
 
     def _repr_html_(self) -> str:
         return html_facts({**self.record.facts(), "folder": self.path}, title=self.record.name)
