@@ -44,7 +44,23 @@ class _UnclearError(yaml.MarkedYAMLError):
     """A value that nobody can be sure of, or that cannot be."""
 
 
-class _Loader(yaml.SafeLoader):
+class _NoAliases(yaml.composer.Composer):
+    """Refuses `*name`, by which a short file can say billions of things."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The node that begins here."""
+        if self.check_event(yaml.AliasEvent):  # type: ignore[attr-defined]
+            what = "aliases (`*name`) are not accepted: write it out"
+            mark = self.peek_event().start_mark  # type: ignore[attr-defined]
+            raise _UnclearError(None, None, what, mark)
+        return super().compose_node(parent, index)
+
+
+class _PlainLoader(_NoAliases, yaml.BaseLoader):
+    """Leaves every value the text that is written."""
+
+
+class _Loader(_NoAliases, yaml.SafeLoader):
     """Reads scalars by the core schema, and every key as it is written."""
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
@@ -201,15 +217,11 @@ def parse_yaml(
     if line := _too_deep(text):
         what = f"nested too deeply: more than {MAX_OPEN} brackets are open"
         raise bad(where, line, what)
-    loader = yaml.BaseLoader if plain else _Loader
     try:
-        for event in yaml.parse(text, loader):
-            if isinstance(event, yaml.AliasEvent):
-                mark = event.start_mark
-                what = "aliases (`*name`) are not accepted: write it out"
-                raise bad(where, mark.line + 1 if mark else "", what)
-        lines = Lines(where, yaml.compose(text, loader))
-        value = yaml.load(text, loader)
+        loader = _PlainLoader(text) if plain else _Loader(text)
+        root = loader.get_single_node()
+        lines = Lines(where, root)
+        value = None if root is None else loader.construct_document(root)
     except _UnclearError as error:
         assert error.problem_mark
         raise bad(where, error.problem_mark.line + 1, str(error.problem)) from None

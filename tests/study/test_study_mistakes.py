@@ -48,6 +48,8 @@ precision: auto
 batch_tokens: 512
 contrasts: [{name: a, first: singles, second: alone, primary: true}]
 """
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""The one in C is faster, and not in every build."""
 WRONG: tuple[Any, ...] = ({"zzz": 1}, [[None]], [], float("nan"), -1, "\x1b[2J", "x" * 4999)
 
 
@@ -73,15 +75,15 @@ def _places(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str
 
 
 def _changed(place: tuple[str | int, ...], new: Any) -> str:
-    study = yaml.safe_load(TEXT)
-    part = study
+    part = study = copy.deepcopy(STUDY)
     for key in place[:-1]:
         part = part[key]
     part[place[-1]] = copy.deepcopy(new)
-    return yaml.safe_dump(study, sort_keys=False)
+    return yaml.dump(study, Dumper=DUMPER, sort_keys=False)
 
 
-PLACES = tuple(_places(yaml.safe_load(TEXT)))
+STUDY = yaml.safe_load(TEXT)
+PLACES = tuple(_places(STUDY))
 KEYS = sorted({str(place[0]) for place in PLACES})
 
 
