@@ -64,6 +64,7 @@ OF_PYTHON = {
     "on_task": "a function of the caller's",
     "on_step": "a function of the caller's",
     "engines": "backbones in memory",
+    "examples": "--file FILE, a line for each",
     "flat": "of `evaluate_suite`",
     "layer_rule": "for what is compared with other calls",
     "options": "--option, repeated",
@@ -189,6 +190,7 @@ def test_one_composition_is_a_text_a_path_or_an_object(given: Any, zoo: Path) ->
     calls: list[Callable[[], Any]] = [
         lambda: ads.load(given),
         lambda: ads.predict(given, text="x"),
+        lambda: ads.predict(given, [{"text": "x"}]),
         lambda: ads.evaluate("xnli", given, data="sample"),
         lambda: ads.compare(given, "mnli", on="xnli", data="sample"),
         lambda: ads.train_target("xnli", on=given, data="sample"),
@@ -291,6 +293,7 @@ WRONG: tuple[tuple[Callable[[], Any], str], ...] = (
     (lambda: ads.metric(3, heads="span"), "3 is no name of a metric"),  # type: ignore[arg-type]
     (lambda: ads.push("mnli", None), "to=None"),  # type: ignore[arg-type]
     (lambda: ads.pull(None), "module=None"),  # type: ignore[arg-type]
+    (lambda: ads.predict("squad", [], text="x"), "text="),  # type: ignore[call-overload]
     (lambda: ads.train_adapter("mnli", train_file=Lines()), "train_file=a b"),  # type: ignore[arg-type]
 )
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter_stilts import load
+from adapter_stilts import load, predict
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_task
@@ -239,6 +239,7 @@ def test_several_inputs_have_the_fields_of_one(folders: Mapping[str, Path]) -> N
         assert len(found.values) == len(found.said) == len(rows)
         for row, said in zip(rows, found.said, strict=True):
             alone = module.predict_one(row)
+            assert predict(module, [row]).said[0].keys() == said.keys()
             assert said.keys() - {"id", "lang"} == alone.keys()
             assert str(said.get("id", "")) == str(row.get("id", ""))
             if head == "tagging":

@@ -20,7 +20,7 @@ from adapter_stilts.zoo.load import AnyModule, find, kind_of, load
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 if TYPE_CHECKING:
-    from adapter_stilts.zoo.module import Module
+    from adapter_stilts.zoo.module import Answers, Module
 
 KEPT = ("id", "lang")
 """What is no part of the input and comes back with the answer."""
@@ -151,6 +151,15 @@ class InputFields(TypedDict, total=False):
 @overload
 def predict(
     module: AnyModule | Module,
+    examples: Sequence[Mapping[str, Any]],
+    *,
+    task: str | PathLike[str] | None = ...,
+    lang: str | None = ...,
+    backbone: str | PathLike[str] | None = ...,
+) -> Answers: ...
+@overload
+def predict(
+    module: AnyModule | Module,
     *,
     file: None = ...,
     task: str | PathLike[str] | None = ...,
@@ -170,13 +179,14 @@ def predict(
 @checks_keywords
 def predict(
     module: AnyModule | Module,
+    examples: Sequence[Mapping[str, Any]] | None = None,
     *,
     file: str | Path | None = None,
     task: str | PathLike[str] | None = None,
     lang: str | None = None,
     backbone: str | PathLike[str] | None = None,
     **fields: Unpack[InputFields],
-) -> dict[str, Any] | list[dict[str, Any]]:
+) -> dict[str, Any] | list[dict[str, Any]] | Answers:
     """Answers a question, classifies a pair, chooses an option, tags words, or embeds a text.
 
     A module that is used again and again is loaded once: `module = load("squad")`, then
@@ -184,6 +194,7 @@ def predict(
 
     Args:
         module: a name, a folder, a composition, or what `load` returned.
+        examples: several inputs by these fields in place of one, as of `Module.predict`.
         file: a file of JSON Lines with these fields in place of one input.
         task: whose head is used, of a module of several tasks.
         lang: the input's language by ISO 639, such as `sw`.
@@ -192,9 +203,9 @@ def predict(
         fields: see `InputFields`.
 
     Returns:
-        The answer, or of a file the answers to its lines. The fields depend on the head, such as
-        `answer`, `start` and `score` for questions, `labels` for classification: the probability
-        of each, the likeliest first.
+        The answer, or of several inputs or of a file the answers to each. The fields depend on the
+        head, such as `answer`, `start` and `score` for questions, `labels` for classification: the
+        probability of each, the likeliest first.
 
     Raises:
         UserError: no such module, a missing field, or one that is not what is expected there.
@@ -205,6 +216,11 @@ def predict(
     """
     row = {name: value for name, value in fields.items() if value is not None}
     task, backbone = text_of(task), text_of(backbone)
+    if examples is not None:
+        if row or file is not None:
+            what = f"{next(iter(row))}=" if row else "file="
+            raise UserError(f"predict(): a list of inputs, or {what}: leave out one of them")
+        return _loaded(_found(module, task, backbone), backbone).predict(examples, lang=lang)
     found = answers(module, row, file, task=task, lang=lang, backbone=backbone)
     said = [answer for _, answer in found]
     return said if file is not None else said[0]
