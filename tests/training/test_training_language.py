@@ -149,3 +149,11 @@ def test_equal_lines_are_on_one_side(tmp_path: Path) -> None:
     (folder / "a.txt").write_text("changed\n")
     changed, _ = read_language_text(folder)
     assert changed.fingerprint != train.fingerprint
+
+
+@pytest.mark.parametrize("changes", [{}, {"recipe": "demo"}, {"recipe": "language"}])
+def test_a_recipe_by_name_leaves_the_method_of_languages(
+    train: Train, changes: dict[str, Any]
+) -> None:
+    made = train(**changes, steps=1, evaluations=1).record
+    assert (made.method, made.name) == ("invertible", "lang-sw")

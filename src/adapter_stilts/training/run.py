@@ -13,6 +13,7 @@ from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.data.folders import Files, given_files, with_files
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.display import Picture, Result, bars, scores_line
+from adapter_stilts.engine.methods import LANGUAGE_METHOD
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.evaluation.chunk_tags import warn_of_odd_tags
 from adapter_stilts.keywords import checks_keywords, text_of
@@ -29,7 +30,7 @@ from adapter_stilts.training.options import (
     TrainingOptions,
     changes_in,
 )
-from adapter_stilts.training.recipe import Recipe
+from adapter_stilts.training.recipe import RECIPES, Recipe
 from adapter_stilts.training.spec import (
     Request,
     TrainingSpec,
@@ -164,7 +165,9 @@ def train_language(
     """
     code = known_language(language)
     recipe = options.get("recipe", "default")
-    chosen = choose_recipe(recipe, {"method": options.get("method")}, usual="language")
+    # The recipes that have a name are of no method: they leave the usual one of a language.
+    usual = LANGUAGE_METHOD if recipe in RECIPES else None
+    chosen = choose_recipe(recipe, {"method": options.get("method") or usual}, usual="language")
     path = Path(text).expanduser()
     if not path.exists():
         raise UserError(f"text file '{path}' is not there")
