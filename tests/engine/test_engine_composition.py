@@ -62,6 +62,8 @@ def test_canonical_form(text: str, written: str) -> None:
         ('stack("squad, tydiqa)', 7, "a quote is left open"),
         ("squad tydiqa", 7, "nothing more"),
         ("0.3*squad", 4, "weights stand in merges"),
+        ("squad-s*", 1, "all seeds of squad"),
+        ("stack(mnli, squad-s*)", 13, "squad or squad-s1"),
         ("stack(0.3*squad, mnli)", 10, "weights stand in merges"),
         ("stack(a, average(0.3*b, 0.7*c))", 10, "linear is the weighted mean"),
         ("linear(x*a, b)", 8, "a number was expected before '*', not 'x'"),

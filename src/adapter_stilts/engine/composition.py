@@ -286,6 +286,13 @@ class _Reader:
                 "name a language, as lang:sw",
                 place,
             )
+        if self.here == "*" and token.endswith("-s"):
+            one = token.removesuffix("-s")
+            raise self._error(
+                f"{token}* is all seeds of {one}, which `evaluate` and `compare` take: here name "
+                f"one of them, such as {one} or {one}-s1",
+                place,
+            )
         if self.here == "*":
             raise self.wrong("weights stand in merges, such as linear(0.3*squad, 0.7*mnli)")
         if self.here != "(":
