@@ -25,6 +25,15 @@ def test_texts() -> None:
     assert found.targets.tolist() == [[0, 1], [1, 0]] and found.examples.tolist() == [0, 2]
 
 
+def test_numbers() -> None:
+    """LogME was made for them, too; they are told around their mean, as the layer has no bias."""
+    ids = [[1, 2], [3], [4]]
+    found = _rows("regression", input_ids=ids, example=[0, 1, 2], labels=[0.0, 2.5, 5.0])
+    assert found.sequences == ids and found.places is None and not found.grouped
+    assert found.targets.tolist() == [[-2.5], [0.0], [2.5]] and found.examples.tolist() == [0, 1, 2]
+    assert labelled_rows("embedding", {"input_ids": ids, "example": [0, 1, 2]}) is None
+
+
 def test_options() -> None:
     ids = [[[1], [2], [3]], [[4], [5], [6]]]
     found = _rows("choice", input_ids=ids, example=[0, 1], labels=[1, 2])

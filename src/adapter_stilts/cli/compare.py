@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from adapter_stilts.cli.evaluate import PARTIAL, keeps_languages
-from adapter_stilts.cli.options import JSON, derived_options, evaluation_options, with_options
+from adapter_stilts.cli.options import (
+    JSON,
+    TASK,
+    derived_options,
+    evaluation_options,
+    one_task,
+    with_options,
+)
 from adapter_stilts.cli.results import Progress, print_json, print_note, print_table
 from adapter_stilts.evaluation.options import ComparisonOptions
 from adapter_stilts.study.recommend.recommendation import Asked, RecommendOptions
@@ -84,9 +91,10 @@ def _show(found: Comparison) -> None:
 
 
 def recommend(
-    target: str = typer.Argument(
-        help="A target task with training data, such as tydiqa; or a task file."
+    target: str | None = typer.Argument(
+        None, help="A target task with training data, such as tydiqa; or a task file."
     ),
+    task_file: str | None = TASK,
     modules: list[str] = typer.Option(
         [],
         "--with-from",
@@ -103,7 +111,7 @@ def recommend(
     from adapter_stilts.study.recommend.recommender import recommend as run
 
     found = run(
-        target,
+        one_task(target, task_file),
         modules=modules,
         rules=by,
         on_step=None if as_json else lambda what: typer.echo(what, err=True),

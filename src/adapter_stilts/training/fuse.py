@@ -227,16 +227,17 @@ def all_sources(method: str, backbone: str | None = None, *, least: int = 2) -> 
     found: _ByTask = defaultdict(dict)
     slugs: dict[str, str] = {}
     moved = bool(backbone) and is_folder(Path(str(backbone)).expanduser())
-    fitting = set()
+    fitting, elsewhere = set(), set()
     for reference in readable():
         record = reference.record
         intermediate = is_own(record) or record.task in intermediate_tasks()
         if not intermediate or record.bases or reference.place == "hub":
             continue
         own = bool(backbone) and is_of(reference, str(backbone))
-        if backbone and not (own or moved):
-            continue
         slug = reference.folder.parent.name
+        if backbone and not (own or moved):
+            elsewhere.add(slug)
+            continue
         slug = slugs.setdefault(record.backbone.get("fingerprint") or slug, slug)
         fitting |= {slug} if own else set()
         of_task = found[slug, record.method]
@@ -257,8 +258,12 @@ def all_sources(method: str, backbone: str | None = None, *, least: int = 2) -> 
         what = f"at least {least} {method} modules of intermediate tasks are needed"
         if least == 1:
             what = f"no {method} module of an intermediate task is"
+        what += f" in {zoo_dir()}" + (f" for backbone {backbone}" if backbone else "")
+        there = _list_sources(found)
+        if elsewhere:
+            there += f"; there are some for {', '.join(sorted(elsewhere))}"
         raise UserError(
-            f"{what} in {zoo_dir()}; there {_list_sources(found)} (--method chooses; "
+            f"{what}; there {there} (--method and --backbone choose; "
             "`adstilts train-adapter squad` trains one)"
         )
     return folders

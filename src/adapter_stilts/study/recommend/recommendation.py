@@ -87,7 +87,7 @@ class Ranked:
         first: in what share of draws it is first.
         low, high: 95 % interval of its place over the draws.
         seconds: that were spent on this module alone.
-        probe: English dev scores of short trainings on it, by steps.
+        probe: dev scores of short trainings on it, by steps; dev is of the language of training.
     """
 
     module: str
@@ -140,7 +140,7 @@ class Recommendation(Result):
             steps = max(best.probe)
             return (
                 f"{best.module} came out of the short trainings first, with "
-                f"{best.probe[steps]:.1f} on English dev after {steps} steps; whether it stays "
+                f"{best.probe[steps]:.1f} on dev after {steps} steps; whether it stays "
                 "first in a long training, and in other languages, they do not show"
             )
         if not any(rule in each.scores for each in self.modules for rule in DRAWN):

@@ -29,6 +29,7 @@ from adapter_stilts.training.fuse import all_sources
 from adapter_stilts.zoo.adopt import is_foreign
 from adapter_stilts.zoo.choice import check_one_backbone, has_record
 from adapter_stilts.zoo.known_task import task_of
+from adapter_stilts.zoo.names import series_name
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
@@ -55,6 +56,14 @@ class Candidate:
         return self.resolved.record.task
 
     @property
+    def series(self) -> tuple[str, ...]:
+        """What modules have in common that differ by the seed of their training alone."""
+        if not isinstance(self.resolved.expression, str):
+            return (self.given,)
+        (module,) = self.resolved.modules.values()
+        return _series(module.folder, module.record)
+
+    @property
     def method(self) -> str:
         """Of its topmost module; a target's module on top of it is of the same."""
         return self.resolved.record.method
@@ -65,13 +74,16 @@ def find_candidates(
 ) -> list[Candidate]:
     """The modules that are named, those of folders that are, or one a task of the zoo.
 
+    Seeds of one module are one way to learn a target: of a folder the lowest seed is taken.
+
     Args:
         modules: names, compositions, or folders of modules.
         method: of what is taken from the zoo.
         backbone: chooses among modules of one name.
 
     Raises:
-        UserError: there is none, an unknown one, one twice, or of different backbones.
+        UserError: there is none, an unknown one, one twice or by two seeds, or of different
+            backbones.
     """
     method = get_method(method).name
     given = [each for text in modules for each in _in_folder(text, method)]
@@ -83,6 +95,7 @@ def find_candidates(
             given.count(each.given) > 1
         ):
             raise UserError(f"'{each.name}' is named twice: name every module once")
+    _check_seeds(found)
     check_one_backbone([(each.name, each.resolved.record.backbone) for each in found])
     names = [each.name for each in found]
     twice = next((name for name in names if names.count(name) > 1), "")
@@ -92,6 +105,27 @@ def find_candidates(
     return found
 
 
+def _series(folder: Path, record: ModuleRecord) -> tuple[str, ...]:
+    return series_name(folder, _seed(record)), record.task, record.method
+
+
+def _seed(record: ModuleRecord) -> int:
+    seed = record.recipe.get("seed", 0)
+    return seed if isinstance(seed, int) else 0
+
+
+def _check_seeds(found: Sequence[Candidate]) -> None:
+    """Refuses seeds of one module: ranked beside each other, they would take the others' places."""
+    first: dict[tuple[str, ...], Candidate] = {}
+    for each in found:
+        other = first.setdefault(each.series, each)
+        if other is not each and _seed(other.resolved.record) != _seed(each.resolved.record):
+            raise UserError(
+                f"{other.given} and {each.given} are seeds of one module, which are alike for a "
+                "target but for chance: name one of them"
+            )
+
+
 def _in_folder(text: str, method: str) -> list[str]:
     """The modules of a folder that is none itself; anything else stands for itself."""
     folder = Path(text).expanduser()
@@ -99,7 +133,12 @@ def _in_folder(text: str, method: str) -> list[str]:
         return [text]
     inside = sorted({*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")})
     places = [path.parent for path in inside if not path.parent.name.startswith(".")]
-    found = [str(place) for place in places if ModuleRecord.read(place).method == method]
+    records = {place: ModuleRecord.read(place) for place in places}
+    lowest: dict[tuple[str, ...], Path] = {}
+    for place in sorted(places, key=lambda each: _seed(records[each])):
+        lowest.setdefault((str(place.parent), *_series(place, records[place])), place)
+    kept = [place for place in places if place in lowest.values()]
+    found = [str(place) for place in kept if records[place].method == method]
     if not places:
         raise UserError(f"{text}: no module lies in that folder (a module has a {RECORD})")
     if not found:

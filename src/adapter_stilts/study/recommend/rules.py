@@ -227,8 +227,9 @@ def labelled_rows(
     """The rows of a task's features that carry labels; None where its head tells none.
 
     A text or pair is one row with the mean of its tokens, whether or not a module was trained on
-    the first of them. Words are a row each, by their first piece. The two kinds that LogME was not
-    made for are what their heads make of them, linear layers with a softmax over one example:
+    the first of them; a class is told, or a number. Words are a row each, by their first piece.
+    The two kinds that LogME was not made for are what their heads make of them, linear layers with
+    a softmax over one example:
 
     - choice: an option is a row, and whether it is the right one is told;
     - span: tokens of the text are rows, and whether one is the first, and whether it is the last
@@ -247,6 +248,8 @@ def labelled_rows(
         return _words(columns, np.random.default_rng(seed))
     if "start_positions" in columns:
         return _edges(columns, np.random.default_rng(seed))
+    if isinstance(next(iter(columns.get("labels", ())), None), float):
+        return _numbers(columns)
     return None
 
 
@@ -270,6 +273,13 @@ def _texts(columns: Mapping[str, Sequence[Any]]) -> LabelledRows:
     return LabelledRows(
         [sequences[row] for row in kept], None, one_hot(labels[kept]), examples[kept]
     )
+
+
+def _numbers(columns: Mapping[str, Sequence[Any]]) -> LabelledRows:
+    sequences, examples = sequences_of(columns)
+    numbers = np.asarray(columns["labels"], dtype=np.float64)
+    # The linear layer has no bias.
+    return LabelledRows(sequences, None, (numbers - numbers.mean())[:, None], examples)
 
 
 def _options(columns: Mapping[str, Sequence[Any]]) -> LabelledRows:
