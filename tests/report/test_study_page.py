@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +17,21 @@ from study_kit import write_study
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def chromium() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+    """The report of the made study, and its page."""
     pytest.importorskip("itables", reason="the extra `report` is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    where = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if where is None:
-        pytest.skip("no Chromium is installed (CHROMIUM names one)")
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=where, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    folder = tmp_path_factory.mktemp("report")
+    made = make_report(*read_study(write_study(folder)), draws=200)
+    write_report(made, folder / "report")
+    return made, folder / "report" / PAGE
 
 
 @pytest.mark.parametrize(("width", "height"), [(1200, 900), (390, 844)])
-def test_the_page_opens_offline(tmp_path: Path, chromium: Any, width: int, height: int) -> None:
-    made = make_report(*read_study(write_study(tmp_path)), draws=200)
-    write_report(made, tmp_path / "report")
-    path = tmp_path / "report" / PAGE
+def test_the_page_opens_offline(
+    chromium: Any, report: tuple[Report, Path], width: int, height: int
+) -> None:
+    made, path = report
     assert path.stat().st_size < 5_000_000
     page = chromium.new_page(viewport={"width": width, "height": height}, offline=True)
     complaints: list[str] = []

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from browser_kit import chromium
 from evaluation_kit import made_zoo
 
-__all__ = ["made_zoo"]
+__all__ = ["chromium", "made_zoo"]
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,30 +43,22 @@ def site(here: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(site: str) -> Iterator[Any]:
+def page(site: str, chromium: Any) -> Iterator[Any]:
     """The page, opened, with every complaint of the browser kept."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    where = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if where is None:
-        pytest.skip("no Chromium is installed (CHROMIUM names one)")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=where, args=arguments)
-        opened = browser.new_page(viewport={"width": 1000, "height": 900})
-        complaints: list[str] = []
-        opened.on("pageerror", lambda error: complaints.append(str(error)))
-        opened.on(
-            "console",
-            lambda said: complaints.extend([said.text] if said.type == "error" else []),
-        )
-        opened.goto(site)
-        opened.wait_for_selector("#fields textarea")
-        yield opened
-        if folder := os.environ.get("ADSTILTS_SCREENSHOTS"):
-            opened.screenshot(path=Path(folder) / "page.png", full_page=True)
-        browser.close()
-        assert [each for each in complaints if "422" not in each] == []
+    opened = chromium.new_page(viewport={"width": 1000, "height": 900})
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on(
+        "console",
+        lambda said: complaints.extend([said.text] if said.type == "error" else []),
+    )
+    opened.goto(site)
+    opened.wait_for_selector("#fields textarea")
+    yield opened
+    if folder := os.environ.get("ADSTILTS_SCREENSHOTS"):
+        opened.screenshot(path=Path(folder) / "page.png", full_page=True)
+    opened.close()
+    assert [each for each in complaints if "422" not in each] == []
 
 
 def test_a_person_asks_every_kind_of_module(page: Any) -> None:
