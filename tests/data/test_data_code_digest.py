@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.data.code_digest import code_digest, package_digest
+from adapter_stilts.data.code_digest import code_digest, package_digest, source_digest
 from adapter_stilts.tasks.registry import get_task
 from process_kit import in_a_process
 
@@ -41,21 +41,23 @@ def to_example(row):
 HELPERS = {"helpers/__init__.py": "", "helpers/names.py": "LABELS = ['no', 'yes']\nUNUSED = 1\n"}
 
 
-def write_digest(folder: Path, written: Path) -> None:
+def write_digest(folder: Path, written: Path, digest: Callable[..., str]) -> None:
     """Imports `task` from a folder and writes its function's digest."""
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
-    written.write_text(code_digest(importlib.import_module("task").to_example), "utf-8")
+    written.write_text(digest(importlib.import_module("task").to_example), "utf-8")
 
 
-def digest_of(folder: Path, task: str = TASK, **helpers: str) -> str:
+def digest_of(
+    folder: Path, task: str = TASK, *, digest: Callable[..., str] = code_digest, **helpers: str
+) -> str:
     """The digest that another process computes of the task's function."""
     written = {**HELPERS, "task.py": task}
     written |= {f"helpers/{name}.py": text for name, text in helpers.items()}
     for name, text in written.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    assert in_a_process(write_digest, folder, folder / "digest.txt") == 0
+    assert in_a_process(write_digest, folder, folder / "digest.txt", digest) == 0
     return (folder / "digest.txt").read_text("utf-8")
 
 
@@ -133,17 +135,19 @@ def test_a_package_is_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert package_digest("made") != first
 
 
-def source_digest_of(folder: Path, task: str, *options: str) -> str:
-    """The digest of what is written that a Python with these options computes."""
-    for name, text in {**HELPERS, "task.py": task}.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+def source_digest_of(folder: Path, task: str) -> str:
+    """The digest of what is written that another process computes."""
+    return digest_of(folder, task, digest=source_digest)
+
+
+def source_digest_without_asserts(folder: Path) -> str:
+    """The same of what lies there, by a Python that leaves asserts and docstrings out."""
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import task; "
         "from adapter_stilts.data.code_digest import source_digest as digest; "
-        "print(digest(task.to_example))"
+        "print(digest(task.to_example), end='')"
     )
-    command = [sys.executable, "-B", *options, "-c", program, str(folder)]
+    command = [sys.executable, "-B", "-OO", "-c", program, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -153,7 +157,7 @@ def test_what_is_written_counts_and_not_how_it_is_compiled(tmp_path: Path) -> No
         "def helper(text):", 'def helper(text):\n    "Says."\n    assert text, "none"'
     )
     first = source_digest_of(tmp_path, task)
-    assert source_digest_of(tmp_path, task, "-OO") == first, "without asserts and docstrings"
+    assert source_digest_without_asserts(tmp_path) == first
     other = task.replace('"Says."', '"Says so."  # a comment').replace(
         "text + self", "text  +  self"
     )
