@@ -14,7 +14,7 @@ from adapter_stilts.report.tables import Table
 from adapter_stilts.study.findings import read_study
 from study_kit import write_study
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.whole]
 
 
 @pytest.fixture(scope="module")
