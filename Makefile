@@ -85,14 +85,12 @@ bench: $(READY)
 	$(BIN)/python benchmarks/train_speed.py --data "$(DATA)"
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/memory_page.py
-	$(BIN)/python benchmarks/zero_shot_squad.py --data "$(DATA)"
 	$(BIN)/python benchmarks/unfreezing.py --data "$(DATA)"
 	$(BIN)/python benchmarks/eval_speed.py --data "$(DATA)"
 	$(BIN)/python benchmarks/search_memory.py
 	$(BIN)/python benchmarks/serve_load.py
-	$(BIN)/python benchmarks/serve_memory.py
-	$(BIN)/python benchmarks/serve_memory.py --trunk large --copies 1,2,3 \
-	    --out docs/results/serve_memory_large.md
+	$(BIN)/python benchmarks/serve_memory.py --modules adapters_zoo/embedded
+	$(BIN)/python benchmarks/serve_memory.py --trunk large --copies 1,2,3
 	$(BIN)/python benchmarks/fusion_cost.py
 	$(BIN)/python benchmarks/checkpoints.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo.py --data "$(DATA)"

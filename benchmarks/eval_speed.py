@@ -2,11 +2,12 @@
 
 The plain loop pads to the maximum length, takes 32 windows at a time, in fp32, as the examples of
 transformers do, or in the precision that ours chooses on this machine. Every measurement is a
-process of its own, in turn, several rounds; the medians count. A module is trained first, briefly,
-so that predictions mean something; where three compositions are evaluated together, the weights of
-the others are random. Predictions are compared one by one.
+process of its own, in turn, several rounds; the medians count. A module of the zoo is asked; where
+three compositions are evaluated together, the weights of the others are random. Predictions are
+compared one by one. Every measurement is a line of the records, and is not made again.
 
     python benchmarks/eval_speed.py --data DATA
+    python benchmarks/eval_speed.py --page      # the page alone, of the records
 """
 
 from __future__ import annotations
@@ -18,33 +19,37 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from steps import add_row, commit, read_rows
+
+RECORDS = Path("docs/results/records/eval_speed.jsonl")
+ZOO = Path(__file__).parents[1] / "adapters_zoo" / "embedded"
 BATCH = 32
-LONG_ENOUGH = 30.0
+LONG_ENOUGH = 15.0
 """Seconds a measurement lasts at least: what is faster is repeated, and the median counts."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is evaluated: a target, its split and languages, and how its module is trained."""
+    """What is evaluated: a target, its split and languages, and the module that is asked."""
 
     target: str
     split: str
     languages: tuple[str, ...]
     max_length: int
-    training: int
+    module: str
 
 
 LANGUAGES = ("en", "de", "zh")
 WORKLOADS = (
-    Workload("xquad", "test", LANGUAGES, 384, 1500),
-    Workload("xnli", "dev", LANGUAGES, 256, 3000),
-    Workload("panx", "dev", LANGUAGES, 256, 3000),
+    Workload("xquad", "test", LANGUAGES, 384, "squad"),
+    Workload("xnli", "dev", LANGUAGES, 256, "xnli"),
+    Workload("panx", "dev", LANGUAGES, 256, "panx"),
 )
 
 
@@ -71,88 +76,57 @@ CANDIDATES = (PLAIN, EAGER, FP32, OURS, THREE, UPPER, PLAIN_LOW)
 COMPARED = (EAGER, FP32, OURS)
 
 
+Row = dict[str, Any]
+
+
 def main() -> None:
-    """Runs one candidate (in a child process) or all of them."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="folder with the data sets of the targets")
-    parser.add_argument("--backbone", default="embedded")
+    """Runs one candidate (in a child process), or all that the records lack; writes the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data", help="folder with the data sets of the targets; not for --page")
     parser.add_argument("--examples", type=int, default=48, help="of each language")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=Path("runs/eval_speed"))
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--out", type=Path, default=Path("docs/results/eval_speed.md"))
+    parser.add_argument("--page", action="store_true", help="the page alone")
     parser.add_argument("--one", type=int, nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--train", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.train is not None:
-        train(args, WORKLOADS[args.train])
-        return
     if args.one is not None:
         workload, candidate = WORKLOADS[args.one[0]], CANDIDATES[args.one[1]]
         print(json.dumps(measure(args, workload, candidate)))
         return
-    for number in range(len(WORKLOADS)):
-        # In a process of its own, whose peak memory those that measure would inherit.
-        subprocess.run([*command(args), "--train", str(number)], check=True)
-    rounds = [
-        {
-            (workload.target, each.name): child(args, number, place, each, repeat)
-            for number, workload in enumerate(WORKLOADS)
-            for place, each in enumerate(CANDIDATES)
-        }
-        for repeat in range(args.rounds)
-    ]
-    args.out.write_text(page(args, rounds), encoding="utf-8")
+    if not args.page:
+        if not args.data:
+            parser.error("--data is needed, or --page")
+        for repeat in range(args.rounds):
+            for number in range(len(WORKLOADS)):
+                measure_round(args, number, repeat)
+    args.out.write_text(page(read_rows(args.records)), encoding="utf-8")
 
 
-def command(args: argparse.Namespace) -> list[str]:
-    """This script, to be run again with the same options."""
-    return [
-        *(sys.executable, __file__, "--data", args.data, "--backbone", args.backbone),
-        *("--examples", str(args.examples), "--work", str(args.work)),
-    ]
+def measure_round(args: argparse.Namespace, number: int, repeat: int) -> None:
+    """One round of a workload, the plain loop first: its predictions are what others' are beside.
 
-
-def module_folder(args: argparse.Namespace, workload: Workload) -> Path:
-    """Where the trained module lies."""
-    folder: Path = args.work / "zoo" / workload.target
-    return folder
-
-
-def train(args: argparse.Namespace, workload: Workload) -> None:
-    """Trains the module, unless an earlier call did."""
-    from adapter_stilts import train_target
-
-    folder = module_folder(args, workload)
-    if not (folder / "module.json").exists():
-        train_target(
-            workload.target,
-            backbone=args.backbone,
-            data=args.data,
-            limit=workload.training,
-            dev_limit=64,
-            epochs=1,
-            evaluations=1,
-            max_length=workload.max_length,
-            out=folder,
-            resume=True,
-        )
-
-
-def child(
-    args: argparse.Namespace, workload: int, candidate: int, named: Candidate, repeat: int
-) -> dict[str, Any]:
-    """One measurement in a process of its own, or what an earlier call kept of it."""
-    kept = args.work / f"{WORKLOADS[workload].target}-{candidate}-{repeat}.json"
-    if kept.exists():
-        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        return found
-    one = [*command(args), "--one", str(workload), str(candidate)]
-    done = subprocess.run(one, stdout=subprocess.PIPE, check=True, text=True)
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    kept.write_text(json.dumps(row), encoding="utf-8")
-    speed = f"{row['examples_per_second']:.1f} examples/s"
-    print(f"{WORKLOADS[workload].target}: {named.name}: {speed}", file=sys.stderr)
-    return row
+    A round is measured whole, since what is compared in it ran in one go.
+    """
+    target = WORKLOADS[number].target
+    if any((row["target"], row["round"]) == (target, repeat) for row in read_rows(args.records)):
+        return
+    rows, plain = [], list[str]()
+    for place, each in enumerate(CANDIDATES):
+        command = [sys.executable, __file__, "--data", args.data, "--examples", str(args.examples)]
+        command += ["--one", str(number), str(place)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        row = json.loads(done.stdout.splitlines()[-1])
+        mine = [line for lines in row.pop("predictions").values() for line in lines]
+        plain = plain or mine
+        other = [(a, b) for a, b in zip(plain, mine, strict=True) if a != b]
+        row |= {"predictions": len(mine), "differ": len(other), "others": other[:3]}
+        named = {"target": target, "way": each.name, "round": repeat, "examples": args.examples}
+        rows.append({**named, **row, "commit": commit()})
+        speed = f"{row['examples_per_second']:.1f} examples/s"
+        print(f"{target}: {each.name}: {speed}", file=sys.stderr, flush=True)
+    for row in rows:
+        add_row(args.records, row)
 
 
 def measure(args: argparse.Namespace, workload: Workload, candidate: Candidate) -> dict[str, Any]:
@@ -170,7 +144,7 @@ def measure(args: argparse.Namespace, workload: Workload, candidate: Candidate) 
         language: load_examples(target.at(language), split, args.data, limit=args.examples)
         for language in workload.languages
     }
-    engine, names = prepare(args, workload, candidate)
+    engine, names = prepare(workload, candidate)
     run = plain_loop if candidate.plain else ours
     times: list[float] = []
     while sum(times) < LONG_ENOUGH:
@@ -191,9 +165,7 @@ def measure(args: argparse.Namespace, workload: Workload, candidate: Candidate) 
     }
 
 
-def prepare(
-    args: argparse.Namespace, workload: Workload, candidate: Candidate
-) -> tuple[Any, list[str]]:
+def prepare(workload: Workload, candidate: Candidate) -> tuple[Any, list[str]]:
     """The backbone with the trained module in it, and as many more as are evaluated together."""
     import torch
 
@@ -204,10 +176,10 @@ def prepare(
     from adapter_stilts.tasks.registry import get_target
     from adapter_stilts.zoo.local import load_module
 
-    backbone = find_backbone(args.backbone)
+    backbone = find_backbone("embedded")
     backbone.config._attn_implementation = candidate.attention
     engine = load_engine(backbone, precision=candidate.precision, device=default_device())
-    load_module(engine, module_folder(args, workload), name="trained")
+    load_module(engine, ZOO / workload.module, name="trained")
     names = [] if candidate.upper else ["trained"]
     left_out = tuple(range(engine.layers // 2)) if candidate.upper else ()
     for number in range(len(names), candidate.compositions):
@@ -303,65 +275,59 @@ def plain_loop(
     return found
 
 
-def page(args: argparse.Namespace, rounds: list[dict[tuple[str, str], dict[str, Any]]]) -> str:
+def page(rows: Sequence[Row]) -> str:
     """Medians, ratios to the plain loop, and how many predictions differ from its."""
-    machine = next(iter(rounds[0].values()))["machine"]
-    precision = rounds[0][WORKLOADS[0].target, OURS.name]["precision"]
+    machines = ", ".join(sorted({row["machine"] for row in rows}))
+    commits = ", ".join(sorted({row["commit"] for row in rows}))
+    examples, rounds = rows[0]["examples"], len({row["round"] for row in rows})
+    precision = next(row["precision"] for row in rows if row["way"] == OURS.name)
     lines = [
         "# Evaluation speed",
         "",
-        f"{args.examples} examples of each of three languages, backbone `{args.backbone}`, "
-        f"{args.rounds} round(s), medians; one process a measurement of half a minute at least, "
-        f"tokenising included, loading the backbone not. The plain loop pads every window to the "
-        f"maximum length and takes {BATCH} at a time, in fp32 where nothing else is said. "
-        "Of several compositions, every one "
-        f"counts its examples. Ours runs in {precision} where nothing else is said. "
-        f"Machine: {machine}. Made by "
-        "`python benchmarks/eval_speed.py --data DATA`.",
+        f"{examples} examples of each of three languages, backbone `embedded`, {rounds} round(s), "
+        "medians and what they lie between; one process a measurement of a quarter of a minute at "
+        "least, tokenising included, loading the backbone not. The plain loop pads every window to "
+        f"the maximum length and takes {BATCH} at a time, in fp32 where nothing else is said. "
+        f"Of several compositions, every one counts its examples. Ours runs in {precision} where "
+        f"nothing else is said. Machine: {machines}; commit {commits}. Made by "
+        "`python benchmarks/eval_speed.py --data DATA` of [the records](records/eval_speed.jsonl).",
     ]
     for workload in WORKLOADS:
+        own = [row for row in rows if row["target"] == workload.target]
         lines += [
             "",
             f"## {workload.target}, {workload.split}, windows of {workload.max_length} tokens",
             "",
-            "| way | examples/s | against the plain loop | peak memory MB |",
-            "|---|---|---|---|",
-            *(_row(workload, each, rounds) for each in CANDIDATES),
+            "| way | examples/s | against the plain loop | between | peak memory MB |",
+            "|---|---|---|---|---|",
+            *(_line(own, each) for each in CANDIDATES),
             "",
-            *_differences(workload, rounds[0]),
+            *_differences(own),
         ]
     return "\n".join(lines) + "\n"
 
 
-def _row(
-    workload: Workload, each: Candidate, rounds: list[dict[tuple[str, str], dict[str, Any]]]
-) -> str:
-    mine = [found[workload.target, each.name] for found in rounds]
-    plain = [found[workload.target, PLAIN.name] for found in rounds]
+def _line(rows: Sequence[Row], each: Candidate) -> str:
+    mine = [row for row in rows if row["way"] == each.name]
+    plain = {row["round"]: row["examples_per_second"] for row in rows if row["way"] == PLAIN.name}
     rate = median(row["examples_per_second"] for row in mine)
-    ratio = median(
-        row["examples_per_second"] / base["examples_per_second"]
-        for row, base in zip(mine, plain, strict=True)
-    )
+    ratios = [row["examples_per_second"] / plain[row["round"]] for row in mine]
     memory = median(row["peak_memory_mb"] for row in mine)
-    return f"| {each.name} | {rate:.1f} | {ratio:.1f}x | {memory:,.0f} |"
+    return (
+        f"| {each.name} | {rate:.1f} | {median(ratios):.1f}x | "
+        f"{min(ratios):.1f} to {max(ratios):.1f} | {memory:,.0f} |"
+    )
 
 
-def _differences(workload: Workload, found: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
+def _differences(rows: Sequence[Row]) -> list[str]:
     """How many predictions are not the plain loop's, and the first few of them."""
-    plain = _flat(found[workload.target, PLAIN.name]["predictions"])
     lines = []
     for each in COMPARED:
-        mine = _flat(found[workload.target, each.name]["predictions"])
-        pairs = zip(plain, mine, strict=True)
-        other = [(a, b) for a, b in pairs if a != b]
-        lines.append(f"- {each.name}: {len(plain) - len(other)} of {len(plain)} predictions equal")
-        lines += [f"  - `{a}` / `{b}`" for a, b in other[:3]]
+        row = next(row for row in rows if row["way"] == each.name)
+        equal = row["predictions"] - row["differ"]
+        lines.append(f"- {each.name}: {equal} of {row['predictions']} predictions equal")
+        lines += [f"  - `{plain}` / `{mine}`" for plain, mine in row["others"]]
     return lines
-
-
-def _flat(predictions: dict[str, list[str]]) -> list[str]:
-    return [line for lines in predictions.values() for line in lines]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ backwards in odd ones; a ratio is taken within a round, and its median over the 
 Weights are random: the time does not depend on them.
 
     python benchmarks/fusion_cost.py
+    python benchmarks/fusion_cost.py --page       # the page alone, of the records
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from steps import add_row, commit, read_rows
+
+RECORDS = Path("docs/results/records/fusion_cost.jsonl")
 TRUNKS = {
     "embedded": "the embedded backbone (12 layers, 384 wide)",
     "large": "XLM-R Large's shape (24 layers, 1,024 wide), random weights",
@@ -64,7 +68,7 @@ CANDIDATES = (TRUNK, *ONE.values(), LIBRARY, *FUSED)
 
 def main() -> None:
     """Measures one trunk in one precision (in a child process), or all of them."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--trunks", nargs="+", default=list(TRUNKS), choices=list(TRUNKS))
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, help="those that are fast")
     parser.add_argument("--modules", type=int, default=9)
@@ -72,23 +76,37 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--layers", type=int, default=0, help="of the large trunk, for a trial")
-    parser.add_argument("--work", type=Path, default=Path("runs/fusion_cost"))
+    parser.add_argument("--records", type=Path, default=RECORDS)
     parser.add_argument("--out", type=Path, default=Path("docs/results/fusion_cost.md"))
+    parser.add_argument("--page", action="store_true", help="the page alone")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
         print(json.dumps(measure(args, *args.one)))
         return
+    if not args.page:
+        measure_all(args)
+    args.out.write_text(page(read_rows(args.records)), encoding="utf-8")
+
+
+def measure_all(args: argparse.Namespace) -> None:
+    """Every trunk and precision that the records lack, with these options."""
     from adapter_stilts.backbones import default_device
 
-    args.work.mkdir(parents=True, exist_ok=True)
-    found = {
-        (trunk, precision): child(args, trunk, precision)
-        for trunk in args.trunks
-        for precision in args.precisions or fast_precisions(default_device())
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(page(args, found), encoding="utf-8")
+    options = {key: getattr(args, key) for key in ("modules", "rows", "length", "rounds", "layers")}
+    for trunk in args.trunks:
+        for precision in args.precisions or fast_precisions(default_device()):
+            named = {"trunk": trunk, "precision": precision, **options}
+            if any(named.items() <= row.items() for row in read_rows(args.records)):
+                continue
+            command = [sys.executable, __file__, "--one", trunk, precision]
+            command += [each for key, value in options.items() for each in (f"--{key}", str(value))]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            add_row(args.records, {**named, **found, "commit": commit()})
+            for candidate, row in found["candidates"].items():
+                told = f"{trunk} {precision}: {candidate}: {median(row['ms']):.1f} ms"
+                print(told, file=sys.stderr, flush=True)
 
 
 def fast_precisions(device: Any) -> list[str]:
@@ -96,23 +114,6 @@ def fast_precisions(device: Any) -> list[str]:
     from adapter_stilts.backbones import bf16_available
 
     return list(PRECISIONS) if bf16_available(device) else ["fp32"]
-
-
-def child(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, Any]:
-    """One trunk in a process of its own, or what an earlier call with these options kept of it."""
-    size = f"{args.modules}-{args.rows}x{args.length}-{args.rounds}-{args.layers}"
-    kept = args.work / f"{trunk}-{precision}-{size}.json"
-    if not kept.exists():
-        options = {key: getattr(args, key) for key in ("modules", "rows", "length", "rounds")}
-        command = [sys.executable, __file__, "--layers", str(args.layers)]
-        command += [each for key, value in options.items() for each in (f"--{key}", str(value))]
-        one = [*command, "--one", trunk, precision]
-        done = subprocess.run(one, stdout=subprocess.PIPE, check=True, text=True)
-        kept.write_text(done.stdout.splitlines()[-1], encoding="utf-8")
-    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    for candidate, row in found["rows"].items():
-        print(f"{trunk} {precision}: {candidate}: {median(row['ms']):.1f} ms", file=sys.stderr)
-    return found
 
 
 def measure(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def measure(args: argparse.Namespace, trunk: str, precision: str) -> dict[str, A
                 spent = timed(lambda: forward(engine, batch), cuda=engine.device.type == "cuda")
             if number >= 0:
                 rows[each.name]["ms"].append(1000 * spent)
-    return {"machine": machine(), "rows": rows}
+    return {"machine": machine(), "candidates": rows}
 
 
 def timed(run: Callable[[], Any], *, cuda: bool) -> float:
@@ -250,23 +251,27 @@ def parameters(engine: Any, candidate: Candidate) -> int:
     return sum(each.numel() for each in module_parameters(engine, candidate.module).values())
 
 
-def page(args: argparse.Namespace, found: dict[tuple[str, str], dict[str, Any]]) -> str:
+def page(records: Sequence[dict[str, Any]]) -> str:
     """One table a trunk and precision."""
-    machine = next(iter(found.values()))["machine"]
+    machines = ", ".join(sorted({each["machine"] for each in records}))
+    commits = ", ".join(sorted({each["commit"] for each in records}))
+    one = records[0]
     lines = [
         "# What a fusion costs",
         "",
-        f"Forward pass in evaluation mode of {args.rows} rows of {args.length} tokens; fusions "
-        f"over {args.modules} modules (reduction factor 16; LoRA of rank 8 on query and value). "
-        f"Medians of {args.rounds} rounds in which all take turns, so that a ratio compares what "
+        f"Forward pass in evaluation mode of {one['rows']} rows of {one['length']} tokens; fusions "
+        f"over {one['modules']} modules (reduction factor 16; LoRA of rank 8 on query and value). "
+        f"Medians of {one['rounds']} rounds in which all take turns, so that a ratio compares what "
         "ran side by side; in brackets, the least and the greatest. Parameters are those that "
         "are learnt: the module's, or the fusion's over modules that stay as they are. Machine: "
-        f"{machine}. Made by `python benchmarks/fusion_cost.py`.",
+        f"{machines}; commit {commits}. Made by `python benchmarks/fusion_cost.py` of "
+        "[the records](records/fusion_cost.jsonl).",
         "",
         f"The goal is {GOAL} times the forward pass of a single module.",
     ]
-    for (trunk, precision), measured in found.items():
-        lines += ["", f"## {TRUNKS[trunk]}, {precision}", "", *table(measured["rows"])]
+    for each in records:
+        lines += ["", f"## {TRUNKS[each['trunk']]}, {each['precision']}", ""]
+        lines += table(each["candidates"])
     return "\n".join(lines) + "\n"
 
 

@@ -5,8 +5,9 @@ every module or copy, and reports its resident memory. `--modules` are folders t
 modules, at any depth; without them modules of the same shape with random weights are made, whose
 memory is the same.
 
-    python benchmarks/serve_memory.py --modules FOLDER
-    python benchmarks/serve_memory.py --trunk large --copies 1,2,3 --out large.md
+    python benchmarks/serve_memory.py --modules adapters_zoo/embedded
+    python benchmarks/serve_memory.py --trunk large --copies 1,2,3
+    python benchmarks/serve_memory.py --page      # the pages alone, of the records
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from steps import add_row, commit, read_rows
+
+RECORDS = Path("docs/results/records/serve_memory.jsonl")
+PAGES = {"embedded": "serve_memory.md", "large": "serve_memory_large.md"}
 TOKENS = 64
 TRUNKS = {
     "embedded": "the embedded backbone (12 layers, 384 wide)",
@@ -34,23 +39,30 @@ INPUTS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Measures one thing (in a child process) or everything, and writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--trunk", choices=TRUNKS, default="embedded")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--modules", type=Path, nargs="*", default=[], help="folders of modules")
     parser.add_argument("--counts", default="0,1,20", help="modules on one backbone")
     parser.add_argument("--copies", default="1,2,20", help="full models, as many as fit")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/serve_memory.md"))
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    parser.add_argument("--out", type=Path, help="by default a page of docs/results for the trunk")
+    parser.add_argument("--page", action="store_true", help="the page alone")
     parser.add_argument("--one", nargs=2, metavar=("KIND", "COUNT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args, args.one[0], int(args.one[1]))))
         return
-    asked = [("modules", count) for count in args.counts.split(",")]
-    asked += [("copies", count) for count in args.copies.split(",")]
-    rows = [child(kind, count) for kind, count in asked]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(page(args, rows), encoding="utf-8")
+    if not args.page:
+        asked = [("modules", count) for count in args.counts.split(",")]
+        asked += [("copies", count) for count in args.copies.split(",")]
+        given = {"trunk": args.trunk, "precision": args.precision, "command": " ".join(shown(args))}
+        rows = [{**given, **child(kind, count), "commit": commit()} for kind, count in asked]
+        for row in rows:
+            add_row(args.records, row)
+    rows = [row for row in read_rows(args.records) if row["trunk"] == args.trunk]
+    out = args.out or Path("docs/results") / PAGES[args.trunk]
+    out.write_text(page(rows), encoding="utf-8")
 
 
 def child(kind: str, count: str) -> dict[str, Any]:
@@ -65,7 +77,7 @@ def child(kind: str, count: str) -> dict[str, Any]:
 def measure(args: argparse.Namespace, kind: str, count: int) -> dict[str, Any]:
     """Loads that many, asks each, and reports the memory of this process in MB."""
     from adapter_stilts.backbones.tokenizer import quieten
-    from adapter_stilts.environment import machine, peak_memory_mb
+    from adapter_stilts.environment import machine, peak_memory_mb, return_freed
 
     quieten()
     if kind == "copies":
@@ -75,6 +87,7 @@ def measure(args: argparse.Namespace, kind: str, count: int) -> dict[str, Any]:
     else:
         held, files = _random(args, count), 0
     assert held is not None
+    return_freed()  # or the heap keeps, now and then, what a copy took while it was read
     return {
         "kind": kind,
         "count": count,
@@ -166,12 +179,15 @@ def _trained(args: argparse.Namespace, count: int) -> tuple[Any, int]:
     return pool, sum(path.stat().st_size for path in weights)
 
 
-def page(args: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
-    """The table, and what twenty come to."""
+def page(rows: list[dict[str, Any]]) -> str:
+    """The table, and what twenty come to, by the last measurement of each."""
+    rows = list({(row["kind"], row["count"]): row for row in rows}.values())
+    first = rows[0]
+    machines = ", ".join(sorted({row["machine"] for row in rows}))
+    commits = ", ".join(sorted({row["commit"] for row in rows}))
     modules = {row["count"]: row for row in rows if row["kind"] == "modules"}
     copies = {row["count"]: row for row in rows if row["kind"] == "copies"}
     most, many = max(modules), max(copies)
-    command = " ".join(["python benchmarks/serve_memory.py", *_shown(args)])
     each = (copies[many]["resident"] - copies[min(copies)]["resident"]) / max(1, many - min(copies))
     whole = copies[most]["resident"] if most in copies else 0.0
     how = "measured"
@@ -183,9 +199,11 @@ def page(args: argparse.Namespace, rows: list[dict[str, Any]]) -> str:
         "# Memory of many modules",
         "",
         f"Resident memory of one process, Python and its libraries included, that holds "
-        f"{TRUNKS[args.trunk]} in {args.precision} and has sent an input through every module or "
-        f"copy. The peak holds weights in fp32 while they are read. Machine: {rows[0]['machine']}. "
-        f"Made by `{command}`.",
+        f"{TRUNKS[first['trunk']]} in {first['precision']} and has sent an input through every "
+        "module or copy, once what was freed is given back. The peak holds weights in fp32 while "
+        "they are read. Machine: "
+        f"{machines}; commit {commits}. Made by `{first['command']}` of "
+        "[the records](records/serve_memory.jsonl).",
         "",
         f"{most} modules on one backbone take {own:,.0f} MB, {most} full models "
         f"{whole:,.0f} MB ({how}): {whole / own:.1f} times as much.",
@@ -212,12 +230,13 @@ def _held(row: dict[str, Any]) -> str:
     return f"{row['count']} full model{many}"
 
 
-def _shown(args: argparse.Namespace) -> list[str]:
-    """The options that were not left at their defaults, without folders' names."""
-    shown = [f"--trunk {args.trunk}"] if args.trunk != "embedded" else []
-    shown += [f"--precision {args.precision}"] if args.precision != "bf16" else []
-    shown += ["--modules FOLDER"] if args.modules else []
-    return shown + ([f"--copies {args.copies}"] if args.copies != "1,2,20" else [])
+def shown(args: argparse.Namespace) -> list[str]:
+    """The command, with the options that were not left at their defaults."""
+    found = ["python benchmarks/serve_memory.py"]
+    found += [f"--trunk {args.trunk}"] if args.trunk != "embedded" else []
+    found += [f"--precision {args.precision}"] if args.precision != "bf16" else []
+    found += ["--modules", *map(str, args.modules)] if args.modules else []
+    return found + ([f"--copies {args.copies}"] if args.copies != "1,2,20" else [])
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("unfreezing", ["--page"]),
         ("recommend", ["--page"]),
         ("train_speed", ["--page"]),
+        ("search_memory", ["--page"]),
+        ("fusion_cost", ["--page"]),
+        ("serve_memory", ["--page"]),
     ],
 )
 def test_a_page_is_made_of_its_records(
@@ -38,6 +41,16 @@ def test_a_page_is_made_of_its_records(
     made = tmp_path / f"{name.removesuffix('_page')}.md"
     monkeypatch.setattr(sys, "argv", ["page", *options, "--out", str(made)])
     importlib.import_module(name).main()
+    assert made.read_bytes() == (RESULTS / made.name).read_bytes()
+
+
+def test_the_page_of_copies_of_xlmr_large_is_made_of_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "serve_memory_large.md"
+    options = ["--page", "--trunk", "large", "--out", str(made)]
+    monkeypatch.setattr(sys, "argv", ["page", *options])
+    importlib.import_module("serve_memory").main()
     assert made.read_bytes() == (RESULTS / made.name).read_bytes()
 
 
