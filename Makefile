@@ -92,12 +92,18 @@ bench: $(READY)
 	$(BIN)/python benchmarks/serve_memory.py --modules adapters_zoo/embedded
 	$(BIN)/python benchmarks/serve_memory.py --trunk large --copies 1,2,3
 	$(BIN)/python benchmarks/fusion_cost.py
+	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/checkpoints.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_scores.py --data "$(DATA)"
 	$(BIN)/python benchmarks/shipped_zoo_page.py
+	$(BIN)/adstilts study run studies/embedded_xtreme_r.yaml --data "$(DATA)" --out runs/study
+	$(BIN)/python benchmarks/recommend.py --results runs/study/results.jsonl \
+	    --zoo adapters_zoo/embedded --data "$(DATA)"
+	$(BIN)/python benchmarks/study_page.py --pack runs/study
 	$(BIN)/python benchmarks/study_page.py
-	$(BIN)/python benchmarks/fusion_rate_page.py
+	$(BIN)/adstilts study run studies/embedded_fusion_rate.yaml --data "$(DATA)" --out runs/fusion
+	$(BIN)/python benchmarks/fusion_rate_page.py --pack runs/fusion
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

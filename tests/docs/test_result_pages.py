@@ -65,6 +65,15 @@ def test_the_page_of_the_zoo_and_the_table_of_readme(
     assert readme.read_bytes() == (ROOT / "README.md").read_bytes()
 
 
+def test_make_bench_makes_every_page() -> None:
+    listed = (RESULTS / "index.md").read_text(encoding="utf-8")
+    _, _, after = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nbench:")
+    bench = after.partition("\n\n")[0]
+    scripts = re.findall(r"`(benchmarks/\w+\.py)`", listed)
+    assert len(scripts) > 15
+    assert [each for each in scripts if each not in bench] == []
+
+
 def test_the_answer_of_readme_is_that_of_the_study() -> None:
     """The study's page takes a minute to make; its words are compared."""
     page = (RESULTS / "embedded_xtreme_r.md").read_text(encoding="utf-8")
