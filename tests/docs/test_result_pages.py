@@ -32,6 +32,7 @@ def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         ("train_speed", ["--page"]),
         ("search_memory", ["--page"]),
         ("fusion_cost", ["--page"]),
+        ("eval_speed", ["--page"]),
         ("serve_memory", ["--page"]),
     ],
 )
