@@ -146,7 +146,7 @@ def test_it_chooses_what_is_served(
 
     def server(pool: ModulePool, *_: Any, **__: Any) -> Any:
         shelves.append(pool)
-        return SimpleNamespace(run=lambda sockets: None)
+        return SimpleNamespace(run=lambda sockets: None, interrupted=False)
 
     monkeypatch.setattr(serving, "server", server)
     chosen = ("--backbone", str(tiny_xlmr), "--precision", "fp32", "--port", "0")
