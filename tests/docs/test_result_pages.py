@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shutil
 import sys
@@ -107,6 +108,17 @@ def test_the_answer_of_readme_is_that_of_the_study() -> None:
     ((missing, planned),) = re.findall(r"^Missing: (\d+) of (\d+) runs: ", page, re.MULTILINE)
     assert int(runs) + int(missing) == int(planned) and "Unfinished: " not in page
     assert f"{runs} of {planned} runs of the [study]" in readme
+
+
+def test_the_demo_says_what_its_module_reaches() -> None:
+    lines = (RESULTS / "records" / "shipped_scores.jsonl").read_text(encoding="utf-8").splitlines()
+    (row,) = (row for row in map(json.loads, lines) if row["target"] == "xquad")
+    scores = {lang: each["score"] for lang, each in row["languages"].items()}
+    english = scores.pop("en")
+    said = f"F1 is {english:.0f} in English and {min(scores.values()):.0f} to "
+    assert said + f"{max(scores.values()):.0f} in nine others" in (
+        ROOT / "examples" / "demo.py"
+    ).read_text(encoding="utf-8")
 
 
 def test_the_memory_of_readme_is_that_of_its_page() -> None:
