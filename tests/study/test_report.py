@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -37,12 +38,14 @@ from adapter_stilts.report.tables import (
 )
 from adapter_stilts.study.findings import (
     ANSWER,
+    ARMS,
     CHECK,
     INPUT,
     RECOMMENDED,
     SENTENCE,
     THIRDS,
     Finding,
+    arm_in_words,
     as_family,
     find,
     item_buckets,
@@ -54,7 +57,7 @@ from adapter_stilts.study.findings import (
 from adapter_stilts.study.items import Seeds
 from adapter_stilts.study.planned import Planned
 from adapter_stilts.study.results import read_results
-from adapter_stilts.study.spec import ContrastSpec
+from adapter_stilts.study.spec import ArmKind, ContrastSpec
 from adapter_stilts.study.statistics.draws import Best
 from adapter_stilts.study.study_data import StudyData, complete_seeds
 from cli_kit import assert_one_line, call_cli
@@ -162,7 +165,7 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "made" / broken).write_bytes(b"PAR1")
     report = make_report(*read_study(path), draws=200)
     said = "\n".join(report.warnings)
-    assert "1 of 15" in said and re.search("S against F.*: without panx", said)
+    assert "1 of 15" in said and re.search("Without panx: S against F", said)
     missing = next(table for table in report.tables if table.name == "missing")
     assert ("fusion-full", "panx", "not run yet") in missing.rows
     places = [row[0] for row in missing.rows]
@@ -265,7 +268,7 @@ def test_older_files_have_no_lengths_and_no_such_buckets(tmp_path: Path) -> None
     (table,) = (each for each in report.tables if each.name == "buckets")
     assert {row[1] for row in table.rows} == {"script", "family", "pre-training data"}
     names = ("S against F", "S against M", "alone against F")
-    assert report.warnings == [f"{'; '.join(names)}: one seed, whose luck no interval shows."]
+    assert report.warnings == [f"One seed, whose luck no interval shows: {'; '.join(names)}."]
 
 
 def test_what_a_fusion_listens_to(tmp_path: Path) -> None:
@@ -489,8 +492,7 @@ def test_a_rate_at_an_end_of_those_tried_is_said(tmp_path: Path) -> None:
     results.write_text("".join(f"{json.dumps(each)}\n" for each in [*tried, *runs]))
     data, _ = read_study(path)
     (said,) = (note for note in data.notes if "rate" in note)
-    assert "fusion-full for xnli (0.001)" in said
-    assert "fusion-full for panx (0.001)" in said
+    assert "0.001 of fusion-full on xnli, panx." in said
     assert "alone" not in said
     assert "multitask" not in said, "nothing else was tried"
 
@@ -575,3 +577,11 @@ def test_primary_contrasts_are_corrected_for_being_several(tmp_path: Path) -> No
     assert overall.p < 0.05 and "is better than" in replace(almost, family={}).answer
     beside = replace(almost, family={"other": (0.5, 1.0)})
     assert "stays open" in beside.answer and f"{2 * overall.p:.3f}" in beside.answer
+
+
+def test_every_arm_has_words_for_a_reader_who_has_not_seen_the_study() -> None:
+    assert set(ARMS) == set(get_args(ArmKind))
+    assert arm_in_words(Best(("singles:squad", "singles:mnli"))) == "the best of 2 by English dev"
+    assert arm_in_words("as-is:squad-v2") == "squad-v2 as it is"
+    assert arm_in_words("alone lang:en") == "no intermediate task (lang:en)"
+    assert arm_in_words("alone from de [lora]") == "no intermediate task (from de, lora)"

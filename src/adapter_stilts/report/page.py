@@ -128,10 +128,10 @@ def _warnings(
             if (never := data.never_run(name))
         ]
         if found.without:
-            alike[f"without {', '.join(found.without)}."].append(found.spec.name)
+            alike[f"Without {', '.join(found.without)}"].append(found.spec.name)
         if set(found.fixed.overall.noise) <= {"items", "languages"}:
-            alike["one seed, whose luck no interval shows."].append(found.spec.name)
-    said += [f"{'; '.join(names)}: {what}" for what, names in alike.items()]
+            alike["One seed, whose luck no interval shows"].append(found.spec.name)
+    said += [f"{what}: {'; '.join(names)}." for what, names in alike.items()]
     if data.dev_fixed and any(len(data.arms_named(found.spec.first)) > 1 for found in findings):
         said.append("English dev has no scores of single items here: its examples are not drawn.")
     if data.damaged:

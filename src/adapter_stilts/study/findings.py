@@ -35,6 +35,34 @@ from adapter_stilts.study.statistics.sample import Bools, Floats, Target
 from adapter_stilts.study.study_data import Damaged, StudyData
 from adapter_stilts.tasks.registry import target_tasks
 
+ARMS: Mapping[str, str] = {
+    "alone": "no intermediate task",
+    "alone-longer": "no intermediate task but longer training",
+    "singles": "intermediate {}",
+    "as-is": "{} as it is",
+    "fusion-full": "the full fusion of all",
+    "fusion-lean": "the lean fusion of all",
+    "multitask": "one module of all tasks",
+    "merged": "the searched merge of all",
+    "uniform": "the mean of all",
+    "arrow": "all routed by Arrow",
+}
+"""By kind, what an arm is called in a sentence; in place of {} stands the task below it."""
+
+
+def arm_in_words(arm: Arm) -> str:
+    """An arm as a reader understands it who has not seen the study's file.
+
+    >>> arm_in_words("singles:squad"), arm_in_words("alone from de [lora]")
+    ('intermediate squad', 'no intermediate task (from de, lora)')
+    """
+    if isinstance(arm, Best):
+        return str(arm)
+    name, *rest = arm.split(" ", 1)
+    kind, _, task = name.partition(":")
+    variant = f" ({rest[0].replace(' [', ', ').strip('[]')})" if rest else ""
+    return ARMS.get(kind, kind).format(task) + variant
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -91,7 +119,7 @@ class Finding:
         targets = len(self.fixed.targets)
         where = f"over {counted(targets, 'target')} and {counted(count, 'language')}"
         span = f"{percent_text(found.level)} interval {found.low:+.1f} to {found.high:+.1f}"
-        first, second = map(str, self.arms)
+        first, second = map(arm_in_words, self.arms)
         p, p_same = self.adjusted
         if p_same <= self.alpha:
             said = f"no difference of {MARGIN:.0f} point or more between {first} and {second}"

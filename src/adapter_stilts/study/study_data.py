@@ -98,16 +98,16 @@ class StudyData:
             if each.stage == "target" and len(rates) > 1:
                 found = each.lr if each.lr in (min(rates), max(rates)) else 0.0
                 ends.setdefault((each.arm, each.target), Counter())[found] += 1
-        listed = [
-            f"{arm} for {target} ({rate:g})"
-            for (arm, target), counts in ends.items()
-            for rate, count in counts.items()
-            if rate and 2 * count > counts.total()
-        ]
-        if listed:
+        at_end: dict[tuple[float, str], list[str]] = {}
+        for (arm, target), counts in ends.items():
+            for rate, count in counts.items():
+                if rate and 2 * count > counts.total():
+                    at_end.setdefault((rate, arm), []).append(target)
+        if at_end:
+            listed = [f"{rate:g} of {arm} on {', '.join(on)}" for (rate, arm), on in at_end.items()]
             yield (
-                f"The best learning rate lies at an end of those tried, so that another may be "
-                f"better: {', '.join(listed)}."
+                "The best learning rate lies at an end of those tried, so that another may be "
+                f"better: {'; '.join(listed)}."
             )
 
     @cached_property
