@@ -184,6 +184,14 @@ class Lines:
             self._check_keys(child)
 
 
+class NoLines(Lines):
+    """Those of a text that lies in no file: a complaint names what the text was made from."""
+
+    def bad(self, keys: Iterable[str | int], what: object) -> UserError:
+        """The error for what is wrong, without a line."""
+        return bad(self._where, "", str(what))
+
+
 def read_yaml(
     path: Path, example: str, *, where: str = "", plain: bool = False
 ) -> tuple[dict[str, Any], Lines]:

@@ -31,14 +31,18 @@ BOM = b"\xef\xbb\xbf"
 _ROWS = 1000
 _CELL = 1 << 24
 _UTF_16 = "UTF-16: save the file as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+_PARQUET = b"PAR1"
 _MARKS: Mapping[bytes, str] = {
     b"\xff\xfe": _UTF_16,
     b"\xfe\xff": _UTF_16,
     b"\x1f\x8b": "compressed by gzip: unpack it first (gunzip)",
     b"PK\x03\x04": "a zip archive, as Excel writes them: unpack it, or save the table as CSV",
-    b"PAR1": "a Parquet file: its name ends in .parquet, or 'format: parquet' says so",
+    _PARQUET: "a Parquet file: its name ends in .parquet, or 'format: parquet' says so",
+    b"version https://git-lfs": "a pointer of Git LFS and not the data: fetch that (git lfs pull)",
+    b"<!doctype html": "a web page and no data: was it saved in place of the file that it names?",
+    b"<html": "a web page and no data: was it saved in place of the file that it names?",
 }
-"""What a file that is no UTF-8 text begins with, and what is said of it."""
+"""What a file that is none of data begins with, in small letters or not, and what is said of it."""
 _UNNAMED = "unnamed"
 _FOR_EXCEL = re.compile(r'"?sep=.?"?\s*\Z')
 
@@ -73,8 +77,7 @@ def decode(path: Path, number: int, line: bytes) -> str:
         UserError: it is not UTF-8.
     """
     line = line.removeprefix(BOM) if number == 1 else line
-    what = next((what for mark, what in _MARKS.items() if line.startswith(mark)), "")
-    if what and number == 1:
+    if number == 1 and (what := _other_kind(line)):
         raise bad(path, number, what)
     try:
         return line.decode("utf-8")
@@ -86,6 +89,12 @@ def decode(path: Path, number: int, line: bytes) -> str:
             f"not UTF-8: byte 0x{byte:02x} at byte {error.start + 1} of the line; save the file "
             "as UTF-8",
         ) from error
+
+
+def _other_kind(start: bytes) -> str:
+    """What a file is that begins in that way; empty where it may be data."""
+    kinds = (what for mark, what in _MARKS.items() if start.lower().startswith(mark.lower()))
+    return next(kinds, "")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -288,8 +297,12 @@ def parquet_rows(path: Path) -> Iterator[tuple[Place, Row]]:
                     number += 1
                     yield f"row {number}", row
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        with path.open("rb") as read:
+            start = read.read(40)
         what = " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: not a Parquet file that can be read ({what})") from error
+        other = "" if start.startswith(_PARQUET) else _other_kind(start)
+        said = other or f"not a Parquet file that can be read ({what})"
+        raise UserError(f"{path}: {said}") from error
 
 
 def line_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:

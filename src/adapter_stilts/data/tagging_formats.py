@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -82,22 +82,28 @@ def column_rows(path: Path, lines: Lines, reading: Reading) -> Iterator[tuple[in
 
     A row has, under the number of every column from 1, what stands there for each word, and in
     `lines` the numbers of the words' lines. Lines of `-DOCSTART-` and comments before a sentence
-    (`# id = 3`) are passed over.
+    (`# id = 3`, or `# ` and another number of columns than words have) are passed over.
 
     Raises:
-        UserError: a line has another number of columns than the first word's line.
+        UserError: a line has another number of columns than the first word's line, or ends in a
+            carriage return alone.
     """
-    delimiter, width, first = reading.delimiter, 0, 0
-    for sentence in _sentences(lines):
+    sentences = _sentences(lines)
+    before, (first, example) = _up_to_a_word(sentences)
+    delimiter = reading.delimiter or ("\t" if "\t" in example else " ")
+    width = len(_cells(example, delimiter))
+    for sentence in chain(before, sentences):
         rows: list[list[str]] = []
         numbers: list[int] = []
         for number, line in sentence:
             if line.startswith(DOCUMENT) or (not rows and _COMMENT.match(line)):
                 continue
-            if not width and not delimiter:
-                delimiter = "\t" if "\t" in line else " "
+            if "\r" in line:
+                what = "a line ends in a carriage return alone: save the file with usual line ends"
+                raise bad(path, number, f"{what} (LF)")
             cells = _cells(line, delimiter)
-            width, first = width or len(cells), first or number
+            if not rows and line.startswith("# ") and len(cells) != width:
+                continue
             if len(cells) != width:
                 raise bad(path, number, _uneven(line, cells, width, first, delimiter))
             rows.append(cells)
@@ -106,6 +112,23 @@ def column_rows(path: Path, lines: Lines, reading: Reading) -> Iterator[tuple[in
             columns = zip(*rows, strict=True)
             named: dict[str, Any] = {str(i): list(each) for i, each in enumerate(columns, start=1)}
             yield numbers[0], {**named, "lines": numbers}
+
+
+def _up_to_a_word(
+    sentences: Iterator[list[tuple[int, str]]],
+) -> tuple[list[list[tuple[int, str]]], tuple[int, str]]:
+    """The sentences up to the first line that is surely a word's, and that line.
+
+    Where every line begins with `#`, it is the first one.
+    """
+    before: list[list[tuple[int, str]]] = []
+    for sentence in sentences:
+        before.append(sentence)
+        for number, line in sentence:
+            if not line.startswith(("#", DOCUMENT)):
+                return before, (number, line)
+    said = (each for sentence in before for each in sentence if not each[1].startswith(DOCUMENT))
+    return before, next(said, (0, ""))
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -117,9 +140,10 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 def _uneven(line: str, cells: list[str], width: int, first: int, delimiter: str) -> str:
     between = {"\t": "tabs", " ": "spaces"}.get(delimiter, f"'{delimiter}'")
+    comment = ", or begin a comment with '# '" if line.startswith("#") else ""
     return (
         f"{shown(line)} has {len(cells)} columns where line {first} has {width}, with {between} "
-        "between: write every word with the same columns"
+        f"between: write every word with the same columns{comment}"
     )
 
 

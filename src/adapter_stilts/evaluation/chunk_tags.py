@@ -59,7 +59,8 @@ class ChunkTags:
     """Looks at the tags of one sentence after the other, and says in the end what is odd.
 
     Nothing is said of tags that are no chunks, such as parts of speech: of chunks, some words are
-    outside (`O`), or half of the tags have a prefix (B-, I-, E-, S-).
+    outside (`O`), or half of the tags have a prefix (B-, I-, E-, S-). Tags that are numbers alone
+    may be either.
     """
 
     _tags: dict[str, _Seen] = field(default_factory=dict)
@@ -97,6 +98,15 @@ class ChunkTags:
             UserError: all tags are in small letters, so that every word outside would be a chunk.
         """
         tags = self._tags
+        if tags and all(map(str.isdecimal, tags)):
+            first = next(iter(tags))
+            yield (
+                f"{tags[first].place}: the tags are numbers ({few(list(tags), 6)}), and the score "
+                "takes each for a type of chunk, the one for words outside too: write names as O "
+                "and B-PER (for JSON Lines and Parquet, 'labels' may list them in the order of the "
+                f"numbers), {_REMEDY}"
+            )
+            return
         prefixed = [tag for tag in tags if re.fullmatch("[BIES]-.*", tag)]
         small = [tag for tag in tags if re.fullmatch("[bies]-.+", tag)]
         if small and "o" in tags and OUTSIDE not in tags:

@@ -36,6 +36,9 @@ from adapter_stilts.tasks.spec import (
 from adapter_stilts.tasks.target_spec import Category, TargetSpec
 from adapter_stilts.yaml_files import Lines
 
+_WITH_NUMBERS = ("jsonl", "parquet")
+"""Formats that tell a number from a text."""
+
 
 @dataclass(frozen=True)
 class OwnTask:
@@ -88,9 +91,11 @@ def build_task(path: Path, file: TaskFile, lines: Lines) -> OwnTask:
     columns = columns_of(file, form, lines)
     languages, source = _languages(file, lines)
     paths = paths_of(file)
-    reader = RowReader(
-        file.head, columns, listed_labels(file), unlabelled=False, classes=file.hub is not None
-    )
+    listed = listed_labels(file)
+    # An option's number may count from 0 or from 1.
+    names = get_head(file.head).is_named and not any(map(str.isdecimal, listed))
+    classes = file.hub is not None or (names and form in _WITH_NUMBERS)
+    reader = RowReader(file.head, columns, listed, unlabelled=False, classes=classes)
     layout = FileData(FORMATS[form], paths, reading=reading)
     hub = _hub(file)
     root = str(path.resolve().parent) if file.files else ""

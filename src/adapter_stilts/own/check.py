@@ -17,7 +17,7 @@ from adapter_stilts.data.load import (
     resolve_where,
     warn_of_unknown_tags,
 )
-from adapter_stilts.errors import UserError, few
+from adapter_stilts.errors import UserError, counted, few
 from adapter_stilts.evaluation.chunk_tags import CHUNK_METRIC, chunk_remarks
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.features.build import encoder
@@ -118,9 +118,9 @@ def _count_labels(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:
     elif scores := [score for score in _numbers(data) if score is not None]:
         found_in = f"scores from {min(scores):g} to {max(scores):g}"
         same = ": all are alike, so there is nothing to learn" if len(set(scores)) == 1 else ""
-        return f"{name}: {len(data.examples):,} examples; {found_in}{same}"
+        return f"{name}: {counted(len(data.examples), 'example')}; {found_in}{same}"
     counts = few([f"{label} {count:,}" for label, count in found.most_common()], 10)
-    return f"{name}: {len(data.examples):,} examples" + (f"; {counts}" if counts else "")
+    return f"{name}: {counted(len(data.examples), 'example')}" + (f"; {counts}" if counts else "")
 
 
 def _inputs(data: ExampleSet, head: str) -> Iterator[str]:

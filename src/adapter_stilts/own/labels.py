@@ -13,12 +13,12 @@ from typing import Any, cast
 
 from adapter_stilts.data.folders import Located, find_parts
 from adapter_stilts.data.load import word_place
-from adapter_stilts.errors import UserError, bad, hint, located, shown
+from adapter_stilts.errors import UserError, bad, counted, hint, located, shown
 from adapter_stilts.evaluation.chunk_tags import CHUNK_METRIC, ChunkTags, placed
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.own.model import FROM_DATA, MOST_LABELS, TaskFile, paths_of
-from adapter_stilts.own.rows import OwnRow, RowReader, column_names
+from adapter_stilts.own.rows import OwnRow, RowReader, all_names, column_names
 from adapter_stilts.tasks.spec import Source, TaskSpec
 from adapter_stilts.yaml_files import Lines
 
@@ -63,6 +63,7 @@ def labels_and_choices(
             what = f"{error}; labels and options are read from there, if they are not listed"
             raise lines.bad(key, what) from error
         return listed, _enough(choices or len(listed), kind, lines)
+    _warn_of_ambiguous_answers(file, source, reader, language)
     if listed and not kind.chooses:
         _check_used(lines, listed, seen)
     elif kind.is_named:
@@ -125,6 +126,32 @@ def _look_through(
     return seen, options
 
 
+def _warn_of_ambiguous_answers(
+    file: TaskFile, source: Source, reader: RowReader, language: str
+) -> None:
+    """Says how many answers stand in their context several times, where no start is given."""
+    count, first = 0, ""
+    if "answer" not in reader.columns or "start" in reader.columns:
+        return
+    for where, place, row in _rows(file, source, language):
+        mine = OwnRow(reader, row)
+        try:
+            if mine.gives_starts():
+                return  # as the other rows of such a file
+            again = mine.is_ambiguous()
+        except (KeyError, ValueError):  # a row that is refused where it is read
+            continue
+        count += again
+        first = first or (located(where, place) if again else "")
+    if count:
+        logger.warning(
+            "%s: the answer stands in its context several times, and the first is taken "
+            "(%s): a column 'start' would say which one is meant",
+            first,
+            counted(count, "such row"),
+        )
+
+
 class _NoDataError(UserError):
     """The training data is not here."""
 
@@ -146,16 +173,17 @@ def _check_row(
     file: TaskFile, lines: Lines, reader: RowReader, row: Mapping[str, Any], place: str
 ) -> None:
     """Refuses columns that a row has not: at the line that names them."""
-    names = column_names(row)
+    names = all_names(row)
     for part, column in reader.columns.items():
         for each in column if isinstance(column, tuple) else (column,):
-            there = each in row if isinstance(each, str) else abs(each) <= len(names)
-            if not there:
+            try:
+                reader.cell(row, each)
+            except KeyError:
                 known = hint(str(each), names, f"there are {', '.join(names)}")
                 key = ("columns", part) if part in file.columns else ("columns",)
                 of = "" if part in file.columns else f" for '{part}'"
                 what = f"no column '{each}'{of} in {place}: {known}"
-                raise lines.bad(key, " ".join(what.split())[:600])
+                raise lines.bad(key, " ".join(what.split())[:600]) from None
 
 
 def _check_header(
@@ -179,7 +207,10 @@ def _check_header(
 
 
 def _check_spellings(seen: Mapping[str, str]) -> None:
-    """Refuses two labels that are one in two spellings, such as 1 and 1.0, or Yes and yes."""
+    """Refuses two labels that are one in two spellings, such as 1 and 1.0, or Yes and yes.
+
+    Quotes around a label are such a spelling, too.
+    """
     known: dict[str, str] = {}
     for name, place in seen.items():
         other = known.setdefault(_spelling(name), name)
@@ -195,7 +226,8 @@ def _spelling(name: str) -> str:
     with suppress(ValueError):
         if "_" not in name:
             return str(float(name))
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    plain = name.strip("\"'") or name
+    return " ".join(unicodedata.normalize("NFKC", plain).casefold().split())
 
 
 def _check_used(lines: Lines, listed: tuple[str, ...], seen: Mapping[str, str]) -> None:

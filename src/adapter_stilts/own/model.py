@@ -36,7 +36,8 @@ def _as_names(value: Any) -> Any:
         if isinstance(each, list | dict):
             raise ValueError("a label is one text")
         if not isinstance(each, str | int) or isinstance(each, bool):
-            raise ValueError(f"YAML reads a label as {each}: put it in quotes")
+            written = str(each).lower() if isinstance(each, bool) else each
+            raise ValueError(f"YAML reads a label as {written}: put it in quotes")
     return list(map(str, value)) if isinstance(value, list) else value
 
 

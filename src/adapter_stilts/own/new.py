@@ -7,6 +7,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -18,9 +19,9 @@ from adapter_stilts.errors import Place, UserError, bad, counted, few, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.own.build import OwnTask, build_task
 from adapter_stilts.own.model import FORMATS, MOST_LABELS, form_by_name, parse_task
-from adapter_stilts.own.rows import OwnRow, RowReader, column_names
+from adapter_stilts.own.rows import OwnRow, RowReader, all_names, column_names
 from adapter_stilts.tasks.spec import Reading
-from adapter_stilts.yaml_files import write_yaml
+from adapter_stilts.yaml_files import NoLines, write_yaml
 
 logger = logging.getLogger(__name__)
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -52,6 +53,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 _KNOWN = frozenset(name for names in NAMES.values() for name in names)
 _OPTION = re.compile(r"(option|choice|ending|answer|sol)[_-]?([a-z]|\d+)")
 _LOOKED_AT = 1000
+_CONLLU = 10
+_WORD_ID = re.compile(r"\d+([-.]\d+)?")
 _TABLES = ("csv", "tsv", "jsonl", "parquet")
 _DELIMITERS = ",;\t|"
 
@@ -105,7 +108,8 @@ def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
     names = tuple(column_names(first[0][1]))
     looked_at = [row for _, row in first]
     numbered = reading is not None and not reading.header
-    named = _named_columns(path, head, names, given, numbered=numbered)
+    known = (*names, *all_names(first[0][1]))
+    named = _named_columns(path, head, known, given, numbered=numbered)
     parts = _parts(path, form, head, names, looked_at, named)
     return _count_rows(path, form, head, names, parts, keys, chain(first, rows))
 
@@ -117,19 +121,25 @@ def _reading(path: Path, form: str) -> tuple[Reading | None, dict[str, Any]]:
     if form not in ("csv", "tsv"):
         return None, {}
     usual = "," if form == "csv" else "\t"
-    lines = [line for _, line in islice(read_lines(path), 20)]
+    many = [line for _, line in islice(read_lines(path), _LOOKED_AT)]
+    lines = many[:20]
     delimiter = usual
     if usual not in lines[0]:
         delimiter = max(_DELIMITERS, key=lambda each: (lines[0].count(each), each == usual))
-    quoted = any(
-        cell.startswith('"') and cell.endswith('"') and len(cell) > 1
-        for line in lines
-        for cell in line.rstrip("\r\n").split(delimiter)
-    )
-    quote = '"' if form == "csv" or quoted else ""
+    quote = '"' if form == "csv" or _is_quoted(many, delimiter) else ""
     keys: dict[str, Any] = {} if delimiter == usual else {"delimiter": delimiter}
-    keys |= {"quote": '"'} if form == "tsv" and quoted else {}
+    keys |= {"quote": '"'} if form == "tsv" and quote else {}
     return Reading(delimiter, quote, _has_header(path, lines, delimiter, quote)), keys
+
+
+def _is_quoted(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether a cell stands in quotes, and none begins with one that is never closed."""
+    cells = [cell for line in lines for cell in line.rstrip("\r\n").split(delimiter)]
+    if not any(cell.startswith('"') and cell.endswith('"') and len(cell) > 1 for cell in cells):
+        return False
+    with suppress(csv.Error):
+        return bool(list(csv.reader(lines, delimiter=delimiter, strict=True)))
+    return False
 
 
 def _has_header(path: Path, lines: Sequence[str], delimiter: str, quote: str) -> bool:
@@ -197,6 +207,11 @@ def _parts(
     if form == "conll":
         if len(names) < 2:
             raise UserError(f"{path}: one column, so its words have no tags")
+        if len(names) == _CONLLU and all(map(_WORD_ID.fullmatch, rows[0]["1"])):
+            raise UserError(
+                f"{path}: these are the ten columns of CoNLL-U: let its name end in .conllu, or "
+                "write a task file with 'format: conllu'"
+            )
         return {"words": 1 + _counts_words(rows), "tags": len(names), **given}
     if form == "conllu":
         return {"words": "tokens", "tags": "tags", **given}
@@ -223,7 +238,7 @@ def _parts(
         found |= _longest(names, found, rows)
     for part in kind.parts:
         if part not in found:
-            there = ", ".join(names)
+            there = ", ".join(all_names(rows[0]))
             raise UserError(
                 f"{path}: no column looks like the '{part}' of a {head} head (there are {there}): "
                 f"`adstilts task new --column {part}=NAME` says which one it is"
@@ -256,14 +271,18 @@ def _fewest(names: Sequence[str], found: Mapping[str, Any], rows: Sequence[Any])
     counts = {
         name: len({str(row.get(name)) for row in rows})
         for name in names
-        if name not in found.values()
+        if name not in found.values() and not isinstance(rows[0][name], Mapping)
     }
     counts = {name: count for name, count in counts.items() if 1 < count <= max(2, len(rows) // 2)}
     return {"label": min(counts, key=lambda name: counts[name])} if counts else {}
 
 
 def _longest(names: Sequence[str], found: Mapping[str, Any], rows: Sequence[Any]) -> dict[str, str]:
-    free = [name for name in names if name not in found.values()]
+    free = [
+        name
+        for name in names
+        if name not in found.values() and not isinstance(rows[0][name], Mapping)
+    ]
     size = {name: sum(len(str(row.get(name) or "")) for row in rows) for name in free}
     return {"text": max(free, key=lambda name: size[name])} if free else {}
 
@@ -293,14 +312,24 @@ def _count_rows(
                 options = len(OwnRow(reader, row).options())
             if len(labels) <= MOST_LABELS:
                 labels.update(reader.label_names(row))
+        except KeyError as error:
+            what = f"no column {error} (the columns are {', '.join(all_names(row))})"
+            raise bad(path, place, what) from error
         except ValueError as error:
             raise bad(path, place, str(error)) from error
-        value = row[names[text - 1]] if isinstance(text, int) else row.get(str(text))
+        value = _cell(reader, row, text)
         lengths.append(len(value if isinstance(value, list) else str(value or "").split()))
     lengths.sort()
     words = (lengths[len(lengths) // 2], lengths[-1])
     keys = {**keys, **({"header": False} if form in ("csv", "tsv") and names[0] == "1" else {})}
     return FoundData(form, names, parts, keys, count, labels, words, options)
+
+
+def _cell(reader: RowReader, row: Mapping[str, Any], column: Any) -> Any:
+    try:
+        return reader.cell(row, column)
+    except KeyError:
+        return None
 
 
 def task_text(
@@ -322,6 +351,7 @@ def task_text(
     written = write_yaml(content, flow=None)
     shown = ", ".join(f"{label} {count:,}" for label, count in found.labels.most_common(20))
     used = {str(each) for column in found.parts.values() for each in _as_sequence(column)}
+    used |= {each.partition(".")[0] for each in used}
     unused = [name for name in found.columns if name not in used and found.form in _TABLES]
     remarks = [
         f"{counted(found.rows, 'row')} with the columns {', '.join(found.columns)}",
@@ -402,13 +432,15 @@ def new_task(
         columns: as `look_at` takes them.
 
     Raises:
-        UserError: as of `look_at`, or no task can be made of the files.
+        UserError: as of `look_at`, or no task can be made of the files; names the training data,
+            as no line of the task file can be looked up.
     """
     found = look_at(files["train"], head, columns)
     for path in files.values():
         _check_file(path)
     text = task_text(head, files, found, name=name, folder=place.parent)
-    return text, build_task(place, *parse_task(place, text))
+    file, _ = parse_task(place, text)
+    return text, build_task(place, file, NoLines(files["train"]))
 
 
 def _check_file(path: Path) -> None:

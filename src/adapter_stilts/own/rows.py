@@ -26,7 +26,8 @@ class RowReader:
 
     `columns` has for every part its column, or for the options of a choice several. With
     `unlabelled`, a row may lack the label, answer or tags, as test sets do. `classes` says that
-    whole numbers may be labels' numbers, as on the Hub.
+    whole numbers may be labels' numbers, from 0: on the Hub, and in files that have numbers where
+    no label is called like one.
     """
 
     head: str
@@ -53,13 +54,19 @@ class RowReader:
         value = self.cell(row, self.columns[part])
         if is_missing(value):
             return []
-        listed = _as_list(value, self.columns[part], split=True) if head.has_tags else [value]
-        return [_check_label(_label_name(each)) for each in listed]
+        listed = self.tag_names(value, self.columns[part]) if head.has_tags else [value]
+        return [_check_label(self.name(each)) for each in listed]
+
+    def tag_names(self, value: Any, column: Any) -> list[str]:
+        """The tags in a cell as they are called: those of a list, or of a text with spaces."""
+        if self.classes and self.labels and isinstance(value, list):
+            value = [self.name(each) if isinstance(each, int) else each for each in value]
+        return _as_list(value, column, split=True)
 
     def cell(self, row: Row, column: Any) -> Any:
-        """What stands in a column."""
+        """What stands in a column; `data.text` is the member `text` of what stands in `data`."""
         if isinstance(column, str):
-            return row[column]
+            return row[column] if column in row else _member(row, column)
         cells = column_names(row)
         if not -len(cells) <= column <= len(cells) or column == 0:
             raise KeyError(str(column))
@@ -70,6 +77,8 @@ class RowReader:
         number = isinstance(value, int) and not isinstance(value, bool)
         if self.classes and number and 0 <= value < len(self.labels):
             return str(self.labels[value])
+        if isinstance(value, bool) and (written := str(value).lower()) in self.labels:
+            return written  # as JSON and YAML write it
         return _label_name(value)
 
 
@@ -112,10 +121,8 @@ class OwnRow:
             return []
         if reader.unlabelled and not self._has("tags"):
             return []
-        value = self._part("tags")
-        if reader.classes and isinstance(value, list) and reader.labels:
-            value = [reader.name(each) for each in value]
-        return [_check_label(each) for each in _as_list(value, self.columns["tags"], split=True)]
+        tags = reader.tag_names(self._part("tags"), self.columns["tags"])
+        return [_check_label(each) for each in tags]
 
     def options(self) -> list[str]:
         """The options, of one column with a list or of several."""
@@ -159,8 +166,10 @@ class OwnRow:
             value = self._part("answer")
             return [] if value == [] or is_missing(value) else [str(value)]
         value = self._part("answer")
-        if isinstance(value, Mapping):  # SQuAD's own rows
+        if isinstance(value, Mapping):  # SQuAD's rows on the Hub
             value = value.get("text", [])
+        elif isinstance(value, list) and _are_whole(value):
+            value = [each["text"] for each in value]
         return [] if is_missing(value) else _as_list(_listed(value), self.columns["answer"])
 
     def starts(self, context: str, answers: Sequence[str]) -> list[int]:
@@ -170,6 +179,8 @@ class OwnRow:
         given = self._part("answer")
         if isinstance(given, Mapping):
             return [_whole(each) for each in _listed(given.get("answer_start", []))]
+        if isinstance(given, list) and _are_whole(given):
+            return [_whole(each["answer_start"]) for each in given]
         if self._has("start") or ("start" in self.columns and self._part("start") == 0):
             return [_whole(each) for each in _listed(self._part("start"))]
         starts = [context.find(answer) for answer in answers]
@@ -179,6 +190,16 @@ class OwnRow:
                 what = f"the answer {shown(answer)} does not stand in the context"
                 raise ValueError(what + (f", but {shown(near)} does" if near else ""))
         return starts
+
+    def gives_starts(self) -> bool:
+        """Whether the answers are written with where they begin."""
+        given = self._part("answer")
+        return isinstance(given, Mapping) or (isinstance(given, list) and _are_whole(given))
+
+    def is_ambiguous(self) -> bool:
+        """Whether an answer stands in the context several times; the first is taken."""
+        context = self.text("context")
+        return any(context.count(answer) > 1 for answer in self.answers() if answer)
 
     def _part(self, part: str) -> Any:
         return self.reader.cell(self.row, self.columns[part])
@@ -195,9 +216,34 @@ def column_names(row: Row) -> list[str]:
     return [name for name in row if name != "lines" or not isinstance(row[name], list)]
 
 
+def all_names(row: Row) -> list[str]:
+    """The columns of a row; of one that holds an object, its members: `data.text`."""
+    found: list[str] = []
+    for name in column_names(row):
+        inner = row[name]
+        members = all_names(inner) if isinstance(inner, Mapping) else []
+        found += [f"{name}.{member}" for member in members] or [name]
+    return found
+
+
+def _member(row: Row, column: str) -> Any:
+    value: Any = row
+    for name in column.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise KeyError(column)
+        value = value[name]
+    return value
+
+
 def is_missing(value: Any) -> bool:
     """Whether a cell holds nothing: no value, an empty text, or what pandas writes for a gap."""
     return value is None or value == "" or (isinstance(value, float) and value != value)
+
+
+def _are_whole(answers: Sequence[Any]) -> bool:
+    """Whether each of the answers has its text and its start, as in SQuAD's own file."""
+    keys = {"text", "answer_start"}
+    return bool(answers) and all(isinstance(a, Mapping) and keys <= a.keys() for a in answers)
 
 
 def _listed(value: Any) -> list[Any]:
