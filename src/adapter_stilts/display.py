@@ -172,6 +172,28 @@ def percent_text(share: float) -> str:
     return f"{100 * share:g} %"
 
 
+def p_text(p: float) -> str:
+    """A p value with three decimals.
+
+    >>> p_text(0.0461), p_text(0.0001)
+    ('0.046', '<0.001')
+    """
+    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
+
+
+def bound_text(bound: float, edge: float) -> str:
+    """A bound of an interval with one decimal, or so many that it does not look like an edge.
+
+    >>> bound_text(-1.14, 0), bound_text(0.04, 0), bound_text(0.98, 1)
+    ('-1.1', '+0.04', '+0.98')
+    """
+    for decimals in (1, 2, 3):
+        said = f"{bound:+.{decimals}f}"
+        if float(said) != edge:
+            break
+    return said
+
+
 def markdown_row(cells: Iterable[str]) -> str:
     """A row of a table in Markdown, in whose cells a bar is no border."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from adapter_stilts.display import p_text
 from adapter_stilts.errors import UserError
 from adapter_stilts.report.latex import latex, tex
 from adapter_stilts.report.page import (
@@ -34,7 +35,6 @@ from adapter_stilts.report.tables import (
     attention_rows,
     attention_table,
     matrix,
-    show_p,
 )
 from adapter_stilts.study.findings import (
     ANSWER,
@@ -301,7 +301,7 @@ def test_texts_are_escaped(tmp_path: Path) -> None:
     assert "x\\|y" in markdown(table) and "| none | – |" in markdown(table)
     assert "x\\textbar{}y \\& \\textless{}b\\textgreater{}" in latex(table)
     assert "a\\_b" in latex(table)
-    assert show_p(0.00049) == "<0.001" and show_p(0.0005) == "0.001" and show_p(1) == "1.000"
+    assert p_text(0.00049) == "<0.001" and p_text(0.0005) == "0.001" and p_text(1) == "1.000"
 
 
 @pytest.mark.whole
@@ -408,7 +408,7 @@ def test_what_is_missing_is_told_by_the_plan(tmp_path: Path) -> None:
     said = make_report(data, contrasts, draws=200).warnings
     missing = "multitask for xquad (3), the module multitask (1)"
     assert f"Missing: 4 of {len(runs)} runs: {missing}." in said
-    assert any("1 records of runs that are not in the last plan" in line for line in said)
+    assert any("1 record of runs that are not in the last plan" in line for line in said)
     assert not data.on("alone", "panx") and data.on("alone", "xnli")
     place.write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match=r"plan\.json"):
@@ -436,7 +436,7 @@ def test_arms_that_were_never_run_are_missing(tmp_path: Path) -> None:
     (table,) = (each for each in report.tables if each.name == "missing")
     never = [("alone-longer", "xnli"), ("alone", "tatoeba"), ("as-is:mnli", "xnli")]
     assert table.rows == [(*each, "not run yet") for each in never]
-    assert "Unfinished: 3 of 18 cells of the matrix are missing." in report.warnings
+    assert "Unfinished: the matrix lacks 3 of 18 cells." in report.warnings
 
 
 def test_items_outside_the_folder_are_not_read(tmp_path: Path) -> None:
@@ -556,7 +556,7 @@ def test_costs_are_of_the_targets_that_most_arms_have_and_of_one_machine(tmp_pat
     assert rows["fusion-full"]["seconds"] is not None and rows["fusion-full"]["score"] is not None
     assert rows["alone"]["score"] is not None and rows["alone"]["seconds"] is None
     assert rows["as-is:mnli"]["score"] is None
-    assert "two cores cpu, without the 1 runs elsewhere" in table.note
+    assert "two cores cpu, without 1 run elsewhere" in table.note
 
 
 def test_primary_contrasts_are_corrected_for_being_several(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from adapter_stilts.display import BLUE, Spec, attention_map, chart, forest
 from adapter_stilts.report.tables import Table, attention_rows, contrast_name, mark_arm, show_cell
-from adapter_stilts.study.findings import Finding, arm_in_words
+from adapter_stilts.study.findings import Finding
 from adapter_stilts.study.study_data import StudyData
 
 
@@ -68,7 +68,7 @@ def _interval_rows(table: Table, contrast: str, names: Sequence[str]) -> list[di
 
 
 def _forest(rows: Sequence[dict[str, Any]], found: Finding, name: str, title: str) -> Chart:
-    first, second = map(arm_in_words, found.arms)
+    first, second = found.names
     return Chart(name, title, forest(rows, first=first, second=second, title=title))
 
 

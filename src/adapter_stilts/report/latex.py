@@ -40,12 +40,13 @@ _FOREIGN_NEEDS = r"""% Some characters here need XeLaTeX or LuaLaTeX, and a font
 \fi"""
 
 
-def tex(tables: Sequence[Table]) -> str:
-    """The tables, to be read in with `\\input`."""
+def tex(tables: Sequence[Table], answers: Sequence[str] = ()) -> str:
+    """The tables, to be read in with `\\input`; above them the answers, as comments."""
     parts = [latex(table) for table in tables]
     others = dict.fromkeys(re.findall(r"\\othercharacter\{(.)\}", "".join(parts)))
     needs = [_NEEDS, *([_FOREIGN_NEEDS.replace("{}", " ".join(others)[:80], 1)] if others else [])]
-    return "\n".join([*needs, *parts])
+    said = [f"% {' '.join(answer.split())}" for answer in answers]
+    return "\n".join([*needs, *said, *parts])
 
 
 def latex(table: Table) -> str:

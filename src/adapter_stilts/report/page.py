@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import vl_convert
 from jinja2 import Environment, StrictUndefined
 
 from adapter_stilts.display import markdown_row
-from adapter_stilts.errors import UserError, counted
+from adapter_stilts.errors import UserError, counted, few
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.report.charts import Chart, all_charts
 from adapter_stilts.report.latex import tex
@@ -34,6 +34,7 @@ from adapter_stilts.report.tables import (
 )
 from adapter_stilts.study.findings import RECOMMENDED, Finding, Regrets, as_family, find, regrets
 from adapter_stilts.study.spec import ContrastSpec
+from adapter_stilts.study.statistics.draws import STAGES, Best
 from adapter_stilts.study.study_data import StudyData
 
 LONG = 100
@@ -82,19 +83,38 @@ def make_report(
     lost = regrets(data, chosen, recommended=recommended, draws=min(draws, 500))
     tables = _tables(data, findings, lost)
     answers = [_answer(data, found) for found in findings] or ["No contrast can be answered yet."]
-    runs = sum(map(len, data.arms.values()))
-    about = (
-        f"{counted(runs, 'run')} of {counted(len(data.arms), 'arm')} on "
-        f"{counted(len(data.targets), 'target')}; {draws} draws of "
-        "items and of the seeds of both stages, crossed; what English dev chooses is chosen in "
-        "every draw."
-    )
     warnings = _warnings(data, findings, unanswered)
     if recommended and RECOMMENDED not in lost.rules:
-        known = ", ".join(recommended)
-        warnings.append(f"What 'recommend' loses is not told: it is known of {known} alone.")
+        warnings.append(_why_not_told(data, recommended, lost))
     charts = list(all_charts(data, findings, tables))
+    about = _about(data, findings, draws)
     return Report(f"Study {data.name}", about, answers, warnings, tables, charts)
+
+
+def _about(data: StudyData, findings: Sequence[Finding], draws: int) -> str:
+    """How much there is, and what was drawn anew."""
+    runs = sum(map(len, data.arms.values()))
+    said = f"{counted(runs, 'run')} of {counted(len(data.arms), 'arm')} on "
+    said += counted(len(data.targets), "target")
+    if findings:
+        noise = {factor for found in findings for factor in found.fixed.overall.noise}
+        stages = [stage for stage in STAGES if stage in noise]
+        seeds = "the seeds of both stages" if len(stages) == 2 else "".join(stages)
+        said += f"; {draws} draws of items" + (f" and of {seeds}, crossed" if seeds else "")
+    if any(isinstance(arm, Best) for found in findings for arm in found.arms):
+        said += "; what English dev chooses is chosen in every draw"
+    return f"{said}."
+
+
+def _why_not_told(data: StudyData, recommended: Mapping[str, str], lost: Regrets) -> str:
+    """Why what `recommend` puts first is no rule."""
+    said = "What 'recommend' loses is not told: "
+    if not lost.targets:
+        return f"{said}no target has arms of a contrast among which English dev chooses."
+    open_ = [t for t in lost.targets if data.trained_on(t) not in recommended]
+    if open_:
+        return f"{said}it is known of {', '.join(recommended)} alone, not of {', '.join(open_)}."
+    return f"{said}what it puts first has no scores of single items on every target."
 
 
 def _answer(data: StudyData, found: Finding) -> str:
@@ -118,7 +138,7 @@ def _warnings(
     if data.absent:
         there = sum(bool(data.on(arm, t)) for arm in data.arms for t in data.targets)
         total = there + len(data.absent)
-        said.append(f"Unfinished: {len(data.absent)} of {total} cells of the matrix are missing.")
+        said.append(f"Unfinished: the matrix lacks {len(data.absent)} of {total} cells.")
     alike: dict[str, list[str]] = defaultdict(list)
     for found in findings:
         said += [
@@ -129,9 +149,14 @@ def _warnings(
         ]
         if found.without:
             alike[f"Without {', '.join(found.without)}"].append(found.spec.name)
-        if set(found.fixed.overall.noise) <= {"items", "languages"}:
-            alike["One seed, whose luck no interval shows"].append(found.spec.name)
+        for what in _one_seed(found):
+            alike[what].append(found.spec.name)
     said += [f"{what}: {'; '.join(names)}." for what, names in alike.items()]
+    if left := _left_out(data, findings):
+        said.append(
+            "Not in the contrasts, since their seeds are not crossed with the others' or items are "
+            f"missing: {few(left)}."
+        )
     if data.dev_fixed and any(len(data.arms_named(found.spec.first)) > 1 for found in findings):
         said.append("English dev has no scores of single items here: its examples are not drawn.")
     if data.damaged:
@@ -140,6 +165,30 @@ def _warnings(
     if data.unequal:
         said.append(f"Unequal budgets: {', '.join(sorted(data.unequal))}.")
     return said
+
+
+def _left_out(data: StudyData, findings: Sequence[Finding]) -> list[str]:
+    """Runs of the matrix that no contrast counts, by arm and target."""
+    left = {}
+    for target in (target for found in findings for target in found.draws.targets):
+        for arm in target.test.arms:
+            runs, (first, second) = len(data.on(arm, target.name)), target.test.seeds(arm)
+            if count := runs - first * second:
+                left[arm, target.name] = (
+                    f"{count} of {counted(runs, 'run')} of {arm} on {target.name}"
+                )
+    return list(left.values())
+
+
+def _one_seed(found: Finding) -> Iterator[str]:
+    """What no interval shows: both arms of one seed, or one of them, on all targets or on some."""
+    targets = list(found.fixed.targets)
+    if all(found.of_one_seed.get(name) == targets for name in found.names):
+        yield "One seed, whose luck no interval shows"
+        return
+    for name, there in found.of_one_seed.items():
+        on = "" if there == targets else f" on {', '.join(there)}"
+        yield f"One seed of {name}{on}, whose luck no interval shows"
 
 
 def page(report: Report) -> str:
@@ -196,7 +245,7 @@ def write_report(report: Report, folder: Path) -> None:
     with atomic_folder(folder) as work:
         (work / PAGE).write_text(made, encoding="utf-8")
         (work / TEXT).write_text(text(report), encoding="utf-8")
-        (work / TEX).write_text(tex(report.tables), encoding="utf-8")
+        (work / TEX).write_text(tex(report.tables, report.answers), encoding="utf-8")
         for table in report.tables:
             (work / f"{table.name}.csv").write_text(as_csv(table), encoding="utf-8")
         for chart in report.charts:

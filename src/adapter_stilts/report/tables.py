@@ -9,6 +9,8 @@ from itertools import groupby, pairwise
 from statistics import fmean
 from typing import Any
 
+from adapter_stilts.display import p_text
+from adapter_stilts.errors import counted
 from adapter_stilts.report.languages import SOURCE, traits
 from adapter_stilts.study.findings import Bucket, Finding, Regrets, item_buckets
 from adapter_stilts.study.results import Attention, RunResult
@@ -46,11 +48,6 @@ def show_cell(cell: Cell) -> str:
     return cell if isinstance(cell, str) else f"{cell:.1f}"
 
 
-def show_p(p: float) -> str:
-    """A p value with three decimals."""
-    return f"{p:.3f}" if p >= 0.0005 else "<0.001"
-
-
 def mark_arm(data: StudyData, arm: str) -> str:
     """An arm's name, with the mark of unequal budgets; of several, if one of them has it."""
     return f"{arm}{UNEQUAL}" if data.unequal.intersection(data.arms_named(arm)) else arm
@@ -67,7 +64,8 @@ def with_marks(data: StudyData, text: str = "") -> str:
     """A note that also names the arms of unequal budgets."""
     if not data.unequal:
         return text
-    mark = f"{UNEQUAL} steps or rows are not those of the other arms: {', '.join(data.unequal)}."
+    arms = ", ".join(sorted(data.unequal))
+    mark = f"{UNEQUAL} steps or rows are not those of the other arms: {arms}."
     return f"{text} {mark}".strip()
 
 
@@ -92,18 +90,20 @@ def contrasts(data: StudyData, findings: Sequence[Finding]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for found in findings:
         name = contrast_name(data, found) + (" (primary)" if found.spec.primary else "")
-        adjusted, same = map(show_p, found.adjusted)
+        adjusted, same = map(p_text, found.adjusted)
         whole, drawn = found.fixed.overall, found.drawn.overall
-        rows.append((name, "languages fixed", *_span(whole), show_p(whole.p), adjusted, same))
-        rows.append((name, "languages drawn", *_span(drawn), show_p(drawn.p), None, None))
+        rows.append((name, "languages fixed", *_span(whole), p_text(whole.p), adjusted, same))
+        if any(len(languages) > 1 for languages in found.fixed.languages.values()):
+            rows.append((name, "languages drawn", *_span(drawn), p_text(drawn.p), None, None))
         for target, each in found.fixed.without.items():
-            rows.append((name, f"without {target}", *_span(each), show_p(each.p), None, None))
+            rows.append((name, f"without {target}", *_span(each), p_text(each.p), None, None))
     columns = (
         "contrast", "over", "difference", "low", "high", "p", "p (Holm)", "p of a point or more",
     )  # fmt: skip
     note = (
         "First less second, in points. A difference may be said where p (Holm) is below 0.05, no "
-        "difference only where the last column is (two one-sided tests). Both are corrected "
+        "difference only where the last column is (two one-sided tests: the interval of 90 %, "
+        "narrower than that of low and high, then lies within a point of 0). Both are corrected "
         "for the number of primary contrasts; secondary ones are not corrected."
     )
     return Table("contrasts", "The contrasts", columns, rows, with_marks(data, note))
@@ -115,7 +115,7 @@ def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
     for found in findings:
         for target, each in found.fixed.targets.items():
             above, below, of = found.count(target)
-            p = show_p(found.fixed.adjusted[target])
+            p = p_text(found.fixed.adjusted[target])
             counts = f"{above} of {of}", f"{below} of {of}"
             rows.append((contrast_name(data, found), target, *_span(each), p, *counts))
         rows += [
@@ -126,7 +126,10 @@ def by_target(data: StudyData, findings: Sequence[Finding]) -> Table:
         "contrast", "target", "difference", "low", "high", "p (Holm)", "better in at least",
         "worse in at least",
     )  # fmt: skip
-    note = "Languages counted by partial conjunction (Benjamini and Heller 2008)."
+    note = (
+        "p is corrected for the number of targets. Languages counted by partial conjunction "
+        "(Benjamini and Heller 2008)."
+    )
     return Table("targets", "By target", columns, rows, with_marks(data, note))
 
 
@@ -177,7 +180,7 @@ def cost(data: StudyData) -> Table:
     )  # fmt: skip
     note = f"Means over {', '.join(common) or 'no common target'}; seconds of training, dev "
     note += f"included, and memory on {where}" if where else "included"
-    note += f", without the {sum(n for _, n in others)} runs elsewhere." if others else "."
+    note += f", without {counted(sum(n for _, n in others), 'run')} elsewhere." if others else "."
     return Table("cost", "Cost and quality", columns, rows, with_marks(data, note))
 
 

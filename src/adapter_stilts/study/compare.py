@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from adapter_stilts.compositions import Composition, as_text
-from adapter_stilts.display import Picture, Result, forest, percent_text
+from adapter_stilts.display import (
+    Picture,
+    Result,
+    bound_text,
+    forest,
+    p_text,
+    percent_text,
+)
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.evaluation.data import TargetData, read_data, resolve_languages, resolve_split
 from adapter_stilts.evaluation.options import ComparisonOptions
@@ -18,7 +25,12 @@ from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.items import Seeds, Tables, make_sample
 from adapter_stilts.study.statistics.contrast import Contrast, contrast
-from adapter_stilts.study.statistics.decisions import effects_count, equivalence_p, holm
+from adapter_stilts.study.statistics.decisions import (
+    effects_count,
+    equivalence_interval,
+    equivalence_p,
+    holm,
+)
 from adapter_stilts.study.statistics.draws import Draws, Estimate
 from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import get_target
@@ -31,6 +43,22 @@ OneTarget = str | Path | TargetSpec | TaskSpec
 ARMS = ("first", "second")
 MARGIN = 1.0
 """Points within which two compositions are called alike."""
+
+
+def interval_text(found: Estimate) -> str:
+    """The interval in words."""
+    bounds = f"{bound_text(found.low, 0)} to {bound_text(found.high, 0)}"
+    return f"{percent_text(found.level)} interval {bounds}"
+
+
+def within_text(found: Estimate, p: float) -> str:
+    """What shows that a difference is less than a point: the interval of both tests, and their p.
+
+    That is not the one at the level of the estimate, which may reach beyond a point.
+    """
+    level, low, high = equivalence_interval(found)
+    bounds = f"{bound_text(low, -MARGIN)} to {bound_text(high, MARGIN)}"
+    return f"{percent_text(level)} interval {bounds}, p of a point or more {p_text(p)}"
 
 
 @dataclass(frozen=True)
@@ -121,16 +149,18 @@ class Comparison(Result):
     @property
     def answer(self) -> str:
         """One sentence."""
-        found = self.overall
-        span = f"{percent_text(found.level)} interval {found.low:+.1f} to {found.high:+.1f}"
-        if self.alike:
-            said = f"alike, within {MARGIN:.0f} point"
-        elif found.low > 0 or found.high < 0:
-            better, worse = (self.first, self.second)[:: 1 if found.value > 0 else -1]
-            return f"{better} is better than {worse} by {abs(found.value):.1f} points ({span})"
-        else:
-            said = "not told apart: these data allow either to be better"
-        return f"{self.first} and {self.second} are {said} ({found.value:+.1f} points, {span})"
+        better, worse, found = self.first, self.second, self.overall
+        if found.high < 0:
+            better, worse, found = worse, better, found.turned
+        span, points = interval_text(found), f"{MARGIN:.0f} point"
+        within = within_text(found, equivalence_p(found, MARGIN)) if self.alike else ""
+        if found.low > 0:
+            said = f"{better} is better than {worse} by {found.value:.1f} points ({span})"
+            return f"{said}, though by less than {points} ({within})" if within else said
+        said = f"{better} and {worse} are not told apart: these data allow either to be better"
+        if within:
+            said = f"{better} and {worse} are alike, within {points}"
+        return f"{said} ({found.value:+.1f} points, {within or span})"
 
     def summary(self) -> str:
         """The answer in one sentence."""

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from adapter_stilts.display import percent_text
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import get_head
-from adapter_stilts.study.compare import MARGIN
+from adapter_stilts.study.compare import MARGIN, interval_text, within_text
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.planned import Planned
 from adapter_stilts.study.results import RESULTS
@@ -112,34 +111,53 @@ class Finding:
         return over_languages(self.draws, *self.arms, languages, level=self.fixed.overall.level)
 
     @property
+    def of_one_seed(self) -> dict[str, list[str]]:
+        """Of an arm, the targets on which it has one seed: no draw shows what another one brings.
+
+        Among arms that English dev chooses, one of one seed varies as the others do.
+        """
+        found: dict[str, list[str]] = {}
+        for name, arm in zip(self.names, self.arms, strict=True):
+            for target in self.draws.targets:
+                members = arm.of if isinstance(arm, Best) else (arm,)
+                if all(target.test.seeds(each) == (1, 1) for each in members):
+                    found.setdefault(name, []).append(target.name)
+        return found
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two arms are called: of two that English dev chooses, also among which."""
+        first, second = map(arm_in_words, self.arms)
+        if all(isinstance(arm, Best) for arm in self.arms):
+            return f"{first} ({self.spec.first})", f"{second} ({self.spec.second})"
+        return first, second
+
+    @property
     def answer(self) -> str:
         """One sentence."""
-        found = self.fixed.overall
+        found, (first, second) = self.fixed.overall, self.names
+        if found.high < 0:
+            first, second, found = second, first, found.turned
         count = len({lang for each in self.fixed.languages.values() for lang in each})
-        targets = len(self.fixed.targets)
-        where = f"over {counted(targets, 'target')} and {counted(count, 'language')}"
-        span = f"{percent_text(found.level)} interval {found.low:+.1f} to {found.high:+.1f}"
-        first, second = map(arm_in_words, self.arms)
+        targets = counted(len(self.fixed.targets), "target")
+        where = f"Over {targets} and {counted(count, 'language')}"
         p, p_same = self.adjusted
-        if p_same <= self.alpha:
-            said = f"no difference of {MARGIN:.0f} point or more between {first} and {second}"
-            return f"{where.capitalize()} there is {said} ({found.value:+.1f} points, {span})."
-        if found.low <= 0 <= found.high:
-            said = f"{first} and {second} cannot be told apart"
-            return f"{where.capitalize()}, {said} ({found.value:+.1f} points, {span})."
-        better, worse = (first, second)[:: 1 if found.value > 0 else -1]
-        low, high = sorted((abs(found.low), abs(found.high)))
-        if p > self.alpha:
-            return (
-                f"{where.capitalize()}, whether {better} is better than {worse} stays open: "
-                f"{abs(found.value):.1f} points ({percent_text(found.level)} interval {low:.1f} to "
-                f"{high:.1f}), but p is {p:.3f} when corrected for {len(self.family)} primary "
-                "contrasts."
-            )
-        return (
-            f"{where.capitalize()}, {better} is better than {worse} by {abs(found.value):.1f} "
-            f"points ({percent_text(found.level)} interval {low:.1f} to {high:.1f})."
-        )
+        span, points = interval_text(found), f"{MARGIN:.0f} point"
+        within = within_text(found, p_same) if p_same <= self.alpha else ""
+        if found.low > 0:
+            by = f"{found.value:.1f} points ({span.replace('+', '')})"
+            if p > self.alpha:
+                said = f"whether {first} is better than {second} stays open: {by}, but p is {p:.3f}"
+                said += f" when corrected for {len(self.family)} primary contrasts"
+            else:
+                said = f"{first} is better than {second} by {by}"
+            more = f"; the difference is less than {points} ({within})" if within else ""
+            return f"{where}, {said}{more}."
+        if within:
+            said = f"there is no difference of {points} or more between {first} and {second}"
+            return f"{where} {said} ({found.value:+.1f} points, {within})."
+        said = f"{first} and {second} cannot be told apart"
+        return f"{where}, {said} ({found.value:+.1f} points, {span})."
 
 
 def find(data: StudyData, spec: ContrastSpec, *, draws: int = 2000) -> Finding | str:

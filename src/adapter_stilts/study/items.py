@@ -151,7 +151,7 @@ Tables = dict[str, dict[Seeds, pa.Table]]
 
 
 def make_sample(arms: Mapping[str, Tables], *, parallel: bool) -> Sample:
-    """The languages that all arms have, with the same items in all.
+    """The languages that all arms have, with the same items in all; without any, it is left out.
 
     Args:
         arms: every one with all pairs of its seeds.
@@ -162,7 +162,10 @@ def make_sample(arms: Mapping[str, Tables], *, parallel: bool) -> Sample:
             lacks a pair of its seeds.
     """
     first, *others = arms.values()
-    languages = [name for name in first if all(name in other for other in others)]
+    languages = [
+        name for name, tables in first.items()
+        if all(name in other for other in others) and any(map(len, tables.values()))
+    ]  # fmt: skip
     if not languages:
         raise UserError("no language has scores of single items in all that is compared")
     for language in languages:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import UserError, counted
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.items import PARTS, Part, Seeds, Tables, make_sample, read_item_files
 from adapter_stilts.study.planned import TESTED, Planned
@@ -73,7 +73,8 @@ class StudyData:
             more = f" and {len(left) - 8} more" if len(left) > 8 else ""
             said.append(f"Missing: {left.total()} of {len(self.planned)} runs: {listed}{more}.")
         if outdated := len(self.results) - len(self.current):
-            said.append(f"Left out: {outdated} records of runs that are not in the last plan.")
+            records = counted(outdated, "record")
+            said.append(f"Left out: {records} of runs that are not in the last plan.")
         whole = dict.fromkeys(each.target for each in self.current if each.dev_whole)
         if whole:
             said.append(

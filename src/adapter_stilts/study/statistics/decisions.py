@@ -48,6 +48,16 @@ def equivalence_p(found: Estimate, margin: float = 1.0) -> float:
     return max(found.p_above(-margin), found.p_below(margin))
 
 
+def equivalence_interval(found: Estimate) -> tuple[float, float, float]:
+    """The level and the bounds of the interval that goes with `equivalence_p`.
+
+    That is at most alpha just where the interval of level 1 - 2 alpha lies within the margin, both
+    ways: of an interval of 95 %, the one of 90 %.
+    """
+    level = max(0.0, 2 * found.level - 1)
+    return level, *found.interval(level)
+
+
 def effects_count(p: Sequence[float], alpha: float = 0.05) -> int:
     """In how many languages, at least, an effect holds, with confidence 1 - alpha.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -225,6 +225,15 @@ class Estimate:
             return _unseen(bound - self.value, RANGE - self.value, self.df)
         return float(stdtr(self.df, (self.value - bound) / self.error))
 
+    def interval(self, level: float) -> tuple[float, float]:
+        """The bounds at another level."""
+        return _bounds(self.value, self.error, self.df, level)
+
+    @property
+    def turned(self) -> Estimate:
+        """That of the second less the first."""
+        return replace(self, value=-self.value, low=-self.high, high=-self.low)
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it; without limit to the degrees of freedom, there is no number."""
         return {**asdict(self), "df": self.df if math.isfinite(self.df) else None, "p": self.p}
@@ -292,14 +301,19 @@ def estimate(
     parts[ITEMS] = variance.get(frozenset([ITEMS]), 0.0)
     noise = {factor: math.sqrt(part) for factor, part in sorted(parts.items())}
     if error < TINY or not any(parts.values()):
-        # The least and greatest value that all items being alike does not refute.
-        share = 1 - ((1 - level) / 2) ** (1 / (free[ITEMS] + 1))
-        low, high = value - share * (RANGE + value), value + share * (RANGE - value)
-        return Estimate(value, 0.0, free[ITEMS], low, high, level, noise)
+        bounds = _bounds(value, 0.0, free[ITEMS], level)
+        return Estimate(value, 0.0, free[ITEMS], *bounds, level, noise)
     df = 1 / sum((part / total) ** 2 / free[factor] for factor, part in parts.items() if part)
+    return Estimate(value, error, df, *_bounds(value, error, df, level), level, noise)
+
+
+def _bounds(value: float, error: float, df: float, level: float) -> tuple[float, float]:
+    if error == 0:
+        # The least and greatest value that all items being alike does not refute.
+        share = 1 - ((1 - level) / 2) ** (1 / (df + 1))
+        return value - share * (RANGE + value), value + share * (RANGE - value)
     half = error * float(stdtrit(df, (1 + level) / 2))
-    low, high = max(-RANGE, value - half), min(RANGE, value + half)
-    return Estimate(value, error, df, low, high, level, noise)
+    return max(-RANGE, value - half), min(RANGE, value + half)
 
 
 def _own(draws: Mapping[Factors, Floats], factors: Factors) -> Floats:
