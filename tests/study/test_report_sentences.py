@@ -13,7 +13,7 @@ import pytest
 
 from adapter_stilts.report.latex import tex
 from adapter_stilts.report.page import Report, make_report, text
-from adapter_stilts.report.tables import UNEQUAL
+from adapter_stilts.report.tables import UNEQUAL, attention_table
 from adapter_stilts.study.compare import Comparison
 from adapter_stilts.study.findings import Finding, arm_in_words, find, read_study
 from adapter_stilts.study.results import RESULTS
@@ -132,6 +132,18 @@ def test_two_choices_of_english_dev_are_told_apart(tmp_path: Path) -> None:
     names = [f"the best of 2 by English dev (singles [{each}])" for each in ("lora", "bottleneck")]
     assert list(found.names) == names
     assert all(name in found.answer for name in names)
+
+
+def test_attention_is_the_mean_over_seeds_whose_modules_have_other_names(tmp_path: Path) -> None:
+    path = write_study(tmp_path, seeds=2)
+    for place in (tmp_path / "made/items").glob("fusion-full-*-1-*/attention.json"):
+        written = place.read_text(encoding="utf-8")
+        place.write_text(
+            written.replace('"squad"', '"squad-s1"').replace('"mnli"', '"mnli-s1"'), "utf-8"
+        )
+    rows = attention_table(read_study(path)[0]).records()
+    assert {row["source"] for row in rows} == {"squad", "mnli"}
+    assert {row["weight"] for row in rows} == {"0.50"}
 
 
 def test_an_arm_of_one_seed_is_named_where_the_other_has_several(tmp_path: Path) -> None:

@@ -194,6 +194,28 @@ class Attention(BaseModel):
     languages: dict[str, dict[str, float]]
     entropy: dict[str, float]
 
+    def called(self, names: Sequence[str]) -> Attention:
+        """The same with its sources called otherwise, in their order.
+
+        Modules of another seed have other names, and what they have learnt has not.
+        """
+        if len(names) != len(self.sources):
+            return self
+        new = dict(zip(self.sources, names, strict=True))
+
+        def renamed(parts: Mapping[Any, Mapping[str, float]]) -> dict[Any, dict[str, float]]:
+            return {
+                key: {new.get(name, name): weight for name, weight in part.items()}
+                for key, part in parts.items()
+            }
+
+        return Attention(
+            sources=tuple(names),
+            layers=renamed(self.layers),
+            languages=renamed(self.languages),
+            entropy=self.entropy,
+        )
+
 
 def keep_attention(
     module: Path, target: str, names: Mapping[str, str], items: Path, **options: Any
