@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.own.build import load_task_file
 from adapter_stilts.own.check import read_all
@@ -200,6 +201,28 @@ def test_conllu_is_known_by_its_columns(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text(f"# newdoc\n# text = Zum\n{words}", "utf-8")
     with pytest.raises(UserError, match=r"CoNLL-U.*\.conllu"):
         look_at(tmp_path / "a.conll", "tagging")
+
+
+def test_conllu_without_tags_can_be_tagged(tmp_path: Path) -> None:
+    """A treebank that is not annotated yet has an underscore for every tag."""
+    word = "1\t{0}\t{0}\t{1}\t_\t_\t0\troot\t_\t_\n\n"
+    path = task_file(
+        tmp_path, "a.conllu", word.format("zu", "ADP") + word.format("x", "X"), head="tagging"
+    )
+    (tmp_path / "b.conllu").write_text(word.format("da", "_"), "utf-8")
+    text = path.read_text("utf-8").replace("test: a", "test: b")
+    path.write_text(text, "utf-8")
+    target = load_task_file(path).target
+    assert [row["tags"] for row in load_examples(target.at("en"), "test").examples] == [[]]
+
+
+def test_what_is_odd_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = json_lines({"question": "Who?", "context": TWICE, "answer": "Anna"})
+    path = task_file(tmp_path, "a.jsonl", rows, head="span")
+    with caplog.at_level(logging.WARNING):
+        load_task_file(path)
+        load_task_file(path)
+    assert len(caplog.records) == 1
 
 
 def test_one_example_is_no_examples(tmp_path: Path) -> None:

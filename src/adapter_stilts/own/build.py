@@ -95,7 +95,8 @@ def build_task(path: Path, file: TaskFile, lines: Lines) -> OwnTask:
     # An option's number may count from 0 or from 1.
     names = get_head(file.head).is_named and not any(map(str.isdecimal, listed))
     classes = file.hub is not None or (names and form in _WITH_NUMBERS)
-    reader = RowReader(file.head, columns, listed, unlabelled=False, classes=classes)
+    no_tag = "_" if form == "conllu" else ""
+    reader = RowReader(file.head, columns, listed, classes=classes, no_tag=no_tag)
     layout = FileData(FORMATS[form], paths, reading=reading)
     hub = _hub(file)
     root = str(path.resolve().parent) if file.files else ""

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -71,7 +72,7 @@ def labels_and_choices(
     if kind.has_labels and not listed:
         return _sort_labels(seen, lines), choices
     if kind.has_tags and len(seen) == 1:
-        logger.warning("%s: every word has the tag %s: nothing can be learnt", file.name, *seen)
+        _say_once(f"{file.name}: every word has the tag {next(iter(seen))}: nothing can be learnt")
     return listed, _enough(choices or len(listed) or options_seen, kind, lines)
 
 
@@ -118,12 +119,21 @@ def _look_through(
     if kind.is_named and from_data:
         _check_header(file, lines, reader, first, seen)
     if kind.has_tags and from_data and len(seen) > len(words):
-        what = f"{len(seen)} different tags, but {len(words)} different words: are the columns "
-        raise lines.bad(("columns", "tags"), f"{what}swapped? If not, list the tags in 'labels'")
+        many, few_words = counted(len(seen), "different tag"), counted(len(words), "different word")
+        what = (
+            f"{many}, but {few_words}: are the columns swapped? If not, list the tags in 'labels'"
+        )
+        raise lines.bad(("columns", "tags"), what)
     if (file.metric or kind.metrics[0]) == CHUNK_METRIC:
         for remark in chunks.remarks():
-            logger.warning("%s", remark)
+            _say_once(remark)
     return seen, options
+
+
+@cache
+def _say_once(remark: str) -> None:
+    """Logs what is odd about data, which one command may read several times."""
+    logger.warning("%s", remark)
 
 
 def _warn_of_ambiguous_answers(
@@ -144,11 +154,9 @@ def _warn_of_ambiguous_answers(
         count += again
         first = first or (located(where, place) if again else "")
     if count:
-        logger.warning(
-            "%s: the answer stands in its context several times, and the first is taken "
-            "(%s): a column 'start' would say which one is meant",
-            first,
-            counted(count, "such row"),
+        _say_once(
+            f"{first}: the answer stands in its context several times, and the first is taken "
+            f"({counted(count, 'such row')}): a column 'start' would say which one is meant"
         )
 
 

@@ -27,7 +27,7 @@ class RowReader:
     `columns` has for every part its column, or for the options of a choice several. With
     `unlabelled`, a row may lack the label, answer or tags, as test sets do. `classes` says that
     whole numbers may be labels' numbers, from 0: on the Hub, and in files that have numbers where
-    no label is called like one.
+    no label is called like one. `no_tag` is what stands for a tag in a sentence that has none.
     """
 
     head: str
@@ -35,6 +35,7 @@ class RowReader:
     labels: tuple[str, ...] = ()
     unlabelled: bool = False
     classes: bool = False
+    no_tag: str = ""
 
     def __call__(self, row: Row) -> Example:
         """The example in a row.
@@ -122,6 +123,8 @@ class OwnRow:
         if reader.unlabelled and not self._has("tags"):
             return []
         tags = reader.tag_names(self._part("tags"), self.columns["tags"])
+        if reader.unlabelled and set(tags) == {reader.no_tag}:
+            return []
         return [_check_label(each) for each in tags]
 
     def options(self) -> list[str]:
