@@ -96,6 +96,8 @@ def test_module_goes_every_way(
     assert ModuleRecord.read(place).head == "regression"
     again = load(place).predict_one({"text_a": asked[1], "text_b": asked[3]})
     assert again["score"] == pytest.approx(score, abs=1e-5)
+    one = load(place).predict_one({"text": asked[1]})  # as a classification takes it
+    assert one == load(place).predict_one({"text_a": asked[1]})
 
 
 def test_scores_are_finer_than_half_precision(pairs: Path, tiny_xlmr: Path, zoo: Path) -> None:

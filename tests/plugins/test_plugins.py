@@ -68,6 +68,13 @@ def test_commands_of_the_example_run(run: Run, folder: Path, tiny_xlmr: Path, zo
     assert "dev balanced_accuracy" in outputs[0]
     assert "median(my-reviews, my-reviews-s1)" in outputs[2]
     assert "balanced_accuracy" in outputs[3]
+    plugin = ("--include", "my_plugin.py")
+    code, out, err = run("zoo", "verify", "my-reviews", "--scores", *plugin)
+    assert code == 0 and re.search(r"scores +ok", out), (out, err)
+    code, out, err = run("zoo", "readme", str(zoo))
+    assert "merged" in out and "Each that was trained is made again" in out
+    found = run("evaluate", "my-reviews", "--with", "median(my-reviews, my-reviews-s1):x", *plugin)
+    assert_one_line(found, 2, "median(my-reviews, my-reviews-s1)", "has no head")
     assert (zoo / tiny_xlmr.name / "my-reviews-wide-bottleneck").is_dir()
 
 
@@ -134,6 +141,8 @@ def test_module_of_a_plugins_method_is_used_as_others(
     assert run("zoo", "verify", name, *plugin)[0] == 1
     record.write_text(written, "utf-8")
     restore({kind: {} for kind in snapshot()})
+    code, out, err = run("zoo", "verify", name)
+    assert code == 0 and "not checked" in out and "WRONG" not in out, (out, err)
     found = run("predict", "--with", name, "--text-a", "Good.")
     assert_one_line(found, 2, "module.json", "'wide-bottleneck'", "--include")
     with pytest.raises(UserError, match=r"module\.json: 'method' is 'wide-bottleneck'.*--include"):

@@ -21,6 +21,7 @@ class _Regression(Pairs):
     columns = {"id": "text", "text_a": "text", "text_b": "text", "score": "number"}
     gold = "score"
     parts = ("text", "score")
+    aliases = {"text_a": ("text",)}
     metrics = ("correlation",)
 
     def is_labelled(self, example: Example) -> bool:

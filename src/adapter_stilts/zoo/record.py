@@ -316,11 +316,19 @@ class ModuleRecord:
                 )
 
 
+class UnknownMethodError(UserError):
+    """Nobody has said what a module's method is, so it may be whatever a plug-in makes of it."""
+
+
 def check_method_is_known(record: ModuleRecord, folder: Path) -> None:
-    """Refuses a module whose method neither the package nor a plug-in has."""
+    """Refuses a module whose method neither the package nor a plug-in has.
+
+    Raises:
+        UnknownMethodError: it has such a method.
+    """
     if record.method not in METHODS:
         unknown = f"'method' is '{brief(record.method)}', which is none of the package's"
-        raise UserError(f"{folder / RECORD}: {unknown}; {PLUG_IN}")
+        raise UnknownMethodError(f"{folder / RECORD}: {unknown}; {PLUG_IN}")
 
 
 def _texts_in(value: Any) -> Iterator[str]:

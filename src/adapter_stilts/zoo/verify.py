@@ -28,10 +28,16 @@ from adapter_stilts.engine.native import (
 from adapter_stilts.errors import FailureError, RefusedError, UserError
 from adapter_stilts.heads import get_head, is_named, kind_of
 from adapter_stilts.safety import brief, read_json
-from adapter_stilts.tasks.registry import target_tasks
+from adapter_stilts.tasks.registry import find_added, get_target, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.known_task import is_own, task_of
-from adapter_stilts.zoo.record import NO_HEAD, RECORD, ModuleRecord, check_method_is_known
+from adapter_stilts.zoo.record import (
+    NO_HEAD,
+    RECORD,
+    ModuleRecord,
+    UnknownMethodError,
+    check_method_is_known,
+)
 
 if TYPE_CHECKING:
     from adapter_stilts.zoo.module import Module
@@ -212,6 +218,8 @@ def _unrecorded(folder: Path, record: ModuleRecord) -> list[str]:
 def _check(what: str, look: Callable[[], object], detail: str) -> Check:
     try:
         look()
+    except UnknownMethodError as error:
+        return Check(what, None, f"not checked: {error}")
     except UserError as error:
         return Check(what, False, str(error))
     return Check(what, True, detail)
@@ -336,9 +344,20 @@ def _task(module: Module) -> TaskSpec:
         for stage in target.trained_in(language)
         if stage.name == module.record.task
     )
-    task = module.task if is_own(module.record) else next(stages, module.task)
+    own_task = is_own(module.record)
+    task = _registered(module.record) if own_task else next(stages, module.task)
+    assert task is not None
     own = module.record.data.get("tags")  # a set of the user's own
     return dataclasses.replace(task, tags=tuple(own)) if own is not None else task
+
+
+def _registered(record: ModuleRecord) -> TaskSpec | None:
+    """The user's own task of a module, where a plug-in has registered the very same."""
+    if find_added(record.task) is None:
+        return None
+    language = record.data.get("language") or "en"
+    stages = get_target(record.task).trained_in(language)
+    return next((each for each in stages if each.identity == record.spec["identity"]), None)
 
 
 def _dev_examples(module: Module, data: str | None) -> ExampleSet | None:
@@ -346,8 +365,10 @@ def _dev_examples(module: Module, data: str | None) -> ExampleSet | None:
 
     Records of earlier versions name what the examples were read from.
     """
-    if is_own(module.record):
-        raise UserError("its task is a user's own, whose data its task file alone names")
+    if is_own(module.record) and not _registered(module.record):
+        raise UserError(
+            "its task is a user's own: a plug-in that registers it says where its data is"
+        )
     recorded = module.record.data.get("dev")
     if recorded is None:
         return None
