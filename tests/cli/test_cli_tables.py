@@ -201,6 +201,13 @@ def test_where_nothing_fits_rows_stand_one_below_the_other() -> None:
     assert lines == [f"c{number}: value{number}" for number in range(12)]
 
 
+def test_columns_move_together_before_a_cell_is_folded() -> None:
+    rows = [("embedded/commonsense-qa-lora", "accuracy 44.0"), ("x", "accuracy 61.0 (chance)")]
+    lines, _ = layout(("module", "dev score"), rows, width=51)
+    assert lines[1:] == [f"{rows[0][0]} accuracy 44.0", f"x{' ' * 28}accuracy 61.0 (chance)"]
+    assert len(layout(("module", "dev score"), rows, width=50)[0]) > 3
+
+
 def test_many_long_headings_are_numbered() -> None:
     columns = ("layer", *(f"commonsensequestions{number}" for number in range(9)))
     lines, _ = layout(columns, [("1", *["0.11"] * 9)], width=80)

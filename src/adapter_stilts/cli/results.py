@@ -211,7 +211,7 @@ def wrap_lines(lines: Sequence[str]) -> Iterator[str]:
 
 
 GAP = 2
-"""Spaces between two columns."""
+"""Spaces between two columns; one, where every cell has room in one line then."""
 Row = Sequence[str]
 
 # A long name may go on in the next line after one of these.
@@ -246,6 +246,8 @@ def layout(
             break
         kept.remove(out)
     left_out = [name for name in columns if name not in kept]
+    if width is not None and 0 <= width - sum(natural) - (len(kept) - 1) < len(kept) - 1:
+        return [line for row in table for line in _lines(row, natural, gap=1)], left_out
     widths = natural if room is None else _fit_widths(table, natural, room)
     if widths is not None or room is None or width is None:
         return [line for row in table for line in _lines(row, widths or natural)], left_out
@@ -311,11 +313,11 @@ def _pieces(word: str) -> list[str]:
     return _PIECE.findall(word) if any(map(str.isalpha, word)) else [word]
 
 
-def _lines(row: Row, widths: Sequence[int]) -> list[str]:
+def _lines(row: Row, widths: Sequence[int], *, gap: int = GAP) -> list[str]:
     """A row as lines: every cell folded to its column's width."""
     cells = [fold(cell, width) for cell, width in zip(row, widths, strict=True)]
     return [
-        (" " * GAP).join(_pad(part, width) for part, width in zip(parts, widths, strict=True))
+        (" " * gap).join(_pad(part, width) for part, width in zip(parts, widths, strict=True))
         .rstrip()
         for parts in zip_longest(*cells, fillvalue="")
     ]  # fmt: skip

@@ -224,6 +224,8 @@ def _show(made: Trained, *, as_json: bool) -> None:
             f"loss {found['loss_before']:.4f} -> {found['loss_after']:.4f} on {found['examples']} "
             f"examples of {found['target']}, {found['evaluations']} evaluations"
         )
+        if found["loss_after"] > found["loss_before"]:
+            typer.echo("(it rose: smaller weights do nearly as well, and large ones are penalised)")
     typer.echo(f"module: {from_here(made.path)}")
 
 
