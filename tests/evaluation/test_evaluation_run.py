@@ -132,11 +132,13 @@ def test_chunks_and_batches_change_nothing(tiny: Path, task: str) -> None:
             assert predictions == alone
 
 
-def test_the_folder_says_what_is_in_it(tiny: Path) -> None:
+def test_the_folder_says_what_is_in_it(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = run("tiny-qa", "qa-on-squad", langs="ko,en", split="dev")
-    assert found.folder == Path("predictions") / Path(load("qa").record.backbone["name"]).name / (
-        "qa-on-squad"
-    )
+    backbone = Path(load("qa").record.backbone["name"]).name
+    assert found.folder == Path.cwd() / "predictions" / backbone / "qa-on-squad"
+    (given,) = run("tiny-qa", "qa-on-squad", langs="en", split="dev", out="elsewhere")
+    assert given.folder == Path.cwd() / "elsewhere"
+    monkeypatch.chdir("/")  # what is named stays where it is
     record = json.loads((found.folder / "evaluation.json").read_text())
     assert record["composition"]["expression"] == "qa-on-squad"
     assert record["backbone"]["fingerprint"] == load("qa").record.backbone["fingerprint"]

@@ -254,7 +254,9 @@ def test_answers_are_a_table(folders: Mapping[str, Path]) -> None:
     frame = found.to_dataframe()
     assert set(frame.columns) == {"id", "label", *LABELS["classification"]}
     assert list(frame["label"]) == [LABELS["classification"][value] for value in found.values]
-    assert "<table>" in found._repr_html_()
+    assert "<table>" in found._repr_html_() and "Answers to 2 inputs" in found._repr_html_()
+    one = {"text": "A."}  # by itself, which a list of its keys is not
+    assert load(folders["classification"]).predict(one).values == found.values[:1]  # type: ignore[call-overload]
 
 
 def test_what_goes_to_another_process(folders: Mapping[str, Path]) -> None:

@@ -135,6 +135,7 @@ def test_own_tags_are_a_choice(tmp_path: Path) -> None:
         ("xnli", "xnli/test-de.tsv", "a,b,neutral\n", "line 1: 'a,b,neutral' where 3 columns"),
         ("xnli", "xnli/test-de.tsv", "neutral\ta\tb\n", "line 1: label 'b' is outside the set"),
         ("xnli", "xnli/test-de.tsv", "a\tb\tNaN\n", "line 1: label 'NaN' is outside the set"),
+        ("xnli", "xnli/test-de.tsv", "Premise\tHypothesis\tLabel\n", "is this a header"),
         ("pawsx", "pawsx/test-de.tsv", "a\tb\t2\n", "line 1: label 2 is outside the set"),
         (
             "xcopa",

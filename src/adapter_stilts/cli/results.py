@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from adapter_stilts.display import scores_line
+from adapter_stilts.paths import from_here
 from adapter_stilts.safety import printable
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
         why = next(iter(first.missing.values()))
         print_note(f"not evaluated, for want of data: {', '.join(first.missing)} ({why})")
     for one in evaluations:
-        typer.echo(f"predictions: {one.folder}")
+        typer.echo(f"predictions: {from_here(one.folder)}")
 
 
 def _seeds(shown: Evaluation | SeedSummary) -> str:
@@ -168,7 +169,7 @@ def show_suite(found: SuiteEvaluation) -> None:
         typer.echo(note)
     if scores.overall is None:
         typer.echo("scores with 'in' are means of what is there: not comparable with complete ones")
-    typer.echo(f"predictions: {found.folder}")
+    typer.echo(f"predictions: {from_here(found.folder)}")
 
 
 def print_table(

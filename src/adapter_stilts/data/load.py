@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,7 +154,10 @@ def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
         raise ValueError(f"no column '{missing}' (the columns are {there})") from error
     except (TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"a value of another type than expected ({error})") from error
-    except (UserError, ValueError):
+    except (UserError, ValueError) as error:
+        if type(error) is ValueError and _is_header(row, columns.values()):
+            what = "is this a header, of a file that has none? remove the line"
+            raise ValueError(f"{error}; {what}") from error
         raise
     except (Exception, SystemExit) as error:
         raise ValueError(f"to_example fails with {type(error).__name__}: {error}") from error
@@ -164,6 +167,16 @@ def convert_row(task: TaskSpec, row: Row, part: Part) -> Example | None:
         head.check(task, example)
     return example
 
+
+def _is_header(row: Row, names: Iterable[str]) -> bool:
+    """Whether most of what stands in a row is the name of a column."""
+    texts = [cell.strip().lower() for cell in row.values() if isinstance(cell, str)]
+    known = {name.lower() for name in (*row, *names)} | _HEADER
+    return 2 * sum(text in known for text in texts) > len(texts)
+
+
+_HEADER = {"label", "gold_label", "premise", "hypothesis", "sentence1", "sentence2"}
+"""What columns are called in releases, beside the names that they have here."""
 
 logger = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from adapter_stilts.engine.native import head_choices, head_labels, read_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.heads import get_head, has_weights
+from adapter_stilts.paths import from_here
 from adapter_stilts.tasks.registry import find_either
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.choice import check_one_backbone, name_with_fingerprint, place_of
@@ -171,16 +172,17 @@ def folders(
         UserError: two compositions would share a folder.
     """
     if out is not None and len(candidates) == 1:
-        return [Path(out)]
+        return [Path(out).absolute()]
     known = [each for each in candidates if each.record is not None] or candidates
-    root = Path(out or Path("predictions") / backbone_slug(known[0], backbone))
+    usual = Path("predictions") / backbone_slug(known[0], backbone)
+    root = Path(out or usual).absolute()  # a caller may change the folder it is in
     found = [root / _file_name(each, limit, file) for each in candidates]
     for place, folder in enumerate(found):
         if folder in found[:place]:
             other = candidates[found.index(folder)].expression
             raise UserError(
-                f"'{other}' and '{candidates[place].expression}' would share the folder {folder}: "
-                "evaluate them one at a time, each with its own --out"
+                f"'{other}' and '{candidates[place].expression}' would share the folder "
+                f"{from_here(folder)}: evaluate them one at a time, each with its own --out"
             )
     return found
 

@@ -25,7 +25,7 @@ from adapter_stilts.environment import machine, versions
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.heads import get_head
-from adapter_stilts.paths import check_writable
+from adapter_stilts.paths import check_writable, from_here
 from adapter_stilts.schema import Shape, check_shape
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -168,15 +168,15 @@ class Store:
         if self.folder.is_dir() and any(
             not each.name.startswith(".") for each in self.folder.iterdir()
         ):
-            raise UserError(f"{self.folder} is not empty: choose another --out")
+            raise UserError(f"{from_here(self.folder)} is not empty: choose another --out")
 
     def _folder_error(self, known: Mapping[str, Any]) -> UserError:
         other = known["composition"]["expression"]
         same = other == self._about["composition"]["expression"]
         which = f"'{other}', trained otherwise or on another backbone," if same else f"'{other}'"
         return UserError(
-            f"the predictions of {which} lie in {self.folder}: choose another --out, or add "
-            "--overwrite to replace them"
+            f"the predictions of {which} lie in {from_here(self.folder)}: choose another --out, "
+            "or add --overwrite to replace them"
         )
 
     def _claim(self) -> None:

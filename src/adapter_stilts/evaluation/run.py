@@ -180,7 +180,7 @@ class _Call:
             task=self.target.name,
             split=self.split,
             composition=text,
-            folder=out or next(iter(places.values())).parent,
+            folder=out.absolute() if out else next(iter(places.values())).parent,
             folders=places,
             metric=primary(self.target.metric),
             languages=entries,

@@ -155,9 +155,10 @@ def _folder(
     backbone, out = text_of(options.get("backbone")), options.get("out")
     candidates = {name: _find(targets[name], text, backbone) for name, text in chosen.items()}
     if out is not None:
-        return Path(out)
+        return Path(out).absolute()
     first = next(iter(candidates.values()))
-    return Path("predictions") / backbone_slug(first[0], backbone_name(first, backbone)) / suite
+    usual = Path("predictions") / backbone_slug(first[0], backbone_name(first, backbone)) / suite
+    return usual.absolute()
 
 
 def _find(target: TargetSpec, text: str, backbone: str | None) -> list[Candidate]:

@@ -26,8 +26,9 @@ class Evaluation(Result):
     its entry of `evaluation.json`; `missing` says of every other one that was asked for why it
     was not. `outside` are languages that no suite lists for the task: they have scores, and no
     part in the means. Of a module that was trained with several seeds, `seeds_of` names all of
-    them (`xnli-on-mnli-s*`) and `seed` is this one's. `folder` is that of the predictions;
-    `folders` names, by language, those that lie elsewhere (with `lang:*`, every language's do).
+    them (`xnli-on-mnli-s*`) and `seed` is this one's. `folder` is that of the predictions, as a
+    whole path; `folders` names, by language, those that lie elsewhere (with `lang:*`, every
+    language's do).
     """
 
     task: str

@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
-from adapter_stilts.display import Table, html_facts
+from adapter_stilts.display import Table, html_facts, html_table
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_choices, head_labels
 from adapter_stilts.errors import UserError, counted, few, shown
@@ -51,6 +51,9 @@ class Answers(Table, Predictions):
     def summary(self) -> str:
         """How many inputs, and what kind of head answered."""
         return f"to {counted(len(self.values), 'input')}: {self.kind} head"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.records(), title=f"Answers {self.summary()}")
 
     def records(self) -> list[dict[str, Any]]:
         """What is said of each; of labels, the likeliest and the probability of each."""
@@ -152,7 +155,8 @@ class Module:
             return answer
         if fields:
             raise unknown_keyword("predict", next(iter(fields)), ["examples", "batch_tokens"])
-        given: list[Any] = [examples] if isinstance(examples, str) else list(examples)
+        one = isinstance(examples, (str, Mapping))
+        given: list[Any] = [examples] if one else list(examples)
         language = known_language(lang) if lang else ""
         rows = [self._read(number, row, language) for number, row in enumerate(given)]
         found = self._predict(rows, batch_tokens)
