@@ -120,10 +120,10 @@ def recommend(
     if as_json:
         print_json(found.as_dict())
         return
+    print_note(found.answer)
     print_table(recommendation_columns(found), list(recommendation_rows(found)), spare=("seconds",))
     for note in recommendation_notes(found):
         print_note(note)
-    print_note(found.answer)
 
 
 COLUMNS = ("on", "A", "B", "A - B", "interval", "effect")
@@ -207,11 +207,10 @@ def recommendation_notes(found: Recommendation) -> Iterator[str]:
     )
     if any("parameters" in each.scores for each in found.modules):
         yield "weights: of one short training, the same in all draws"
-    if found.plain is not None:
-        above = sum(each.scores.get("logme", found.plain) > found.plain for each in found.modules)
+    if found.above_plain is not None:
         yield (
-            f"LogME of the backbone alone: {found.plain:.3f}; {above} of {len(found.modules)} "
-            "modules are above it"
+            f"LogME of the backbone alone: {found.plain:.3f}; modules above it: "
+            f"{found.above_plain} of {len(found.modules)}"
         )
     for what, why in found.silent.items():
         yield f"{what}: not known ({why})"

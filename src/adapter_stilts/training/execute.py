@@ -93,14 +93,14 @@ def clear_failures(recipe: Recipe, folder: Path) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError, OSError, SafetensorError) as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             raise FailureError(
                 f"out of memory: lower --batch-tokens (now {recipe.batch_tokens}) or --max-length "
                 f"(now {recipe.max_length}), for a dual encoder --batch-examples (now "
                 f"{recipe.batch_examples}); a checkpoint, if one was written, continues with "
                 "--resume"
             ) from error
-        if _is_full(error):
+        if is_full(error):
             raise FailureError(
                 f"disk full while writing near {folder}: free some space, then run again with "
                 "--resume"
@@ -108,14 +108,16 @@ def clear_failures(recipe: Recipe, folder: Path) -> Iterator[None]:
         raise
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was full, that of the machine or of its GPU."""
     said = isinstance(error, RuntimeError) and any(
         text in str(error) for text in ("can't allocate memory", "not enough memory")
     )
     return said or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
-def _is_full(error: Exception) -> bool:
+def is_full(error: BaseException | None) -> bool:
+    """Whether a disk was full."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "No space left" in str(error)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from adapter_stilts.display import Picture, Result, bars
 from adapter_stilts.engine.methods import DEFAULT_METHOD
+from adapter_stilts.errors import counted
 
 Rule = Literal["logme", "text", "parameters"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -131,18 +132,31 @@ class Recommendation(Result):
         return self.modules[0]
 
     @property
+    def above_plain(self) -> int | None:
+        """How many modules LogME puts above the backbone alone; None where it says nothing."""
+        told = [each.scores["logme"] for each in self.modules if "logme" in each.scores]
+        if self.plain is None or not told:
+            return None
+        return sum(score > self.plain for score in told)
+
+    @property
     def answer(self) -> str:
         """One sentence, which claims no more than there is."""
+        if self.above_plain == 0:
+            return (
+                "LogME puts no module above the backbone alone, so a training without one may do "
+                f"as well: try that, too (train-target without --on); {self._first}"
+            )
+        return self._first
+
+    @property
+    def _first(self) -> str:
+        """Which module is first, and how sure that is."""
         best, count = self.best, len(self.modules)
         if count == 1:
             return f"{best.module} is the only module, so there is nothing to rank"
         if best.probe:
-            steps = max(best.probe)
-            return (
-                f"{best.module} came out of the short trainings first, with "
-                f"{best.probe[steps]:.1f} on dev after {steps} steps; whether it stays "
-                "first in a long training, and in other languages, they do not show"
-            )
+            return self._probed
         if not any(rule in each.scores for each in self.modules for rule in DRAWN):
             return (
                 f"{best.module} is predicted to be best by one short training; how sure that is, "
@@ -167,6 +181,22 @@ class Recommendation(Result):
         return (
             f"{share}, and among the first {best.high} in 95 %: train on {' and '.join(tried)} to "
             "know (--probe does so shortly)"
+        )
+
+    @property
+    def _probed(self) -> str:
+        """What short trainings say. On few examples, several modules often score the same."""
+        best, steps = self.best, max(self.best.probe)
+        score = f"{best.probe[steps]:.1f} on dev after {counted(steps, 'step')}"
+        alike = [e.module for e in self.modules if e.probe.get(steps) == best.probe[steps]]
+        if len(alike) > 1:
+            return (
+                f"{', '.join(alike[:-1])} and {alike[-1]} came out of the short trainings alike, "
+                f"with {score}: {best.module} stands first by the rules alone"
+            )
+        return (
+            f"{best.module} came out of the short trainings first, with {score}; whether it stays "
+            "first in a long training, and in other languages, they do not show"
         )
 
     @property

@@ -76,7 +76,9 @@ def recommend(
     aim = get_target(target)
     stage = aim.trained_in(asked.source_lang)[-1]
     candidates = find_candidates(as_texts(modules), asked.method, asked.backbone)
-    _check_probed(candidates if asked.probe else (), stage)
+    if asked.probe:
+        _check_probed(candidates, stage, asked)
+    _check_files(candidates)
     place = place_of(asked.backbone, candidates[0].resolved.backbone)
     read = load_examples(stage, "train", asked.data, limit=asked.examples, seed=asked.seed)
     if (count := len(read.examples)) < LEAST_EXAMPLES:
@@ -87,7 +89,7 @@ def recommend(
     engine = load_engine(find_backbone(place), precision=asked.precision)
     work = Work(asked, aim, stage, read, candidates, place, engine)
     by_rule = {rule: RULE_SCORES[rule](work) for rule in RULES if rule in asked.names}
-    rungs = _halve(work) if asked.probe and len(candidates) > 1 else []
+    rungs = _halve(work, by_rule) if asked.probe and len(candidates) > 1 else []
     if not rungs:
         _check_told(work, by_rule)
     return _rank(work, by_rule, _draw_ranks(work, by_rule), rungs)
@@ -107,14 +109,27 @@ def _check_asked(asked: Asked) -> None:
     check_precision(asked.precision)
 
 
-def _check_probed(candidates: Sequence[Candidate], stage: TaskSpec) -> None:
-    """Refuses to train on top of what was trained on the same data."""
+def _check_probed(candidates: Sequence[Candidate], stage: TaskSpec, asked: Asked) -> None:
+    """Refuses to train on top of what was trained on the same data, and without dev data."""
     same = [each.name for each in candidates if each.task == stage.name]
     if same:
         raise UserError(
             f"'{same[0]}' has learnt {stage.name} itself and cannot stand below it: leave it out, "
             "or leave out --probe"
         )
+    try:
+        load_examples(stage, "dev", asked.data, limit=1, seed=asked.seed)
+    except UserError as error:
+        raise UserError(f"--probe scores short trainings on dev data: {error}") from error
+
+
+def _check_files(candidates: Sequence[Candidate]) -> None:
+    """Refuses damaged modules before the first is tried, which takes minutes."""
+    every = {
+        module.folder: module for each in candidates for module in each.resolved.modules.values()
+    }
+    for folder, module in every.items():
+        module.record.verify(folder)
 
 
 def _check_told(work: Work, by_rule: Mapping[Rule, Scores]) -> None:
@@ -142,9 +157,11 @@ def _draw_ranks(work: Work, by_rule: Mapping[Rule, Scores]) -> Floats:
     return np.array(found)
 
 
-def _halve(work: Work) -> list[Rung]:
-    """Short trainings on every module, longer ones on the better half."""
-    known = {each.name: each for each in work.candidates}
+def _halve(work: Work, by_rule: Mapping[Rule, Scores]) -> list[Rung]:
+    """Short trainings on every module, longer ones on the better half; the rules decide ties."""
+    means = mean_ranks([of(None, 0) for of in by_rule.values()])
+    order = np.argsort(means, kind="stable")
+    known = {each.name: each for each in (work.candidates[place] for place in order)}
 
     def score(name: str, steps: int) -> float:
         work.tell(f"probe: {steps} steps on {name}")

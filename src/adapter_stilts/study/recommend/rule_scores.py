@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from adapter_stilts.data.load import ExampleSet, load_examples
+from adapter_stilts.engine.composition import NONE
 from adapter_stilts.engine.methods import get_method
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError
 from adapter_stilts.paths import is_folder
 from adapter_stilts.study.recommend.ranking import half_samples
 from adapter_stilts.study.recommend.recommendation import Asked, Rule
@@ -128,6 +129,11 @@ def _check_seeds(found: Sequence[Candidate]) -> None:
 
 def _in_folder(text: str, method: str) -> list[str]:
     """The modules of a folder that is none itself; anything else stands for itself."""
+    if text.strip() == NONE:
+        raise UserError(
+            "'none' is no module: LogME says where the backbone alone stands, and `adstilts "
+            "train-target` without --on trains on it"
+        )
     folder = Path(text).expanduser()
     if not text.strip() or not is_folder(folder) or has_record(folder) or is_foreign(folder):
         return [text]
@@ -244,7 +250,11 @@ def _text(work: Work) -> Scores:
     found: dict[str, Floats] = {}
     asked = work.asked
     for each in work.candidates:
-        if each.task in found or f"text of {each.task}" in work.silent:
+        if not each.task:
+            work.silent[f"text of {each.name}"] = (
+                "made of several modules, it has no task of its own"
+            )
+        if not each.task or each.task in found or f"text of {each.task}" in work.silent:
             continue
         work.tell(f"text: {each.task}")
         with work.measure_time("text", each.name):
@@ -305,7 +315,11 @@ def _parameters(work: Work) -> Scores:
         if each.method not in own:
             work.tell(f"parameters: a short training, {each.method}")
             with work.measure_time("parameters"), tempfile.TemporaryDirectory() as folder:
-                path, _ = train_shortly(work, "none", each.method, PROBE_STEPS, Path(folder))
+                try:
+                    path, _ = train_shortly(work, "none", each.method, PROBE_STEPS, Path(folder))
+                except UserError as error:
+                    work.silent["parameters"] = str(error)
+                    return lambda chosen, number: [None] * len(work.candidates)
                 name = load_composition(work.engine, str(path)).inside
                 own[each.method] = products(work.engine, str(name))
         with work.measure_time("parameters", each.name):
@@ -329,8 +343,9 @@ def train_shortly(work: Work, on: str, method: str, steps: int, folder: Path) ->
 
     Raises:
         InterruptedTrainingError: Ctrl-C.
+        FailureError: full disks, full memory: what helps here is not what helps a training.
     """
-    from adapter_stilts.errors import InterruptedTrainingError
+    from adapter_stilts.training.execute import is_full, is_out_of_memory
     from adapter_stilts.training.target import train_target
 
     caution = logging.getLogger("adapter_stilts.training.begin")
@@ -357,6 +372,17 @@ def train_shortly(work: Work, on: str, method: str, steps: int, folder: Path) ->
         raise InterruptedTrainingError(
             "stopped in a short training, of which nothing is kept: the same command begins anew"
         ) from error
+    except FailureError as error:
+        if is_full(error.__cause__):
+            raise FailureError(
+                f"disk full while writing near {folder}: free some space, or name another place by "
+                "TMPDIR"
+            ) from error
+        if is_out_of_memory(error.__cause__):
+            raise FailureError(
+                "out of memory in a short training: leave out --probe, and say --by logme,text"
+            ) from error
+        raise
     finally:
         caution.setLevel(before)
     return trained.path, next(iter(trained.record.scores.values()))
