@@ -66,7 +66,7 @@ def plan(
     if as_json:
         shared = made.count_uses()
         runs: list[dict[str, Any]] = [
-            {"id": run.id, "done": run.id in done.runs, "used_by": shared[run.id], **run.as_dict()}
+            {"id": run.id, "done": run.id in done.runs, "used_by": shared[run.id], **vars(run)}
             for run in made.runs.values()
         ]
         damage = {"damaged": done.damaged, "wrong": done.wrong}

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.data import read_data
-from adapter_stilts.evaluation.items import SCHEMA, article_clusters, ensure_items, has_items
+from adapter_stilts.evaluation.files import items_path
+from adapter_stilts.evaluation.items import SCHEMA, article_clusters, has_items
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.heads import get_head
 from adapter_stilts.metrics import primary
@@ -182,9 +182,7 @@ def _score_dev(
                 "leave out choose_on"
             )
         return float(entry["scores"][primary(aim.metric)])
-    data = read_data(aim, ["en"], "dev", does["data"], limit=does["dev_items"]).languages["en"]
-    table = ensure_items(found.folder, entry, aim, "dev", "en", data, does["data"])
-    items: list[Item] = table.to_pylist()
+    items: list[Item] = pq.read_table(items_path(found.folder / entry["file"])).to_pylist()
     return items
 
 

@@ -46,13 +46,8 @@ def _command(run: Run, folder: StudyFolder) -> str:
     return shlex.join([*program, str(folder.path.absolute()), run.id])
 
 
-def _here() -> str:
-    """The folder that the study's relative paths are meant from."""
-    return str(Path.cwd())
-
-
 def _commands(runs: list[Run], folder: StudyFolder) -> str:
-    lines = ["#!/bin/sh", "set -e", f"cd {shlex.quote(_here())}"]
+    lines = ["#!/bin/sh", "set -e", f"cd {shlex.quote(str(Path.cwd()))}"]
     for run in runs:
         lines += [f"# {describe(run)}", _command(run, folder)]
     return "\n".join(lines) + "\n"
@@ -60,7 +55,7 @@ def _commands(runs: list[Run], folder: StudyFolder) -> str:
 
 def _slurm(runs: list[Run], folder: StudyFolder) -> str:
     """A script that submits a job for every run, after those it needs."""
-    names = {run.id for run in runs}
+    names, here = {run.id for run in runs}, shlex.quote(str(Path.cwd()))
     lines = [
         "#!/bin/bash",
         "# Options of this script go to sbatch: bash study.sh --partition=gpu --gpus=1",
@@ -73,7 +68,7 @@ def _slurm(runs: list[Run], folder: StudyFolder) -> str:
         lines += [
             f"# {describe(run)}",
             f'job_{run.id}=$(sbatch "$@" --parsable --requeue --open-mode=append \\',
-            f"    --job-name={run.id[:8]} --chdir={shlex.quote(_here())} --output={log} \\",
+            f"    --job-name={run.id[:8]} --chdir={here} --output={log} \\",
             *([f'    --dependency="afterok:{after}" --kill-on-invalid-dep=yes \\'] * bool(after)),
             f"    --wrap={shlex.quote(_command(run, folder))})",
         ]
@@ -88,7 +83,7 @@ def _snakemake(runs: list[Run], folder: StudyFolder, done: set[str]) -> str:
 
     every = ", ".join(mark(run.id) for run in runs)
     lines = [
-        f"workdir: {json.dumps(_here(), allow_nan=False)}\n",
+        f"workdir: {json.dumps(str(Path.cwd()), allow_nan=False)}\n",
         f"rule all:\n    input: [{every}]\n",
     ]
     for run in runs:

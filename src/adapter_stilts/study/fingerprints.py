@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError, hint
 from adapter_stilts.evaluation.data import resolve_languages
 from adapter_stilts.hashing import json_digest
-from adapter_stilts.paths import is_folder
+from adapter_stilts.paths import cache_dir, is_folder, write_whole
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.zoo.choice import ModuleReference, has_record, is_of, same_backbone
@@ -46,85 +47,66 @@ class Fingerprints:
     _known: dict[str, str] = field(default_factory=dict)
     _code: dict[Callable[..., Any], str] = field(default_factory=dict)
 
-    def of_run(self, stage: str, arm: str, target: str, does: dict[str, Any]) -> dict[str, str]:
+    def of_run(self, stage: str, target: str, does: dict[str, Any]) -> dict[str, str]:
         """Those of all that a run reads itself; the runs that it stands on have their own."""
-        found = {BACKBONE: self._once(BACKBONE, lambda: _backbone(self.backbone))}
+        found = {BACKBONE: self._once(BACKBONE, _backbone, self.backbone)}
         if stage == "intermediate" and not target:
-            for name in does["tasks"]:
-                found[f"data of {name}"] = self._digest_of_training(
-                    f"data of {name}", [get_task(name)]
-                )
+            for task in does["tasks"]:
+                name = f"data of {task}"
+                found[name] = self._once(name, self._training, [get_task(task)])
             return found
         if stage in ("rate", "target", "intermediate"):
             language = does.get("source_lang", "en")
             name = f"training data of {target}" + ("" if language == "en" else f" in {language}")
-            if name not in self._known:
-                self._digest_of_training(name, get_target(target).trained_in(language))
-            found[name] = self._known[name]
+            found[name] = self._once(name, self._training, get_target(target).trained_in(language))
         if (below := does.get("below", "none")) != "none":
             found |= self._below(below, does)
         for test in does.get("tests", ()):
+            asked = test["task"], test["split"], does["langs"]
             name = f"{test['split']} data of {test['task']}"
-            found[name] = self._digest_of_test(name, test["task"], test["split"], does["langs"])
+            found[name] = self._once(f"{name} in {does['langs']}", self._languages, *asked)
         return found
 
     def _below(self, below: str, does: dict[str, Any]) -> dict[str, str]:
         """Of the language modules at the bottom: that of the training, and those of the tests."""
         name = below.replace("*", does["source_lang"])
-        found = {f"module {name}": self._once(f"module {name}", lambda: self._module(name))}
+        found = {f"module {name}": self._once(f"module {name}", self._module, name)}
         for test in does.get("tests", ()) if below.endswith("*") else ():
+            asked = test["task"], test["split"], does["langs"]
             key = f"modules of the languages of {test['task']}"
-            found[key] = self._digest_of_languages(key, test["task"], test["split"], does["langs"])
+            known_as = f"{key}, {test['split']} in {does['langs']}"
+            found[key] = self._once(known_as, self._language_modules, *asked)
         return found
 
-    def _digest_of_languages(
-        self, name: str, task: str, split: Split, langs: str | Sequence[str]
-    ) -> str:
-        def compute() -> str:
-            asked = resolve_languages(get_target(task), langs, split, self.data)
-            # A language without one is not compared.
-            return json_digest({each: self._digest_of_module(f"lang:{each}") for each in asked})[
-                :16
-            ]
-
-        return self._once(f"{name}, {split} in {langs}", compute)
-
-    def _module(self, name: str) -> str:
-        return ModuleRecord.read(find_module(name, self.backbone)).content
-
-    def _digest_of_module(self, name: str) -> str:
-        try:
-            return self._module(name)
-        except UserError:
-            return ""
-
-    def _once(self, name: str, compute: Any) -> str:
+    def _once(self, name: str, compute: Callable[..., str], *of: Any) -> str:
         if name not in self._known:
             try:
-                self._known[name] = compute()
+                self._known[name] = compute(*of)
             except UserError as error:
                 self._known[name], self.absent[name] = "", str(error)
         return self._known[name]
 
-    def _digest_of_training(self, name: str, stages: Iterable[TaskSpec]) -> str:
-        def compute() -> str:
-            splits: tuple[Split, ...] = ("train", "dev")
-            return json_digest([self._set(task, split) for task in stages for split in splits])[:16]
+    def _module(self, name: str) -> str:
+        return ModuleRecord.read(find_module(name, self.backbone)).content
 
-        return self._once(name, compute)
+    def _language_modules(self, task: str, split: Split, langs: str | Sequence[str]) -> str:
+        found = dict.fromkeys(resolve_languages(get_target(task), langs, split, self.data), "")
+        for language in found:
+            with suppress(UserError):  # a language without one is not compared
+                found[language] = self._module(f"lang:{language}")
+        return json_digest(found)[:16]
 
-    def _digest_of_test(
-        self, name: str, task: str, split: Split, langs: str | Sequence[str]
-    ) -> str:
-        return self._once(f"{name} in {langs}", lambda: self._languages(task, split, langs, name))
+    def _training(self, stages: Iterable[TaskSpec]) -> str:
+        splits: tuple[Split, ...] = ("train", "dev")
+        return json_digest([self._set(task, split) for task in stages for split in splits])[:16]
 
-    def _languages(self, task: str, split: Split, langs: str | Sequence[str], name: str) -> str:
+    def _languages(self, task: str, split: Split, langs: str | Sequence[str]) -> str:
         """Of all languages that are here; none of them is no data at all."""
         from adapter_stilts.evaluation.retrieval_sets import data_sets
 
         target = get_target(task)
         found: dict[str, list[str]] = {}
-        problem = UserError(f"no {name}")
+        problem = UserError(f"no {split} data of {task}")
         for language in resolve_languages(target, langs, split, self.data):
             try:
                 sets = data_sets(target, language, split, self.data)
@@ -176,10 +158,6 @@ def weights_of(name: str) -> str:
 
 def _weights(backbone: Backbone) -> str:
     """Remembered beside the hashes of its files, since it takes seconds to read the weights."""
-    from contextlib import suppress
-
-    from adapter_stilts.paths import cache_dir, write_whole
-
     paths = sorted({*backbone.path.glob("*.safetensors"), *backbone.path.glob("*.bin")})
     paths.append(backbone.path / "config.json")
     memory = cache_dir() / "digests" / f"{json_digest(['weights', file_digests(paths)])}.txt"
@@ -217,7 +195,8 @@ def find_source(
         UserError: there is none; or it is of another task, method, seed or backbone, damaged, or
             has weights that are no finite numbers.
     """
-    name = module or _usual_name(task, method)
+    usual = task if get_method(method).name == "bottleneck" else f"{task}-{method}"
+    name = module or usual
     name += f"-s{seed}" if seed else ""
     remedy = f"train it, or write `{{task: {task}, module: train}}`"
     if task == MULTITASK:
@@ -230,10 +209,6 @@ def find_source(
         raise UserError(f"module {folder} {wrong}: {remedy}")
     check_stored(record, folder)
     return folder, record.content
-
-
-def _usual_name(task: str, method: str) -> str:
-    return task if get_method(method).name == "bottleneck" else f"{task}-{method}"
 
 
 def _folder(name: str, zoo: str | None, backbone: str, remedy: str) -> Path:

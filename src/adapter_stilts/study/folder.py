@@ -71,7 +71,7 @@ class StudyFolder:
     def write_run(self, run: Run, study: str) -> None:
         """Writes down what a run is, for the process that does it."""
         text = json.dumps(
-            {"study": study, "run": run.as_dict()}, ensure_ascii=False, allow_nan=False, indent=1
+            {"study": study, "run": vars(run)}, ensure_ascii=False, allow_nan=False, indent=1
         )
         write_whole(self.path / "runs" / f"{run.id}.json", text)
 
@@ -84,14 +84,9 @@ class StudyFolder:
         path = self.path / "runs" / f"{name}.json"
         remedy = "`adstilts study run` or `study export` writes it again"
         found = _read(path, _RunFile, remedy)
-        try:
-            run = Run.read(found.run)
-            whole = run.id == name and {"backbone", "data"} <= run.place.keys()
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: damaged ({error}): {remedy}") from error
-        if not whole:
+        if found.run.id != name or not {"backbone", "data"} <= found.run.place.keys():
             raise UserError(f"{path}: damaged (it is another run): {remedy}")
-        return found.study, run
+        return found.study, found.run
 
     def module(self, name: str) -> Path:
         """Where the module of a run lies."""
@@ -226,7 +221,7 @@ class _RunFile(Shape):
     """What a run is, for the process that does it."""
 
     study: Line
-    run: dict[str, Any]
+    run: Run
 
 
 class _Holder(Shape):

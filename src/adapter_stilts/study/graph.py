@@ -57,16 +57,6 @@ class Run:
         """The runs that must be done before."""
         return (*(each for each in self.on if "/" not in each), *self.rates, *self.among)
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON has it, from which `Run.read` makes it again."""
-        return dict(vars(self))
-
-    @classmethod
-    def read(cls, fields: dict[str, Any]) -> Run:
-        """The run that `as_dict` wrote."""
-        lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
-        return cls(**{**fields, **lists})
-
 
 @dataclass
 class Plan:

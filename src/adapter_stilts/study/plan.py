@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -106,10 +106,9 @@ class _Planner:
 
     def run(self, run: Run) -> str:
         """Adds a run, with the fingerprints of what it reads."""
-        inputs = self.prints.of_run(run.stage, run.arm, run.target, run.does)
-        place = {"backbone": self.study.backbone, "data": self.prints.data, **run.place}
-        fields = {**run.as_dict(), "inputs": inputs, "place": place}
-        return self.plan.add(Run(**fields))
+        inputs = self.prints.of_run(run.stage, run.target, run.does)
+        place = {"backbone": self.study.backbone, "data": self.prints.data}
+        return self.plan.add(replace(run, inputs=inputs, place=place))
 
     def module(self, name: str, method: str, seed: int) -> tuple[str, str]:
         """An intermediate module, as a run of the study's or a folder; and what stands for it."""

@@ -99,15 +99,15 @@ def begin(plan: Plan, folder: StudyFolder, tell: Tell) -> set[str]:
 
 def _poor_choices(plan: Plan) -> Iterator[str]:
     """What English dev cannot choose well, target by target."""
-    trained = [run for run in plan.runs.values() if run.stage == "rate"]
-    each = {(run.target, run.does["rows"], run.does["choose_on"]): run for run in trained}
-    yield from dict.fromkeys(warning for run in each.values() if (warning := _poor_choice(run)))
-
-
-def _poor_choice(run: Run) -> str:
     from adapter_stilts.study.dev import check_dev  # it loads torch
 
-    return check_dev(get_target(run.target), {**run.place, **run.does}, run.seed_target or 0)
+    trained = [run for run in plan.runs.values() if run.stage == "rate"]
+    each = {(run.target, run.does["rows"], run.does["choose_on"]): run for run in trained}
+    warnings = (
+        check_dev(get_target(run.target), {**run.place, **run.does}, run.seed_target or 0)
+        for run in each.values()
+    )
+    yield from filter(None, dict.fromkeys(warnings))
 
 
 @dataclass

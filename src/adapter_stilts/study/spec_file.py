@@ -267,6 +267,17 @@ def _check_below(module: str) -> str:
     return f"lang:{known_language(module.removeprefix('lang:'))}"
 
 
+_OF_ONE_ARM: dict[str, tuple[ArmKind, str]] = {
+    "module": (
+        "multitask",
+        "'{}' has no module of its own: name it in 'intermediate', as a task's",
+    ),
+    "longer_by": (LONGER, f"'longer_by' is for the arm '{LONGER}'"),
+    "further": ("singles", "'further' is for the arm 'singles': give others their 'seeds'"),
+}
+"""Keys that one kind of arm alone has, and what is said where another has them."""
+
+
 def _check_arms(spec: StudySpec, *, unequal: bool) -> None:
     _check_distinct(spec, "arms", [each.arm for each in spec.arms])
     for k, each in enumerate(spec.arms):
@@ -280,11 +291,9 @@ def _check_arms(spec: StudySpec, *, unequal: bool) -> None:
                 f"'{each.arm}' has a budget of its own, so arms would not be comparable: leave it "
                 "out, or say --unequal, and every table marks it",
             )
-        if each.module is not None and each.arm != "multitask":
-            wrong = f"'{each.arm}' has no module of its own: name it in 'intermediate', as a task's"
-            raise spec.bad(["arms", k, "module"], wrong)
-        if each.longer_by is not None and each.arm != LONGER:
-            raise spec.bad(["arms", k, "longer_by"], f"'longer_by' is for the arm '{LONGER}'")
+        for key, (kind, wrong) in _OF_ONE_ARM.items():
+            if getattr(each, key) is not None and each.arm != kind:
+                raise spec.bad(["arms", k, key], wrong.format(each.arm))
         if each.seeds and each.seeds.intermediate and each.arm in ("alone", LONGER):
             wrong = f"'{each.arm}' stands on no intermediate module, so it has no seeds of one"
             raise spec.bad(["arms", k, "seeds"], wrong)
@@ -316,8 +325,6 @@ def _check_further(spec: StudySpec, k: int) -> None:
     arm, keys = spec.arms[k], ("arms", k, "further")
     if arm.further is None:
         return
-    if arm.arm != "singles":
-        raise spec.bad(keys, "'further' is for the arm 'singles': give others their 'seeds'")
     if arm.further.best > (tasks := len(spec.intermediate)):
         wrong = f"the best {arm.further.best} of {counted(tasks, 'intermediate task')}"
         raise spec.bad((*keys, "best"), wrong)

@@ -68,7 +68,7 @@ def check_inputs(run: Run) -> None:
         UserError: names what is not here, or has changed.
     """
     prints = Fingerprints(run.place["backbone"], run.place["data"])
-    found = prints.of_run(run.stage, run.arm, run.target, run.does)
+    found = prints.of_run(run.stage, run.target, run.does)
     if prints.absent:
         raise UserError(next(iter(prints.absent.values())))
     changed = [name for name, print_ in found.items() if run.inputs.get(name) != print_]
@@ -306,7 +306,7 @@ class _Work:
         }
 
     def _scores(self, composition: str) -> dict[str, Any]:
-        """Scores by target, language and metric; the items' files are written beside."""
+        """Scores by target, language and metric; `evaluate` writes the items' files beside."""
         from adapter_stilts.evaluation.run import evaluate
 
         does = self.does
@@ -327,22 +327,8 @@ class _Work:
                 overwrite=True,  # the folder is this run's alone: what is half there is replaced
                 **layer,
             )
-            self._keep_items(found, test["items"])
             scores[target.name] = {k: dict(v) for k, v in found.scores.items()}
         return {"scores": scores, "items": f"items/{self.id}"}
-
-    def _keep_items(self, found: Any, limit: int | None) -> None:
-        from adapter_stilts.evaluation.data import read_data
-        from adapter_stilts.evaluation.items import ensure_items, has_items
-
-        target, does = get_target(found.task), self.does
-        asked = [name for name, entry in found.languages.items() if has_items(target, entry)]
-        read = read_data(target, asked, found.split, does["data"], limit=limit)
-        for name in asked:
-            entry, data = found.languages[name], read.languages[name]
-            ensure_items(
-                found.folder_of(name), entry, target, found.split, name, data, does["data"]
-            )
 
     def _of_module(self, place: Path) -> dict[str, Any]:
         record = ModuleRecord.read(place)
