@@ -234,7 +234,7 @@ def card_data(record: ModuleRecord, *, peft: bool) -> ModelCardData:
     licence = {"license": "unknown"} if record.language else licence_metadata(licence_of(record))
     model = hub_id(record.backbone["name"])
     on_hub = "/" in model and not Path(model).exists()
-    scores = [*_dev_scores(record), *_language_scores(record)]
+    scores = list(_scores(record))
     return ModelCardData(
         language=_languages(record),
         library_name="adapters",
@@ -291,42 +291,38 @@ def _datasets(*tasks: TaskSpec | TargetSpec) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _dev_scores(record: ModuleRecord) -> Iterator[EvalResult]:
-    """The score that counts, of each task; of masked words, all of them."""
+def _scores(record: ModuleRecord) -> Iterator[EvalResult]:
+    """The dev score that counts, of each task; those of every target and language evaluated.
+
+    Of masked words, all of them.
+    """
     if record.language:
-        for metric, value in record.scores.items():
-            yield _Score(
-                task_type="fill-mask",
-                dataset_name=f"raw text ({record.language})",
-                dataset_type="text",
-                metric_type=metric,
-                metric_value=round(float(value), 2),
-            )
+        text = f"raw text ({record.language})"
+        for score in record.scores.items():
+            yield _score("fill-mask", text, "text", score)
     elif not record.merged:
         for each in record.singles:
             (task,) = tasks_of(each)
-            metric, value = next(iter(each.scores.items()))
-            yield _Score(
-                task_type=_pipeline(each.head),
-                dataset_name=task.title,
-                dataset_type=next(iter(_datasets(task)), task.name),
-                metric_type=metric,
-                metric_value=round(float(value), 2),
-            )
-
-
-def _language_scores(record: ModuleRecord) -> Iterator[EvalResult]:
-    """The scores of every target and language in which the module was evaluated."""
+            score = next(iter(each.scores.items()))
+            data_set = next(iter(_datasets(task)), task.name)
+            yield _score(_pipeline(each.head), task.title, data_set, score)
     for name, scores in record.evaluations.items():
         target = target_tasks().get(name)
+        kind = _pipeline(target.head if target else record.head)
+        data_set = next(iter(_datasets(target) if target else ()), name)
         for language, metrics in scores.items():
-            for metric, value in metrics.items():
-                yield _Score(
-                    task_type=_pipeline(target.head if target else record.head),
-                    dataset_name=f"{target.title if target else name} ({language})",
-                    dataset_type=next(iter(_datasets(target) if target else ()), name),
-                    dataset_config=language,
-                    dataset_split="test",
-                    metric_type=metric,
-                    metric_value=round(float(value), 2),
-                )
+            title = f"{target.title if target else name} ({language})"
+            for score in metrics.items():
+                of = {"dataset_config": language, "dataset_split": "test"}
+                yield _score(kind, title, data_set, score, **of)
+
+
+def _score(kind: str, title: str, data_set: str, score: tuple[str, float], **of: Any) -> EvalResult:
+    metric, value = score
+    about: dict[str, Any] = {
+        "task_type": kind,
+        "dataset_name": title,
+        "dataset_type": data_set,
+        **of,
+    }
+    return _Score(**about, metric_type=metric, metric_value=round(float(value), 2))

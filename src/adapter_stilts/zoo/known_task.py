@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from math import sqrt
 from pathlib import PurePath
@@ -18,7 +18,7 @@ from adapter_stilts.tasks.registry import (
     get_trained,
     is_built_in,
 )
-from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Row, Source, TaskSpec
+from adapter_stilts.tasks.spec import SHORTEST, HubData, Row, Source, TaskSpec
 from adapter_stilts.zoo.record import ModuleRecord
 
 
@@ -135,25 +135,14 @@ def licence_of(record: ModuleRecord) -> str:
 
 def _task_of(record: ModuleRecord) -> TaskSpec:
     task = task_of(record)
-    read = set(_files(record))
-    for source in task.sources:
-        for layout in source.files:
-            if layout.licence and _reads(layout, read):
-                about = {key: getattr(layout, key) for key in ("title", "licence", "citation")}
-                return dataclasses.replace(task, **about)
+    parts = record.data.get("train", {}).get("parts", ())
+    read = {PurePath(file).name for part in parts for file in part.get("files", ())}
+    for layout in (each for source in task.sources for each in source.files):
+        globs = [PurePath(glob).name for glob in layout.paths.get("train", ())]
+        if layout.licence and any(fnmatch(name, glob) for name in read for glob in globs):
+            about = {key: getattr(layout, key) for key in ("title", "licence", "citation")}
+            return dataclasses.replace(task, **about)
     return task
-
-
-def _files(record: ModuleRecord) -> Iterator[str]:
-    """The names of the files of its training data."""
-    for part in record.data.get("train", {}).get("parts", ()):
-        for file in part.get("files", ()):
-            yield PurePath(file).name
-
-
-def _reads(layout: FileData, names: set[str]) -> bool:
-    globs = [PurePath(glob).name for glob in layout.paths.get("train", ())]
-    return any(fnmatch(name, glob) for name in names for glob in globs)
 
 
 ERRORS = 2.0

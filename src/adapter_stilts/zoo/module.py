@@ -194,12 +194,14 @@ class Module:
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """The feature columns of examples given as columns, in windows as it was trained with."""
-        encode = encoder(
-            self.kind,
-            self.engine.backbone.tokenizer,
-            max_length=self._max_length,
-            stride=int(self.record.recipe["stride"]),
-        )
+        return self._encode(self.kind, columns, stride=int(self.record.recipe["stride"]))
+
+    def _encode(
+        self, kind: HeadKind, columns: Mapping[str, Sequence[Any]], *, stride: int = 0
+    ) -> dict[str, list[Any]]:
+        backbone = self.engine.backbone
+        length = backbone.sequence_length(int(self.record.recipe["max_length"]))
+        encode = encoder(kind, backbone.tokenizer, max_length=length, stride=stride)
         with self.engine.lock:
             return encode(columns)
 
@@ -217,7 +219,7 @@ class Module:
             self._check_example(number, example, needed)
         rows: list[dict[str, Any]] = [dict(example) for example in examples]
         if not head.has_weights:
-            features = self._encode({key: [row[key] for row in rows] for key in _SIDES})
+            features = self._pairs({key: [row[key] for row in rows] for key in _SIDES})
             metric = self.task.metric
             with self.engine.lock:
                 return score_pairs(self.engine, features, metric, batch_tokens=batch_tokens)
@@ -254,7 +256,7 @@ class Module:
             "text": [text for text, _ in pairs],
             "context": [context for _, context in pairs],
         }
-        features = self._encode(columns)
+        features = self._pairs(columns)
         with self.engine.lock:
             return sentence_vectors(
                 self.engine,
@@ -265,21 +267,9 @@ class Module:
                 batch_tokens=batch_tokens,
             )
 
-    def _encode(self, columns: Mapping[str, list[str]]) -> datasets.Dataset:
+    def _pairs(self, columns: Mapping[str, list[str]]) -> datasets.Dataset:
         """Queries and texts as features."""
-        encode = encoder(
-            PLAIN,
-            self.engine.backbone.tokenizer,
-            max_length=self._max_length,
-            stride=0,
-        )
-        with self.engine.lock:
-            return datasets.Dataset.from_dict(encode(columns))
-
-    @property
-    def _max_length(self) -> int:
-        """Tokens a sequence at most; a module of several tasks has none of its own."""
-        return self.engine.backbone.sequence_length(int(self.record.recipe["max_length"]))
+        return datasets.Dataset.from_dict(self._encode(PLAIN, columns))
 
     def answer(self, question: str, context: str) -> dict[str, Any]:
         """The span of `context` that answers `question`.

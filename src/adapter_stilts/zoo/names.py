@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from huggingface_hub import constants
 
-from adapter_stilts.engine.composition import Call, canonical, parse
+from adapter_stilts.engine.composition import Call, build_stack, canonical, parse
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import pulled_dir
@@ -84,8 +84,7 @@ def below(record: ModuleRecord) -> str:
     expression = parse(record.composition)
     if not record.bases or not isinstance(expression, Call) or expression.operator != "stack":
         return ""
-    parts = expression.parts[:-1]
-    return canonical(parts[0] if len(parts) == 1 else Call("stack", parts))
+    return canonical(build_stack(*expression.parts[:-1]))
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")

@@ -191,7 +191,10 @@ def _keep(wanted: HubId, offer: Offer, *, offline: bool = False) -> Path:
     """Downloads what is offered, checks it, and copies it to its place."""
     folder = wanted.folder / offer.commit
     files = offer.wanted_files()
-    _check_disk(offer.repo, sum(file.size for file in files.values()))
+    # What is downloaded lies in the cache and then in its own place.
+    size, place = 2 * sum(file.size for file in files.values()), pulled_dir()
+    if free_bytes(place) < size:
+        raise FailureError(f"disk full: '{offer.repo}' needs {size >> 20:,} MB in {place}")
     wanted.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(wanted.folder / ".lock"):
         if not _is_here(wanted, offer.commit):
@@ -202,13 +205,6 @@ def _keep(wanted: HubId, offer: Offer, *, offline: bool = False) -> Path:
         wanted.note.parent.mkdir(exist_ok=True)
         wanted.note.write_text(offer.commit, encoding="utf-8")
     return folder
-
-
-def _check_disk(repo: str, size: int) -> None:
-    """What is downloaded lies in the cache and then in its own place."""
-    place = pulled_dir()
-    if free_bytes(place) < 2 * size:
-        raise FailureError(f"disk full: '{repo}' needs {2 * size >> 20:,} MB in {place}")
 
 
 def _assemble(offer: Offer, files: dict[str, RemoteFile], folder: Path, *, offline: bool) -> None:

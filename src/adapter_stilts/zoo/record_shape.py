@@ -27,7 +27,11 @@ _METRIC = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
 
 @with_config(OPEN)
-class _Part(TypedDict):
+class _Open(TypedDict):
+    """An object whose fields that are not declared stay as they are."""
+
+
+class _Part(_Open):
     """What was read of one source. Records of earlier versions do not count the rows."""
 
     name: NotRequired[Line]
@@ -36,8 +40,7 @@ class _Part(TypedDict):
     rows_bad: NotRequired[Count]
 
 
-@with_config(OPEN)
-class _Examples(TypedDict):
+class _Examples(_Open):
     """Training or dev examples."""
 
     origin: NotRequired[Line]
@@ -47,8 +50,7 @@ class _Examples(TypedDict):
     chance: NotRequired[Scores]
 
 
-@with_config(OPEN)
-class _Data(TypedDict):
+class _Data(_Open):
     """Of a merge without a head there are no examples."""
 
     train: NotRequired[_Examples]
@@ -58,14 +60,12 @@ class _Data(TypedDict):
     tags: NotRequired[Texts]
 
 
-@with_config(OPEN)
-class _Asked(TypedDict):
+class _Asked(_Open):
     steps: NotRequired[Count | None]
     lr: NotRequired[float | None]
 
 
-@with_config(OPEN)
-class _Recipe(TypedDict):
+class _Recipe(_Open):
     """What is read of it; the rest is shown."""
 
     max_length: _Tokens
@@ -83,8 +83,7 @@ class _Recipe(TypedDict):
     asked: NotRequired[_Asked]
 
 
-@with_config(OPEN)
-class _Spec(TypedDict):
+class _Spec(_Open):
     title: Line
     metric: Annotated[str, demand(_METRIC.fullmatch, "{} is no name of a metric")]
     licence: Line
@@ -99,8 +98,7 @@ class _Spec(TypedDict):
     identity: Line
 
 
-@with_config(OPEN)
-class _Head(TypedDict):
+class _Head(_Open):
     head: Annotated[str, one_of(KINDS)]
     labels: _Labels
     choices: NotRequired[Count]
@@ -113,31 +111,27 @@ class _Head(TypedDict):
     spec: NotRequired[_Spec]
 
 
-@with_config(OPEN)
-class _Backbone(TypedDict):
+class _Backbone(_Open):
     name: Line
     revision: NotRequired[Line]
     model_type: NotRequired[Line]
     fingerprint: NotRequired[Line]
 
 
-@with_config(OPEN)
-class _Base(TypedDict):
+class _Base(_Open):
     run: Line
     path: NotRequired[Line]
     hub: NotRequired[Line]
     fuses: NotRequired[Line]
 
 
-@with_config(OPEN)
-class _Origin(TypedDict):
+class _Origin(_Open):
     hub: NotRequired[Line]
     revision: NotRequired[Line]
     folder: NotRequired[Line]
 
 
-@with_config(OPEN)
-class _Command(TypedDict):
+class _Command(_Open):
     tasks: NotRequired[Texts]
     head: NotRequired[Line]
     data: NotRequired[Line]
@@ -148,15 +142,13 @@ class _Command(TypedDict):
     packages: NotRequired[Texts]
 
 
-@with_config(OPEN)
-class _Source(TypedDict):
+class _Source(_Open):
     run: Line
     task: Line
     licence: NotRequired[Line]
 
 
-@with_config(OPEN)
-class _Search(TypedDict):
+class _Search(_Open):
     examples: Count
     target: Line
     evaluations: Count
@@ -164,13 +156,11 @@ class _Search(TypedDict):
     loss_after: float
 
 
-@with_config(OPEN)
-class _OwnHead(TypedDict):
+class _OwnHead(_Open):
     name: Line
 
 
-@with_config(OPEN)
-class _Merged(TypedDict):
+class _Merged(_Open):
     sources: dict[Line, _Source]
     weights: Scores
     expression: Line

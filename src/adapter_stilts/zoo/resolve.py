@@ -35,12 +35,13 @@ from adapter_stilts.zoo.choice import (
 )
 from adapter_stilts.zoo.find import find_module, is_language
 from adapter_stilts.zoo.names import usual_folder
-from adapter_stilts.zoo.record import ModuleRecord, check_method_is_known
+from adapter_stilts.zoo.record import check_method_is_known
 from adapter_stilts.zoo.resolved_composition import (
     ResolvedComposition,
     as_recorded,
     check_merged_shapes,
     over_runs,
+    trained_runs,
 )
 
 
@@ -146,7 +147,7 @@ def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> Resolv
         found = [
             place
             for place in readable()
-            if is_fusion(place.record.method) and _fused_runs(place.record) == over
+            if is_fusion(place.record.method) and trained_runs(place.record) == over
         ]
         if not found:
             sources = " ".join(
@@ -159,15 +160,6 @@ def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> Resolv
         names[written] = reference.name
         modules[reference.name] = reference
     return ResolvedComposition(learnt(resolved.expression, names), modules)
-
-
-def _fused_runs(record: ModuleRecord) -> str:
-    """What a fusion fuses, over runs; an empty text where its record does not say."""
-    try:
-        runs = {name: base["run"] for name, base in record.bases.items()}
-        return over_runs(parse(record.composition), runs)
-    except (UserError, KeyError):
-        return ""
 
 
 def resolve_folder(folder: Path) -> ResolvedComposition:
@@ -299,8 +291,7 @@ def check_fit(resolved: ResolvedComposition) -> ResolvedComposition:
         check_one_backbone([(name, resolved.modules[name].record.backbone) for name in named])
     except UserError as error:
         raise UserError(f"composition '{canonical(resolved.expression)}': {error}") from None
-    folders = {name: reference.folder for name, reference in resolved.modules.items()}
-    check_merged_shapes(resolved.expression, resolved.records, folders)
+    check_merged_shapes(resolved)
     return resolved
 
 

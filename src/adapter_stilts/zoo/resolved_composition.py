@@ -128,7 +128,7 @@ class ResolvedComposition:
         whole = (
             reference
             for reference in self.modules.values()
-            if _trained_runs(reference.record) == mine
+            if trained_runs(reference.record) == mine
         )
         own = next((reference.own_name for reference in whole), "")
         return head_name(own, self.task) if own else self.text
@@ -214,7 +214,7 @@ def over_runs(expression: Expression, runs: Mapping[str, str]) -> str:
     return canonical(in_order(rename_modules(expression, runs.__getitem__)))
 
 
-def _trained_runs(record: ModuleRecord) -> str:
+def trained_runs(record: ModuleRecord) -> str:
     """The composition that a module was trained as, over runs; empty where it does not say."""
     try:
         runs = {record.name: record.run} | {n: base["run"] for n, base in record.bases.items()}
@@ -237,37 +237,31 @@ _FREE = ("dropout", "init_weights", "init_weights_seed", "leave_out", "reduction
 """What modules may differ in, as far as their tensors have the same shapes."""
 
 
-def check_merged_shapes(
-    expression: Expression, records: Mapping[str, ModuleRecord], folders: Mapping[str, Path]
-) -> None:
+def check_merged_shapes(resolved: ResolvedComposition) -> None:
     """Refuses merges of modules of unlike shape, by what their files say; no weights are read.
 
     Raises:
         UserError: names two modules and what they differ in.
     """
-    for merge in merges(expression):
+    for merge in merges(resolved.expression):
         assert merge.terms is not None
         names = module_names(merge)
-        lora = get_method(records[names[0]].method).family == "lora"
+        lora = get_method(resolved.methods[names[0]]).family == "lora"
         if not lora and (merge.terms.rank or merge.terms.lora != "products"):
             raise UserError(
                 f"'{names[0]}' is no LoRA: the options rank and lora of {merge.operator} are "
                 "for these"
             )
         for name in names[1:]:
-            _check_shape(names[0], name, records, folders, merge.terms)
+            _check_shape(names[0], name, resolved.modules, merge.terms)
 
 
 def _check_shape(
-    first: str,
-    name: str,
-    records: Mapping[str, ModuleRecord],
-    folders: Mapping[str, Path],
-    terms: Terms,
+    first: str, name: str, modules: Mapping[str, ModuleReference], terms: Terms
 ) -> None:
     what = f"'{first}' and '{name}' cannot be merged"
     remedy = "train one of them again in the shape of the other"
-    mine, theirs = (_shapes(folders[each], records[each].name, terms) for each in (first, name))
+    mine, theirs = (_shapes(modules[each], terms) for each in (first, name))
     if odd := sorted(mine.keys() ^ theirs.keys()):
         has = first if odd[0] in mine else name
         raise UserError(f"{what}: only '{has}' has {odd[0]} ({remedy})")
@@ -278,7 +272,7 @@ def _check_shape(
                 f"{what}: {key} has the shape {shape} in one and {theirs[key]} in the other ("
                 + ("with lora=products, ranks may differ)" if ranks else f"{remedy})")
             )
-    settings = [named_config(folders[each] / CONFIG)[1] for each in (first, name)]
+    settings = [named_config(modules[each].folder / CONFIG)[1] for each in (first, name)]
     if terms.lora == "products":
         settings = [{k: v for k, v in each.items() if k not in ("r", "alpha")} for each in settings]
     for key in sorted(settings[0].keys() | settings[1].keys()):
@@ -289,8 +283,9 @@ def _check_shape(
             )
 
 
-def _shapes(folder: Path, name: str, terms: Terms) -> Shapes:
+def _shapes(module: ModuleReference, terms: Terms) -> Shapes:
     """The shape of every tensor of a module by its name without that of the module."""
+    folder, name = module.folder, module.record.name
     check_files(folder, FILES[:1])
     shapes: dict[str, tuple[int, ...]] = {}
     for key, shape in shapes_in(folder / WEIGHTS).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,8 +137,9 @@ def _check_head(record: ModuleRecord, folder: Path, place: Path) -> None:
     count = record.data.get("labels")
     if named and labels and count is not None and count != len(labels):
         raise UserError(f"{path}: 'data.labels' is {count}, but the head has {len(labels)} labels")
-    task = _known(record)
-    if task is None:
+    try:
+        task = task_of(record)
+    except UserError:
         return
     if kind != task.head:
         raise UserError(f"{path}: 'head' is {kind}, but task {task.name} takes a {task.head} head")
@@ -153,12 +153,6 @@ def _check_head(record: ModuleRecord, folder: Path, place: Path) -> None:
             f"{place / HEAD_CONFIG}: 'num_choices' is {choices}, but task {task.name} has "
             f"{task.choices}"
         )
-
-
-def _known(record: ModuleRecord) -> TaskSpec | None:
-    with suppress(UserError):
-        return task_of(record)
-    return None
 
 
 TOLERANCE = 0.1
@@ -205,14 +199,9 @@ def _files(folder: Path) -> Iterator[Check]:
         lambda: check_agreement(record, folder),
         "weights as recorded and configured, in safetensors",
     )
-    others = _unrecorded(folder, record)
-    if others:
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    if others := sorted(there - {*record.files, RECORD}):
         yield Check("other files", None, f"not in the record, and never read: {', '.join(others)}")
-
-
-def _unrecorded(folder: Path, record: ModuleRecord) -> list[str]:
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if name not in record.files and name != RECORD)
 
 
 def _check(what: str, look: Callable[[], object], detail: str) -> Check:
