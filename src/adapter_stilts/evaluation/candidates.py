@@ -69,13 +69,10 @@ class Candidate:
 
     def load(self, engine: Engine) -> Composed:
         """Loads what is not in the engine yet, and activates the composition."""
-        from adapter_stilts.zoo.local import activate, load_composition, load_resolved
+        from adapter_stilts.zoo.local import load_composition, load_resolved
 
-        if self.resolved is None:
-            composed = load_composition(engine, NONE)
-        else:
-            composed = load_resolved(engine, self.resolved)
-        activate(engine, composed)
+        resolved = self.resolved
+        composed = load_resolved(engine, resolved) if resolved else load_composition(engine, NONE)
         return dataclasses.replace(composed, expression=self.expression)
 
 

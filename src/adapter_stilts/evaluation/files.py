@@ -181,16 +181,17 @@ class Store:
 
     def _claim(self) -> None:
         """Makes the folder this composition's: another one's predictions are removed."""
-        if (self.folder / RECORD).is_file():
-            with contextlib.suppress(UserError):
-                known = self._read()
-                # Another process may have been faster.
-                if self._is_ours(known):
-                    return
-                for name in _files(known):
-                    (self.folder / name).unlink(missing_ok=True)
-                    items_path(self.folder / name).unlink(missing_ok=True)
-        self._write({**self._about, "sessions": [], "results": {}})
+        if self._claimed:
+            return
+        with contextlib.suppress(UserError):  # of a record that is damaged, or not there
+            known = self._read()
+            self._claimed = self._is_ours(known)  # another process may have been faster
+            for name in () if self._claimed else _files(known):
+                (self.folder / name).unlink(missing_ok=True)
+                items_path(self.folder / name).unlink(missing_ok=True)
+        if not self._claimed:
+            self._write({**self._about, "sessions": [], "results": {}})
+            self._claimed = True
 
     def place(self, target: TargetSpec) -> Path:
         """The folder of the target's files, which is this composition's from now on.
@@ -199,7 +200,7 @@ class Store:
             FailureError: the disk is full or the folder cannot be written.
         """
         with self._lock():
-            self._ensure_claimed()
+            self._claim()
         return self.path_of(target)
 
     def path_of(self, target: TargetSpec) -> Path:
@@ -210,11 +211,6 @@ class Store:
     def fingerprint(self) -> str:
         """The backbone's, as far as its modules know it."""
         return str(self._about["backbone"].get("fingerprint", ""))
-
-    def _ensure_claimed(self) -> None:
-        if not self._claimed:
-            self._claim()
-            self._claimed = True
 
     def finished_entry(
         self, task: str, split: Split, language: str, data: str, settings: Mapping[str, Any]
@@ -259,7 +255,7 @@ class Store:
         path = self.folder / name
         # Another process may be at another task of the same folder.
         with self._lock():
-            self._ensure_claimed()
+            self._claim()
             write_whole(path, format_predictions(target, result))
             entry = {
                 "file": name,

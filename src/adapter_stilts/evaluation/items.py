@@ -75,7 +75,8 @@ def ensure_items(
         FailureError: the disk is full or the folder cannot be written.
     """
     predictions = folder / str(entry["file"])
-    about = {"predictions": entry["sha256"], "data": entry["data"], "score": _score(target, entry)}
+    told = float(entry["scores"][primary(target.metric)])
+    about = {"predictions": entry["sha256"], "data": entry["data"], "score": told}
     path = items_path(predictions)
     if (found := _read(path, about)) is not None:
         return found
@@ -87,37 +88,31 @@ def ensure_items(
         raise UserError(f"{predictions}: no predictions of these data ({error})") from error
     total = sum(row["denominator"] for row in rows)
     score = 100 * sum(row["numerator"] for row in rows) / total if total else 0.0
-    if not math.isclose(score, about["score"], abs_tol=1e-6):
+    if not math.isclose(score, told, abs_tol=1e-6):
         raise UserError(
-            f"{predictions}: its items score {score:.6f}, its record says {about['score']:.6f}: "
+            f"{predictions}: its items score {score:.6f}, its record says {told:.6f}: "
             "evaluate it again with --overwrite"
         )
-    _write(
-        table.replace_schema_metadata({"adapter_stilts": json.dumps(about, allow_nan=False)}), path
-    )
+    marked = table.replace_schema_metadata({_MARK: json.dumps(about, allow_nan=False)})
+    try:
+        with atomic_file(path) as work:
+            pq.write_table(marked, work, compression="zstd")
+    except OSError as error:
+        raise unwritable(path, error) from error
     return table
 
 
-def _score(target: TargetSpec, entry: Mapping[str, Any]) -> float:
-    return float(entry["scores"][primary(target.metric)])
+_MARK = b"adapter_stilts"
 
 
 def _read(path: Path, about: Mapping[str, Any]) -> pa.Table | None:
     """The table, if it is whole and of these predictions."""
     with suppress(OSError, pa.ArrowException, ValueError):
         table = pq.read_table(path)
-        known = (table.schema.metadata or {}).get(b"adapter_stilts", b"null")
+        known = (table.schema.metadata or {}).get(_MARK, b"null")
         if table.schema.equals(SCHEMA) and json.loads(known) == dict(about):
             return table
     return None
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    try:
-        with atomic_file(path) as work:
-            pq.write_table(table, work, compression="zstd")
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
 def _rows(

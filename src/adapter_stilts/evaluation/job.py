@@ -150,17 +150,13 @@ class Job:
                 "settings": self.decisive(number),
                 "examples": data.count,
             }
-            entry = self.stores[number].save(self.target, self.split, language, result, about)
-            self._keep_items(number, language, entry)
+            store, split = self.stores[number], self.split
+            entry = store.save(self.target, split, language, result, about)
+            if has_items(self.target, entry):  # comparisons are drawn from these
+                folder, where = store.folder, self.asked.data
+                ensure_items(folder, entry, self.target, split, language, data, where)
             if on_language is not None:
                 on_language(candidate.expression, language, entry)
-
-    def _keep_items(self, number: int, language: str, entry: Entry) -> None:
-        """Writes the scores of single items, which comparisons are drawn from."""
-        if has_items(self.target, entry):
-            data, folder = self.data.languages[language], self.stores[number].folder
-            where = self.asked.data
-            ensure_items(folder, entry, self.target, self.split, language, data, where)
 
     def _labels(self, pending: list[list[str]]) -> Iterator[Found]:
         read = self.data.languages
@@ -188,19 +184,15 @@ class Job:
             composed = candidate.load(self.engine)
             check_kind(self.target, composed.expression, composed.record)
             for language in languages:
-                length = self.engine.backbone.sequence_length(candidate.window[0])
-                yield (
-                    language,
-                    number,
-                    evaluate_pairs(
-                        self.engine,
-                        self.target,
-                        composed,
-                        self.data.languages[language].examples.examples,
-                        max_length=length,
-                        batch_tokens=self.batch_tokens,
-                    ),
+                result = evaluate_pairs(
+                    self.engine,
+                    self.target,
+                    composed,
+                    self.data.languages[language].examples.examples,
+                    max_length=self.engine.backbone.sequence_length(candidate.window[0]),
+                    batch_tokens=self.batch_tokens,
                 )
+                yield language, number, result
 
     def _groups(
         self, pending: list[list[str]]

@@ -325,24 +325,20 @@ def evaluate_pairs(
             name = examples[number]["id"]
             raise UserError(f"{target.name}: row '{name}' has no query or no text to be found")
     activate(engine, composed)
+    encode = encoder(target.head, engine.backbone.tokenizer, max_length=max_length, stride=0)
+
+    def vectors_of(queries: list[str], texts: list[tuple[str, str]]) -> Half:
+        both = {"text": [text for text, _ in texts], "context": [around for _, around in texts]}
+        features = datasets.Dataset.from_dict(encode({"query": queries, **both}))
+        return sentence_vectors(engine, features, batch_tokens=batch_tokens)
+
     asked, pool = _first(queries), _first(texts)
-    none = [""] * len(texts)
-    sides = (
-        {"query": [queries[row] for row in asked], "text": none, "context": none},
-        {
-            "query": none,
-            "text": [texts[row][0] for row in pool],
-            "context": [texts[row][1] for row in pool],
-        },
-    )
+    of_queries = vectors_of([queries[row] for row in asked], [("", "")] * len(asked))
+    of_texts = vectors_of([""] * len(pool), [texts[row] for row in pool])
     wanted: dict[str, set[str]] = {}
     place = {texts[row]: str(row) for row in pool}
     for query, text in zip(queries, texts, strict=True):
         wanted.setdefault(query, set()).add(place[text])
-    of_queries, of_texts = (
-        _vectors(engine, target, side, count, max_length, batch_tokens)
-        for side, count in zip(sides, (len(asked), len(pool)), strict=True)
-    )
     best = rank(of_queries, of_texts, K).indices.tolist()
     ranked = [[str(pool[column]) for column in row] for row in best]
     scores = get_metric(target.metric).compute(
@@ -362,19 +358,3 @@ def _first(values: Sequence[object]) -> list[int]:
     for row, value in enumerate(values):
         found.setdefault(value, row)
     return list(found.values())
-
-
-def _vectors(
-    engine: Engine,
-    target: TargetSpec,
-    side: dict[str, list[str]],
-    count: int,
-    max_length: int,
-    batch_tokens: int,
-) -> Half:
-    """The vectors of one side of the pairs, (count, D), of length 1."""
-    encode = encoder(target.head, engine.backbone.tokenizer, max_length=max_length, stride=0)
-    rows = {name: values[:count] for name, values in side.items()}
-    features = datasets.Dataset.from_dict(encode(rows))
-    found: Half = sentence_vectors(engine, features, batch_tokens=batch_tokens)
-    return found

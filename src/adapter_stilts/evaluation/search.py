@@ -95,7 +95,8 @@ def rank(
         pool = np.asarray(candidates[start : start + block], dtype=np.float32)
         for first in range(0, len(queries), batch):
             rows = slice(first, first + batch)
-            found = _best(np.asarray(queries[rows], dtype=np.float32), pool, start, k)
+            scores = np.asarray(queries[rows], dtype=np.float32) @ pool.T
+            found = top(pack(scores, start), k)
             best[rows] = top(np.concatenate([best[rows], found], axis=1), k)
     best.sort(axis=1)
     return Ranked(*unpack(best[:, ::-1]))
@@ -108,11 +109,6 @@ def _check(queries: Floats, candidates: Floats, k: int) -> None:
         )
     if not len(candidates) or k < 1:
         raise ValueError(f"cannot take {k} of {len(candidates)} candidates")
-
-
-def _best(queries: Float32, pool: Float32, start: int, k: int) -> NDArray[np.uint64]:
-    """The keys of the k best candidates of a block that begins at row `start`."""
-    return top(pack(queries @ pool.T, start), k)
 
 
 def distinct(texts: Sequence[str]) -> Distinct:

@@ -69,7 +69,10 @@ class Vectors:
                     batch_tokens=self.batch_tokens,
                     path=work / _FILE,
                 )
-                _write_record(work)
+                about = {"sha256": file_sha256(work / _FILE)}  # so that a damaged one is found
+                (work / _RECORD).write_text(
+                    json.dumps(about, allow_nan=False) + "\n", encoding="utf-8"
+                )
             made = _read(folder, shape)
         assert made is not None
         return made
@@ -91,12 +94,6 @@ def features_of(engine: Engine, data: ExampleSet, max_length: int) -> datasets.D
     return build_features(
         PLAIN, data.examples, data.fingerprint, engine.backbone.tokenizer, max_length=max_length
     )
-
-
-def _write_record(folder: Path) -> None:
-    """Writes down what the file holds, so that a damaged one is found."""
-    about = {"sha256": file_sha256(folder / _FILE)}
-    (folder / _RECORD).write_text(json.dumps(about, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _read(folder: Path, shape: tuple[int, int]) -> Half | None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
 from adapter_stilts.errors import FailureError, UserError, counted
+from adapter_stilts.interrupts import stop_asked
 from adapter_stilts.paths import free_bytes
 from adapter_stilts.study.engines.engine import Engine
 from adapter_stilts.study.folder import StudyFolder, last_line, size_of
@@ -280,24 +277,3 @@ def forget(folder: StudyFolder, names: dict[str, str]) -> None:
         for place in (folder.module(name).parent, folder.path / "items" / name, folder.dev(name)):
             shutil.rmtree(place, ignore_errors=True)
     drop_results(folder.results_file, set(names))
-
-
-@contextmanager
-def stop_asked() -> Iterator[Callable[[], bool]]:
-    """Inside the block, the first signal makes what is given true; a second one interrupts."""
-    caught: list[int] = []
-
-    def catch(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        if len(caught) > 1:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # Python lets only the main thread set handlers
-        return
-    before = {each: signal.signal(each, catch) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(caught)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

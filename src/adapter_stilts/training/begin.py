@@ -78,23 +78,17 @@ def _add_heads(job: Job) -> None:
 
 
 def _start_head(job: Job, below: str, record: ModuleRecord | None) -> bool:
-    """The head starts from the one below, if that is of the same kind with the same labels.
+    """Whether the head starts from the one below: that is of the same kind with the same labels.
 
     Of a multi-task module it is the head that suits the task best.
-
-    Returns:
-        Whether it does.
     """
     (data,) = job.tasks
-    task = data.task
-    if record is None:
-        return False
-    chosen = record.suited_task(task.head, data.labels)
-    if chosen is None or not has_weights(task.head):
+    kind = data.task.head
+    chosen = record.suited_task(kind, data.labels) if record and has_weights(kind) else None
+    if record is None or chosen is None:
         return False
     source = below if chosen == record.task else head_name(below, chosen)
-    named = is_named(task.head)
-    if named and head_labels(job.engine, source) != data.labels:  # in the same order
+    if is_named(kind) and head_labels(job.engine, source) != data.labels:  # in the same order
         return False
     return copy_weights(job.engine, source, job.name, head_only=True)
 

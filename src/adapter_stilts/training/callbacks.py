@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import FrameType
 from typing import Any
 
 import torch
@@ -103,33 +100,17 @@ class EvaluationSchedule(TrainerCallback, ExportableState):
         return control
 
 
-class StopOnSignal(TrainerCallback):
-    """Catches SIGINT and SIGTERM while it is entered; a second Ctrl-C stops at once."""
+class StopWhenAsked(TrainerCallback):
+    """Ends a training after a checkpoint when that is asked for; `stopped` says so."""
 
-    def __init__(self) -> None:
-        self.caught = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopOnSignal:
-        # Python lets only the main thread set handlers.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._catch)
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self.caught:
-            raise KeyboardInterrupt
-        self.caught = True
+    def __init__(self, asked: Callable[[], bool]) -> None:
+        self._asked = asked
+        self.stopped = False
 
     def on_step_end(self, args: Any, state: State, control: Control, **kwargs: Any) -> Control:
         """Asks for a checkpoint and the end of the training."""
-        self.caught = any_process(self.caught)
-        if self.caught:
+        self.stopped = any_process(self._asked())
+        if self.stopped:
             control.should_save = True
             control.should_training_stop = True
         return control

@@ -23,6 +23,7 @@ from adapter_stilts.data.load import load_examples, resolve_where
 from adapter_stilts.engine.attention import recompute_activations
 from adapter_stilts.engine.engine import load_engine, return_memory
 from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError, shown
+from adapter_stilts.interrupts import stop_asked
 from adapter_stilts.training.begin import (
     add_module_of,
     announce,
@@ -34,7 +35,7 @@ from adapter_stilts.training.callbacks import (
     GradualUnfreezing,
     Progress,
     StepReports,
-    StopOnSignal,
+    StopWhenAsked,
 )
 from adapter_stilts.training.checkpoint import check_manifest
 from adapter_stilts.training.finish import finish
@@ -135,12 +136,13 @@ def _run(
         save_seconds=_save_seconds(),
         on_stop=lambda state: bar.show_stop(state, recipe.patience),
     )
-    bar, stop = Progress(tokens), StopOnSignal()
-    callbacks: list[Any] = [schedule, stop, StepReports(), *([] if quiet else [bar])]
-    if recipe.unfreeze == "top-down":
-        unfreeze_steps = round(recipe.unfreeze_fraction * len(tokens))
-        callbacks.append(GradualUnfreezing(job.engine, job.name, unfreeze_steps))
-    with _quiet_libraries(), stop, contextlib.closing(bar):
+    bar = Progress(tokens)
+    with _quiet_libraries(), stop_asked() as asked, contextlib.closing(bar):
+        stop = StopWhenAsked(asked)
+        callbacks: list[Any] = [schedule, stop, StepReports(), *([] if quiet else [bar])]
+        if recipe.unfreeze == "top-down":
+            unfreeze_steps = round(recipe.unfreeze_fraction * len(tokens))
+            callbacks.append(GradualUnfreezing(job.engine, job.name, unfreeze_steps))
         trainer = ModuleTrainer(
             job.engine,
             job.name,
@@ -159,7 +161,7 @@ def _run(
         job.engine.backbone.put_tokenizer_away()
         return_memory(job.engine)
         _train(trainer, schedule, latest_checkpoint(work))
-    if stop.caught and trainer.state.global_step < trainer.state.max_steps:
+    if (stop.stopped or asked()) and trainer.state.global_step < trainer.state.max_steps:
         raise InterruptedTrainingError(
             f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}; "
             f"saved in {work}: add --resume to the same command to go on"

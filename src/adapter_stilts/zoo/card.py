@@ -318,11 +318,11 @@ def _scores(record: ModuleRecord) -> Iterator[EvalResult]:
 
 
 def _score(kind: str, title: str, data_set: str, score: tuple[str, float], **of: Any) -> EvalResult:
-    metric, value = score
-    about: dict[str, Any] = {
-        "task_type": kind,
-        "dataset_name": title,
-        "dataset_type": data_set,
+    return _Score(
+        task_type=kind,
+        dataset_name=title,
+        dataset_type=data_set,
+        metric_type=score[0],
+        metric_value=round(float(score[1]), 2),
         **of,
-    }
-    return _Score(**about, metric_type=metric, metric_value=round(float(value), 2))
+    )

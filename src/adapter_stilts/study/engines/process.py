@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -43,11 +43,8 @@ def do_run(
     stops: Callable[[], int],
 ) -> int:
     """Does one run; see `ForkServer.do`."""
-    server = ForkServer(place, environment)
-    try:
+    with closing(ForkServer(place, environment)) as server:
         return server.do(folder, run, {}, stops)
-    finally:
-        server.close()
 
 
 class ForkServer:
