@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -155,7 +156,9 @@ class StudyFolder:
         except OSError as error:
             raise _no_lock(error) from error
         try:
-            write_whole(place, json.dumps(_this_process(), allow_nan=False))
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+            write_whole(place, json.dumps(holder, allow_nan=False))
             yield
         finally:
             with suppress(OSError):
@@ -268,10 +271,3 @@ def _about(place: Path, kind: type[Shape]) -> dict[str, Any]:
 def _no_lock(error: OSError) -> UserError:
     why = f"no lock can be set ({error.strerror})"
     return UserError(f"{error.filename}: {why}: remove it, or choose another --out")
-
-
-def _this_process() -> dict[str, Any]:
-    from datetime import UTC, datetime
-
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"pid": os.getpid(), "host": socket.gethostname(), "since": now}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import product, starmap
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -190,16 +191,15 @@ def make_sample(arms: Mapping[str, Tables], *, parallel: bool) -> Sample:
 
 def _counts(arm: str, tables: Mapping[Seeds, pa.Table]) -> Floats:
     """One language's counts, (S1, S2, items, 2)."""
-    stages = [sorted({seeds[k] for seeds in tables}) for k in range(2)]
-    grid = [[Seeds(a, b) for b in stages[1]] for a in stages[0]]
-    for seeds in (seeds for line in grid for seeds in line):
+    firsts, seconds = (sorted({seeds[k] for seeds in tables}) for k in range(2))
+    pairs = list(starmap(Seeds, product(firsts, seconds)))
+    for seeds in pairs:
         if seeds not in tables:
             raise UserError(f"'{arm}' lacks the seeds {seeds.intermediate} and {seeds.target}")
-    pairs = [
-        [np.stack([tables[seeds][name].to_numpy() for name in _COUNTS], axis=-1) for seeds in line]
-        for line in grid
+    counts = [
+        np.stack([tables[seeds][name].to_numpy() for name in _COUNTS], axis=-1) for seeds in pairs
     ]
-    return np.array(pairs, dtype=np.float64)
+    return np.array(counts, dtype=np.float64).reshape(len(firsts), len(seconds), -1, 2)
 
 
 Items = Mapping[str, Sequence[tuple[str, str]]]

@@ -193,7 +193,7 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
         parts[name] = Share(len(own), done, None if unknown else sum(each))
     known = [part.seconds for part in parts.values() if part.seconds is not None]
     memory, memory_from = _memory(plan, folder)
-    data = _evaluated(plan, folder)
+    data = StudyData(plan.study.name, folder.path, list(results.values()))
     spread = measure_spread(data)
     return Outlook(
         done=len(plan.runs) - len(left),
@@ -219,10 +219,6 @@ def _memory(plan: Plan, folder: StudyFolder) -> tuple[int | None, str]:
     if peaks := [ModuleRecord.read(each).peak_memory_mb for each in plan.from_zoo]:
         return int(max(peaks) * 1e6), "the trainings of the zoo's modules"
     return None, f"{where}, and no module is of the zoo"
-
-
-def _evaluated(plan: Plan, folder: StudyFolder) -> StudyData:
-    return StudyData(plan.study.name, folder.path, list(folder.results(plan).runs.values()))
 
 
 def _spread_from(spread: Spread, study: StudySpec) -> str:

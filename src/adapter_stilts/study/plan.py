@@ -21,7 +21,6 @@ from adapter_stilts.study.spec import (
     TRAIN,
     ArmKind,
     ArmPart,
-    SourcePart,
     StudySpec,
     TargetPart,
     Test,
@@ -87,18 +86,13 @@ class _Planner:
     def __post_init__(self) -> None:
         self.plan = Plan(self.study)
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The names of the intermediate tasks."""
-        return self.study.tasks
-
     def add(self, part: TargetPart, arm: ArmPart, *, first: bool) -> None:
         """The runs of an arm of a target: those of its first seeds, or those of the others."""
         study, trained = self.study, bool(get_target(part.task).training)
         as_it_is = ["none"], study.source_langs[:1]  # nothing is learnt
         bottoms, languages = (study.below, study.source_langs) if trained else as_it_is
         for method, below, language in product(study.methods, bottoms, languages):
-            each_tasks = list(variants(self.tasks, method, part, arm))
+            each_tasks = list(variants(study.tasks, method, part, arm))
             made = [_Arm(self, method, part, arm, each, below, language) for each in each_tasks]
             runs = [run for each in made for run in each.add(first=first)]
             if made and trained and arm.further and not first:
@@ -119,23 +113,18 @@ class _Planner:
 
     def _module(self, name: str, method: str, seed: int) -> tuple[str, str]:
         study, several = self.study, name == MULTITASK
-        part: SourcePart | ArmPart
-        if several:
-            part = next(arm for arm in study.arms if arm.arm == MULTITASK)
-        else:
-            part = next(p for p in study.intermediate if get_task(p.task).name == name)
+        named: Sequence[str] = [arm.arm for arm in study.arms] if several else study.tasks
+        key, k = "arms" if several else "intermediate", named.index(name)
+        part = getattr(study, key)[k]
         given = study.module_of(part)
         if given != TRAIN:
-            keys = ("arms", study.arms.index(part)) if isinstance(part, ArmPart) else (
-                "intermediate", study.intermediate.index(part)
-            )  # fmt: skip
-            with study.at(*keys, "module"):
+            with study.at(key, k, "module"):
                 folder, content = find_source(
                     name, method, seed,
-                    backbone=study.backbone, zoo=study.zoo, module=given, tasks=self.tasks,
+                    backbone=study.backbone, zoo=study.zoo, module=given, tasks=study.tasks,
                 )  # fmt: skip
             return str(folder), content
-        tasks = [p.task for p in study.intermediate] if several else [getattr(part, "task", name)]
+        tasks = [each.task for each in (study.intermediate if several else [part])]
         does = {
             **self.common(),
             "steps": study.budget.intermediate_steps * len(tasks),
@@ -143,7 +132,7 @@ class _Planner:
             "lr": study.budget.intermediate_lr,
             "tasks": sorted(tasks),
         }
-        names = self.tasks if several else (name,)
+        names = study.tasks if several else (name,)
         run = Run("intermediate", name, method, does, intermediate=names, seed_intermediate=seed)
         made = self.run(run)
         return made, made
@@ -155,7 +144,7 @@ class _Planner:
             study.budget.intermediate_steps
             if study.module_of(part) == TRAIN
             else ModuleRecord.read(Path(self.module(name, method, seed)[0])).steps
-            for part, name in zip(study.intermediate, self.tasks, strict=True)
+            for part, name in zip(study.intermediate, study.tasks, strict=True)
         )
 
     def check_languages(self) -> None:

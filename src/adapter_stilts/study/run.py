@@ -245,21 +245,15 @@ def find_damaged(plan: Plan, folder: StudyFolder) -> dict[str, str]:
 
 
 def _needed_problem(folder: StudyFolder, run: Run, result: RunResult) -> str:
-    try:
-        return _module_problem(folder, run) or check_selecting(folder.dev(run.id), result)
-    except OSError as error:
-        return f"{error.filename}: cannot be read ({error.strerror})"
-
-
-def _module_problem(folder: StudyFolder, run: Run) -> str:
     place = folder.module(run.id)
-    if run.stage not in ("intermediate", "rate") or (run.stage == "rate" and not place.exists()):
-        return ""
     try:
-        ModuleRecord.read(place).verify(place)
+        if run.stage == "intermediate" or (run.stage == "rate" and place.exists()):
+            ModuleRecord.read(place).verify(place)
+        return check_selecting(folder.dev(run.id), result)
     except UserError as error:
         return str(error)
-    return ""
+    except OSError as error:
+        return f"{error.filename}: cannot be read ({error.strerror})"
 
 
 def _items_problem(folder: StudyFolder, result: RunResult) -> str:

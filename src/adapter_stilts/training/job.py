@@ -17,7 +17,6 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_name
 from adapter_stilts.features.build import encoding_identity
 from adapter_stilts.hashing import text_digest
-from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.batching import (
     CAP,
     BatchPlan,
@@ -199,10 +198,15 @@ def prepare(
     spec: TrainingSpec, recipe: Recipe, seed: int, name: str, engine: Engine, data: Data
 ) -> Job:
     """Turns examples into features."""
-    tasks = tuple(
-        _task_data(spec, task, name, parts, recipe, seed, engine)
-        for task, parts in zip(spec.tasks, data, strict=True)
-    )
+    tasks: list[TaskData] = []
+    for task, parts in zip(spec.tasks, data, strict=True):
+        if spec.text:
+            # Under a name of its own it is not written with the module: it is of use here alone.
+            head = head_name(name, "text")
+            tasks.append(make_text_data(task, head, *parts, recipe, seed, engine))
+        else:
+            head = head_name(name, task.name) if spec.mixture else name
+            tasks.append(make_task_data(task, head, *parts, recipe, engine))
     text: tuple[BatchSource, ...] = ()
     if spec.mixture and spec.mixture.text:
         text = text_sources(
@@ -213,20 +217,4 @@ def prepare(
             seed=seed,
             normalise=spec.mixture.normalise_losses,
         )
-    return Job(spec, recipe, seed, name, engine, tasks, text)
-
-
-def _task_data(
-    spec: TrainingSpec,
-    task: TaskSpec,
-    name: str,
-    parts: tuple[ExampleSet, ExampleSet],
-    recipe: Recipe,
-    seed: int,
-    engine: Engine,
-) -> TaskData:
-    if spec.text:
-        # Under a name of its own it is not written with the module: it is of use for this alone.
-        return make_text_data(task, head_name(name, "text"), *parts, recipe, seed, engine)
-    head = head_name(name, task.name) if spec.mixture else name
-    return make_task_data(task, head, *parts, recipe, engine)
+    return Job(spec, recipe, seed, name, engine, tuple(tasks), text)

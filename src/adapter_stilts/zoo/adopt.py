@@ -46,21 +46,21 @@ def adopt(offer: Offer, folder: Path) -> ModuleRecord:
     Raises:
         UserError: it is damaged, or not what it says, or of a kind that is not known here.
     """
-    origin = {"hub": offer.repo, "revision": offer.commit}
     if offer.kind == "module":
         record = ModuleRecord.read(folder)
         record.verify(folder)
         _remove_others(folder, record)
         check_agreement(record, folder)
-        return dataclasses.replace(record, origin=origin).write(folder)
-    made = adopt_foreign(
-        folder,
-        plain_name(offer.repo.partition("/")[2]),
-        source=offer.repo,
-        identity=f"{offer.repo}@{offer.commit}",
-        peft=offer.kind == "peft",
-    )
-    return dataclasses.replace(made, origin=origin).write(folder)
+    else:
+        record = adopt_foreign(
+            folder,
+            plain_name(offer.repo.partition("/")[2]),
+            source=offer.repo,
+            identity=f"{offer.repo}@{offer.commit}",
+            peft=offer.kind == "peft",
+        )
+    origin = {"hub": offer.repo, "revision": offer.commit}
+    return dataclasses.replace(record, origin=origin).write(folder)
 
 
 def adopt_foreign(
