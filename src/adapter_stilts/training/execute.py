@@ -63,29 +63,27 @@ def execute(asked: Request) -> ModuleRecord:
         FailureError: disk or memory ran out, or the training diverged.
         InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
     """
-    spec, recipe, folder, work = asked.spec, asked.recipe, asked.folder, asked.work
-    options = asked.options
-    may = {"resume": options.resume, "overwrite": options.overwrite}
+    recipe, options, folder = asked.recipe, asked.options, asked.folder
     with _TRAINING, clear_failures(recipe, folder), only_one(folder):
-        parts = _read_parts(spec, options)
+        parts = _read_parts(asked.spec, options)
         set_seed(options.seed)
         offload = recipe.activations == "offloaded"
         engine = load_engine(asked.backbone, precision=recipe.precision, offload=offload)
         if recipe.activations != "kept":
             recompute_activations(engine.model)
-        prepared = prepare(spec, recipe, options.seed, asked.name, engine, parts)
+        prepared = prepare(asked.spec, recipe, options.seed, asked.name, engine, parts)
         job, schedule = prepared.with_schedule()
         settings = asked.settings(job.recipe)
-        done = finished_record(folder, job, settings, **may)
+        done = finished_record(asked, job, settings)
         if done is not None:
             return done
-        claim(work, job, settings, **may)
+        claim(asked, job, settings)
         args = trainer_arguments(job, folder, options.report_to)
         warn_of_schedule(recipe, schedule, sample=resolve_where(options.data) == "sample")
         if not options.quiet:
             announce(job, schedule)
-        state, seconds = _run(job, work, args, quiet=options.quiet)
-        return finish(job, state, seconds, folder, work, asked.limits, asked.command())
+        state, seconds = _run(job, asked.work, args, quiet=options.quiet)
+        return finish(job, state, seconds, asked)
 
 
 @contextlib.contextmanager

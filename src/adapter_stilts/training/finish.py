@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
@@ -20,32 +19,21 @@ from adapter_stilts.training.callbacks import place_of_best
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json
+from adapter_stilts.training.spec import Request
 from adapter_stilts.zoo.again import ASKED
 from adapter_stilts.zoo.known_task import majority, spec_entry
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
 
 
-def finish(
-    job: Job,
-    state: TrainerState,
-    seconds: float,
-    folder: Path,
-    work: Path,
-    limits: Mapping[str, int],
-    command: Mapping[str, Any],
-) -> ModuleRecord:
-    """Writes the module with its record and removes the checkpoints, in the first process.
-
-    Args:
-        limits: how many examples were asked for, by the name of the option, where any were.
-        command: what `again.command_entry` keeps.
-    """
-    record = dataclasses.replace(make_record(job, state, seconds, limits), command=dict(command))
+def finish(job: Job, state: TrainerState, seconds: float, asked: Request) -> ModuleRecord:
+    """Writes the module with its record and removes the checkpoints, in the first process."""
+    record = make_record(job, state, seconds, asked.limits)
+    record = dataclasses.replace(record, command=asked.command())
     if PartialState().is_main_process:
-        record = save_module(job.engine, record, job.tasks[0].task.head, folder)
-        discard(work)
-        sweep(folder)
+        record = save_module(job.engine, record, job.tasks[0].task.head, asked.folder)
+        discard(asked.work)
+        sweep(asked.folder)
     PartialState().wait_for_everyone()
     return record
 
@@ -53,7 +41,11 @@ def finish(
 def make_record(
     job: Job, state: TrainerState, seconds: float, limits: Mapping[str, int]
 ) -> ModuleRecord:
-    """What the module says of itself."""
+    """What the module says of itself.
+
+    Args:
+        limits: how many examples were asked for, by the name of the option, where any were.
+    """
     key = f"eval_{job.metric}"
     scored = [entry for entry in state.log_history if key in entry]
     # Where the best step is not kept, the last is, or the mean with steps before it.

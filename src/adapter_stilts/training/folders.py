@@ -19,6 +19,7 @@ from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 if TYPE_CHECKING:  # commands that only look whether a folder is free do without torch
     from adapter_stilts.training.job import Job
+    from adapter_stilts.training.spec import Request
 
 
 class OtherRunError(UserError):
@@ -60,16 +61,15 @@ def only_one(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def finished_record(
-    folder: Path, job: Job, settings: Settings, *, resume: bool, overwrite: bool
-) -> ModuleRecord | None:
-    """The record of the module at `folder` if a run to be resumed has ended already.
+def finished_record(asked: Request, job: Job, settings: Settings) -> ModuleRecord | None:
+    """The record of the module that is there if a run to be resumed has ended already.
 
     Raises:
         OtherRunError: the module there is another run's, or damaged.
     """
-    lies_there = (folder / RECORD).exists() and not latest_checkpoint(unfinished(folder))
-    if not resume or overwrite or not lies_there:
+    folder, options = asked.folder, asked.options
+    lies_there = (folder / RECORD).exists() and not latest_checkpoint(asked.work)
+    if not options.resume or options.overwrite or not lies_there:
         return None
     try:
         record = ModuleRecord.read(folder)
@@ -84,13 +84,13 @@ def finished_record(
     return record
 
 
-def claim(work: Path, job: Job, settings: Settings, *, resume: bool, overwrite: bool) -> None:
+def claim(asked: Request, job: Job, settings: Settings) -> None:
     """Makes the folder of the unfinished run; refuses one of another run."""
     from adapter_stilts.training.callbacks import this_process
 
-    state = this_process()
+    state, work = this_process(), asked.work
     if state.is_main_process:
-        if overwrite and not resume:
+        if asked.options.overwrite and not asked.options.resume:
             discard(work)
         if latest_checkpoint(work):
             _check_same(work, job, settings)
