@@ -163,14 +163,9 @@ class Searcher:
         return self._result(scores, lines, candidates=len(pool.vectors), **lacking)
 
     def _pool(self, language: str) -> Pool:
-        """What the queries of a language are ranked against.
-
-        Raises:
-            UserError: the candidates are not there or malformed.
-        """
-        if has_shared_pool(self.target, language):
-            return self._shared_pool
-        return self._read_pool(language)
+        """What the queries of a language are ranked against."""
+        shared = has_shared_pool(self.target, language)
+        return self._shared_pool if shared else self._read_pool(language)
 
     @cached_property
     def _shared_pool(self) -> Pool:

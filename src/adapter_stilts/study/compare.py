@@ -351,11 +351,7 @@ def _check_series(series: str, other: str, backbone: str | None) -> None:
 def _sides(
     found: Sequence[Evaluation], first: str, second: str
 ) -> tuple[list[Evaluation], list[Evaluation]]:
-    """The evaluations of both: those of the seeds, or one.
-
-    Raises:
-        UserError: they are the same modules.
-    """
+    """The evaluations of both: those of the seeds, or one; refuses the same modules twice."""
     series = {text.strip() for text in (first, second) if ALL_SEEDS in text}
     mine = [each for each in found if first.strip() in series and each.seeds_of == first.strip()]
     mine = mine or [each for each in found if each.seeds_of not in series][:1]

@@ -247,11 +247,7 @@ S = TypeVar("S", bound=Shape)
 
 
 def _read(path: Path, kind: type[S], remedy: str) -> S:
-    """A file of the folder.
-
-    Raises:
-        UserError: it cannot be read, or is damaged.
-    """
+    """A file of the folder; refuses one that cannot be read, or is damaged."""
     try:
         return check_shape(kind, json.loads(path.read_text(encoding="utf-8")), "it")
     except OSError as error:

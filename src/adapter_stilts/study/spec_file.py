@@ -358,11 +358,7 @@ NO_LANGUAGE: tuple[str, ...] = ("as-is", *FUSIONS)
 
 
 def _check_arm_methods(spec: StudySpec) -> None:
-    """Refuses arms that could not be built, after hours of training the modules that they need.
-
-    Raises:
-        UserError: names the arm, with its line, and what does not go together.
-    """
+    """Refuses arms that could not be built, after hours of training the modules that they need."""
     trained = [bool(get_target(part.task).training) for part in spec.targets]
     if False in trained and "none" not in spec.below:
         part = spec.targets[trained.index(False)]

@@ -137,11 +137,7 @@ def _stages(
     tags: str | Sequence[str] | None,
     data: str | None,
 ) -> tuple[TaskSpec, ...]:
-    """The stages of the target's training.
-
-    Raises:
-        UserError: there is no target, or it has no training data; says what works without.
-    """
+    """The stages of the target's training; refuses to go without, and says what works so."""
     assert isinstance(on.expression, Call)
     parts = on.expression.parts
     mean = canonical(build_fusion(*parts, operator="uniform"))

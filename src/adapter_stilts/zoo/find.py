@@ -158,10 +158,8 @@ def each_seed(text: str, backbone: str | None = None) -> dict[int | None, str]:
                 f"no module '{name}' and no '{name}-s1' is here for '{name}{ALL_SEEDS}'"
             )
         if found.keys() != known[names[0]].keys():
-            raise UserError(
-                f"'{text}': {names[0]} has the seeds {_listed(known[names[0]])}, {name} has "
-                f"{_listed(found)}"
-            )
+            first, other = (", ".join(map(str, known[each])) for each in (names[0], name))
+            raise UserError(f"'{text}': {names[0]} has the seeds {first}, {name} has {other}")
     return {
         seed: STARRED.sub(lambda match, seed=seed: known[match[1]][seed], text)  # type: ignore[misc]
         for seed in known[names[0]]
@@ -190,10 +188,6 @@ def _seed_of(folder: Path, full: str, name: str) -> int | None:
     """
     base, seed = (name, 0) if full == name else without_seed(full)
     return seed if base == name and has_record(folder) else None
-
-
-def _listed(seeds: dict[int, str]) -> str:
-    return ", ".join(map(str, seeds))
 
 
 def size(module: ModuleReference) -> int:

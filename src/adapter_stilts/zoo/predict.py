@@ -336,22 +336,17 @@ def answers_to_lines(
 
 def _pairs(module: Module, where: Path, number: int, line: bytes, lang: str) -> list[Pair]:
     """A line with its input; of a blank one, nothing."""
-    row = _row(where, number, line)
-    if row is None:
+    if len(line) > LONGEST:
+        raise bad(where, number, f"longer than {LONGEST >> 20} MB: one JSON object a line")
+    text = decode(where, number, line)
+    if not text.strip():
         return []
+    row = json_object(where, number, text)
     name, choices = module.record.name, module.choices
     try:
         return [(row, read_input(module.kind, row, name=name, choices=choices, lang=lang))]
     except UserError as error:
         raise UserError(f"{located(where, number)}: {error}") from error
-
-
-def _row(where: Path, number: int, line: bytes) -> dict[str, Any] | None:
-    """The JSON object of a line; None of a blank one."""
-    if len(line) > LONGEST:
-        raise bad(where, number, f"longer than {LONGEST >> 20} MB: one JSON object a line")
-    text = decode(where, number, line)
-    return json_object(where, number, text) if text.strip() else None
 
 
 def _blocks(file: BinaryIO, where: Path) -> Iterator[list[tuple[int, bytes]]]:

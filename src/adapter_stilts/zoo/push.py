@@ -361,11 +361,7 @@ def export(
 
 
 def _plain_files(folder: Path, record: ModuleRecord, library: str) -> list[str]:
-    """What of a module's files a library loads, and the card.
-
-    Raises:
-        UserError: it cannot express the module.
-    """
+    """What of a module's files a library loads, and the card; refuses what it cannot express."""
     native_fusion = NATIVE_WEIGHTS in record.files and library == "adapters"
     if is_fusion(record.method) and not native_fusion:
         raise UserError(f"{folder} is a fusion of its own kind: no other library can load it")

@@ -130,11 +130,7 @@ def _without_names_of_fusions(resolved: ResolvedComposition) -> ResolvedComposit
 
 
 def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> ResolvedComposition:
-    """Finds, for every fusion in the expression, the one module that has learnt it.
-
-    Raises:
-        UserError: nobody has, or several have.
-    """
+    """Finds the one module that has learnt each fusion; refuses where none has, or several have."""
     names: dict[str, str] = {}
     modules = dict(resolved.modules)
     for each in fusions(resolved.expression):
