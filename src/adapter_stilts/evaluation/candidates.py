@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.folders import LANG
 from adapter_stilts.engine.composition import NONE
-from adapter_stilts.engine.native import head_choices, head_labels, read_labels
+from adapter_stilts.engine.native import head_labels, read_labels
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import slug
 from adapter_stilts.heads import get_head, has_weights
@@ -229,14 +229,8 @@ class Head:
 
 
 def fit_head(engine: Engine, target: TargetSpec, composed: Composed) -> Head:
-    """The composition's head as the target task reads it.
-
-    Raises:
-        UserError: its labels are not the target's, or it chooses among another number of options.
-    """
-    check_kind(target, composed.expression, composed.record)
+    """The composition's head, which `find_candidates` has checked, as the target task reads it."""
     names = head_labels(engine, composed.name)
-    check_labels(target, composed.expression, names, head_choices(engine, composed.name))
     if get_head(target.head).has_tags:
         return Head(tags=names)
     if get_head(target.head).has_labels:

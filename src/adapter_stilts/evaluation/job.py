@@ -14,7 +14,7 @@ from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.data.cache import file_digests
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.engine.engine import Engine, load_engine
-from adapter_stilts.evaluation.candidates import Candidate, backbone_record, check_kind
+from adapter_stilts.evaluation.candidates import Candidate, backbone_record
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.files import Entry, Store
 from adapter_stilts.evaluation.items import ensure_items, has_items
@@ -182,7 +182,6 @@ class Job:
             if not languages:
                 continue
             composed = candidate.load(self.engine)
-            check_kind(self.target, composed.expression, composed.record)
             for language in languages:
                 result = evaluate_pairs(
                     self.engine,

@@ -62,9 +62,6 @@ def evaluate_labels(
 
     Yields:
         One result a language and composition, as soon as a language's last example is done.
-
-    Raises:
-        UserError: a head does not fit the target.
     """
     heads = [fit_head(engine, target, composed) for composed in compositions]
     for language, (data, labelled) in sets.items():
