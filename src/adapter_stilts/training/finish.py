@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from transformers import TrainerState
 
-from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.engine.composition import build_stack, canonical
+from adapter_stilts.data.folders import given_files
+from adapter_stilts.data.load import ExampleSet, resolve_where
+from adapter_stilts.engine.composition import build_stack, calls, canonical
 from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.engine.native import is_in_head
 from adapter_stilts.environment import machine, peak_memory_mb, versions
+from adapter_stilts.registered import Kind, Registered, additions
+from adapter_stilts.tasks.registry import find_added, is_built_in, is_task_file
+from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.callbacks import place_of_best
 from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json
 from adapter_stilts.training.spec import Request
-from adapter_stilts.zoo.again import ASKED
+from adapter_stilts.zoo.again import ASKED, whole
 from adapter_stilts.zoo.known_task import majority, spec_entry
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
@@ -29,7 +34,7 @@ from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
 def finish(job: Job, state: TrainerState, seconds: float, asked: Request) -> ModuleRecord:
     """Writes the module with its record and removes the checkpoints, in the first process."""
     record = make_record(job, state, seconds, asked.limits)
-    record = dataclasses.replace(record, command=asked.command())
+    record = dataclasses.replace(record, command=_command(asked))
     if PartialState().is_main_process:
         record = save_module(job.engine, record, job.tasks[0].task.head, asked.folder)
         discard(asked.work)
@@ -100,6 +105,48 @@ def _recipe(job: Job, limits: Mapping[str, int]) -> dict[str, Any]:
             entry["mlm_languages"] = [file.language for file in text.files]
             entry["mlm_share"] = text.share
     return entry
+
+
+def _command(asked: Request) -> dict[str, Any]:
+    """What a command names beside the recipe, the modules below and the numbers of examples.
+
+    `tasks` is empty where there can be none: a script or a notebook has registered the task, its
+    metric or the method, or nobody has registered a spec.
+    """
+    spec, options = asked.spec, asked.options
+    if spec.text:
+        return {"text": whole(spec.text)}
+    names = spec.named or tuple(task.name for task in spec.tasks)
+    plug_ins = {each.by for each in _registered(asked, names)}
+    known = "" not in plug_ins and (bool(spec.head) or all(map(_is_known, spec.tasks, names)))
+    where = resolve_where(options.data)
+    files = options.files if spec.head else given_files(spec.tasks[0])
+    entry: dict[str, Any] = {
+        "head": spec.head,
+        "data": where if where in ("hub", "sample") else whole(where),
+        **{f"{split}_file": whole(path) for split, path in files.items() if path},
+        "plugins": sorted(each for each in plug_ins if Path(each).is_absolute()),
+        "packages": sorted(each for each in plug_ins if each and not Path(each).is_absolute()),
+    }
+    return {"tasks": list(names) * known, **{key: each for key, each in entry.items() if each}}
+
+
+def _registered(asked: Request, names: Sequence[str]) -> Iterator[Registered]:
+    """What the training uses that is none of the package's."""
+    yield from filter(None, map(find_added, names))
+    on = asked.spec.on
+    used: dict[Kind, Iterable[str]] = {
+        "metric": [task.metric for task in asked.spec.tasks],
+        "adapter method": [asked.recipe.method, *(on.methods.values() if on else ())],
+        "merge method": {each.operator for each in calls(on.expression)} if on else (),
+    }
+    for kind, called in used.items():
+        yield from (additions(kind)[name] for name in called if name in additions(kind))
+
+
+def _is_known(task: TaskSpec, name: str) -> bool:
+    """Whether a command finds the task by that name."""
+    return is_built_in(task) or is_task_file(name) or find_added(name) is not None
 
 
 def _head(job: Job) -> str:

@@ -30,7 +30,6 @@ from adapter_stilts.tasks.spec import SHORTEST, Split, TaskSpec
 from adapter_stilts.training.folders import unfinished
 from adapter_stilts.training.options import Settings
 from adapter_stilts.training.recipe import RECIPES, Recipe, as_json, get_recipe
-from adapter_stilts.zoo.again import command_entry
 from adapter_stilts.zoo.choice import backbone_folder
 from adapter_stilts.zoo.names import LARGEST_SEED, folder_name, with_seed
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
@@ -162,20 +161,6 @@ class Request:
             own |= {"normalise_losses": mixture.normalise_losses}
             own |= {"mlm_share": mixture.text.share if mixture.text else None}
         return {**as_json(recipe), **own}
-
-    def command(self) -> dict[str, Any]:
-        """What a record keeps of it for the command that makes the module again."""
-        spec, options = self.spec, self.options
-        return command_entry(
-            spec.tasks,
-            self.recipe.method,
-            named=spec.named,
-            head=spec.head,
-            on=spec.on,
-            text=spec.text,
-            data=options.data,
-            files=options.files if spec.head else given_files(spec.tasks[0]),
-        )
 
     @property
     def limits(self) -> dict[str, int]:

@@ -1,23 +1,17 @@
-"""What a record keeps so that one command makes its module again: the recipe and the command."""
+"""From a record to the recipe and the one command that make its module again."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.data.folders import Files
-from adapter_stilts.data.load import resolve_where
-from adapter_stilts.engine.composition import Call, Expression, build_stack, calls, canonical
+from adapter_stilts.engine.composition import Call, Expression, build_stack, canonical
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.paths import is_file
-from adapter_stilts.registered import Kind, Registered, additions
 from adapter_stilts.tasks.registry import (
-    find_added,
     intermediate_tasks,
-    is_built_in,
     is_task_file,
     target_tasks,
 )
@@ -26,7 +20,7 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.yaml_files import write_yaml
 from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
-from adapter_stilts.zoo.resolved_composition import ResolvedComposition, as_recorded
+from adapter_stilts.zoo.resolved_composition import as_recorded
 
 RECIPE = "recipe.yaml"
 ASKED = "asked"
@@ -57,65 +51,6 @@ def named(task: str | Path | TaskSpec | TargetSpec) -> str:
 def whole(path: str | Path) -> str:
     """The path from the root, which means the same in every folder."""
     return str(Path(path).expanduser().absolute())
-
-
-def command_entry(
-    tasks: Sequence[TaskSpec],
-    method: str,
-    *,
-    named: Sequence[str] = (),
-    head: str = "",
-    on: ResolvedComposition | None = None,
-    text: Path | None = None,
-    data: str | None = None,
-    files: Files | None = None,
-) -> dict[str, Any]:
-    """What a command names beside the recipe, the modules below and the numbers of examples.
-
-    `tasks` is empty where there can be none: a script or a notebook has registered the task, its
-    metric or the method, or nobody has registered a spec.
-
-    Args:
-        named: what the tasks were called.
-        head: the kind of head for which files of rows were given in place of a task.
-        on: what the module stands on.
-        text: what is read where masked words are learnt.
-        data, files: where rows come from, and those of the user's own.
-    """
-    if text:
-        return {"text": whole(text)}
-    names = tuple(named) or tuple(task.name for task in tasks)
-    plug_ins = {each.by for each in _registered(tasks, names, method, on)}
-    known = "" not in plug_ins and (bool(head) or all(map(_is_known, tasks, names)))
-    where = resolve_where(data)
-    entry: dict[str, Any] = {
-        "head": head,
-        "data": where if where in ("hub", "sample") else whole(where),
-        **{f"{split}_file": whole(path) for split, path in (files or {}).items() if path},
-        "plugins": sorted(each for each in plug_ins if Path(each).is_absolute()),
-        "packages": sorted(each for each in plug_ins if each and not Path(each).is_absolute()),
-    }
-    return {"tasks": list(names) * known, **{key: each for key, each in entry.items() if each}}
-
-
-def _registered(
-    tasks: Sequence[TaskSpec], names: Sequence[str], method: str, on: ResolvedComposition | None
-) -> Iterator[Registered]:
-    """What the training uses that is none of the package's."""
-    yield from filter(None, map(find_added, names))
-    below = on.methods.values() if on else ()
-    used: dict[Kind, Iterable[str]] = {
-        "metric": [task.metric for task in tasks],
-        "adapter method": [method, *below],
-        "merge method": {each.operator for each in calls(on.expression)} if on else (),
-    }
-    for kind, called in used.items():
-        yield from (additions(kind)[name] for name in called if name in additions(kind))
-
-
-def _is_known(task: TaskSpec, name: str) -> bool:
-    """Whether a command finds the task by that name."""
-    return is_built_in(task) or is_task_file(name) or find_added(name) is not None
 
 
 def write_recipe(record: ModuleRecord, folder: Path) -> None:
