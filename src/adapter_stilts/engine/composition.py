@@ -111,7 +111,7 @@ def top(expression: Expression) -> str:
 def build_fusion(*expressions: Expression, by: str = "", operator: str = "fuse") -> Call:
     """Expressions side by side, in the one order of their fusion.
 
-    >>> str(fused("squad", "mnli"))
+    >>> str(build_fusion("squad", "mnli"))
     'fuse(mnli, squad)'
     """
     return Call(operator, tuple(sorted(expressions, key=canonical)), by)
@@ -120,7 +120,7 @@ def build_fusion(*expressions: Expression, by: str = "", operator: str = "fuse")
 def build_merge(how: str, parts: Sequence[Expression], terms: Terms) -> Call:
     """A merge of expressions, in their one order, which makes no difference to it.
 
-    >>> str(merged("linear", ["squad", "mnli"], Terms((0.3, 0.7))))
+    >>> str(build_merge("linear", ["squad", "mnli"], Terms((0.3, 0.7))))
     'linear(0.7*mnli, 0.3*squad)'
     """
     order = sorted(range(len(parts)), key=lambda place: canonical(parts[place]))
@@ -196,7 +196,7 @@ def expand_names(expression: Expression, meaning: Mapping[str, Expression]) -> E
 def build_stack(*expressions: Expression) -> Expression:
     """One expression on top of another, with stacks inside stacks flattened.
 
-    >>> str(stacked(stacked("sw", "squad"), "tydiqa"))
+    >>> str(build_stack(build_stack("sw", "squad"), "tydiqa"))
     'stack(sw, squad, tydiqa)'
     """
     parts: list[Expression] = []

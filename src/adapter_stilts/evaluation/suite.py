@@ -225,7 +225,7 @@ SUMMARY = "summary"
 def mark_score(tasks: Iterable[TaskScore]) -> str:
     """The mean score of tasks; where languages lack one, the mean of what is there, marked.
 
-    >>> marked_score([TaskScore({"de": 30.0, "fr": 36.6}, ("sw",), 33.3)])
+    >>> mark_score([TaskScore({"de": 30.0, "fr": 36.6}, ("sw",), 33.3)])
     '33.3 in 2 of 3'
     """
     tasks = list(tasks)

@@ -122,7 +122,7 @@ def centre(values: Floats, groups: Ints) -> Floats:
     softmax over it, which does not notice what all of the group have in common: neither should
     what predicts it.
 
-    >>> centred(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1])).tolist()
+    >>> centre(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1])).tolist()
     [[-1.0], [1.0], [0.0]]
     """
     means, places = group_means(values, groups)
