@@ -151,6 +151,8 @@ def test_an_unknown_keyword_is_refused(function: Callable[..., Any]) -> None:
         (lambda: ads.predict("squad", qestion="?"), "question"),  # type: ignore[call-overload]
         (lambda: ads.ties("a", "b", densty=0.2), "density"),  # type: ignore[call-arg]
         (lambda: ads.compare("a", "b", on="xnli", drws=9), "draws"),  # type: ignore[call-arg]
+        (lambda: ads.Recipe(epoch=2), "epochs"),  # type: ignore[call-arg]
+        (lambda: ads.Recipe().replace(epoch=2), "epochs"),
     ],
 )
 def test_the_nearest_keyword_is_named(call: Callable[[], Any], word: str) -> None:

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from adapter_stilts.engine.methods import DEFAULT_METHOD, LANGUAGE_METHOD, MethodOptions, get_method
 from adapter_stilts.errors import UserError, shown, unknown
+from adapter_stilts.keywords import unknown_keyword
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.yaml_files import read_yaml
 
@@ -52,7 +53,7 @@ def _layers(value: Any) -> Any:
     return parse_layers(value if isinstance(value, list) else str(value))
 
 
-@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False))
+@dataclass(frozen=True, config=ConfigDict(strict=True, allow_inf_nan=False, extra="forbid"))
 class Recipe:
     """Everything that decides a training besides task, data, backbone and seed.
 
@@ -99,6 +100,7 @@ class Recipe:
 
     Raises:
         UserError: a value of another type, or one that cannot be.
+        UnknownKeywordError: a recipe has no such field.
     """
 
     method: Annotated[str, AfterValidator(_check_method)] = DEFAULT_METHOD
@@ -170,6 +172,9 @@ def _of_field(error: ValidationError) -> UserError:
     """What is wrong with the first field that is."""
     first = error.errors(include_url=False)[0]
     name, given = str(first["loc"][0]), first["input"]
+    known = [each.name for each in dataclasses.fields(Recipe)]
+    if name not in known:
+        return unknown_keyword("Recipe", name, known)
     kind = get_type_hints(Recipe)[name]
     if get_origin(kind) is Literal and isinstance(given, str):
         return unknown(name, given, get_args(kind))
