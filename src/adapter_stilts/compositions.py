@@ -96,9 +96,10 @@ def _merge(
     rank: int = 0,
     seed: int = 0,
 ) -> Expression:
+    trees = list(map(as_expression, parts))
     terms = Terms(tuple(weights), density, lora, rank, seed)
-    terms = check_terms(get_merge(how), terms, len(parts))
-    return in_order(parse(str(build_merge(how, list(map(as_expression, parts)), terms))))
+    terms = check_terms(get_merge(how), terms, len(trees))
+    return in_order(parse(str(build_merge(how, trees, terms))))
 
 
 def as_expression(part: Composition) -> Expression:
@@ -153,8 +154,28 @@ def _operator(name: str) -> Operator:
         return compose(name, *parts, **options)
 
     make.__name__ = make.__qualname__ = name.replace("-", "_")
-    make.__doc__ = f"{operators()[name].summary}, as a composition; see `compose`."
+    make.__doc__ = _description(name)
     return checks_keywords(make)
+
+
+def _description(name: str) -> str:
+    """The docstring of an operator's function."""
+    said = operators()[name].summary
+    about = "weights=[0.3, 0.7] and others of a merge; `MergeTerms` says what each one means."
+    options = "there are none." if name in OPERATORS else about
+    return f"""{said[0].upper()}{said[1:]}.
+
+    Nothing is loaded or computed. What is returned prints as text, such as `{name}(squad, mnli)`,
+    and is accepted wherever a composition is meant: `load`, `evaluate`, `on=` of `train_target`.
+
+    Args:
+        parts: names of modules, their folders, compositions as texts or as objects.
+        options: {options}
+
+    Raises:
+        UserError: a part is no composition, or there are too few or too many; an option that does
+            not fit.
+    """
 
 
 stack = _operator("stack")

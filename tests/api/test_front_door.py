@@ -125,6 +125,18 @@ def test_a_name_that_is_not_there_says_what_python_needs_to_suggest_one() -> Non
     assert (missing.value.name, missing.value.obj) == ("train_targt", ads)
 
 
+@pytest.mark.parametrize("name", ["stack", "fusion", "arrow", "linear", "ties", "slerp"])
+def test_a_composition_is_explained_by_itself(name: str) -> None:
+    said = inspect.getdoc(getattr(ads, name)) or ""
+    assert said[0].isupper() and "Args:" in said and "Raises:" in said
+    assert ("weights=" in said) == (name in ("linear", "ties", "slerp"))
+
+
+def test_weights_by_name_are_no_module() -> None:
+    with pytest.raises(ads.UserError, match=r"\{'a': 0\.3.* is no composition"):
+        ads.linear({"a": 0.3, "b": 0.7})  # type: ignore[arg-type]
+
+
 def test_public_names_have_docstrings() -> None:
     for name in ads.__all__:
         found = getattr(ads, name)

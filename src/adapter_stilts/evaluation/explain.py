@@ -240,7 +240,15 @@ JSON, TABLE, PICTURE = "explanation.json", "explanation.csv", "explanation.svg"
 
 
 def write_explanation(found: Explanation, folder: Path) -> None:
-    """Writes `explanation.json`, `.csv` and `.svg`, the heat map, and replaces what lies there."""
+    """Writes `explanation.json`, `.csv` and `.svg`, the heat map, and replaces what lies there.
+
+    Args:
+        found: what `explain` returned.
+        folder: where to; it is made if it is not there.
+
+    Raises:
+        FailureError: the disk is full, or nothing can be written there.
+    """
     with atomic_folder(folder) as work:
         text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False)
         (work / JSON).write_text(text + "\n", encoding="utf-8")

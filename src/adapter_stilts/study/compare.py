@@ -122,7 +122,13 @@ class TargetComparison:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Result):
-    """First less second, in points, over all targets and on each."""
+    """First less second, in points (scores are percentages), over all targets and on each.
+
+    `first` and `second` are the compositions, `split` is the data they were tried on, and `draws`
+    how often items and seeds were drawn anew. `targets` has by the name of every task what was
+    found there. `overall` is the mean difference with the `low` and `high` end of its interval,
+    `answer` the whole in one sentence.
+    """
 
     first: str
     second: str

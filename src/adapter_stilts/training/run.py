@@ -54,7 +54,9 @@ from adapter_stilts.zoo.record import LANGUAGE, ModuleRecord
 class Trained(Result):
     """A trained module on disk, which is found from every folder: its `path` is a whole one.
 
-    `test_scores` are those on the file that was given as `test_file`, in percent.
+    `record` says all that is known of it, such as `record.scores`, the dev scores in percent.
+    `test_scores` are those on the file that was given as `test_file`, in percent. The object is
+    accepted wherever a module is named, as in `load(trained)`.
     """
 
     path: Path
@@ -252,7 +254,7 @@ def test_scores(folder: Path, task: TaskSpec, data: str | None) -> dict[str, flo
 
 @dataclass(frozen=True, repr=False)
 class Series(Result):
-    """What several seeds made, by seed."""
+    """What `train_seeds` made: `trained` has one `Trained` for every seed, in their order."""
 
     trained: Mapping[int, Trained]
 

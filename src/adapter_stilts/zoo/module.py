@@ -44,7 +44,13 @@ from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 @dataclass(frozen=True, repr=False)
 class Answers(Table, Predictions):
-    """Predictions for inputs, and in `said` what a person is told of each, in their order."""
+    """Predictions for inputs, in their order, as `Module.predict` returns them of a list.
+
+    `said` has what a person is told of each: a dictionary with the `id` and `lang` of the input,
+    and with `answer`, `start` and `score`, or `labels` (probabilities from 0 to 1), `tags` or
+    another field of the head's kind. `values` are the bare predictions (`kind` is the head's), such
+    as numbers of labels, and `scores` what they were chosen by, where there is such.
+    """
 
     said: list[dict[str, Any]] = field(default_factory=list)
 

@@ -35,7 +35,11 @@ from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 @dataclass(frozen=True, repr=False)
 class Pulled:
-    """A module from the Hub on this disk, which is found from every folder."""
+    """A module from the Hub on this disk, which is found from every folder.
+
+    `path` is its folder, as a whole path, and `record` says all that is known of it. The object is
+    accepted wherever a module is named, as in `load(pulled)`.
+    """
 
     path: Path
     record: ModuleRecord

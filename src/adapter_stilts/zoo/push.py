@@ -44,7 +44,7 @@ _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".ms
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where a module lies on the Hub."""
+    """Where a module lies on the Hub: its repository, the commit that was made, and its page."""
 
     repo: str
     commit: str
