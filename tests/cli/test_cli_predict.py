@@ -93,6 +93,8 @@ def test_nothing_in_nothing_out(ask: Any, run: Run, tmp_path: Path) -> None:
     empty.touch()
     assert_one_line(run("predict", "--with", "nli", "--file", str(empty)), 2, "empty")
     gone = run("predict", "--with", "nli", "--file", str(tmp_path / "gone"))
+    table = run("predict", "--with", "nli", "--file", str(tmp_path / "rows.csv"))
+    assert_one_line(table, 2, "rows.csv", "JSON Lines were expected")
     assert_one_line(gone, 2, "gone", "cannot be read")
     assert_one_line(run("predict", "--with", "nli", "--words", "a", "--lang", "zz"), 2, "'zz'")
 

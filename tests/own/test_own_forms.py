@@ -106,6 +106,22 @@ def test_a_label_in_quotes_is_another_spelling(tmp_path: Path) -> None:
         load_task_file(path)
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("yes\u200f", r"line 4: .*'yes\\u200f'.*U\+200F\): remove it"),
+        ("yes\u200d", "another spelling"),
+        ("su\u0308ß", "other code points"),
+    ],
+)
+def test_what_is_not_seen_of_a_label_is_said(tmp_path: Path, label: str, said: str) -> None:
+    path = task_file(tmp_path, "a.csv", f"text,label\na,yes\nb,süß\nc,{label}\n")
+    with pytest.raises(UserError, match=said):
+        load_task_file(path)
+    path = task_file(tmp_path, "a.csv", "text,label\na,می\u200cروم\nb,no\n")  # as it is written
+    assert "می\u200cروم" in load_task_file(path).task.labels
+
+
 def test_labels_that_are_true_and_false(tmp_path: Path) -> None:
     rows = json_lines(*({"text": "a", "label": each} for each in (True, False)))
     path = task_file(tmp_path, "a.jsonl", rows, "labels: [true, false]")

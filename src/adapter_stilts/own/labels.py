@@ -217,15 +217,17 @@ def _check_header(
 def _check_spellings(seen: Mapping[str, str]) -> None:
     """Refuses two labels that are one in two spellings, such as 1 and 1.0, or Yes and yes.
 
-    Quotes around a label are such a spelling, too.
+    So are quotes around a label, and characters in it that are not seen.
     """
     known: dict[str, str] = {}
     for name, place in seen.items():
         other = known.setdefault(_spelling(name), name)
         if other != name:
+            same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
+            how = "in other code points of Unicode" if same else "in another spelling"
             raise UserError(
-                f"{place}: label {shown(name)} is {shown(other)} of {seen[other]} in another "
-                "spelling: write one of them everywhere; two labels are to be listed in 'labels'"
+                f"{place}: label {shown(name)} is {shown(other)} of {seen[other]} {how}: write "
+                "one of them everywhere; two labels are to be listed in 'labels'"
             )
 
 
@@ -235,6 +237,7 @@ def _spelling(name: str) -> str:
         if "_" not in name:
             return str(float(name))
     plain = name.strip("\"'") or name
+    plain = "".join(char for char in plain if unicodedata.category(char) != "Cf") or name
     return " ".join(unicodedata.normalize("NFKC", plain).casefold().split())
 
 

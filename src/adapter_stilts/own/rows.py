@@ -13,6 +13,7 @@ from typing import Any
 from adapter_stilts.errors import few, shown
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import UNLABELLED, Example
+from adapter_stilts.safety import printable
 from adapter_stilts.schema import is_line
 from adapter_stilts.tasks.spec import Row
 
@@ -283,7 +284,10 @@ def _whole(value: Any) -> int:
 def _check_label(label: str) -> str:
     """A label that a module's record can hold."""
     if not is_line(label):
-        raise ValueError(f"the label {shown(label)} is not one line that can be printed")
+        what = "is not one line that can be printed"
+        if hidden := next((char for char in label if printable(char) != char), ""):
+            what = f"has a character that is not seen (U+{ord(hidden):04X}): remove it"
+        raise ValueError(f"the label {shown(label)} {what}")
     return label
 
 

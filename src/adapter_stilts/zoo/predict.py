@@ -22,6 +22,7 @@ from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 if TYPE_CHECKING:
     from adapter_stilts.zoo.module import Answers, Module
 
+_TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
 KEPT = ("id", "lang")
 """What is no part of the input and comes back with the answer."""
 
@@ -253,6 +254,8 @@ def answers(
         return
 
     path = Path(file)
+    if path.suffix.lower() in _TABLES:
+        raise UserError(f"--file '{file}': JSON Lines were expected, one object an input")
     with opened(path) as lines:
         named = _found(module, task, backbone)
         kind_of(named.record)  # says so where it has no head
