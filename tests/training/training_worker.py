@@ -83,14 +83,14 @@ def train(request: dict[str, Any]) -> int:
     return code
 
 
-def _keep_weights(job: Any, *rest: Any) -> Any:
+def _keep_weights(job: Any, state: Any, seconds: float, asked: Any) -> Any:
     """Every process writes what it has learnt before the first one writes the module."""
-    _, _, folder, *_ = rest
+    folder = asked.folder
     rank = os.environ.get("RANK", "0")
     weights = {k: p.detach().clone() for k, p in module_parameters(job.engine, job.name).items()}
     save_file(weights, folder.with_name(f"weights-{rank}.safetensors"))
     save_file(FirstGradients.kept, folder.with_name(f"gradients-{rank}.safetensors"))
-    return finish(job, *rest)
+    return finish(job, state, seconds, asked)
 
 
 def _arm(stop: dict[str, Any], out: Path) -> None:
