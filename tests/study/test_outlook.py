@@ -19,6 +19,7 @@ from adapter_stilts.study.outlook import (
     SWEEP,
     look_ahead,
     measure_spread,
+    of_this_kind,
     seconds_left,
 )
 from adapter_stilts.study.plan import make_plan
@@ -94,7 +95,7 @@ def test_the_time_left_is_by_steps_and_by_runs_of_this_kind_of_machine(
         runs = ({name: getattr(plan.runs[each["run"]], name) for name in OF_RUN} for each in done)
         lines = (json.dumps({**like, **own, **r, **d}) for r, d in zip(runs, done, strict=True))
         place.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return seconds_left(plan, [longer], folder)
+        return seconds_left(plan, [longer], *of_this_kind(folder.results(plan).runs.values()))
 
     here = {"run": rate.id, "seconds": 60.0, "machine": "Fast, 1 threads", "device": "cpu"}
     gpu = {**here, "seconds": 3.0, "machine": "A GPU", "device": "cuda"}
@@ -109,7 +110,8 @@ def test_the_time_left_is_by_steps_and_by_runs_of_this_kind_of_machine(
     # A run that does not train is told by those that do, where nothing is nearer.
     left(here)
     tested = next(run for run in plan.runs.values() if run.stage == "target" and run.rates)
-    assert seconds_left(plan, [tested], folder)[0] == {tested.id: 60.0}
+    done = of_this_kind(folder.results(plan).runs.values())
+    assert seconds_left(plan, [tested], *done)[0] == {tested.id: 60.0}
     assert look_ahead(plan, folder).seconds is not None
     seconds, told_by = left(gpu)
     assert told_by == SWEEP and seconds[longer.id] > 600

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from statistics import fmean
@@ -183,16 +183,17 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
     """What is left, and what it will show."""
     results = folder.results(plan).runs
     left = [run for run in plan.runs.values() if run.id not in results]
-    seconds, time_from = seconds_left(plan, left, folder)
+    done, told_by = of_this_kind(results.values())
+    seconds, time_from = seconds_left(plan, left, done, told_by)
     parts = {}
     for name in dict.fromkeys(run.target for run in plan.runs.values()):
         own = [run for run in plan.runs.values() if run.target == name]
         each = [seconds[run.id] for run in own if run.id in seconds]
         unknown = any(run.id not in results and run.id not in seconds for run in own)
-        done = sum(run.id in results for run in own)
-        parts[name] = Share(len(own), done, None if unknown else sum(each))
+        ended = sum(run.id in results for run in own)
+        parts[name] = Share(len(own), ended, None if unknown else sum(each))
     known = [part.seconds for part in parts.values() if part.seconds is not None]
-    memory, memory_from = _memory(plan, folder)
+    memory, memory_from = _memory(plan, done, told_by)
     data = StudyData(plan.study.name, folder.path, list(results.values()))
     spread = measure_spread(data)
     return Outlook(
@@ -212,8 +213,7 @@ def look_ahead(plan: Plan, folder: StudyFolder) -> Outlook:
     )
 
 
-def _memory(plan: Plan, folder: StudyFolder) -> tuple[int | None, str]:
-    done, where = of_this_kind(plan, folder)
+def _memory(plan: Plan, done: Sequence[RunResult], where: str) -> tuple[int | None, str]:
     if done:
         return max(each.peak_memory_bytes for each in done), where
     if peaks := [ModuleRecord.read(each).peak_memory_mb for each in plan.from_zoo]:
@@ -287,7 +287,7 @@ SWEEP = "a rough guess from the sweep in docs/results/recipes.md, without evalua
 
 
 def seconds_left(
-    plan: Plan, left: Sequence[Run], folder: StudyFolder
+    plan: Plan, left: Sequence[Run], done: Sequence[RunResult], told_by: str
 ) -> tuple[dict[str, float], str]:
     """The seconds of every run that is left, where they can be told, and by what; or why not.
 
@@ -295,8 +295,10 @@ def seconds_left(
     none is alike, by that of all. Those of this machine count, else those of other processors if
     this is one, or of other GPUs. Where none is done, the embedded backbone's are guessed by the
     sweep.
+
+    Args:
+        done, told_by: as `of_this_kind` finds them.
     """
-    done, told_by = of_this_kind(plan, folder)
     known: dict[tuple[str, ...], list[float]] = defaultdict(list)
     whole: list[float] = []
     for each in done:
@@ -322,15 +324,14 @@ def seconds_left(
     return {}, told_by
 
 
-def of_this_kind(plan: Plan, folder: StudyFolder) -> tuple[list[RunResult], str]:
-    """The finished runs of a plan that say what others take here, and where they ran; or why none.
+def of_this_kind(done: Iterable[RunResult]) -> tuple[list[RunResult], str]:
+    """Those of the finished runs that say what others take here, and where they ran; or why none.
 
     Those of this machine, else those of machines of its kind.
     """
     from adapter_stilts.backbones import default_device
     from adapter_stilts.environment import machine
 
-    done = list(folder.results(plan).runs.values())
     kind, name = default_device().type, machine().split(", ")[0]
     alike = [each for each in done if each.device == kind]
     own = [each for each in alike if each.machine.split(", ")[0] == name]
