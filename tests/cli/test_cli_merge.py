@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter_stilts.zoo.find import find_module
 from cli_kit import Result, assert_one_line
 
 MADE = ("qa-all", "pos")
@@ -23,6 +24,15 @@ def test_merge_then_evaluate_and_predict(run: Callable[..., Result], tiny: Path)
     assert evaluated[0] == 0, evaluated[2]
     code, out, _ = run("predict", "--with", "mix", "--question", "Who?", "--context", "Ada.")
     assert code == 0
+
+
+def test_a_source_and_its_head_go_by_one_name(run: Callable[..., Result], tiny: Path) -> None:
+    """The full name, which chooses among backbones, is the head's as well."""
+    backbone = find_module("qa-all").parent.name
+    sources = [f"{backbone}/{name}" for name in MADE]
+    code, out, err = run("merge", *sources, "--head", sources[0], "--name", "full")
+    assert code == 0, err
+    assert "span head" in out
 
 
 def test_json(run: Callable[..., Result], tiny: Path) -> None:

@@ -118,7 +118,8 @@ def _source(head: str, resolved: ResolvedComposition) -> ModuleReference:
     known: dict[str, ModuleReference] = {}
     for name, reference in resolved.modules.items():
         for task, own in heads_of(reference).items():
-            for given in (name, reference.folder.name, str(reference.folder)):
+            place = reference.folder
+            for given in (name, place.name, f"{place.parent.name}/{place.name}", str(place)):
                 known[head_name(given, task)] = own
     found = known.get(head) or known.get(str(Path(head)))
     if found is None:
