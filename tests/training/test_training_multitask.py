@@ -242,7 +242,7 @@ def test_a_head_is_chosen_by_its_task(trained: Trained) -> None:
     assert unsaid.embed(["Ada lives in Rome."]).shape == (1, 32)
     with pytest.raises(UserError, match=r"no head in module 'multitask' .* 'ccg': choose from"):
         load("multitask", task="ccg")
-    with pytest.raises(UserError, match=r"no task 'sqad': did you mean 'squad'"):
+    with pytest.raises(UserError, match=r"no head .* for the task 'sqad': did you mean 'squad'"):
         load("multitask:sqad")
 
 
