@@ -43,9 +43,8 @@ from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.merging.registry import MERGES, built_in_merges
 from adapter_stilts.merging.terms import Terms
-from adapter_stilts.tasks.registry import get_trained
+from adapter_stilts.tasks.registry import built_in
 from adapter_stilts.zoo.choice import ModuleReference
-from adapter_stilts.zoo.known_task import is_own
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 
 
@@ -138,14 +137,14 @@ class ResolvedComposition:
         """With the head for a task; None leaves open which.
 
         Raises:
-            UserError: no such task, or the topmost module has no head for it, or none at all.
+            UserError: the topmost module has no head for it, or none at all.
         """
         if task is None or task == self.record.task:
             return self
         if self.record.head == NO_HEAD and not self.record.heads:
             raise UserError(f"'{self.text}' has no head, so none can be chosen for '{task}'")
         # A user's own task is known by its module alone.
-        name = task if task in self.record.heads or is_own(self.record) else get_trained(task).name
+        name = built_in(task) or task
         if name == self.record.task:
             return self
         self.record.at(name)
