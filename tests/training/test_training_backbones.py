@@ -69,8 +69,8 @@ def test_modules_of_two_folders_of_one_name(pair: tuple[str, str], zoo: Path) ->
         for each in pair
     ]
     assert found == [
-        [Path("predictions/tiny/squad")],
-        [Path(f"predictions/tiny-{mark[:8]}/squad")],
+        [Path.cwd() / "predictions/tiny/squad"],
+        [Path.cwd() / f"predictions/tiny-{mark[:8]}/squad"],
     ]
     # The first one moves away: that of the second is still told from it.
     shutil.move(pair[0], f"{pair[0]}-moved")
