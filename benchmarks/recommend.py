@@ -2,7 +2,8 @@
 
 For every target that the study trained on single modules, the modules are ranked by each rule and
 by their mean; how good these rankings are is compared with lot, the size of the sources' data, and
-always the same source. Targets that are in the records are not done again:
+always the same source. Targets that are in the records are not ranked again; what every module
+brought to them is read from the study anew, which may have more seeds by now:
 
 python benchmarks/recommend.py --results STUDY/results.jsonl --zoo ZOO --data DATA
 python benchmarks/recommend.py --page     # docs/results/recommend.md from the records alone
@@ -11,6 +12,7 @@ python benchmarks/recommend.py --page     # docs/results/recommend.md from the r
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,10 +53,14 @@ def main() -> None:
 
 
 def rank(args: argparse.Namespace) -> None:
-    """Adds a record for every target that has none."""
+    """Adds a record for every target that has none, and brings the others' scores up to date."""
     runs = list(read_results(args.results).runs.values())
     matrix, sizes = matrix_of(runs, args.method), sizes_of(runs)
-    done = {row["target"] for row in read_rows(args.records)}
+    rows = read_rows(args.records)
+    done = {row["target"] for row in rows}
+    now = [{**row, "scores": matrix.get(row["target"], row["scores"])} for row in rows]
+    if now:
+        args.records.write_text("".join(f"{json.dumps(row)}\n" for row in now), encoding="utf-8")
     for target, row in matrix.items():
         if target in done or not get_target(target).training:
             continue
@@ -123,7 +129,7 @@ def page(rows: Sequence[Row]) -> str:
         "",
         "Regret@k: percent of the best source's score that is lost by trying only the first k of "
         "a ranking. nDCG@3: the gain among the first three as percent of the best order's. By "
-        f"lot: the mean over all orders.{few}",
+        f"lot: the mean over all orders. A score is the mean over the study's seeds.{few}",
         "",
         "| ranking | regret@1 | regret@3 | nDCG@3 |",
         "|---|---|---|---|",

@@ -115,6 +115,21 @@ def test_the_answer_of_readme_is_that_of_the_study() -> None:
     assert f"{runs} of {planned} runs of the [study]" in readme
 
 
+def test_what_modules_brought_is_what_the_study_measured() -> None:
+    page = (RESULTS / "embedded_xtreme_r.md").read_text(encoding="utf-8")
+    (head,) = re.findall(r"^\| arm \| (xnli .*) \|$", page, re.MULTILINE)
+    matrix = {
+        (name, target): cell
+        for name, cells in re.findall(r"^\| singles:(\S+) \| ([^a-z]*) \|$", page, re.MULTILINE)
+        if len(cells.split(" | ")) == len(head.split(" | "))
+        for target, cell in zip(head.split(" | "), cells.split(" | "), strict=True)
+    }
+    lines = (RESULTS / "records" / "recommend.jsonl").read_text(encoding="utf-8").splitlines()
+    for row in map(json.loads, lines):
+        for name, score in row["scores"].items():
+            assert matrix[name, row["target"]] == f"{score:.1f}", (name, row["target"])
+
+
 def test_the_demo_says_what_its_module_reaches() -> None:
     lines = (RESULTS / "records" / "shipped_scores.jsonl").read_text(encoding="utf-8").splitlines()
     (row,) = (row for row in map(json.loads, lines) if row["target"] == "xquad")
