@@ -158,7 +158,7 @@ def _show_targets(outlook: Outlook) -> None:
 
 
 def _show_outlook(made: Plan, outlook: Outlook) -> None:
-    lines = [f"{counted(len(made.runs), 'run')}, {outlook.done} done, {outlook.left} left."]
+    lines = [f"{counted(len(made.runs), 'run')}, {outlook.done:,} done, {outlook.left:,} left."]
     if outlook.seconds is None:
         lines.append(f"Time left: not known yet ({outlook.time_from}).")
     else:
