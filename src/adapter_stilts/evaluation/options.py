@@ -38,7 +38,7 @@ class ReadingOptions(TypedDict, total=False):
         batch_tokens: a batch has so many padded tokens at most; by default what suits the device.
     """
 
-    split: str
+    split: Literal["test", "dev"]
     data: str | PathLike[str] | None
     backbone: str | PathLike[str] | None
     limit: int | None
@@ -118,7 +118,7 @@ class Asked:
     """All options with every default."""
 
     langs: str | Sequence[str] = "all"
-    split: str = "test"
+    split: Literal["test", "dev"] = "test"
     data: str | None = None
     dev_file: str | Path | None = None
     test_file: str | Path | None = None
