@@ -206,6 +206,21 @@ def test_comments_have_other_columns_than_words(tmp_path: Path) -> None:
         examples(path)
 
 
+def test_a_comment_of_one_word_is_no_word_with_a_tag(tmp_path: Path) -> None:
+    data = "# note\nAnna B-PER\nruns O\n\n# later\n\n# NN\nso O\n"
+    path = task_file(tmp_path, "a.conll", data, head="tagging")
+    assert [row["words"] for row in examples(path)] == [["Anna", "runs"], ["#", "so"]]
+    data = "# sym\nAnna B-per\n"  # tags may have small letters
+    path = task_file(tmp_path, "a.conll", data, head="tagging")
+    assert [row["words"] for row in examples(path)] == [["#", "Anna"]]
+
+
+def test_answers_that_are_numbers_are_read_as_written(tmp_path: Path) -> None:
+    row = {"question": "Which version?", "context": "Version 1.0 of 1999.", "answer": [1.0]}
+    path = task_file(tmp_path, "a.jsonl", json_lines(row, {**row, "answer": 1999.0}), head="span")
+    assert [row["answers"] for row in examples(path)] == [["1.0"], ["1999"]]  # as pandas has it
+
+
 def test_line_ends_of_an_old_mac_are_refused(tmp_path: Path) -> None:
     path = task_file(tmp_path, "a.conll", "Anna\tB-PER\rruns\tO\r\rso\tO\r", head="tagging")
     with pytest.raises(UserError, match=r"a\.conll, line 1: .*carriage return"):

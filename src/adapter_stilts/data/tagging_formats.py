@@ -82,7 +82,7 @@ def column_rows(path: Path, lines: Lines, reading: Reading) -> Iterator[tuple[in
 
     A row has, under the number of every column from 1, what stands there for each word, and in
     `lines` the numbers of the words' lines. Lines of `-DOCSTART-` and comments before a sentence
-    (`# id = 3`, or `# ` and another number of columns than words have) are passed over.
+    (`# id = 3`, or `# ` and what cannot be the columns of a word) are passed over.
 
     Raises:
         UserError: a line has another number of columns than the first word's line, or ends in a
@@ -95,6 +95,7 @@ def column_rows(path: Path, lines: Lines, reading: Reading) -> Iterator[tuple[in
     for sentence in chain(before, sentences):
         rows: list[list[str]] = []
         numbers: list[int] = []
+        said = [line for _, line in sentence if not line.startswith(("#", DOCUMENT))]
         for number, line in sentence:
             if line.startswith(DOCUMENT) or (not rows and _COMMENT.match(line)):
                 continue
@@ -102,7 +103,11 @@ def column_rows(path: Path, lines: Lines, reading: Reading) -> Iterator[tuple[in
                 what = "a line ends in a carriage return alone: save the file with usual line ends"
                 raise bad(path, number, f"{what} (LF)")
             cells = _cells(line, delimiter)
-            if not rows and line.startswith("# ") and len(cells) != width:
+            if (
+                not rows
+                and line.startswith("# ")
+                and (len(cells) != width or _is_no_tag(cells[-1], [example, *said], delimiter))
+            ):
                 continue
             if len(cells) != width:
                 raise bad(path, number, _uneven(line, cells, width, first, delimiter))
@@ -112,6 +117,12 @@ def column_rows(path: Path, lines: Lines, reading: Reading) -> Iterator[tuple[in
             columns = zip(*rows, strict=True)
             named: dict[str, Any] = {str(i): list(each) for i, each in enumerate(columns, start=1)}
             yield numbers[0], {**named, "lines": numbers}
+
+
+def _is_no_tag(text: str, words: Iterable[str], delimiter: str) -> bool:
+    """Whether a text has small letters, and no tag of these words has: `# note` is a comment."""
+    tags = [_cells(word, delimiter)[-1] for word in words]
+    return text != text.upper() and all(tag == tag.upper() for tag in tags)
 
 
 def _up_to_a_word(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -63,7 +63,7 @@ class RowReader:
         """The tags in a cell as they are called: those of a list, or of a text with spaces."""
         if self.classes and self.labels and isinstance(value, list):
             value = [self.name(each) if isinstance(each, int) else each for each in value]
-        return _as_list(value, column, split=True)
+        return _as_list(value, column, split=True, called=_label_name)
 
     def cell(self, row: Row, column: Any) -> Any:
         """What stands in a column; `data.text` is the member `text` of what stands in `data`."""
@@ -174,7 +174,16 @@ class OwnRow:
             value = value.get("text", [])
         elif isinstance(value, list) and _are_whole(value):
             value = [each["text"] for each in value]
-        return [] if is_missing(value) else _as_list(_listed(value), self.columns["answer"])
+        if is_missing(value):
+            return []
+        written = [self._as_written(each) for each in _listed(value)]
+        return _as_list(written, self.columns["answer"])
+
+    def _as_written(self, answer: Any) -> Any:
+        """An answer; 5.0 of a table with gaps is 5 where the context has no 5.0."""
+        if isinstance(answer, float | Decimal) and str(answer) not in self.text("context"):
+            return _label_name(answer)
+        return answer
 
     def starts(self, context: str, answers: Sequence[str]) -> list[int]:
         """Where the answers begin; without a column for that, where they first stand."""
@@ -322,7 +331,9 @@ _UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}
 """Controls, zero-width characters and spaces."""
 
 
-def _as_list(value: Any, column: Any, *, split: bool = False) -> list[str]:
+def _as_list(
+    value: Any, column: Any, *, split: bool = False, called: Callable[[Any], str] = str
+) -> list[str]:
     if isinstance(value, str) and split and not _PYTHON_LIST.fullmatch(value.strip()):
         return value.split()
     if isinstance(value, str):
@@ -332,4 +343,4 @@ def _as_list(value: Any, column: Any, *, split: bool = False) -> list[str]:
         raise ValueError(f"column '{column}' is {shown(value)} where a list was expected")
     if any(each is None for each in value):
         raise ValueError(f"column '{column}' is {shown(value)}: one of the list has no value")
-    return [_label_name(each) or str(each) for each in value]
+    return [called(each).strip() or str(each) for each in value]
