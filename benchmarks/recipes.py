@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from steps import add_row, apart, commit, read_rows
 
@@ -68,7 +68,7 @@ class Problem:
 
     tokens: int
     target: str = ""
-    split: str = "test"
+    split: Literal["test", "dev"] = "test"
     langs: str = ""
     rows: int = 100
 

@@ -23,7 +23,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
 from steps import add_row, commit, read_rows, side_by_side
 
@@ -70,7 +70,7 @@ twice as wide to 61.9."""
 TARGETS = ("udpos", "panx", "xnli", "xcopa", "tydiqa")
 SOURCES = {task: task for task in NINE if task != "mnli"} | {"mnli-short": "mnli"}
 """What has a second seed, since the study in studies/ stands on both."""
-SPLITS = {"panx": "dev"}
+SPLITS: dict[str, Literal["test", "dev"]] = {"panx": "dev"}
 """Where the official test set has no labels here."""
 TOLERANCE = 0.1
 MAX_BYTES = 60_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -42,10 +43,14 @@ def add(engine: Engine, target: TargetSpec, method: str, labels: Sequence[str]) 
 @pytest.mark.parametrize("task", TARGETS)
 @pytest.mark.parametrize("split", ["test", "dev"])
 def test_samples(
-    tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, split: str
+    tiny_xlmr: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    split: Literal["test", "dev"],
 ) -> None:
     target = target_tasks()[task]
-    if not any(source.has(split) for source in target.sources):  # type: ignore[arg-type]
+    if not any(source.has(split) for source in target.sources):
         pytest.skip(f"{task} has no {split} set")
     monkeypatch.setenv("ADSTILTS_CACHE", str(tmp_path / "cache"))
     engine = make_engine(str(tiny_xlmr))
