@@ -30,14 +30,15 @@ R = TypeVar("R")
 
 
 class UnknownKeywordError(UserError, TypeError):
-    """A function was given a keyword that it does not have."""
+    """A function was given a keyword that it does not have, or too much or too little else."""
 
 
 def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
     """Makes a function name the nearest known keyword where an unknown one is given.
 
-    A value of another type than the option's, such as `steps="many"`, is refused by name, whether
-    it stands in its place or behind its name. A path is taken where a text is meant.
+    Of other calls that do not fit, it says how it is called. A value of another type than the
+    option's, such as `steps="many"`, is refused by name, whether it stands in its place or behind
+    its name. A path is taken where a text is meant.
     The options that it takes as `Unpack[...]` of a `TypedDict` become part of its signature, so
     that `help` and the completion of a notebook list them.
     """
@@ -54,6 +55,12 @@ def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
             if name not in signature.parameters:
                 raise unknown_keyword(function.__name__, name, signature.parameters)
             given[name] = _checked(function.__name__, signature.parameters[name], given[name])  # type: ignore[misc,unused-ignore]
+        try:
+            signature.bind(*args, **given)
+        except TypeError as error:
+            form = _form(signature)
+            what = f"{function.__name__}(): {error}: call it as {function.__name__}({form})"
+            raise UnknownKeywordError(what) from None
         first = map(functools.partial(_checked, function.__name__), in_place, args)
         placed: Any = (*first, *args[len(in_place) :])
         return function(*placed, **given)
@@ -80,6 +87,16 @@ def unknown_keyword(function: str, name: str, known: Iterable[str]) -> UnknownKe
     """The error for a keyword that a function does not have."""
     meant = hint(name, known, f"it has {', '.join(known)}", limit=2)
     return UnknownKeywordError(f"{function}() has no keyword '{name}': {meant}")
+
+
+def _form(signature: inspect.Signature) -> str:
+    """How a function is called: what it takes in place, and what else it cannot go without."""
+    return ", ".join(
+        f"{each.name}={'[…]' if 'Sequence[' in str(each.annotation) else '…'}"
+        for each in signature.parameters.values()
+        if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        or (each.kind is inspect.Parameter.KEYWORD_ONLY and each.default is inspect.Parameter.empty)
+    )
 
 
 def _checked(function: str, option: inspect.Parameter, value: object) -> Any:

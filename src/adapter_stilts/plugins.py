@@ -23,6 +23,7 @@ from adapter_stilts.engine.methods import BUILT_IN_METHODS, Family, Method, Meth
 from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import KINDS, get_head
+from adapter_stilts.keywords import checks_keywords
 from adapter_stilts.metrics import MetricSpec, built_in_metrics
 from adapter_stilts.registered import (
     add,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Function = TypeVar("Function", bound=Callable[..., Any])
+Name = str
+"""What the decorators are given; anything else is refused by them, with its place."""
 
 
 def register(*things: TaskSpec | TargetSpec | Method | str | Path) -> None:
@@ -75,8 +78,9 @@ def register(*things: TaskSpec | TargetSpec | Method | str | Path) -> None:
             )
 
 
+@checks_keywords
 def metric(
-    name: str, *, heads: str | Sequence[str], primary: str | None = None
+    name: Name, *, heads: str | Sequence[str], primary: str | None = None
 ) -> Callable[[Function], Function]:
     """Makes a function of predictions and references a metric, which task files can name.
 
@@ -120,8 +124,9 @@ def metric(
     return decorate
 
 
+@checks_keywords
 def adapter_method(
-    name: str, *, family: Family = "bottleneck", peft: bool = False, rates_of: str = ""
+    name: Name, *, family: Family = "bottleneck", peft: bool = False, rates_of: str = ""
 ) -> Callable[[Function], Function]:
     """Makes a function from `MethodOptions` to a configuration of `adapters` a `--method`.
 
