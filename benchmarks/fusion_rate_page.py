@@ -12,7 +12,8 @@ import argparse
 import json
 from pathlib import Path
 
-from adapter_stilts.study.results import RunResult, read_results
+from adapter_stilts.study.folder import read_results
+from adapter_stilts.study.graph import RunResult
 
 RECORDS = Path("docs/results/records/fusion_rate.jsonl")
 PAGE = Path("docs/results/fusion_rate.md")

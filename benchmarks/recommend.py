@@ -22,9 +22,9 @@ from rule_quality import Quality, matrix_of, rate_rules, sizes_of
 from steps import add_row, commit, read_rows
 
 from adapter_stilts.environment import machine
+from adapter_stilts.study.folder import read_results
 from adapter_stilts.study.recommend.recommendation import RULES, Recommendation
 from adapter_stilts.study.recommend.recommender import recommend
-from adapter_stilts.study.results import read_results
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 

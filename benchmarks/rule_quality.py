@@ -10,7 +10,7 @@ from itertools import combinations
 from statistics import fmean
 
 from adapter_stilts.metrics import primary
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.graph import RunResult
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.names import without_seed
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adapter_stilts.study.graph import Plan
-from adapter_stilts.study.results import RunResult, append_result, read_results
+from adapter_stilts.study.folder import append_result, read_results
+from adapter_stilts.study.graph import Plan, RunResult
 from adapter_stilts.study.work import OF_RUN
 
 LANGUAGES = {"xnli": ("en", "de", "sw", "zh"), "xquad": ("en", "hi", "ar"), "panx": ("en", "ka")}

@@ -10,7 +10,7 @@ import vl_convert
 
 from adapter_stilts.report.charts import Chart, cost_charts, heat_map
 from adapter_stilts.report.tables import cost, matrix, show_cell
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.graph import RunResult
 from adapter_stilts.study.study_data import StudyData
 
 BETWEEN = (28.6496, 55.4451, 12.25, 0.05)

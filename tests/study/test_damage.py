@@ -11,11 +11,10 @@ import pytest
 
 import engine_study_kit
 from adapter_stilts.errors import UserError
-from adapter_stilts.study.folder import SELECT, StudyFolder
-from adapter_stilts.study.graph import Plan, Run
+from adapter_stilts.study.folder import SELECT, StudyFolder, append_result, drop_results
+from adapter_stilts.study.graph import Plan, Run, RunResult
 from adapter_stilts.study.outlook import look_ahead
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.results import RunResult, append_result, drop_results
 from adapter_stilts.study.run import find_damaged, forget, run_study
 from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.work import OF_RUN

@@ -12,8 +12,7 @@ from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.dev import check_dev, dev_halves
 from adapter_stilts.study.folder import SELECT, StudyFolder
-from adapter_stilts.study.graph import Run
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.graph import Run, RunResult
 from adapter_stilts.study.work import _Work
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.target import train_target

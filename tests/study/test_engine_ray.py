@@ -17,8 +17,7 @@ import pytest
 import adapter_stilts
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines import ray as ray_engine
-from adapter_stilts.study.engines import ray_worker
-from adapter_stilts.study.engines.engine import EngineOptions
+from adapter_stilts.study.engines.engine import SAME, EngineOptions, refusal, versions
 from adapter_stilts.study.engines.ray import RayEngine, connect
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
@@ -144,21 +143,21 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         connect(None, "cpu")
 
 
-@pytest.mark.parametrize("name", ray_worker.SAME)
+@pytest.mark.parametrize("name", SAME)
 def test_another_version_is_refused_by_name(name: str, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "abc.json").touch()
     where = (str(tmp_path), str(tmp_path), "abc")
-    here = ray_worker.versions()
-    assert ray_worker.refusal(here, *where) == ""
-    said = ray_worker.refusal({**here, name: "0.0.1"}, *where)
+    here = versions()
+    assert refusal(here, *where) == ""
+    said = refusal({**here, name: "0.0.1"}, *where)
     assert all(word in said for word in (name, "0.0.1", here[name], socket.gethostname()))
 
 
 def test_a_machine_that_does_not_see_the_study_says_so(tmp_path: Path) -> None:
-    said = ray_worker.refusal(ray_worker.versions(), str(tmp_path), str(tmp_path), "abc")
+    said = refusal(versions(), str(tmp_path), str(tmp_path), "abc")
     assert "abc.json" in said
-    said = ray_worker.refusal(ray_worker.versions(), str(tmp_path), "/no/folder", "abc")
+    said = refusal(versions(), str(tmp_path), "/no/folder", "abc")
     assert "/no/folder" in said
 
 

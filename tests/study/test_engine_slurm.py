@@ -21,7 +21,6 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.study.engines import slurm
 from adapter_stilts.study.engines.engine import EngineOptions, Place
 from adapter_stilts.study.engines.slurm import (
-    Cluster,
     SlurmEngine,
     SlurmJob,
     SlurmQueue,
@@ -58,13 +57,36 @@ def _send_to_slurm_job(folder: StudyFolder, run: str) -> None:
     subprocess.run(["scancel", "--signal=USR2", job["job"]], check=True)
 
 
+class LocalQueue:
+    """Does jobs on this machine by submitit's executor for that."""
+
+    def __init__(self, folder: Path, options: EngineOptions) -> None:
+        import submitit
+
+        self._executor = submitit.AutoExecutor(folder, "local", slurm_max_num_timeout=1000)
+        self._executor.update_parameters(timeout_min=240, cpus_per_task=1)
+        self._jobs: dict[str, Any] = {}
+
+    def submit(self, jobs: Any) -> list[str]:
+        made = [self._executor.submit(job) for job in jobs]
+        self._jobs |= {str(job.job_id): job for job in made}
+        return [str(job.job_id) for job in made]
+
+    def states(self) -> dict[str, str]:
+        return {name: "RUNNING" for name, job in self._jobs.items() if not job.done()}
+
+    def cancel(self, jobs: Any, *, pending: bool) -> None:
+        for name in () if pending else jobs:
+            self._jobs[name].cancel()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("cluster", "send_signal"), [("local", _send_to_local_job), ("slurm", _send_to_slurm_job)]
 )
 def test_a_run_goes_on_in_a_new_job_when_its_time_is_over(
-    cluster: Cluster,
+    cluster: str,
     send_signal: Callable[[StudyFolder, str], None],
     tiny_xlmr: Path,
     tmp_path: Path,
@@ -79,7 +101,11 @@ def test_a_run_goes_on_in_a_new_job_when_its_time_is_over(
     plan.runs = {first.id: first}
     here, folder = StudyFolder(tmp_path / "here"), StudyFolder(tmp_path / "slurm")
     run_study(plan, here, Here(here), quiet)
-    engine = SlurmEngine(folder, CPU, cluster=cluster)
+    if cluster == "local":
+        monkeypatch.setattr(slurm, "SlurmQueue", LocalQueue)
+        monkeypatch.setattr(slurm, "POLL", 0.5)
+        monkeypatch.setattr(slurm, "GRACE", 1.0)
+    engine = SlurmEngine(folder, CPU)
     found: list[Outcome] = []
     thread = threading.Thread(
         target=lambda: found.append(run_study(plan, folder, engine, quiet)), daemon=True
@@ -127,8 +153,8 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     made = Queue()
     monkeypatch.setattr(slurm, "SlurmQueue", lambda *args, **options: made)
     monkeypatch.setattr(slurm, "TICK", 0.01)
-    monkeypatch.setattr(slurm, "POLL", {"slurm": 0.02})
-    monkeypatch.setattr(slurm, "GRACE", {"slurm": 0.1})
+    monkeypatch.setattr(slurm, "POLL", 0.02)
+    monkeypatch.setattr(slurm, "GRACE", 0.1)
     return made
 
 

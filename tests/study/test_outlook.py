@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from adapter_stilts.study.findings import read_study
-from adapter_stilts.study.folder import StudyFolder
+from adapter_stilts.study.folder import RESULTS, StudyFolder
 from adapter_stilts.study.outlook import (
     ITEM_SD,
     SECONDS_A_STEP,
@@ -23,7 +23,6 @@ from adapter_stilts.study.outlook import (
     seconds_left,
 )
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.results import RESULTS
 from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.work import OF_RUN
 from study_kit import benchmark, rename_to_plan, write_study

@@ -10,11 +10,11 @@ import pytest
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.errors import UserError
 from adapter_stilts.keywords import descriptions
-from adapter_stilts.study.export import FORMATS, export_plan
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run
 from adapter_stilts.study.outlook import look_ahead
 from adapter_stilts.study.plan import make_plan
+from adapter_stilts.study.run import FORMATS, export_plan
 from adapter_stilts.study.spec import _Part
 from adapter_stilts.study.spec_file import load_study, template
 from cli_kit import call_cli

@@ -54,9 +54,9 @@ from adapter_stilts.study.findings import (
     regrets,
     thirds,
 )
+from adapter_stilts.study.folder import read_results
+from adapter_stilts.study.graph import Planned
 from adapter_stilts.study.items import Seeds
-from adapter_stilts.study.planned import Planned
-from adapter_stilts.study.results import read_results
 from adapter_stilts.study.spec import ArmKind, ContrastSpec
 from adapter_stilts.study.statistics.draws import Best
 from adapter_stilts.study.study_data import StudyData, complete_seeds

@@ -16,7 +16,7 @@ from adapter_stilts.report.page import Report, make_report, text
 from adapter_stilts.report.tables import UNEQUAL, attention_table
 from adapter_stilts.study.compare import Comparison
 from adapter_stilts.study.findings import Finding, arm_in_words, find, read_study
-from adapter_stilts.study.results import RESULTS
+from adapter_stilts.study.folder import RESULTS
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.statistics.contrast import Contrast
 from adapter_stilts.study.statistics.draws import Estimate

@@ -11,7 +11,9 @@ import pytest
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.evaluation.explain import Explanation
-from adapter_stilts.study.results import RunResult, append_result, read_results, summarise
+from adapter_stilts.study.folder import append_result, read_results
+from adapter_stilts.study.graph import RunResult
+from adapter_stilts.study.items import summarise
 
 
 def _record(run: str, **more: object) -> RunResult:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adapter_stilts.study.graph import RunResult, Stage
 from adapter_stilts.study.recommend.recommendation import Ranked, Recommendation
-from adapter_stilts.study.results import RunResult, Stage
 from study_kit import benchmark
 
 RULES = benchmark("rule_quality")

@@ -142,7 +142,8 @@ def test_a_mistake_is_not_tried_again(plan: Plan, tmp_path: Path) -> None:
 
 def _run_as_done(plan: Plan, folder: StudyFolder, engine: Here, said: list[str]) -> Outcome:
     """As if a run with the exit code 0 had left its record."""
-    from adapter_stilts.study.results import RunResult, append_result
+    from adapter_stilts.study.folder import append_result
+    from adapter_stilts.study.graph import RunResult
 
     for run in plan.runs.values():
         if run.id not in engine.codes:

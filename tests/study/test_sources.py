@@ -12,9 +12,8 @@ import torch
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.graph import Plan
+from adapter_stilts.study.graph import Plan, RunResult
 from adapter_stilts.study.plan import make_plan
-from adapter_stilts.study.results import RunResult
 from adapter_stilts.study.run import describe, run_study
 from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.work import _Work, work

@@ -12,9 +12,8 @@ import pytest
 
 from adapter_stilts.cli import study_show
 from adapter_stilts.study import run as running
-from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.results import RunResult, append_result
+from adapter_stilts.study.folder import StudyFolder, append_result
+from adapter_stilts.study.graph import Plan, Run, RunResult
 from adapter_stilts.study.run import Outcome
 from adapter_stilts.study.work import OF_RUN
 from cli_kit import Result, assert_one_line, call_cli

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from adapter_stilts.study.folder import RESULTS, read_results
+from adapter_stilts.study.graph import Planned
 from adapter_stilts.study.items import Seeds
-from adapter_stilts.study.planned import Planned
-from adapter_stilts.study.results import RESULTS, read_results
 from adapter_stilts.study.study_data import StudyData
 from study_kit import change_record, write_run
 

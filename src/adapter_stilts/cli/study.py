@@ -101,7 +101,7 @@ def export(
     unequal: bool = UNEQUAL,
 ) -> None:
     """Print the runs for another program to do; what each is, is written in the study's folder."""
-    from adapter_stilts.study.export import FORMATS, export_plan
+    from adapter_stilts.study.run import FORMATS, export_plan
 
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)

@@ -16,10 +16,9 @@ from adapter_stilts.errors import UserError, counted
 from adapter_stilts.paths import from_here
 
 if TYPE_CHECKING:
-    from adapter_stilts.study.folder import StudyFolder
+    from adapter_stilts.study.folder import Results, StudyFolder
     from adapter_stilts.study.graph import Plan, Run
     from adapter_stilts.study.outlook import Outlook
-    from adapter_stilts.study.results import Results
 
 FILE = typer.Argument(help="The study's YAML file; `adstilts study new` writes one.")
 OUT = typer.Option(None, "--out", help="Folder of the study [studies-out/NAME].")

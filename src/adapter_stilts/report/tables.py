@@ -13,7 +13,8 @@ from adapter_stilts.display import p_text
 from adapter_stilts.errors import counted
 from adapter_stilts.report.languages import SOURCE, traits
 from adapter_stilts.study.findings import Bucket, Finding, Regrets, item_buckets
-from adapter_stilts.study.results import Attention, RunResult
+from adapter_stilts.study.graph import RunResult
+from adapter_stilts.study.items import Attention
 from adapter_stilts.study.statistics.draws import Estimate
 from adapter_stilts.study.study_data import StudyData
 

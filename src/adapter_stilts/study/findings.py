@@ -16,9 +16,8 @@ import pyarrow as pa
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.compare import MARGIN, interval_text, within_text
-from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.planned import Planned
-from adapter_stilts.study.results import RESULTS
+from adapter_stilts.study.folder import RESULTS, StudyFolder
+from adapter_stilts.study.graph import Planned
 from adapter_stilts.study.spec import ContrastSpec
 from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.statistics.contrast import Contrast, contrast, over_languages

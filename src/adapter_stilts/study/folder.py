@@ -7,22 +7,22 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from filelock import FileLock, Timeout
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
 from adapter_stilts.safety import printable
 from adapter_stilts.schema import Count, Line, Shape, check_shape
-from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.planned import Planned, plan_results
-from adapter_stilts.study.results import RESULTS, Results, read_results
+from adapter_stilts.study.graph import Plan, Planned, Run, RunResult
 
+RESULTS = "results.jsonl"
+"""The records of its runs, one a line."""
 PLAN = "plan.json"
 """Which runs the last `study run` has planned."""
 SELECT = "select.items.parquet"
@@ -267,3 +267,110 @@ def _about(place: Path, kind: type[Shape]) -> dict[str, Any]:
 def _no_lock(error: OSError) -> UserError:
     why = f"no lock can be set ({error.strerror})"
     return UserError(f"{error.filename}: {why}: remove it, or choose another --out")
+
+
+@dataclass
+class Results:
+    """What a file of results holds.
+
+    `damaged` are lines that are no whole records, by number and with what is wrong; `wrong` are
+    records that cannot be of their run, by run. Their runs count as not done.
+    """
+
+    runs: dict[str, RunResult] = field(default_factory=dict)
+    damaged: dict[int, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+
+
+def read_results(path: Path) -> Results:
+    """The records of a file, the last one of every run; none where there is no file.
+
+    Raises:
+        UserError: something is there that cannot be read.
+    """
+    found = Results()
+    for number, line in _lines(path):
+        try:
+            record = RunResult.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            found.damaged[number] = f"{place}: {first['msg']}" if place else str(first["msg"])
+        else:
+            found.runs[record.run] = record
+    return found
+
+
+def append_result(path: Path, record: RunResult) -> None:
+    """Adds a record as one line; of several processes, one after the other.
+
+    Where an earlier line was cut off, the new one begins on a line of its own.
+
+    Raises:
+        FailureError: the disk is full or the folder cannot be written.
+    """
+    line = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")), path.open("a+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            broken = False
+            if size:
+                file.seek(size - 1)
+                broken = file.read(1) != b"\n"
+            file.write(b"\n" * broken + line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise FailureError(
+            f"cannot write {path} ({error.strerror or error}): free some space; what is written "
+            "is kept"
+        ) from error
+
+
+def drop_results(path: Path, runs: set[str]) -> None:
+    """Takes the records of runs out of a file; lines that are no records stay.
+
+    Raises:
+        FailureError: the disk is full or the folder cannot be written.
+    """
+    if not runs:
+        return
+    kept = []
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            for _, line in _lines(path):
+                try:
+                    name = RunResult.model_validate_json(line).run
+                except ValidationError:
+                    name = ""
+                if name not in runs:
+                    kept.append(line.decode("utf-8", "replace") + "\n")
+            write_whole(path, "".join(kept))
+    except OSError as error:
+        raise FailureError(f"cannot write {path} ({error.strerror or error})") from error
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    if path.exists() or path.is_symlink():  # a link may lead nowhere
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: the records cannot be read ({error.strerror})") from error
+        for number, line in enumerate(content.split(b"\n"), 1):
+            if line.strip():
+                yield number, line
+
+
+def plan_results(results: Results, plan: Plan) -> Results:
+    """Those of the plan's runs; what cannot be of its run is among the wrong ones."""
+    found = Results(damaged=results.damaged)
+    for name in plan.runs.keys() & results.runs.keys():
+        if why := Planned.of(plan.runs[name], plan).differs(results.runs[name]):
+            found.wrong[name] = why
+    found.runs = {
+        name: each
+        for name, each in results.runs.items()
+        if name in plan.runs and name not in found.wrong
+    }
+    return found

@@ -1,4 +1,4 @@
-"""The scores of single items: as runs keep them in files, and as the statistics take them."""
+"""What runs keep beside their scores: those of single items, and what their fusions listen to."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import product, starmap
 from pathlib import Path
-from typing import Literal, NamedTuple
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.files import folder_name
 from adapter_stilts.metrics import primary
+from adapter_stilts.paths import write_whole
 from adapter_stilts.study.folder import SELECT
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.graph import RunResult
 from adapter_stilts.study.statistics.sample import Floats, Ints, Sample
 from adapter_stilts.tasks.registry import target_tasks
+
+if TYPE_CHECKING:
+    from adapter_stilts.evaluation.explain import Explanation
 
 Part = Literal["test", "dev"]
 PARTS: tuple[Part, ...] = ("test", "dev")
@@ -232,3 +238,110 @@ def _numbers(names: Iterable[Hashable]) -> Ints:
     """The number of every name, in the order in which they first occur."""
     order: dict[Hashable, int] = {}
     return np.array([order.setdefault(name, len(order)) for name in names], dtype=np.int64)
+
+
+ATTENTION = "attention.json"
+ATTENTION_TEXTS = 16
+"""Of every language: some thousand tokens, over which attention is averaged."""
+
+
+class Attention(BaseModel):
+    """Mean attention weights of a fusion, by layer (over languages) and language (over layers)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    sources: tuple[str, ...]
+    layers: dict[int, dict[str, float]]
+    languages: dict[str, dict[str, float]]
+    entropy: dict[str, float]
+
+    def called(self, names: Sequence[str]) -> Attention:
+        """The same with its sources called otherwise, in their order.
+
+        Modules of another seed have other names, and what they have learnt has not.
+        """
+        if len(names) != len(self.sources):
+            return self
+        new = dict(zip(self.sources, names, strict=True))
+
+        def renamed(parts: Mapping[Any, Mapping[str, float]]) -> dict[Any, dict[str, float]]:
+            return {
+                key: {new.get(name, name): weight for name, weight in part.items()}
+                for key, part in parts.items()
+            }
+
+        return Attention(
+            sources=tuple(names),
+            layers=renamed(self.layers),
+            languages=renamed(self.languages),
+            entropy=self.entropy,
+        )
+
+
+def keep_attention(
+    module: Path, target: str, names: Mapping[str, str], items: Path, **options: Any
+) -> None:
+    """Reads some texts of a target through its fusion, and writes what it attended to.
+
+    Args:
+        names: by the folder of a source, what it is called in the study.
+        items: the folder of the run's scores, where the file is put.
+        options: as of `explain`.
+    """
+    from adapter_stilts.evaluation.explain import explain  # not for the report
+
+    found = summarise(explain(str(module), task=target, limit=ATTENTION_TEXTS, **options), names)
+    write_whole(items / ATTENTION, found.model_dump_json() + "\n")
+
+
+def summarise(found: Explanation, names: Mapping[str, str]) -> Attention:
+    """The part of an explanation that is kept."""
+
+    def called(weights: Mapping[str, float]) -> dict[str, float]:
+        return {_name(name, names): weight for name, weight in weights.items()}
+
+    return Attention(
+        sources=tuple(_name(name, names) for name in found.sources),
+        layers={layer: called(weights) for layer, weights in found.average.items()},
+        languages={name: called(found.over_layers(name)) for name in found.weights},
+        entropy=dict(found.entropy_over_layers),
+    )
+
+
+def _name(source: str, names: Mapping[str, str]) -> str:
+    place = source.strip('"')
+    return names.get(place) or Path(place).name
+
+
+def read_attention(path: Path) -> Attention | None:
+    """The file of a run; None where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return Attention.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"no summary of a fusion: {error.errors()[0]['msg']}") from error
+
+
+def mean_attention(each: Sequence[Attention]) -> Attention:
+    """The mean over runs of one fusion, such as its seeds; what all of them have."""
+
+    def mean(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        return {name: fmean(p[name] for p in parts) for name in shared(parts)}
+
+    def means(parts: Sequence[Mapping[Any, Mapping[str, float]]]) -> dict[Any, dict[str, float]]:
+        return {key: mean([part[key] for part in parts]) for key in shared(parts)}
+
+    def shared(parts: Sequence[Mapping[Any, Any]]) -> list[Any]:
+        return [key for key in parts[0] if all(key in part for part in parts)]
+
+    return Attention(
+        sources=each[0].sources,
+        layers=means([a.layers for a in each]),
+        languages=means([a.languages for a in each]),
+        entropy=mean([a.entropy for a in each]),
+    )

@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from adapter_stilts.study.folder import StudyFolder
-from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.results import RunResult
+from adapter_stilts.study.graph import Plan, Run, RunResult
 from adapter_stilts.study.run import room_needed
 from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
 from adapter_stilts.study.statistics.decisions import Design, detectable_difference

@@ -14,8 +14,7 @@ from adapter_stilts.errors import UserError, few, hint
 from adapter_stilts.evaluation.data import resolve_languages
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.fingerprints import BACKBONE, MULTITASK, Fingerprints, find_source
-from adapter_stilts.study.graph import Plan, Run
-from adapter_stilts.study.results import Stage
+from adapter_stilts.study.graph import Plan, Run, Stage
 from adapter_stilts.study.spec import (
     LONGER,
     TRAIN,

@@ -16,14 +16,18 @@ import pyarrow.compute as pc
 
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.metrics import primary
-from adapter_stilts.study.items import PARTS, Part, Seeds, Tables, make_sample, read_item_files
-from adapter_stilts.study.planned import TESTED, Planned
-from adapter_stilts.study.results import (
+from adapter_stilts.study.graph import TESTED, Planned, RunResult
+from adapter_stilts.study.items import (
     ATTENTION,
+    PARTS,
     Attention,
-    RunResult,
+    Part,
+    Seeds,
+    Tables,
+    make_sample,
     mean_attention,
     read_attention,
+    read_item_files,
 )
 from adapter_stilts.study.spec import EACH_TASK, LONGER
 from adapter_stilts.study.statistics.sample import Target

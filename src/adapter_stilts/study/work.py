@@ -24,10 +24,9 @@ from adapter_stilts.plugins import load_plugins
 from adapter_stilts.study.dev import dev_halves, keep_selecting
 from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED
 from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints
-from adapter_stilts.study.folder import StudyFolder, size_of
-from adapter_stilts.study.graph import Run
+from adapter_stilts.study.folder import StudyFolder, append_result, size_of
+from adapter_stilts.study.graph import Run, RunResult
 from adapter_stilts.study.plan import FUSIONS, SUMS
-from adapter_stilts.study.results import RunResult, append_result
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 
@@ -216,7 +215,7 @@ class _Work:
 
     def _keep_attention(self, place: Path, items: Path) -> None:
         """What the fusion listens to, where its sources are called as in the study."""
-        from adapter_stilts.study.results import keep_attention
+        from adapter_stilts.study.items import keep_attention
 
         does = self.does
         keep_attention(

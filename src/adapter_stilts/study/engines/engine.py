@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -87,6 +90,46 @@ class Place:
         if files := included_files():
             shared[VARIABLE] = os.pathsep.join(files)
         return cls(str(folder.path.absolute()), str(Path.cwd()), shared)
+
+
+SAME = ("adapter-stilts", "python", "torch")
+"""What decides scores, and is the same on all machines of a study."""
+
+
+def versions() -> dict[str, str]:
+    """Those of `SAME` on this machine; of Python and torch the first two numbers."""
+    try:
+        from adapter_stilts import __version__ as own
+    except ImportError:
+        own = "none"
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:
+        torch = "none"
+    found = (own, _main(platform.python_version()), _main(torch))
+    return dict(zip(SAME, found, strict=True))
+
+
+def _main(number: str) -> str:
+    return ".".join(number.split(".")[:2])
+
+
+def refusal(expected: dict[str, str], study: str, directory: str, run: str) -> str:
+    """Why this machine cannot do a run of the study; empty where it can."""
+    here, host = versions(), socket.gethostname()
+    for name, number in expected.items():
+        if here[name] != number:
+            return (
+                f"worker {host} has {name} {here[name]}, and this machine has {number}: install "
+                "the same version on every machine of the cluster"
+            )
+    for path in (Path(directory), Path(study, "runs", f"{run}.json")):
+        if not path.exists():
+            return (
+                f"worker {host} does not see {path}: the study's folder, its data and the folder "
+                "that you start it from must be shared by all machines, at the same path"
+            )
+    return ""
 
 
 def note(folder: StudyFolder, run: str, line: str) -> None:

@@ -1,7 +1,13 @@
-"""Runs in processes of their own, as every engine does them, and the engine of this machine."""
+"""Runs in processes of their own, as every engine does them, and the engine of this machine.
+
+Run as a module, with a study's folder, it does the runs that standard input names, each in a fork.
+To import all that a training needs takes longer than a short training on a GPU: it is done once,
+before the forks.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -18,7 +24,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
+from typing import IO, Any
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.engines.engine import (
@@ -116,9 +122,8 @@ class ForkServer:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with it)
         # `-P`: a file such as random.py where the user stands is not imported instead of the
         # library.
-        module = "adapter_stilts.study.engines.fork_server"
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, self._place.study],
+            [sys.executable, "-P", "-m", "adapter_stilts.study.engines.process", self._place.study],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -227,3 +232,76 @@ class _Gpus:
         finally:
             with self._lock:
                 self._runs[name] -= 1
+
+
+def main() -> None:
+    """Does runs in forks: a line of standard input has the `run`, its `log`, its `environment`.
+
+    Of each it says the number of its process when it begins, and its exit code at its end.
+    """
+    # The signal is for the runs alone; one that comes before a run can handle it waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Slurm sends these to every process of a job. Only the job's own knows what they mean: it
+    # asks the run for a checkpoint, and this process ends when its input does.
+    for each in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    folder = StudyFolder(Path(sys.argv[1]))
+    _prepare()
+    for line in sys.stdin.buffer:
+        asked = json.loads(line)
+        run = os.fork()
+        if run == 0:
+            os._exit(_run(folder, asked))
+        _say(run)
+        _, status = os.waitpid(run, 0)
+        _say(os.waitstatus_to_exitcode(status))
+
+
+def _say(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+def _prepare() -> None:
+    """Imports what trainings and evaluations need, and does not look for a GPU.
+
+    A process that has looked for one cannot be forked. To look for garbage meanwhile takes a sixth
+    of the time; and what is left out of later looks stays one memory with that of all forks.
+    """
+    gc.disable()
+    import adapter_stilts.evaluation.run
+    import adapter_stilts.study.work
+    import adapter_stilts.training.execute
+    import adapter_stilts.training.fuse
+    import adapter_stilts.training.multitask
+    import adapter_stilts.training.target  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
+
+
+def _run(folder: StudyFolder, asked: dict[str, Any]) -> int:
+    with Path(asked["log"]).open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.environ.update(asked["environment"])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a training writes a checkpoint when it comes
+    threading.Thread(target=_end_with_engine, daemon=True).start()
+    from adapter_stilts.study.work import finish
+
+    code = finish(folder, asked["run"])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def _end_with_engine() -> None:
+    """Ends this process when the engine is gone, however that ended."""
+    with suppress(OSError):
+        while os.read(0, 1):
+            pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import FailureError, UserError, shown
 from adapter_stilts.safety import first_line
-from adapter_stilts.study.engines import ray_worker
 from adapter_stilts.study.engines.engine import (
     DEVICE,
     FAILED,
@@ -24,7 +25,9 @@ from adapter_stilts.study.engines.engine import (
     available_cpus,
     missing_library,
     note,
+    refusal,
     threads_of_a_run,
+    versions,
     visible_gpus,
 )
 from adapter_stilts.study.folder import StudyFolder
@@ -63,7 +66,7 @@ class RayEngine:
         made: Future[int] = Future()
         made.set_running_or_notify_cancel()
         task = self._task.options(name=f"adstilts {run}").remote(
-            ray_worker.versions(), asdict(self._place), run, self._environment
+            versions(), asdict(self._place), run, self._environment
         )
         self._running[made] = task
         task.future().add_done_callback(lambda ended: self._note_end(run, made, ended))
@@ -93,13 +96,16 @@ class RayEngine:
         if not any(all(node.get(k, 0) >= v for k, v in asked.items()) for node in nodes):
             what = ", ".join(f"{v:g} {k}" for k, v in asked.items() if v)
             self.notes.append(f"no machine of the cluster has {what} now: runs wait for one")
-        self._ray.cloudpickle.register_pickle_by_value(ray_worker)
+        # What is done on a worker travels there as it is: it imports this package only after it
+        # has seen that it is the same one there.
+        for module in (do_run_on_worker.__module__, refusal.__module__):
+            self._ray.cloudpickle.register_pickle_by_value(sys.modules[module])
         task = self._ray.remote(
             num_cpus=cpus,
             num_gpus=gpus,
             memory=int(asked["memory"]) or None,
             max_retries=LOST_WORKERS,
-        )(ray_worker.do_run_on_worker)
+        )(do_run_on_worker)
         environment = self._place.environment | threads_of_a_run(cpus) | {DEVICE: needs.device}
         return task, environment if gpus else environment | {"CUDA_VISIBLE_DEVICES": ""}
 
@@ -207,3 +213,23 @@ def _no_answer(address: str, why: str) -> FailureError:
     return FailureError(
         f"Ray at address {address} cannot be used ({why[:300]}): is it running (`ray status`)?"
     )
+
+
+def do_run_on_worker(
+    expected: dict[str, str], place: dict[str, Any], run: str, environment: dict[str, str]
+) -> tuple[int, str]:
+    """The exit code of a run, and why it was refused, if it was."""
+    if why := refusal(expected, place["study"], place["directory"], run):
+        return 2, why
+    from adapter_stilts.study.engines.engine import Place
+    from adapter_stilts.study.engines.process import do_run
+    from adapter_stilts.study.folder import StudyFolder
+
+    asked: list[int] = []
+    # Ray cancels a task by this signal, which it raises in the worker.
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    try:
+        folder = StudyFolder(Path(place["study"]))
+        return do_run(folder, run, Place(**place), environment, lambda: len(asked)), ""
+    finally:
+        signal.signal(signal.SIGINT, before)

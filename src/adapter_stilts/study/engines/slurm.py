@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
@@ -25,10 +25,11 @@ from adapter_stilts.study.engines.engine import (
     Place,
     missing_library,
     note,
+    refusal,
     threads_of_a_run,
+    versions,
 )
 from adapter_stilts.study.engines.process import do_run
-from adapter_stilts.study.engines.ray_worker import refusal, versions
 from adapter_stilts.study.folder import StudyFolder
 
 JOB_POLL = 0.2
@@ -89,7 +90,6 @@ def ended_file(study: Path, run: str) -> Path:
     return study / "state" / f"ended-{run}.json"
 
 
-Cluster = Literal["slurm", "local"]
 HOURS = 4.0
 SIGNAL_SECONDS = 120
 """So long before the end of a job its run is asked for a checkpoint."""
@@ -101,7 +101,7 @@ ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_F
 class SlurmQueue:
     """Submits arrays of jobs, and says which are still there."""
 
-    def __init__(self, folder: Path, options: EngineOptions, *, cluster: Cluster = "slurm") -> None:
+    def __init__(self, folder: Path, options: EngineOptions) -> None:
         """Checks that there is a Slurm.
 
         Raises:
@@ -111,15 +111,13 @@ class SlurmQueue:
             import submitit
         except ImportError as error:
             raise missing_library("slurm", "submitit") from error
-        if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
+        if not (shutil.which("sbatch") and shutil.which("srun")):
             raise UserError(
                 "--engine slurm: there is no `sbatch` here: start it on a machine that Slurm takes "
                 "jobs from, or use --engine local or ray"
             )
         logging.getLogger("submitit").setLevel(logging.ERROR)
-        self._cluster = cluster
-        self._jobs: dict[str, Any] = {}
-        self._executor = submitit.AutoExecutor(folder, cluster, slurm_max_num_timeout=TIMEOUTS)
+        self._executor = submitit.AutoExecutor(folder, "slurm", slurm_max_num_timeout=TIMEOUTS)
         minutes = max(1, round(60 * (options.hours or HOURS)))
         given: dict[str, Any] = {
             "name": "adstilts",
@@ -131,8 +129,6 @@ class SlurmQueue:
             "slurm_array_parallelism": options.max_parallel,
             **{f"slurm_{name}": value for name, value in options.slurm_options.items()},
         }
-        if cluster == "local":
-            given = {k: v for k, v in given.items() if not k.startswith("slurm_")}
         try:
             self._executor.update_parameters(**given)
         except (NameError, ValueError, AssertionError) as error:
@@ -148,12 +144,10 @@ class SlurmQueue:
         try:
             with self._executor.batch():
                 made = [self._executor.submit(job) for job in jobs]
-            names = [str(job.job_id) for job in made]
+            return [str(job.job_id) for job in made]
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise FailureError(f"Slurm refuses the jobs: {(lines or ['?'])[-1][:300]}") from error
-        self._jobs |= dict(zip(names, made, strict=True))
-        return names
 
     def states(self) -> dict[str, str]:
         """The state of every job of the user's that has not ended, by id.
@@ -161,8 +155,6 @@ class SlurmQueue:
         Raises:
             FailureError: Slurm does not answer.
         """
-        if self._cluster == "local":
-            return {k: "RUNNING" for k, job in self._jobs.items() if not job.done()}
         command = ["squeue", "--me", "--noheader", "--array", "--format=%i %T"]
         try:
             asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -174,35 +166,28 @@ class SlurmQueue:
 
     def cancel(self, jobs: Sequence[str], *, pending: bool) -> None:
         """Takes jobs out of the queue: those alone that have not begun, or all."""
-        if self._cluster == "local":
-            for name in () if pending else jobs:
-                self._jobs[name].cancel()
-        elif jobs:
-            only = ["--state=PENDING"] if pending else []
-            subprocess.run(["scancel", *only, *jobs], capture_output=True, check=False, timeout=60)
+        only = ["--state=PENDING"] if pending else []
+        subprocess.run(["scancel", *only, *jobs], capture_output=True, check=False, timeout=60)
 
 
 ARRAY = 200
 """Jobs of an array at most; clusters allow a thousand or so."""
 TICK = 0.5
-POLL = {"slurm": 10.0, "local": 0.5}
+POLL = 10.0
 """Seconds between looks at the queue."""
-GRACE = {"slurm": 60.0, "local": 1.0}
+GRACE = 60.0
 """Seconds after which what a job wrote before it left the queue is seen here as well."""
 
 
 class SlurmEngine:
     """Jobs of Slurm. They outlast this process: the same command finds them again."""
 
-    def __init__(
-        self, folder: StudyFolder, options: EngineOptions, *, cluster: Cluster = "slurm"
-    ) -> None:
+    def __init__(self, folder: StudyFolder, options: EngineOptions) -> None:
         """Begins nothing yet.
 
         Args:
             folder: of the study, which all machines see at the same path.
             options: by default a run gets a core, and there are as many jobs as Slurm has room for.
-            cluster: "local" does jobs on this machine, for trying it out.
 
         Raises:
             UserError: there is no Slurm here, or it does not know an option.
@@ -210,10 +195,9 @@ class SlurmEngine:
         self.capacity = options.max_parallel or 5 * ARRAY
         self._folder, self._place = folder, Place.of(folder)
         logs = (folder.path / "slurm" / "%j").absolute()
-        self._queue = SlurmQueue(logs, options, cluster=cluster)
+        self._queue = SlurmQueue(logs, options)
         cpus = threads_of_a_run(options.cpus or 1)
         self._environment = self._place.environment | cpus | {DEVICE: options.device}
-        self._cluster = cluster
         self._lock = threading.Lock()
         self._new: dict[str, Future[int]] = {}
         self._jobs: dict[str, tuple[str, Future[int]]] = {}
@@ -266,7 +250,7 @@ class SlurmEngine:
             self._cancelled += 1
             jobs = [job for job, _ in self._jobs.values()]
             self._queue.cancel(jobs, pending=self._cancelled == 1)
-        if self._jobs and time.monotonic() - self._looked >= POLL[self._cluster]:
+        if self._jobs and time.monotonic() - self._looked >= POLL:
             self._looked = time.monotonic()
             self._look()
 
@@ -301,7 +285,7 @@ class SlurmEngine:
                 self._gone.pop(run, None)
                 continue
             since = self._gone.setdefault(run, time.monotonic())
-            if said is None and time.monotonic() - since < GRACE[self._cluster]:
+            if said is None and time.monotonic() - since < GRACE:
                 continue
             del self._jobs[run], self._gone[run]
             self._job_file(run).unlink(missing_ok=True)
