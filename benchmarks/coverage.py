@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adapter_stilts.study.statistics.contrast import contrast
-from adapter_stilts.study.statistics.draws import Arm, Best, Draws
-from adapter_stilts.study.statistics.sample import Floats, Ints, Sample, Target
+from adapter_stilts.study.contrast import contrast
+from adapter_stilts.study.draws import Arm, Best, Draws
+from adapter_stilts.study.sample import Floats, Ints, Sample, Target
 
 RECORD = Path("docs/results/records/coverage.json")
 PAGE = Path("docs/results/coverage.md")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.cli.study_show import duration
+from adapter_stilts.cli.study import duration
 from adapter_stilts.study import run as running
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan

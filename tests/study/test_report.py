@@ -19,14 +19,15 @@ from scipy import stats
 
 from adapter_stilts.display import p_text
 from adapter_stilts.errors import UserError
-from adapter_stilts.report.latex import latex, tex
 from adapter_stilts.report.page import (
     LONG,
     PAGE,
     TEX,
     TEXT,
+    latex,
     make_report,
     markdown,
+    tex,
     write_report,
 )
 from adapter_stilts.report.tables import (
@@ -36,6 +37,7 @@ from adapter_stilts.report.tables import (
     attention_table,
     matrix,
 )
+from adapter_stilts.study.draws import Best
 from adapter_stilts.study.findings import (
     ANSWER,
     ARMS,
@@ -58,7 +60,6 @@ from adapter_stilts.study.folder import read_results
 from adapter_stilts.study.graph import Planned
 from adapter_stilts.study.items import Seeds
 from adapter_stilts.study.spec import ArmKind, ContrastSpec
-from adapter_stilts.study.statistics.draws import Best
 from adapter_stilts.study.study_data import StudyData, complete_seeds
 from cli_kit import assert_one_line, call_cli
 from study_kit import LANGUAGES, write_run, write_study

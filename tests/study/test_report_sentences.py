@@ -11,15 +11,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from adapter_stilts.report.latex import tex
-from adapter_stilts.report.page import Report, make_report, text
+from adapter_stilts.report.page import Report, make_report, tex, text
 from adapter_stilts.report.tables import UNEQUAL, attention_table
 from adapter_stilts.study.compare import Comparison
+from adapter_stilts.study.contrast import Contrast
+from adapter_stilts.study.draws import Estimate
 from adapter_stilts.study.findings import Finding, arm_in_words, find, read_study
 from adapter_stilts.study.folder import RESULTS
 from adapter_stilts.study.spec import ContrastSpec
-from adapter_stilts.study.statistics.contrast import Contrast
-from adapter_stilts.study.statistics.draws import Estimate
 from study_kit import LANGUAGES, write_study
 
 Lines = list[dict[str, Any]]

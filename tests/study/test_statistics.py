@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from adapter_stilts.study.statistics.contrast import contrast
-from adapter_stilts.study.statistics.decisions import (
+from adapter_stilts.study.contrast import (
     Design,
     Rule,
+    contrast,
     detectable_difference,
     effects_count,
     equivalence_p,
     holm,
     regret,
 )
-from adapter_stilts.study.statistics.draws import ITEMS, LANGUAGES, STAGES, Best, Draws, Estimate
-from adapter_stilts.study.statistics.sample import Floats, Sample, Target
+from adapter_stilts.study.draws import ITEMS, LANGUAGES, STAGES, Best, Draws, Estimate
+from adapter_stilts.study.sample import Floats, Sample, Target
 
 
 def counts(scores: Floats) -> Floats:

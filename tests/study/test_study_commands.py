@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.cli import study_show
+from adapter_stilts.cli import study as study_show
 from adapter_stilts.study import run as running
 from adapter_stilts.study.folder import StudyFolder, append_result
 from adapter_stilts.study.graph import Plan, Run, RunResult

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from adapter_stilts.cli import compare, evaluate, info, predict, study, train, zoo
+from adapter_stilts.cli import evaluate, info, predict, study, train, zoo
 from adapter_stilts.entry import INTERRUPTED
 from adapter_stilts.errors import FailureError, UserError, suggest
 from adapter_stilts.safety import printable
@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for _file in (info, train, predict, study, evaluate, compare, zoo):
+for _file in (info, train, predict, study, evaluate, zoo):
     _file.register(app)
 
 

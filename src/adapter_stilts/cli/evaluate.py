@@ -1,15 +1,24 @@
-"""`adstilts evaluate` and `adstilts explain`."""
+"""`adstilts evaluate`, `explain`, `compare` and `recommend`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter_stilts.cli.options import JSON, TASK, evaluation_options, flag, one_task
+from adapter_stilts.cli.options import (
+    JSON,
+    TASK,
+    derived_options,
+    evaluation_options,
+    flag,
+    one_task,
+    with_options,
+)
 from adapter_stilts.cli.results import (
     Progress,
     print_json,
@@ -19,12 +28,16 @@ from adapter_stilts.cli.results import (
     show_suite,
 )
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.options import ExplanationOptions
+from adapter_stilts.evaluation.options import ComparisonOptions, ExplanationOptions
+from adapter_stilts.study.recommend.recommendation import Asked, RecommendOptions
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.explain import ByLayer, Explanation
     from adapter_stilts.evaluation.suite import SuiteEvaluation
     from adapter_stilts.evaluation.summary import Evaluations
+    from adapter_stilts.study.compare import Comparison
+    from adapter_stilts.study.draws import Estimate
+    from adapter_stilts.study.recommend.recommendation import Recommendation, Rule
 
 _OF_ONE_TASK: Mapping[str, Any] = {"langs": "all", "dev_file": None, "test_file": None}
 PARTIAL = 3
@@ -52,6 +65,11 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("evaluate")(evaluation_options(evaluate))
     app.command("explain")(evaluation_options(explain, ExplanationOptions))
+    without = ("out", "tags", "overwrite")
+    app.command("compare")(evaluation_options(compare, ComparisonOptions, without=without))
+    own = ("rules", "on_step")
+    options = derived_options(RecommendOptions, Asked, [RecommendOptions], without=own)
+    app.command("recommend")(with_options(recommend, recommend, options))
 
 
 def evaluate(
@@ -230,3 +248,162 @@ def _by_layer(found: Explanation, weights: ByLayer, entropy: Mapping[int, float]
 
 def _cells(found: Explanation, weights: Mapping[str, float]) -> list[str]:
     return [f"{weights[source]:.2f}" if source in weights else "-" for source in found.sources]
+
+
+if TYPE_CHECKING:
+    from adapter_stilts.study.compare import Comparison
+    from adapter_stilts.study.draws import Estimate
+    from adapter_stilts.study.recommend.recommendation import Recommendation, Rule
+
+
+def compare(
+    first: str = typer.Argument(help='A composition, such as "stack(squad, tydiqa)".'),
+    second: str = typer.Argument(help="Another one; tydiqa-s* is all seeds of tydiqa."),
+    on: str = typer.Option(..., "--on", help="Target tasks with commas between: xnli,tydiqa."),
+    random_languages: bool = typer.Option(
+        False, "--random-languages", help="The languages stand for others: draw them anew, too."
+    ),
+    draws: int = typer.Option(2000, "--draws", help="The number of draws of the bootstrap."),
+    level: float = typer.Option(0.95, "--level", help="The confidence level of the interval."),
+    picture: Path | None = typer.Option(
+        None, "--picture", "--out", help="Draw it: a file name.svg, .png or .pdf."
+    ),
+    as_json: bool = JSON,
+    **options: Any,
+) -> None:
+    """Say by how much one composition is better than another, with an interval.
+
+    Both are evaluated first, unless they are already. Exit code 3: some languages could not be
+    compared.
+    """
+    from adapter_stilts.display import check_picture
+    from adapter_stilts.study.compare import compare as run
+
+    if picture is not None:
+        check_picture(picture)  # before the work
+    with keeps_languages(), Progress(quiet=as_json) as progress:
+        options |= {"on_language": progress.language, "on_examples": progress.examples}
+        found = run(
+            first,
+            second,
+            on=on,
+            random_languages=random_languages,
+            draws=draws,
+            level=level,
+            **options,
+        )
+    if picture is not None:
+        found.plot().save(picture)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        _show_comparison(found)
+    if found.partial:
+        raise typer.Exit(PARTIAL)
+
+
+def _show_comparison(found: Comparison) -> None:
+    """A row a language, one a target, one for the mean of several; then what they do not say."""
+    rows = []
+    for name, target in found.targets.items():
+        for language, each in target.languages.items():
+            scores = (f"{score:.1f}" for score in target.scores[language])
+            mark = "helped" if language in target.helped else ""
+            mark = "hurt" if language in target.hurt else mark
+            rows.append((f"{name} {language}", *scores, *_difference(each), mark))
+        means = (f"{fmean(side):.1f}" for side in zip(*target.scores.values(), strict=True))
+        rows.append((f"{name}, {target.count}", *means, *_difference(target.estimate), ""))
+    if len(found.targets) > 1:
+        rows.append((f"{len(found.targets)} targets", "", "", *_difference(found.overall), ""))
+    typer.echo(f"A: {found.first}\nB: {found.second}")
+    print_table(("on", "A", "B", "A - B", "interval", "effect"), rows)
+    for name, target in found.targets.items():
+        typer.echo(
+            f"{name}, {target.metric}: helped in at least {target.helped_at_least} and hurt in at "
+            f"least {target.hurt_at_least} of {target.count}"
+        )
+        if max(target.seeds) == 1:
+            typer.echo(f"{name}: one seed each, so the interval is that of these modules alone")
+        elif min(target.seeds) == 1:
+            typer.echo(f"{name}: one of them has a single seed, whose luck no interval shows")
+        if target.missing:
+            why = next(iter(target.missing.values()))
+            typer.echo(f"{name}: not compared: {', '.join(target.missing)} ({why})")
+    typer.echo(found.answer)
+
+
+def _difference(each: Estimate) -> tuple[str, str]:
+    return f"{each.value:+.1f}", f"{each.low:+.1f} to {each.high:+.1f}"
+
+
+def recommend(
+    target: str | None = typer.Argument(
+        None, help="A target task with training data, such as tydiqa; or a task file."
+    ),
+    task_file: str | None = TASK,
+    modules: list[str] = typer.Option(
+        [],
+        "--with-from",
+        "--modules",
+        help="Modules to rank, or a folder of some; may be repeated [one a task of the zoo].",
+    ),
+    by: str = typer.Option(
+        "logme,text,parameters", "--by", "--rules", help="The rules whose ranks are averaged."
+    ),
+    as_json: bool = JSON,
+    **options: Any,
+) -> None:
+    """Predict on which module a target is learnt best, before any training on them."""
+    from adapter_stilts.study.recommend.recommender import recommend as run
+
+    found = run(
+        one_task(target, task_file),
+        modules=modules,
+        rules=by,
+        on_step=None if as_json else lambda what: typer.echo(what, err=True),
+        **options,
+    )
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        _show_recommendation(found)
+
+
+_TITLES: Mapping[Rule, str] = {"logme": "LogME", "text": "text", "parameters": "weights"}
+
+
+def _show_recommendation(found: Recommendation) -> None:
+    """A row a module, the best one first; then what the table does not say by itself."""
+    rules = [rule for rule in _TITLES if any(rule in each.scores for each in found.modules)]
+    probed = sorted({steps for each in found.modules for steps in each.probe})
+    rows = [
+        (
+            each.module,
+            *(f"{each.scores[rule]:.3f}" if rule in each.scores else "-" for rule in rules),
+            f"{each.mean_rank:.1f}",
+            f"{100 * each.first:.0f}%",
+            str(each.low) if each.low == each.high else f"{each.low}-{each.high}",
+            *(f"{each.probe[steps]:.1f}" if steps in each.probe else "-" for steps in probed),
+            f"{each.seconds:.0f}",
+        )
+        for each in found.modules
+    ]
+    probes = (f"dev at {steps}" for steps in probed)
+    titles = (_TITLES[rule] for rule in rules)
+    columns = ("module", *titles, "mean rank", "first", "place", *probes, "seconds")
+    print_note(found.answer)
+    print_table(columns, rows, spare=("seconds",))
+    spent = ", ".join(f"{rule} {seconds:.0f}" for rule, seconds in found.seconds.items())
+    print_note(
+        f"{found.examples} examples; first and place (95 %) over {found.draws} draws of half of "
+        f"them; seconds: {spent}"
+    )
+    if "parameters" in rules:
+        print_note("weights: of one short training, the same in all draws")
+    if found.above_plain is not None:
+        print_note(
+            f"LogME of the backbone alone: {found.plain:.3f}; modules above it: "
+            f"{found.above_plain} of {len(found.modules)}"
+        )
+    for what, why in found.silent.items():
+        print_note(f"{what}: not known ({why})")

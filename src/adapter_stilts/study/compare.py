@@ -23,16 +23,17 @@ from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import primary
-from adapter_stilts.study.items import Seeds, Tables, make_sample
-from adapter_stilts.study.statistics.contrast import Contrast, contrast
-from adapter_stilts.study.statistics.decisions import (
+from adapter_stilts.study.contrast import (
+    Contrast,
+    contrast,
     effects_count,
     equivalence_interval,
     equivalence_p,
     holm,
 )
-from adapter_stilts.study.statistics.draws import Draws, Estimate
-from adapter_stilts.study.statistics.sample import Target
+from adapter_stilts.study.draws import Draws, Estimate
+from adapter_stilts.study.items import Seeds, Tables, make_sample
+from adapter_stilts.study.sample import Target
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec

@@ -16,20 +16,22 @@ import pyarrow as pa
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import get_head
 from adapter_stilts.study.compare import MARGIN, interval_text, within_text
-from adapter_stilts.study.folder import RESULTS, StudyFolder
-from adapter_stilts.study.graph import Planned
-from adapter_stilts.study.spec import ContrastSpec
-from adapter_stilts.study.spec_file import load_study
-from adapter_stilts.study.statistics.contrast import Contrast, contrast, over_languages
-from adapter_stilts.study.statistics.decisions import (
+from adapter_stilts.study.contrast import (
+    Contrast,
     Rule,
+    contrast,
     effects_count,
     equivalence_p,
     holm,
+    over_languages,
     regret,
 )
-from adapter_stilts.study.statistics.draws import Arm, Best, Draws, Estimate
-from adapter_stilts.study.statistics.sample import Bools, Floats, Target
+from adapter_stilts.study.draws import Arm, Best, Draws, Estimate
+from adapter_stilts.study.folder import RESULTS, StudyFolder
+from adapter_stilts.study.graph import Planned
+from adapter_stilts.study.sample import Bools, Floats, Target
+from adapter_stilts.study.spec import ContrastSpec
+from adapter_stilts.study.spec_file import load_study
 from adapter_stilts.study.study_data import Damaged, StudyData
 from adapter_stilts.tasks.registry import target_tasks
 

@@ -20,7 +20,7 @@ from adapter_stilts.metrics import primary
 from adapter_stilts.paths import write_whole
 from adapter_stilts.study.folder import SELECT
 from adapter_stilts.study.graph import RunResult
-from adapter_stilts.study.statistics.sample import Floats, Ints, Sample
+from adapter_stilts.study.sample import Floats, Ints, Sample
 from adapter_stilts.tasks.registry import target_tasks
 
 if TYPE_CHECKING:

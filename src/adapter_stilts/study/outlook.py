@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from adapter_stilts.study.contrast import Design, detectable_difference
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan, Run, RunResult
 from adapter_stilts.study.run import room_needed
+from adapter_stilts.study.sample import Floats
 from adapter_stilts.study.spec import ArmPart, StudySpec, TargetPart
-from adapter_stilts.study.statistics.decisions import Design, detectable_difference
-from adapter_stilts.study.statistics.sample import Floats
 from adapter_stilts.study.study_data import StudyData
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.zoo.record import ModuleRecord

@@ -29,8 +29,8 @@ from adapter_stilts.study.items import (
     read_attention,
     read_item_files,
 )
+from adapter_stilts.study.sample import Target
 from adapter_stilts.study.spec import EACH_TASK, LONGER
-from adapter_stilts.study.statistics.sample import Target
 from adapter_stilts.tasks.registry import target_tasks
 
 

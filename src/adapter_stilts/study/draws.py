@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from adapter_stilts.study.statistics.sample import Floats, Ints, Sample, Target, draw_weights
+from adapter_stilts.study.sample import Floats, Ints, Sample, Target, draw_weights
 
 STAGES = ("intermediate seeds", "target seeds")
 LANGUAGES = "languages"

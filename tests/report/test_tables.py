@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from langcodes import Language
 
-from adapter_stilts.report import languages
-from adapter_stilts.report.languages import SCRIPTS, UNKNOWN, traits
+from adapter_stilts.report import tables as languages
+from adapter_stilts.report.tables import SCRIPTS, UNKNOWN, traits
 from adapter_stilts.tasks.registry import target_tasks
 
 # A letter of each: CLDR's name of a script is that of its letters in Unicode, where they differ.

@@ -1,1 +1,0 @@
-"""What may be said of a comparison: pure functions of arrays, without files or networks."""
