@@ -13,19 +13,18 @@ from typing import Any
 import adapters
 import torch
 from adapters.composition import Fuse, Stack
-from torch import nn
+from torch import Tensor, nn
 
 from adapter_stilts.backbones import Backbone, default_device, fingerprint, resolve_precision
 from adapter_stilts.backbones.tokenizer import quieten
 from adapter_stilts.engine.attention import fast_attention
-from adapter_stilts.engine.building import BUILDING, builds
 from adapter_stilts.engine.composition import Expression, build_stack, canonical
 from adapter_stilts.engine.methods import Method, MethodOptions
+from adapter_stilts.engine.native import BUILDING, builds
 from adapter_stilts.engine.patches import patch_layers
-from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.engine.word_embeddings import leave_words_on_disk
 from adapter_stilts.environment import return_freed, return_large_blocks
-from adapter_stilts.errors import UserError
+from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.heads import PLAIN, get_head, settle
 from adapter_stilts.tasks.spec import HeadKind
 
@@ -85,7 +84,7 @@ class Engine:
             with torch.autograd.graph.save_on_cpu(pin_memory=self.device.type == "cuda"):
                 yield
 
-    def moved(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def moved(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The batch on the trunk's device, shapes as they were; a copy is not waited for."""
         return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
@@ -106,7 +105,7 @@ class Engine:
         return int(self.model.config.num_hidden_layers)
 
 
-_OF_TORCH = frozenset((*dir(torch.nn.ModuleDict()), *dir(torch.nn.ParameterDict())))
+_OF_TORCH = frozenset((*dir(nn.ModuleDict()), *dir(nn.ParameterDict())))
 
 
 _WIDE = 1024
@@ -190,7 +189,7 @@ def _class_of(model_type: str) -> Any:
     return classes[model_type]
 
 
-def _place_weights(backbone: Backbone) -> dict[str, torch.Tensor]:
+def _place_weights(backbone: Backbone) -> dict[str, Tensor]:
     """The backbone's weights by their names in a model with heads."""
     prefix = _class_of(backbone.config.model_type).base_model_prefix
     return {f"{prefix}.{name}": tensor for name, tensor in backbone.weights().items()}
@@ -299,13 +298,13 @@ def add_head(
     model = engine.model
     own.add(model, name, labels, choices)
     for module in model.heads[name].modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, nn.Dropout):
             module.p = dropout
     model.heads[name].to(device=engine.device, dtype=torch.float32)
     settle(model.heads[name])
 
 
-def module_parameters(engine: Engine, name: str) -> dict[str, torch.nn.Parameter]:
+def module_parameters(engine: Engine, name: str) -> dict[str, nn.Parameter]:
     """The module's and its head's parameters by their full names in the model."""
     model = engine.model  # asked by name: a walk over all its parts takes a hundred times longer
     return {key: model.get_parameter(key) for key in engine.modules[name]}
@@ -317,7 +316,7 @@ def layer_of(parameter: str) -> int | None:
     return int(rest.split(".", 1)[0]) if found else None
 
 
-def forward(engine: Engine, batch: dict[str, torch.Tensor]) -> Any:
+def forward(engine: Engine, batch: dict[str, Tensor]) -> Any:
     """One pass without gradients in the trunk's precision; logits come back as float32.
 
     Args:
@@ -330,6 +329,26 @@ def forward(engine: Engine, batch: dict[str, torch.Tensor]) -> Any:
         output = engine.model(**engine.moved(batch))
     check_outputs(output.values(), of=_running(engine))
     return output
+
+
+def check_outputs(values: Iterable[Any], *, of: str, module: str = "") -> None:
+    """Refuses to go on with what is no number: an answer or a score made of it would mislead.
+
+    Args:
+        values: what a network gave; all but tensors of floats is passed over.
+        of: whose values they are, for the message.
+        module: what that is called in the engine, where several ran together.
+
+    Raises:
+        NotFiniteError: one is infinite or not a number.
+    """
+    for value in values:
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
+            raise NotFiniteError(
+                f"{of} gives values that are not finite numbers, so there is no result: its "
+                "weights do not suit the backbone or the precision (try --precision fp32)",
+                module=module,
+            )
 
 
 def _running(engine: Engine) -> str:

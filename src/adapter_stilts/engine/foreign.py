@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.engine.guard import PLACES, named_config, shapes_in
-from adapter_stilts.engine.native import CONFIG, HEAD_CONFIG, HEAD_WEIGHTS, WEIGHTS, check_files
-from adapter_stilts.engine.weights import read_weights
+from adapter_stilts.engine.native import (
+    CONFIG,
+    HEAD_CONFIG,
+    HEAD_WEIGHTS,
+    WEIGHTS,
+    check_files,
+    read_weights,
+)
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import kind_of
 from adapter_stilts.safety import brief, is_name, is_number, read_json

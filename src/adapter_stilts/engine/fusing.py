@@ -16,7 +16,6 @@ from adapters.methods.lora import LoRALinear
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adapter_stilts.engine.building import builds
 from adapter_stilts.engine.composition import UNLEARNT, Call, Expression, canonical, module_names
 from adapter_stilts.engine.engine import (
     Engine,
@@ -31,12 +30,13 @@ from adapter_stilts.engine.native import (
     FUSION_CONFIG,
     FUSION_WEIGHTS,
     HEAD_WEIGHTS,
+    builds,
     check_files,
     fusion_files,
     fusion_weights_in,
     load_head,
+    read_weights,
 )
-from adapter_stilts.engine.weights import read_weights
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.safety import brief

@@ -21,11 +21,11 @@ from adapter_stilts.engine.native import (
     FILES,
     HEAD_CONFIG,
     HEAD_WEIGHTS,
+    LARGEST_SCALE,
     WEIGHTS,
     check_files,
     fusion_files,
 )
-from adapter_stilts.engine.weights import LARGEST_SCALE
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.safety import brief, read_json

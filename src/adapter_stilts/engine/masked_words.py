@@ -13,9 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch.nn import functional
 from transformers.modeling_outputs import MaskedLMOutput
 
-from adapter_stilts.engine.building import builds
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.engine.native import claim_head
+from adapter_stilts.engine.native import builds, claim_head
 from adapter_stilts.heads.tagging import IGNORED
 
 _PRETRAINED: Mapping[str, tuple[str, str]] = MappingProxyType(

@@ -10,10 +10,9 @@ import torch
 from adapters.methods.lora import LoRALinear
 from torch import Tensor
 
-from adapter_stilts.engine.building import builds
 from adapter_stilts.engine.composition import Call, Expression, canonical
 from adapter_stilts.engine.engine import Engine, module_parameters
-from adapter_stilts.engine.weights import LARGEST, LARGEST_SCALE, in_range
+from adapter_stilts.engine.native import LARGEST, LARGEST_SCALE, builds, in_range
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.merging.blend import Blend, Factors, blend, blend_factors, blend_products

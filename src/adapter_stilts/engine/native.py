@@ -3,28 +3,97 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
-from adapter_stilts.engine.building import builds
-from adapter_stilts.engine.weights import check_weights
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, get_head, settle
-from adapter_stilts.safety import brief, printable, read_json
+from adapter_stilts.safety import brief, first_line, printable, read_json
 from adapter_stilts.tasks.spec import HeadKind
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
     from adapter_stilts.engine.engine import Engine
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter.safetensors"
 HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", "model_head.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.pickle", "*.ckpt")
+FLOATS = ("float32", "float16", "bfloat16", "float64")
+"""What weights are stored in. Integers, truth values and complex numbers are no weights; converting
+them would make some."""
+LARGEST = 1e12
+"""No weight is larger: of two matrices and `LARGEST_SCALE`, the product stays within float32."""
+LARGEST_SCALE = 1e6
+"""No scaling of a module (LoRA's alpha among them) is larger."""
+BUILDING = threading.RLock()
+"""One model at a time is built in a process. While transformers loads one, it takes out of torch
+for all threads that parameters have values and are drawn at random: what another thread builds
+meanwhile would be empty."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def builds(function: Callable[P, R]) -> Callable[P, R]:
+    """Makes a function that adds layers to a model wait until no other thread builds one."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **given: P.kwargs) -> R:
+        with BUILDING:
+            return function(*args, **given)
+
+    return call
+
+
+def check_weights(path: Path) -> None:
+    """Refuses a safetensors file that is damaged, or holds what are no weights."""
+    for _ in _check_tensors(path):
+        pass
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; refuses what `check_weights` refuses."""
+    return dict(_check_tensors(path))
+
+
+def _check_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """The tensors one by one, each looked at."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118
+                tensor = file.get_tensor(key)
+                _check(path, key, tensor)
+                yield key, tensor
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: damaged or truncated weights file ({first_line(error)})"
+        ) from error
+
+
+def _check(path: Path, key: str, tensor: Tensor) -> None:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if kind not in FLOATS:
+        raise UserError(f"{path}: '{brief(key)}' holds {kind} values, which are no weights")
+    if not in_range(tensor):
+        raise UserError(
+            f"{path}: '{brief(key)}' holds values that are not finite, or above {LARGEST:g}: train "
+            "or copy the module again"
+        )
+
+
+def in_range(tensor: Tensor) -> bool:
+    """Whether all values, in any shape, are finite and of a size that weights have."""
+    if not tensor.numel():
+        return True
+    low, high = tensor.aminmax()  # either is NaN where any value is
+    return float(low) >= -LARGEST and float(high) <= LARGEST
 
 
 def save_native(engine: Engine, name: str, folder: Path) -> None:
@@ -296,7 +365,7 @@ def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
     config = engine.model.adapters_config.get(name)
     prefix = engine.model.base_model_prefix
     places = get_head(kind).peft_layers[engine.model.config.model_type]
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for key, parameter in module_parameters(engine, name).items():
         value = parameter.detach().float().cpu().contiguous()
         if lora := re.fullmatch(rf"(.+)\.loras\.{re.escape(name)}\.lora_([AB])", key):
@@ -324,7 +393,7 @@ def save_peft(engine: Engine, name: str, kind: HeadKind, folder: Path) -> None:
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-def _pattern(tensors: Mapping[str, torch.Tensor]) -> str:
+def _pattern(tensors: Mapping[str, Tensor]) -> str:
     """A regular expression that matches exactly the adapted linear layers."""
     found: dict[str, set[str]] = {}
     for key in tensors:

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from adapter_stilts.engine.engine import Engine
-from adapter_stilts.engine.weights import check_outputs
+from adapter_stilts.engine.engine import Engine, check_outputs
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads.embedding import check_pooling
 

@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from adapter_stilts.engine.engine import Engine
+from adapter_stilts.engine.engine import Engine, check_outputs
 from adapter_stilts.engine.vectors import batch_vectors, check_choice
-from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.errors import FailureError
 from adapter_stilts.features.batch import collate, longest_first
 from adapter_stilts.paths import free_bytes

@@ -22,8 +22,7 @@ from jinja2 import UndefinedError
 from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.engine.methods import is_fusion
-from adapter_stilts.engine.native import FILES, NATIVE_CONFIG, NATIVE_WEIGHTS, halve
-from adapter_stilts.engine.weights import check_weights
+from adapter_stilts.engine.native import FILES, NATIVE_CONFIG, NATIVE_WEIGHTS, check_weights, halve
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.hub.client import Repository, call, download
 from adapter_stilts.keywords import checks_keywords, text_of

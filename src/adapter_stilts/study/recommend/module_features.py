@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.engine.engine import Engine, module_parameters
+from adapter_stilts.engine.engine import Engine, check_outputs, module_parameters
 from adapter_stilts.engine.vectors import pool
-from adapter_stilts.engine.weights import check_outputs
 from adapter_stilts.features.batch import collate, longest_first
 from adapter_stilts.features.build import build_features
 from adapter_stilts.heads import get_head
