@@ -13,8 +13,7 @@ from transformers import AutoModel
 from adapter_stilts.engine.composition import Call, Expression, parse
 from adapter_stilts.engine.engine import Engine, activate_block, block_of, forward
 from adapter_stilts.engine.fusing import FusionShape, add_fusion, add_unlearnt
-from adapter_stilts.engine.fusion_forward import Attended, watching
-from adapter_stilts.engine.fusion_math import prototype, route
+from adapter_stilts.engine.fusion_forward import Attended, prototype, route, watching
 from adapter_stilts.engine.methods import check_fusable
 from adapter_stilts.engine.native import save_peft
 from adapter_stilts.errors import UserError

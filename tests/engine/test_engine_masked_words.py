@@ -9,8 +9,8 @@ import torch
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaModel
 
 from adapter_stilts.engine.engine import Engine, add_module, module_parameters
-from adapter_stilts.engine.masked_words import add_masked_words_head
 from adapter_stilts.engine.methods import MethodOptions, get_method
+from adapter_stilts.engine.words import add_masked_words_head
 from adapter_stilts.heads.tagging import IGNORED
 from made_modules import make_engine
 

@@ -15,7 +15,7 @@ from transformers import XLMRobertaModel
 
 from adapter_stilts.backbones.weights import WEIGHTS, WORDS, Stored, stored_words
 from adapter_stilts.engine.engine import Engine, forward, module_parameters
-from adapter_stilts.engine.word_embeddings import WordsOnDisk
+from adapter_stilts.engine.words import WordsOnDisk
 from adapter_stilts.errors import UserError
 from made_modules import make_engine, make_module, token_batch
 

@@ -22,7 +22,7 @@ from adapter_stilts.engine.composition import Expression, build_stack, canonical
 from adapter_stilts.engine.methods import Method, MethodOptions
 from adapter_stilts.engine.native import BUILDING, builds
 from adapter_stilts.engine.patches import patch_layers
-from adapter_stilts.engine.word_embeddings import leave_words_on_disk
+from adapter_stilts.engine.words import leave_words_on_disk
 from adapter_stilts.environment import return_freed, return_large_blocks
 from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.heads import PLAIN, get_head, settle

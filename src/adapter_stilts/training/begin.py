@@ -16,9 +16,9 @@ from transformers import TrainingArguments
 from adapter_stilts.engine.composition import Call, top
 from adapter_stilts.engine.engine import add_head, add_module, copy_weights
 from adapter_stilts.engine.fusing import FusionShape, add_fusion, start_fusion
-from adapter_stilts.engine.masked_words import add_masked_words_head
 from adapter_stilts.engine.methods import SIZES, get_method, unused_sizes
 from adapter_stilts.engine.native import claim_head, head_labels, head_name
+from adapter_stilts.engine.words import add_masked_words_head
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.heads import has_weights, is_named
 from adapter_stilts.training.batching import epoch_batches
