@@ -242,8 +242,7 @@ def plain_loop(
 
     from adapter_stilts.evaluation.candidates import fit_head
     from adapter_stilts.evaluation.labels import Stream
-    from adapter_stilts.features.batch import collate
-    from adapter_stilts.features.build import encoder
+    from adapter_stilts.features import collate, encoder
     from adapter_stilts.heads import get_head
     from adapter_stilts.zoo.local import activate
 

@@ -135,8 +135,7 @@ def measure(args: argparse.Namespace, candidate: Candidate) -> dict[str, Any]:
     from adapter_stilts.backbones import bf16_available, default_device, find_backbone
     from adapter_stilts.data import load_examples
     from adapter_stilts.environment import machine, peak_memory_mb
-    from adapter_stilts.features.batch import collate
-    from adapter_stilts.features.build import build_features
+    from adapter_stilts.features import build_features, collate
 
     set_seed(0)
     backbone = find_backbone(args.backbone)
@@ -324,7 +323,7 @@ def _ours(
 
 def _dev_f1(args: argparse.Namespace, engine: Any, task: Any) -> float:
     from adapter_stilts.data import load_examples
-    from adapter_stilts.features.build import build_features
+    from adapter_stilts.features import build_features
     from adapter_stilts.inference.predictions import predict_features, score_predictions
 
     data = load_examples(task, "dev", args.data)

@@ -12,7 +12,7 @@ import pkgutil
 
 import adapter_stilts
 
-LAZY = ("data", "engine", "evaluation", "features", "heads", "inference", "metrics", "training")
+LAZY = ("data", "engine", "evaluation", "heads", "inference", "metrics", "training")
 """Packages of which every module is imported."""
 HEAVY = ("accelerate", "adapters", "datasets", "evaluate", "peft", "sklearn", "torch")
 MODELS = ("adapters.models.bert.adapter_model", "adapters.models.xlm_roberta.adapter_model")

@@ -131,8 +131,9 @@ def test_a_package_is_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "made/part.py").write_text("A = 1\n")
     first = package_digest("made")
     assert package_digest("made") == first
+    alone = package_digest("made.part")
     (tmp_path / "made/part.py").write_text("A = 2\n")
-    assert package_digest("made") != first
+    assert package_digest("made") != first and package_digest("made.part") != alone
 
 
 def source_digest_of(folder: Path, task: str) -> str:

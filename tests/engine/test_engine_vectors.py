@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.engine.vectors import batch_vectors, check_choice, first_layers, pool
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads.embedding import POOLINGS
+from adapter_stilts.inference.vectors import batch_vectors, check_choice, first_layers, pool
 from made_modules import make_module, token_batch
 
 HIDDEN = torch.tensor([[[1.0, -4.0], [3.0, 0.0], [90.0, 90.0]], [[5.0, 2.0], [7.0, 8.0], [0.0, 5]]])

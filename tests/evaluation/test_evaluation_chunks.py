@@ -11,7 +11,7 @@ import pytest
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.evaluation.labels import Piece, group_pieces, pieces
-from adapter_stilts.features.build import build_features
+from adapter_stilts.features import build_features
 from adapter_stilts.tasks.registry import get_target
 from evaluation_kit import LANGUAGES, ROWS
 from made_modules import make_engine

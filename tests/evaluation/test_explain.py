@@ -17,7 +17,7 @@ from adapter_stilts.data.load import load_examples
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.engine.fusion_forward import Attended, watching
 from adapter_stilts.errors import UserError
-from adapter_stilts.features.build import build_features
+from adapter_stilts.features import build_features
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.local import load_composition
 from fusion_kit import run_of, save_fused

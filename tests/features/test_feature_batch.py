@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.features.batch import collate, token_budget_batches
+from adapter_stilts.features import collate, token_budget_batches
 from adapter_stilts.heads.sequences import padded_length
 from adapter_stilts.heads.tagging import IGNORED
 

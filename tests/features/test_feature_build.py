@@ -10,8 +10,7 @@ import pytest
 from tokenizers import normalizers
 
 from adapter_stilts.backbones import find_backbone
-from adapter_stilts.features import build
-from adapter_stilts.features.build import build_features
+from adapter_stilts.features import build, build_features
 from adapter_stilts.heads import classification
 from process_kit import begin, end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapter_stilts.features.batch import collate
+from adapter_stilts.features import collate
 from adapter_stilts.heads.sequences import padded_length
 from features_kit import encode_as
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from adapter_stilts import load
-from adapter_stilts.features.build import encoder
+from adapter_stilts.features import encoder
 from adapter_stilts.inference.predictions import predict_features, run_features
 from adapter_stilts.zoo.module import Module
 from made_modules import LABELS

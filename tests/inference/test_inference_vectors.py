@@ -15,10 +15,9 @@ import torch
 
 from adapter_stilts import load
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.engine.vectors import pool
 from adapter_stilts.errors import FailureError
 from adapter_stilts.inference.predictions import score_pairs
-from adapter_stilts.inference.vectors import layer_vectors, run_vectors, sentence_vectors
+from adapter_stilts.inference.vectors import layer_vectors, pool, run_vectors, sentence_vectors
 from features_kit import encode_as
 
 TEXTS = [" ".join(["Ann", "saw", "a", "boat"] * (1 + (7 * n) % 9) + [str(n)]) for n in range(14)]

@@ -15,8 +15,8 @@ from training_kit import SHORT, Spy  # type: ignore[import-not-found]
 
 from adapter_stilts import load, train_target
 from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
-from adapter_stilts.engine.vectors import in_batch_loss, same_rows
 from adapter_stilts.errors import InterruptedTrainingError, UserError
+from adapter_stilts.inference.vectors import in_batch_loss, same_rows
 from adapter_stilts.training.run import Trained
 
 Worker = Callable[..., list[int]]

@@ -23,17 +23,18 @@ _LIBRARIES = tuple(
 
 
 def package_digest(*packages: str) -> str:
-    """A hash of the source files of packages; to be asked when they are imported.
+    """A hash of the source files of packages, or of single modules; to be asked when imported.
 
     A process goes on with the code that it imported, whatever is edited meanwhile.
     """
     found = hashlib.sha256()
     for package in packages:
         spec = importlib.util.find_spec(package)
-        for folder in (spec and spec.submodule_search_locations) or ():
-            for path in sorted(Path(folder).glob("*.py")):
-                found.update(f"{package}/{path.name}\0".encode())
-                found.update(hashlib.sha256(path.read_bytes()).digest())
+        assert spec is not None and spec.origin is not None
+        origin = Path(spec.origin)
+        for path in sorted(origin.parent.glob("*.py")) if spec.parent == package else [origin]:
+            found.update(f"{package}/{path.name}\0".encode())
+            found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()
 
 

@@ -17,7 +17,7 @@ from adapter_stilts.engine.fusion_forward import Attended, watching
 from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData
 from adapter_stilts.evaluation.options import Asked
-from adapter_stilts.features.build import build_features
+from adapter_stilts.features import build_features
 from adapter_stilts.inference.predictions import batches, default_batch_tokens
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.local import Composed, load_resolved

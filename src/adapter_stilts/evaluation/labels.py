@@ -18,7 +18,7 @@ from adapter_stilts.engine.composition import module_names
 from adapter_stilts.engine.engine import Engine, forward, layers_below, shared_prefix
 from adapter_stilts.evaluation.candidates import Head, fit_head
 from adapter_stilts.evaluation.files import LanguageResult
-from adapter_stilts.features.build import build_features
+from adapter_stilts.features import build_features
 from adapter_stilts.heads import get_head
 from adapter_stilts.inference.predictions import (
     Predictions,

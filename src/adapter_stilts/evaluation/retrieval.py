@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.engine.vectors import check_choice
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.evaluation.files import LanguageResult
@@ -26,10 +25,10 @@ from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
 from adapter_stilts.evaluation.retrieval_sets import candidate_sets, check_lengths, has_gold
 from adapter_stilts.evaluation.search import Indices, nearest, rank
 from adapter_stilts.evaluation.vector_cache import Vectors
-from adapter_stilts.features.build import encoder
+from adapter_stilts.features import encoder
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import PLAIN
-from adapter_stilts.inference.vectors import Half, sentence_vectors
+from adapter_stilts.inference.vectors import Half, check_choice, sentence_vectors
 from adapter_stilts.metrics import get_metric
 from adapter_stilts.metrics.retrieval import K, Pair, above, best_threshold
 from adapter_stilts.tasks.spec import Split
@@ -58,7 +57,7 @@ def evaluate_retrieval(
     Args:
         composed: the composition that makes the vectors; it is activated.
         where: as in `load_examples`.
-        layer: numbered as in `engine.vectors`.
+        layer: numbered as in `inference.vectors`.
         limit: search only so many queries of each language, drawn at random. The candidates
             stay all, so that a query is as hard to answer as without it.
 

@@ -14,13 +14,12 @@ import numpy as np
 from filelock import FileLock
 
 from adapter_stilts.data.load import ExampleSet
-from adapter_stilts.engine import vectors as pooled
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
-from adapter_stilts.features.build import build_features, features_key
+from adapter_stilts.features import build_features, features_key
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import PLAIN
-from adapter_stilts.inference import vectors as running
+from adapter_stilts.inference import vectors as making
 from adapter_stilts.inference.vectors import Half, sentence_vectors
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.safety import read_json
@@ -29,7 +28,7 @@ from adapter_stilts.zoo.local import Composed, activate
 logger = logging.getLogger(__name__)
 
 # As imported: the files may be edited while a process runs the old code.
-_SOURCES = inspect.getsource(pooled) + inspect.getsource(running)
+_SOURCE = inspect.getsource(making)
 _FILE, _RECORD = "vectors.npy", "vectors.json"
 
 
@@ -80,7 +79,7 @@ class Vectors:
     def _key(self, data: ExampleSet) -> str:
         tokenizer = self.engine.backbone.tokenizer
         parts = [
-            _SOURCES,
+            _SOURCE,
             features_key(PLAIN, data.fingerprint, tokenizer, max_length=self.max_length),
             self.composed.content,
             self.engine.fingerprint,

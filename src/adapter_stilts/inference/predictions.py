@@ -14,7 +14,7 @@ from accelerate.utils import gather_object
 
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import NotFiniteError
-from adapter_stilts.features.batch import collate, longest_first
+from adapter_stilts.features import collate, longest_first
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Outputs
 from adapter_stilts.inference.vectors import Half, run_vectors

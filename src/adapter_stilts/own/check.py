@@ -20,7 +20,7 @@ from adapter_stilts.data.load import (
 from adapter_stilts.errors import UserError, counted, few
 from adapter_stilts.evaluation.chunk_tags import CHUNK_METRIC, chunk_remarks
 from adapter_stilts.evaluation.data import has_labels
-from adapter_stilts.features.build import encoder
+from adapter_stilts.features import encoder
 from adapter_stilts.heads import get_head
 from adapter_stilts.own.build import OwnTask
 from adapter_stilts.own.model import named_splits

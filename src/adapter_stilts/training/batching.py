@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedTokenizerFast
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.features.batch import token_budget_batches
+from adapter_stilts.features import token_budget_batches
 from adapter_stilts.heads.sequences import padded_length
 from adapter_stilts.heads.tagging import IGNORED
 

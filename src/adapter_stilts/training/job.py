@@ -15,7 +15,7 @@ from accelerate import PartialState
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_name
-from adapter_stilts.features.build import encoding_identity
+from adapter_stilts.features import encoding_identity
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.training.batching import (
     CAP,

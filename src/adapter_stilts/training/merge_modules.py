@@ -29,14 +29,13 @@ from adapter_stilts.engine.engine import (
 from adapter_stilts.engine.merged import Setter, add_merged
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.engine.native import head_labels, load_head
-from adapter_stilts.engine.vectors import dual_encoder_loss
 from adapter_stilts.environment import machine, peak_memory_mb, versions
 from adapter_stilts.errors import NotFiniteError, UserError
-from adapter_stilts.features.batch import collate, longest_first
-from adapter_stilts.features.build import build_features
+from adapter_stilts.features import build_features, collate, longest_first
 from adapter_stilts.hashing import json_digest, text_digest
 from adapter_stilts.heads import PLAIN, get_head
 from adapter_stilts.inference.predictions import default_batch_tokens
+from adapter_stilts.inference.vectors import dual_encoder_loss
 from adapter_stilts.merging.registry import MERGES
 from adapter_stilts.merging.search import Found, Point, search_weights
 from adapter_stilts.merging.terms import check_terms, full_weights

@@ -19,8 +19,7 @@ from adapter_stilts.backbones import Backbone
 from adapter_stilts.data.load import ExampleSet, warn_of_unknown_tags
 from adapter_stilts.engine.engine import Engine, forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.features.batch import collate
-from adapter_stilts.features.build import build_features
+from adapter_stilts.features import build_features, collate
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.heads.tagging import IGNORED

@@ -28,9 +28,9 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import is_value, value_penalty
-from adapter_stilts.engine.vectors import dual_encoder_loss
 from adapter_stilts.errors import FailureError, NotFiniteError
-from adapter_stilts.features.batch import collate
+from adapter_stilts.features import collate
+from adapter_stilts.inference.vectors import dual_encoder_loss
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.training import checkpoint as files
 from adapter_stilts.training.batching import BatchPlan, BatchSource, BatchSources

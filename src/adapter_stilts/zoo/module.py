@@ -15,7 +15,7 @@ from adapter_stilts.display import Table, html_facts, html_table
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_choices, head_labels
 from adapter_stilts.errors import UserError, counted, few, shown
-from adapter_stilts.features.build import encoder
+from adapter_stilts.features import encoder
 from adapter_stilts.heads import (
     PLAIN,
     choice,

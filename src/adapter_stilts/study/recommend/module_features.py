@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine, check_outputs, module_parameters
-from adapter_stilts.engine.vectors import pool
-from adapter_stilts.features.batch import collate, longest_first
-from adapter_stilts.features.build import build_features
+from adapter_stilts.features import build_features, collate, longest_first
 from adapter_stilts.heads import get_head
+from adapter_stilts.inference.vectors import pool
 from adapter_stilts.study.recommend.rules import Product, group_means, sequences_of
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.zoo.together import Part, mix_hidden

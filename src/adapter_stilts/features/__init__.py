@@ -1,1 +1,0 @@
-"""From examples to tensors: one pure module per head kind."""
