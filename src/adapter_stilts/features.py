@@ -15,7 +15,6 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 from filelock import FileLock
 
 from adapter_stilts.data.code_digest import package_digest
@@ -28,6 +27,7 @@ from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.tasks.spec import HeadKind
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
@@ -252,6 +252,8 @@ def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, torch.T
 
 def _padded(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The sequences, padded, and 1 where they have a token: both (sequences, L)."""
+    import torch  # which takes seconds, and features are made without it
+
     longest = padded_length(max(map(len, sequences)))
     padded = np.full((len(sequences), longest), pad_id, dtype=np.int64)
     mask = np.zeros_like(padded)
@@ -262,6 +264,8 @@ def _padded(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tens
 
 
 def _labels(values: Sequence[Any], longest: int) -> torch.Tensor:
+    import torch
+
     if isinstance(values[0], (list, np.ndarray)):
         padded = np.full((len(values), longest), IGNORED, dtype=np.int64)
         for number, tags in enumerate(values):
