@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter_stilts.backbones.backbone import EMBEDDED
+from adapter_stilts.backbones import EMBEDDED
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.layers import Choosing, LayerChoice, Sweep, sweep_layers

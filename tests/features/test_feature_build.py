@@ -9,8 +9,9 @@ import datasets
 import pytest
 from tokenizers import normalizers
 
+from adapter_stilts import features as made
 from adapter_stilts.backbones import find_backbone
-from adapter_stilts.features import build, build_features
+from adapter_stilts.features import build_features
 from adapter_stilts.heads import classification
 from process_kit import begin, end
 
@@ -89,7 +90,7 @@ def test_key_changes_with_the_code(
 ) -> None:
     few = examples.select(range(3))
     make(few, tiny_tokenizer)
-    monkeypatch.setattr(build, "_CODE", "other code")
+    monkeypatch.setattr(made, "_CODE", "other code")
     make(few, tiny_tokenizer)
     assert len(folders(features_cache)) == 2
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapter_stilts import pull, push
-from adapter_stilts.backbones.hub import download_backbone
+from adapter_stilts.backbones import download_backbone
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hub import body, guard

@@ -17,12 +17,12 @@ from training_kit import Spy, Train, Weights  # type: ignore[import-not-found]
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import integration_utils
 
-from adapter_stilts.backbones import backbone, find_backbone
+from adapter_stilts import backbones, features
+from adapter_stilts.backbones import find_backbone
 from adapter_stilts.backbones.tokenizer import build_tokenizer
 from adapter_stilts.engine import attention
 from adapter_stilts.engine.engine import load_engine, module_parameters
 from adapter_stilts.errors import InterruptedTrainingError, UserError
-from adapter_stilts.features import build
 from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.tasks.spec import Row
@@ -103,7 +103,7 @@ def test_edited_features_are_learnt_anew(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = train()
-    monkeypatch.setattr(build, "_CODE", "edited code")
+    monkeypatch.setattr(features, "_CODE", "edited code")
     assert train(out=tmp_path / "edited").record.run != before.record.run
 
 
@@ -250,7 +250,7 @@ def test_no_tokenizer_lies_in_memory_while_it_trains(
         tokenizers.append(weakref.ref(made))
         return made
 
-    monkeypatch.setattr(backbone, "build_tokenizer", build)
+    monkeypatch.setattr(backbones, "build_tokenizer", build)
     monkeypatch.setattr(execute, "_train", watched)
     train(epochs=1)
     assert tokenizers and seen[0].tokenizer("a")

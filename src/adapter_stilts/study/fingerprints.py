@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.backbones.backbone import EMBEDDED, Backbone, find_backbone
+from adapter_stilts.backbones import EMBEDDED, Backbone, find_backbone
 from adapter_stilts.data.cache import file_digests
 from adapter_stilts.data.code_digest import source_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.backbones.backbone import EMBEDDED, HUB_IDS, find_backbone
+from adapter_stilts.backbones import EMBEDDED, HUB_IDS, find_backbone
 from adapter_stilts.engine.composition import module_names, parse
 from adapter_stilts.engine.methods import (
     LANGUAGE_METHOD,

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from adapter_stilts.backbones import EMBEDDED, Backbone, hub_id
-from adapter_stilts.backbones.backbone import HUB_IDS
+from adapter_stilts.backbones import EMBEDDED, HUB_IDS, Backbone, hub_id
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import is_file, is_folder, pulled_dir, shared_zoos, zoo_dir
 from adapter_stilts.zoo.names import plain_name, usual_folder
