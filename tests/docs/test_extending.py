@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter_stilts import heads
+from adapter_stilts import heads, metrics
 from adapter_stilts.heads.base import Outputs
-from adapter_stilts.metrics import registry
 from adapter_stilts.metrics._evaluate import metric_class
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
@@ -37,9 +36,9 @@ def test_task(zoo: Path, tiny_xlmr: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_metric(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_BUILT_IN", {})
+    monkeypatch.setattr(metrics, "_BUILT_IN", {})
     run(BLOCKS[1])
-    (spec,) = registry._BUILT_IN.values()
+    (spec,) = metrics._BUILT_IN.values()
     predictions, references = [0, 1, 2, 2, 1, 0, 0], [0, 1, 2, 1, 1, 0, 2]
     found = metric_class(spec)().compute(predictions=predictions, references=references)
     sklearn = pytest.importorskip("sklearn.metrics")

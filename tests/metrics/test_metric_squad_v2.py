@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from transformers.data.metrics import squad_metrics
 
 from adapter_stilts.metrics import get_metric
-from adapter_stilts.metrics.squad_v2 import squad_v2_scores
+from adapter_stilts.metrics.squad import squad_v2_scores
 
 reference: Any = squad_metrics  # it has no types
 

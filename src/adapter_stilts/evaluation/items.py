@@ -29,9 +29,9 @@ from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
 from adapter_stilts.metrics import primary
+from adapter_stilts.metrics.labels import chunks
 from adapter_stilts.metrics.retrieval import K, Pair, average_precision
 from adapter_stilts.metrics.squad import MLQA_LANGUAGES, mlqa_scores, squad_scores
-from adapter_stilts.metrics.tags import chunks
 from adapter_stilts.paths import atomic_file
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec

@@ -13,7 +13,7 @@ import evaluate
 from datasets import Features, List, Value
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.metrics.registry import MetricSpec
+from adapter_stilts.metrics import MetricSpec
 from adapter_stilts.registered import name_failures_of
 
 

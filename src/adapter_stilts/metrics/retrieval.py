@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from adapter_stilts.metrics._scores import precision_recall_f1
-from adapter_stilts.metrics.registry import metric
+from adapter_stilts.metrics import metric, precision_recall_f1
 
 Pair = tuple[str, str]
 K = 20
