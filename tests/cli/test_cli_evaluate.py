@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.evaluation import suites
+from adapter_stilts.evaluation import suite as suites
 from adapter_stilts.evaluation.files import Store
 from cli_kit import Result, assert_one_line
 from evaluation_kit import write_data

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.evaluation import vector_cache
+from adapter_stilts.evaluation import retrieval
 from adapter_stilts.inference.vectors import sentence_vectors
 from evaluation_kit import made_zoo, tiny, with_languages
 from made_modules import make_engine, remove_module
@@ -56,5 +56,5 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(features))
         return sentence_vectors(engine, features, **options)
 
-    monkeypatch.setattr(vector_cache, "sentence_vectors", count)
+    monkeypatch.setattr(retrieval, "sentence_vectors", count)
     return sizes

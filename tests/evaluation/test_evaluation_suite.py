@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation import suites
-from adapter_stilts.evaluation.suite import evaluate_suite, read_map, suite_targets, summary_rows
-from adapter_stilts.evaluation.suites import SUITES
+from adapter_stilts.evaluation import suite as suites
+from adapter_stilts.evaluation.suite import (
+    SUITES,
+    evaluate_suite,
+    read_map,
+    suite_targets,
+    summary_rows,
+)
 from adapter_stilts.tasks.registry import target_tasks
 
 

@@ -9,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.evaluation.suite import SuiteEvaluation, write_summary
-from adapter_stilts.evaluation.suites import METRICS, SUITES, Metrics, aggregate
+from adapter_stilts.evaluation.suite import (
+    METRICS,
+    SUITES,
+    Metrics,
+    SuiteEvaluation,
+    aggregate,
+    write_summary,
+)
 
 Scores = dict[str, dict[str, Metrics | None]]
 

@@ -14,7 +14,7 @@ import pytest
 
 from adapter_stilts.data.load import ExampleSet
 from adapter_stilts.engine.engine import Engine
-from adapter_stilts.evaluation.vector_cache import Vectors
+from adapter_stilts.evaluation.retrieval import Vectors
 from adapter_stilts.zoo.local import load_composition
 from made_modules import make_engine, save_made
 from retrieval_kit import NONE, sentence

@@ -187,7 +187,7 @@ class Job:
                     self.engine,
                     self.target,
                     composed,
-                    self.data.languages[language].examples.examples,
+                    self.data.languages[language].examples,
                     max_length=self.engine.backbone.sequence_length(candidate.window[0]),
                     batch_tokens=self.batch_tokens,
                 )

@@ -13,12 +13,12 @@ from typing import Any
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.data import data_sets, lacks
 from adapter_stilts.evaluation.files import write_whole
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
 from adapter_stilts.evaluation.options import RULES, LayerRule, default_layer
-from adapter_stilts.evaluation.retrieval_sets import data_sets, lacks
+from adapter_stilts.evaluation.retrieval import features_of
 from adapter_stilts.evaluation.search import nearest
-from adapter_stilts.evaluation.vector_cache import features_of
 from adapter_stilts.inference.vectors import Half, layer_vectors
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.retrieval import above, best_threshold

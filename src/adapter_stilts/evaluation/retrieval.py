@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -15,25 +18,34 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock
 
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.data import has_labels
+from adapter_stilts.evaluation.data import candidate_sets, check_lengths, has_gold, has_labels
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
-from adapter_stilts.evaluation.retrieval_sets import candidate_sets, check_lengths, has_gold
 from adapter_stilts.evaluation.search import Indices, nearest, rank
-from adapter_stilts.evaluation.vector_cache import Vectors
-from adapter_stilts.features import encoder
-from adapter_stilts.hashing import json_digest
+from adapter_stilts.features import build_features, features_key
+from adapter_stilts.hashing import file_sha256, json_digest, text_digest
 from adapter_stilts.heads import PLAIN
+from adapter_stilts.inference import vectors as making
+from adapter_stilts.inference.predictions import rank_pairs
 from adapter_stilts.inference.vectors import Half, check_choice, sentence_vectors
 from adapter_stilts.metrics import get_metric
 from adapter_stilts.metrics.retrieval import K, Pair, above, best_threshold
+from adapter_stilts.paths import atomic_folder, cache_dir
+from adapter_stilts.safety import read_json
 from adapter_stilts.tasks.spec import Split
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.zoo.local import Composed, activate
+
+logger = logging.getLogger(__name__)
+
+# As imported: the files may be edited while a process runs the old code.
+_SOURCE = inspect.getsource(making)
+_FILE, _RECORD = "vectors.npy", "vectors.json"
 
 
 def evaluate_retrieval(
@@ -205,9 +217,6 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-logger = logging.getLogger(__name__)
-
-
 @dataclass(frozen=True)
 class Pool:
     """Candidates with their vectors. Only the vectors of a single set stay on disk."""
@@ -297,58 +306,111 @@ def evaluate_pairs(
     engine: Engine,
     target: TargetSpec,
     composed: Composed,
-    examples: datasets.Dataset,
+    data: ExampleSet,
     *,
     max_length: int,
     batch_tokens: int,
 ) -> LanguageResult:
     """Scores in percent, and of every query the numbers of its `K` nearest texts, nearest first.
 
-    As in training, vectors are means of the last layer, each different text stands once among
-    the candidates, and what belongs to a query are the texts of all its pairs. A line of the
-    predictions is the number of the first row with that query, a tab, and the numbers of rows.
+    It is as in training, see `rank_pairs`. A line of the predictions is the number of the first
+    row with that query, a tab, and the numbers of rows.
 
     Raises:
         UserError: a row has no query, or no text.
     """
     began = time.monotonic()
-    queries = list(examples["query"])
-    texts = list(zip(examples["text"], examples["context"], strict=True))
-    for number, (query, (text, _)) in enumerate(zip(queries, texts, strict=True)):
-        if not (query.strip() and text.strip()):
-            name = examples[number]["id"]
-            raise UserError(f"{target.name}: row '{name}' has no query or no text to be found")
+    for row in data.examples.select_columns(["id", "query", "text"]):
+        if not (row["query"].strip() and row["text"].strip()):
+            what = f"row '{row['id']}' has no query or no text to be found"
+            raise UserError(f"{target.name}: {what}")
     activate(engine, composed)
-    encode = encoder(target.head, engine.backbone.tokenizer, max_length=max_length, stride=0)
-
-    def vectors_of(queries: list[str], texts: list[tuple[str, str]]) -> Half:
-        both = {"text": [text for text, _ in texts], "context": [around for _, around in texts]}
-        features = datasets.Dataset.from_dict(encode({"query": queries, **both}))
-        return sentence_vectors(engine, features, batch_tokens=batch_tokens)
-
-    asked, pool = _first(queries), _first(texts)
-    of_queries = vectors_of([queries[row] for row in asked], [("", "")] * len(asked))
-    of_texts = vectors_of([""] * len(pool), [texts[row] for row in pool])
-    wanted: dict[str, set[str]] = {}
-    place = {texts[row]: str(row) for row in pool}
-    for query, text in zip(queries, texts, strict=True):
-        wanted.setdefault(query, set()).add(place[text])
-    best = rank(of_queries, of_texts, K).indices.tolist()
-    ranked = [[str(pool[column]) for column in row] for row in best]
-    scores = get_metric(target.metric).compute(
-        predictions=ranked, references=[sorted(wanted[queries[row]]) for row in asked]
-    )
+    features = features_of(engine, data, max_length)
+    asked, ranked, wanted = rank_pairs(engine, features, batch_tokens=batch_tokens)
     return LanguageResult(
-        scores,
+        get_metric(target.metric).compute(predictions=ranked, references=wanted),
         [f"{row}\t{' '.join(found)}" for row, found in zip(asked, ranked, strict=True)],
         labelled=True,
         seconds=time.monotonic() - began,
     )
 
 
-def _first(values: Sequence[object]) -> list[int]:
-    """The rows in which a value stands for the first time."""
-    found: dict[object, int] = {}
-    for row, value in enumerate(values):
-        found.setdefault(value, row)
-    return list(found.values())
+@dataclass(frozen=True)
+class Vectors:
+    """How texts become vectors of length 1: a composition, a layer and a pooling."""
+
+    engine: Engine
+    composed: Composed
+    layer: int
+    pooling: str
+    max_length: int
+    batch_tokens: int = 8192
+
+    def of(self, data: ExampleSet) -> Half:
+        """Vectors of a set's texts (or of its queries, where it has no texts): (examples, D).
+
+        A memory map of a file in the cache; computed only where it is not there. With the
+        composition, the backbone, the precision, the data or this code, the file changes. One that
+        is not as it was written is made anew.
+        """
+        folder = cache_dir() / "vectors" / self._key(data)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            shape = len(data.examples), int(self.engine.model.config.hidden_size)
+            found = _read(folder, shape)
+            if found is not None:
+                return found
+            features = features_of(self.engine, data, self.max_length)
+            activate(self.engine, self.composed)
+            with atomic_folder(folder) as work:
+                sentence_vectors(
+                    self.engine,
+                    features,
+                    layer=self.layer,
+                    pooling=self.pooling,
+                    batch_tokens=self.batch_tokens,
+                    path=work / _FILE,
+                )
+                about = {"sha256": file_sha256(work / _FILE)}  # so that a damaged one is found
+                (work / _RECORD).write_text(
+                    json.dumps(about, allow_nan=False) + "\n", encoding="utf-8"
+                )
+            made = _read(folder, shape)
+        assert made is not None
+        return made
+
+    def _key(self, data: ExampleSet) -> str:
+        tokenizer = self.engine.backbone.tokenizer
+        parts = [
+            _SOURCE,
+            features_key(PLAIN, data.fingerprint, tokenizer, max_length=self.max_length),
+            self.composed.content,
+            self.engine.fingerprint,
+            json.dumps([str(self.engine.dtype), self.layer, self.pooling], allow_nan=False),
+        ]
+        return text_digest("\0".join(parts), 24)
+
+
+def features_of(engine: Engine, data: ExampleSet, max_length: int) -> datasets.Dataset:
+    """The token sequences of a set's texts or queries."""
+    return build_features(
+        PLAIN, data.examples, data.fingerprint, engine.backbone.tokenizer, max_length=max_length
+    )
+
+
+def _read(folder: Path, shape: tuple[int, int]) -> Half | None:
+    """The cached vectors; None where there are none or the file is damaged (then removed)."""
+    if not folder.exists():
+        return None
+    path = folder / _FILE
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        fits = (vectors.shape, vectors.dtype) == ((1, *shape), np.dtype(np.float16))
+        if fits and read_json(folder / _RECORD) == {"sha256": file_sha256(path)}:
+            found: Half = vectors[0]
+            return found
+    except (ValueError, OSError, EOFError, UserError):
+        pass
+    logger.warning("cached vectors in %s are damaged: made again", folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return None

@@ -19,6 +19,7 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Outputs
 from adapter_stilts.inference.vectors import Half, run_vectors
 from adapter_stilts.metrics import get_metric
+from adapter_stilts.metrics.retrieval import K
 from adapter_stilts.metrics.squad import MLQA_LANGUAGES
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
 
@@ -181,58 +182,67 @@ def run_features(
         yield from zip(batch.rows, head.split(output, batch.columns), strict=True)
 
 
-_FOUND, _BLOCK = 20, 1024
+_BLOCK = 1024
 
 
-def score_pairs(
+def rank_pairs(
     engine: Engine,
     features: datasets.Dataset,
-    metric: str,
     *,
     batch_tokens: int = 8192,
     rank: int = 0,
     world: int = 1,
-) -> dict[str, float]:
-    """Scores of the active module's vectors (last layer, mean) on pairs of a query and a text.
+) -> tuple[list[int], list[list[str]], list[list[str]]]:
+    """Searches every query of pairs with a text by the active module's vectors (last layer, mean).
 
     Every query is searched in the texts of all pairs, each text once; what belongs to a query
     are the texts of all pairs with that query. Several processes share the work.
 
     Args:
         features: rows with `query_ids` and `input_ids`.
-        metric: its predictions are ranked ids, its references lists of ids.
 
     Returns:
-        The metric's scores in percent, its primary one first.
+        The row in which each query stands first, and for each the nearest texts, nearest first,
+        and those that belong to it, as numbers of the rows in which they stand first.
     """
     queries, texts = (
         _vectors(engine, features, column, batch_tokens, rank, world)
         for column in ("query_ids", "input_ids")
     )
-    asked, found = _groups(features["query_ids"][:]), _groups(features["input_ids"][:])
-    _, pool = np.unique(found, return_index=True)
-    _, first = np.unique(asked, return_index=True)
+    asked, found = _first_rows(features["query_ids"][:]), _first_rows(features["input_ids"][:])
     wanted: dict[int, set[int]] = {}
     for query, text in zip(asked, found, strict=True):
         wanted.setdefault(query, set()).add(text)
-    return get_metric(metric).compute(
-        predictions=[[str(place) for place in row] for row in _best(queries[first], texts[pool])],
-        references=[[str(text) for text in sorted(wanted[query])] for query in range(len(first))],
-    )
+    first, pool = list(wanted), np.unique(found)
+    ranked = [[str(pool[place]) for place in row] for row in _best(queries[first], texts[pool])]
+    return first, ranked, [[str(text) for text in sorted(texts)] for texts in wanted.values()]
+
+
+def score_pairs(
+    engine: Engine, features: datasets.Dataset, metric: str, **options: int
+) -> dict[str, float]:
+    """Scores, in percent, of what `rank_pairs` finds, the metric's primary one first.
+
+    Args:
+        metric: its predictions are ranked ids, its references lists of ids.
+        options: as of `rank_pairs`.
+    """
+    _, found, wanted = rank_pairs(engine, features, **options)
+    return get_metric(metric).compute(predictions=found, references=wanted)
 
 
 def _best(queries: Half, texts: Half) -> Iterator[list[int]]:
-    """The rows of the nearest texts of every query; of equals, the first."""
+    """The rows of the `K` nearest texts of every query; of equals, the first."""
     candidates = texts.astype(np.float32).T
     for start in range(0, len(queries), _BLOCK):
         scores = queries[start : start + _BLOCK].astype(np.float32) @ candidates
-        yield from np.argsort(-scores, axis=1, kind="stable")[:, :_FOUND].tolist()
+        yield from np.argsort(-scores, axis=1, kind="stable")[:, :K].tolist()
 
 
-def _groups(sequences: Sequence[Sequence[int]]) -> list[int]:
-    """A number for each distinct sequence, from 0 in order of first occurrence."""
-    numbers: dict[tuple[int, ...], int] = {}
-    return [numbers.setdefault(tuple(ids), len(numbers)) for ids in sequences]
+def _first_rows(sequences: Sequence[Sequence[int]]) -> list[int]:
+    """For each sequence the row in which an equal one stands first."""
+    first: dict[tuple[int, ...], int] = {}
+    return [first.setdefault(tuple(ids), row) for row, ids in enumerate(sequences)]
 
 
 def _vectors(

@@ -14,7 +14,7 @@ from adapter_stilts.data.code_digest import source_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError, hint
-from adapter_stilts.evaluation.data import resolve_languages
+from adapter_stilts.evaluation.data import data_sets, resolve_languages
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.paths import cache_dir, is_folder, write_whole
 from adapter_stilts.tasks.registry import get_target, get_task
@@ -102,8 +102,6 @@ class Fingerprints:
 
     def _languages(self, task: str, split: Split, langs: str | Sequence[str]) -> str:
         """Of all languages that are here; none of them is no data at all."""
-        from adapter_stilts.evaluation.retrieval_sets import data_sets
-
         target = get_target(task)
         found: dict[str, list[str]] = {}
         problem = UserError(f"no {split} data of {task}")
