@@ -23,8 +23,8 @@ from steps import add_row, commit, read_rows
 
 from adapter_stilts.environment import machine
 from adapter_stilts.study.folder import read_results
-from adapter_stilts.study.recommend.recommendation import RULES, Recommendation
-from adapter_stilts.study.recommend.recommender import recommend
+from adapter_stilts.study.recommendation import RULES, Recommendation
+from adapter_stilts.study.recommender import recommend
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.record import ModuleRecord
 

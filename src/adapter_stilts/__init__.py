@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from adapter_stilts.plugins import register as register
     from adapter_stilts.study.compare import Comparison as Comparison
     from adapter_stilts.study.compare import compare as compare
-    from adapter_stilts.study.recommend.recommendation import Recommendation as Recommendation
-    from adapter_stilts.study.recommend.recommendation import RecommendOptions as RecommendOptions
-    from adapter_stilts.study.recommend.recommender import recommend as recommend
+    from adapter_stilts.study.recommendation import Recommendation as Recommendation
+    from adapter_stilts.study.recommendation import RecommendOptions as RecommendOptions
+    from adapter_stilts.study.recommender import recommend as recommend
     from adapter_stilts.tasks.registry import get_target as get_target
     from adapter_stilts.tasks.registry import get_task as get_task
     from adapter_stilts.tasks.spec import FileData as FileData
@@ -111,8 +111,8 @@ _PUBLIC = {
     "merging.registry": "merge_method",
     "plugins": "adapter_method include metric register",
     "study.compare": "Comparison compare",
-    "study.recommend.recommendation": "RecommendOptions Recommendation",
-    "study.recommend.recommender": "recommend",
+    "study.recommendation": "RecommendOptions Recommendation",
+    "study.recommender": "recommend",
     "tasks.registry": "get_target get_task",
     "tasks.spec": "FileData HubData HubSplit Reading Source TaskSpec",
     "tasks.target_spec": "Retrieval TargetSpec",

@@ -15,8 +15,8 @@ import adapter_stilts as ads
 from adapter_stilts.cli import whole_command
 from adapter_stilts.evaluation.options import Asked, EvaluationOptions
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.study.recommend import recommendation
-from adapter_stilts.study.recommend.recommendation import RecommendOptions
+from adapter_stilts.study import recommendation
+from adapter_stilts.study.recommendation import RecommendOptions
 from adapter_stilts.training.options import (
     MergeOptions,
     MergeRequest,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.study.engines import process
-from adapter_stilts.study.engines.engine import EngineOptions
-from adapter_stilts.study.engines.process import LocalEngine
+from adapter_stilts.study import engine_local
+from adapter_stilts.study.engine import EngineOptions
+from adapter_stilts.study.engine_local import LocalEngine
 from adapter_stilts.study.folder import StudyFolder
 from cli_kit import Result, assert_one_line, call_cli
 from docs_kit import commands
@@ -54,7 +54,7 @@ def test_commands_do_what_the_page_says(
                 super().__init__(folder)
                 begun.append(options.max_parallel or 1)
 
-        monkeypatch.setattr(process, "LocalEngine", HereOnly)
+        monkeypatch.setattr(engine_local, "LocalEngine", HereOnly)
 
     def call(*words: str) -> Result:
         return call_cli(monkeypatch, capsys, *words)

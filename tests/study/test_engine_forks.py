@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.study.engines.engine import EngineOptions, Place
-from adapter_stilts.study.engines.process import ForkServer, LocalEngine
+from adapter_stilts.study.engine import EngineOptions, Place
+from adapter_stilts.study.engine_local import ForkServer, LocalEngine
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.run import run_study
 from engine_study_kit import plan_of, quiet, write_study

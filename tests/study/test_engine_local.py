@@ -12,15 +12,15 @@ import pytest
 
 from adapter_stilts import plugins
 from adapter_stilts.errors import UserError
-from adapter_stilts.study.engines import process
-from adapter_stilts.study.engines.engine import (
+from adapter_stilts.study import engine_local
+from adapter_stilts.study.engine import (
     DEVICE,
     EngineOptions,
     Place,
     available_cpus,
     visible_gpus,
 )
-from adapter_stilts.study.engines.process import LocalEngine, do_run
+from adapter_stilts.study.engine_local import LocalEngine, do_run
 from adapter_stilts.study.folder import StudyFolder
 
 
@@ -47,7 +47,7 @@ def _environments(
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(process, "ForkServer", Noting)
+    monkeypatch.setattr(engine_local, "ForkServer", Noting)
     engine = LocalEngine(folder, EngineOptions(max_parallel=runs, **options))
     futures = [engine.submit(f"r{k}") for k in range(runs)]
     assert [each.result(60) for each in futures] == [0] * runs
@@ -58,8 +58,8 @@ def _environments(
 def test_many_runs_share_gpus_and_cores(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "visible_gpus", lambda: ["GPU-a", "GPU-b"])
-    monkeypatch.setattr(process, "available_cpus", lambda: 32)
+    monkeypatch.setattr(engine_local, "visible_gpus", lambda: ["GPU-a", "GPU-b"])
+    monkeypatch.setattr(engine_local, "available_cpus", lambda: 32)
     for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     found = _environments(monkeypatch, folder, 16, device="cuda")
@@ -72,7 +72,7 @@ def test_many_runs_share_gpus_and_cores(
 def test_more_runs_than_cores_have_one_each(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "available_cpus", lambda: 2)
+    monkeypatch.setattr(engine_local, "available_cpus", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     found = _environments(monkeypatch, folder, 5, device="cpu")
     assert {each["OMP_NUM_THREADS"] for each in found} == {"1"}
@@ -92,7 +92,7 @@ def test_what_the_user_set_holds_unless_it_is_said_for_runs(
 def test_cuda_without_a_gpu_is_refused(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "visible_gpus", list)
+    monkeypatch.setattr(engine_local, "visible_gpus", list)
     with pytest.raises(UserError, match="cuda"):
         LocalEngine(folder, EngineOptions(device="cuda"))
 

@@ -16,9 +16,9 @@ import pytest
 
 import adapter_stilts
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.study.engines import ray as ray_engine
-from adapter_stilts.study.engines.engine import SAME, EngineOptions, refusal, versions
-from adapter_stilts.study.engines.ray import RayEngine, connect
+from adapter_stilts.study import engine_ray
+from adapter_stilts.study.engine import SAME, EngineOptions, refusal, versions
+from adapter_stilts.study.engine_ray import RayEngine, connect
 from adapter_stilts.study.folder import StudyFolder
 from adapter_stilts.study.graph import Plan
 from adapter_stilts.study.run import Outcome, run_study
@@ -128,7 +128,7 @@ def test_an_address_that_does_not_answer_is_one_line() -> None:
 
 
 def test_a_server_that_is_no_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_engine, "CONNECT_SECONDS", 4.0)
+    monkeypatch.setattr(engine_ray, "CONNECT_SECONDS", 4.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.study.engines import slurm
-from adapter_stilts.study.engines.engine import EngineOptions, Place
-from adapter_stilts.study.engines.slurm import (
+from adapter_stilts.study import engine_slurm
+from adapter_stilts.study.engine import EngineOptions, Place
+from adapter_stilts.study.engine_slurm import (
     SlurmEngine,
     SlurmJob,
     SlurmQueue,
@@ -102,9 +102,9 @@ def test_a_run_goes_on_in_a_new_job_when_its_time_is_over(
     here, folder = StudyFolder(tmp_path / "here"), StudyFolder(tmp_path / "slurm")
     run_study(plan, here, Here(here), quiet)
     if cluster == "local":
-        monkeypatch.setattr(slurm, "SlurmQueue", LocalQueue)
-        monkeypatch.setattr(slurm, "POLL", 0.5)
-        monkeypatch.setattr(slurm, "GRACE", 1.0)
+        monkeypatch.setattr(engine_slurm, "SlurmQueue", LocalQueue)
+        monkeypatch.setattr(engine_slurm, "POLL", 0.5)
+        monkeypatch.setattr(engine_slurm, "GRACE", 1.0)
     engine = SlurmEngine(folder, CPU)
     found: list[Outcome] = []
     thread = threading.Thread(
@@ -151,10 +151,10 @@ class Queue:
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
     made = Queue()
-    monkeypatch.setattr(slurm, "SlurmQueue", lambda *args, **options: made)
-    monkeypatch.setattr(slurm, "TICK", 0.01)
-    monkeypatch.setattr(slurm, "POLL", 0.02)
-    monkeypatch.setattr(slurm, "GRACE", 0.1)
+    monkeypatch.setattr(engine_slurm, "SlurmQueue", lambda *args, **options: made)
+    monkeypatch.setattr(engine_slurm, "TICK", 0.01)
+    monkeypatch.setattr(engine_slurm, "POLL", 0.02)
+    monkeypatch.setattr(engine_slurm, "GRACE", 0.1)
     return made
 
 
@@ -172,7 +172,7 @@ def folder(tmp_path: Path) -> StudyFolder:
 def test_jobs_are_submitted_as_arrays_in_chunks(
     queue: Queue, folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "ARRAY", 3)
+    monkeypatch.setattr(engine_slurm, "ARRAY", 3)
     engine = SlurmEngine(folder, CPU)
     futures = {f"r{k}": engine.submit(f"r{k}") for k in range(7)}
     wait_for(lambda: sum(map(len, queue.arrays)) == 7, 20)
@@ -311,7 +311,7 @@ def test_what_sbatch_refuses_is_said(
     made = _queue(tmp_path / "jobs")
     with pytest.raises(FailureError, match="invalid partition"):
         made.submit([_job(tmp_path, "a")])
-    monkeypatch.setattr(slurm, "SlurmQueue", lambda *args, **options: made)
+    monkeypatch.setattr(engine_slurm, "SlurmQueue", lambda *args, **options: made)
     engine = SlurmEngine(StudyFolder(tmp_path), CPU)
     with pytest.raises(UserError, match="invalid partition"):
         engine.submit("a").result(20)

@@ -14,8 +14,8 @@ import torch
 
 from adapter_stilts import recommend, train_target
 from adapter_stilts.errors import InterruptedTrainingError, UserError
-from adapter_stilts.study.recommend import recommender
-from adapter_stilts.study.recommend.recommendation import Ranked, Recommendation
+from adapter_stilts.study import recommender
+from adapter_stilts.study.recommendation import Ranked, Recommendation
 from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.local import save_module
 from cli_kit import assert_one_line, call_cli

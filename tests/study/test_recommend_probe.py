@@ -10,8 +10,8 @@ import pytest
 
 from adapter_stilts import recommend
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.study.recommend import recommender
-from adapter_stilts.study.recommend.recommendation import Ranked, Recommendation
+from adapter_stilts.study import recommender
+from adapter_stilts.study.recommendation import Ranked, Recommendation
 from cli_kit import call_cli
 from made_modules import make_engine, remove_module, save_made
 from own_kit import task_file

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapter_stilts.study.recommend.rules import NEGATIVES, LabelledRows, labelled_rows
+from adapter_stilts.study.recommend_rules import NEGATIVES, LabelledRows, labelled_rows
 from adapter_stilts.tasks.spec import HeadKind
 
 

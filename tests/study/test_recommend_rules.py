@@ -9,21 +9,21 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, rankdata
 
-from adapter_stilts.study.recommend.ranking import (
+from adapter_stilts.study.recommend_rules import (
+    Floats,
+    centre,
     half_samples,
+    logme,
+    one_hot,
+    parameter_similarity,
+    text_similarity,
+)
+from adapter_stilts.study.recommender import (
     mean_ranks,
     ranks,
     standing,
     successive_halving,
     sureness,
-)
-from adapter_stilts.study.recommend.rules import (
-    Floats,
-    centre,
-    logme,
-    one_hot,
-    parameter_similarity,
-    text_similarity,
 )
 
 

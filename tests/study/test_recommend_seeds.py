@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.study.recommend.rule_scores import find_candidates
+from adapter_stilts.study.recommender import find_candidates
 from adapter_stilts.training.fuse import all_sources, resolve_sources
 from cli_kit import assert_one_line, call_cli
 from made_modules import make_engine, save_made

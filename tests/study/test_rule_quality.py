@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from adapter_stilts.study.graph import RunResult, Stage
-from adapter_stilts.study.recommend.recommendation import Ranked, Recommendation
+from adapter_stilts.study.recommendation import Ranked, Recommendation
 from study_kit import benchmark
 
 RULES = benchmark("rule_quality")

@@ -29,7 +29,7 @@ from adapter_stilts.cli.results import (
 )
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.options import ComparisonOptions, ExplanationOptions
-from adapter_stilts.study.recommend.recommendation import Asked, RecommendOptions
+from adapter_stilts.study.recommendation import Asked, RecommendOptions
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.explain import ByLayer, Explanation
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.summary import Evaluations
     from adapter_stilts.study.compare import Comparison
     from adapter_stilts.study.draws import Estimate
-    from adapter_stilts.study.recommend.recommendation import Recommendation, Rule
+    from adapter_stilts.study.recommendation import Recommendation, Rule
 
 _OF_ONE_TASK: Mapping[str, Any] = {"langs": "all", "dev_file": None, "test_file": None}
 PARTIAL = 3
@@ -253,7 +253,7 @@ def _cells(found: Explanation, weights: Mapping[str, float]) -> list[str]:
 if TYPE_CHECKING:
     from adapter_stilts.study.compare import Comparison
     from adapter_stilts.study.draws import Estimate
-    from adapter_stilts.study.recommend.recommendation import Recommendation, Rule
+    from adapter_stilts.study.recommendation import Recommendation, Rule
 
 
 def compare(
@@ -354,7 +354,7 @@ def recommend(
     **options: Any,
 ) -> None:
     """Predict on which module a target is learnt best, before any training on them."""
-    from adapter_stilts.study.recommend.recommender import recommend as run
+    from adapter_stilts.study.recommender import recommend as run
 
     found = run(
         one_task(target, task_file),

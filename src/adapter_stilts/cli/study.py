@@ -14,7 +14,7 @@ from adapter_stilts.cli.options import JSON, derived_options, with_options
 from adapter_stilts.cli.results import print_json, print_note, print_table
 from adapter_stilts.errors import UserError, counted, unknown
 from adapter_stilts.paths import check_writable, from_here
-from adapter_stilts.study.engines.engine import EngineOptions
+from adapter_stilts.study.engine import EngineOptions
 
 if TYPE_CHECKING:
     from adapter_stilts.study.folder import Results, StudyFolder
@@ -232,7 +232,7 @@ def run(
     chosen = EngineOptions(**options)
     chosen.check()  # before what takes seconds to import
 
-    from adapter_stilts.study.engines.engine import make_engine
+    from adapter_stilts.study.engine import make_engine
     from adapter_stilts.study.run import run_study
 
     made, folder = read_plan(file, out, data, unequal=unequal)

@@ -15,7 +15,7 @@ from pathlib import Path
 from adapter_stilts.errors import FailureError, UserError, counted
 from adapter_stilts.interrupts import stop_asked
 from adapter_stilts.paths import free_bytes
-from adapter_stilts.study.engines.engine import Engine
+from adapter_stilts.study.engine import Engine
 from adapter_stilts.study.folder import StudyFolder, drop_results, last_line, size_of
 from adapter_stilts.study.graph import Plan, Run, RunResult
 from adapter_stilts.study.items import PARTS, check_selecting, read_item_files

@@ -22,7 +22,7 @@ from adapter_stilts import __version__
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.plugins import load_plugins
 from adapter_stilts.study.dev import dev_halves, keep_selecting
-from adapter_stilts.study.engines.engine import DEVICE, INTERRUPTED
+from adapter_stilts.study.engine import DEVICE, INTERRUPTED
 from adapter_stilts.study.fingerprints import MULTITASK, Fingerprints
 from adapter_stilts.study.folder import StudyFolder, append_result, size_of
 from adapter_stilts.study.graph import Run, RunResult

@@ -27,7 +27,7 @@ from queue import SimpleQueue
 from typing import IO, Any
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.study.engines.engine import (
+from adapter_stilts.study.engine import (
     DEVICE,
     INTERRUPTED,
     EngineOptions,
@@ -123,7 +123,7 @@ class ForkServer:
         # `-P`: a file such as random.py where the user stands is not imported instead of the
         # library.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "adapter_stilts.study.engines.process", self._place.study],
+            [sys.executable, "-P", "-m", "adapter_stilts.study.engine_local", self._place.study],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

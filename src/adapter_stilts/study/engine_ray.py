@@ -16,7 +16,7 @@ from typing import Any
 
 from adapter_stilts.errors import FailureError, UserError, shown
 from adapter_stilts.safety import first_line
-from adapter_stilts.study.engines.engine import (
+from adapter_stilts.study.engine import (
     DEVICE,
     FAILED,
     INTERRUPTED,
@@ -221,8 +221,8 @@ def do_run_on_worker(
     """The exit code of a run, and why it was refused, if it was."""
     if why := refusal(expected, place["study"], place["directory"], run):
         return 2, why
-    from adapter_stilts.study.engines.engine import Place
-    from adapter_stilts.study.engines.process import do_run
+    from adapter_stilts.study.engine import Place
+    from adapter_stilts.study.engine_local import do_run
     from adapter_stilts.study.folder import StudyFolder
 
     asked: list[int] = []

@@ -1,8 +1,9 @@
-"""The modules that a recommendation ranks, and what every rule says of them."""
+"""What every rule of a recommendation says of the modules."""
 
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,23 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 from adapter_stilts.data.load import ExampleSet, load_examples
-from adapter_stilts.engine.composition import NONE
-from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError
-from adapter_stilts.paths import is_folder
-from adapter_stilts.study.recommend.ranking import half_samples
-from adapter_stilts.study.recommend.recommendation import Asked, Rule
-from adapter_stilts.study.recommend.rules import parameter_similarity, text_similarity
+from adapter_stilts.heads import get_head
+from adapter_stilts.study.recommend_rules import (
+    Product,
+    group_means,
+    half_samples,
+    labelled_rows,
+    parameter_similarity,
+    sequences_of,
+    text_similarity,
+)
+from adapter_stilts.study.recommendation import Asked, Rule
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.training.fuse import all_sources
-from adapter_stilts.zoo.adopt import is_foreign
-from adapter_stilts.zoo.choice import check_one_backbone, has_record
 from adapter_stilts.zoo.known_task import task_of
-from adapter_stilts.zoo.names import series_name
-from adapter_stilts.zoo.record import RECORD, ModuleRecord
-from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 if TYPE_CHECKING:
@@ -57,105 +57,11 @@ class Candidate:
         return self.resolved.record.task
 
     @property
-    def series(self) -> tuple[str, ...]:
-        """What modules have in common that differ by the seed of their training alone."""
-        if not isinstance(self.resolved.expression, str):
-            return (self.given,)
-        (module,) = self.resolved.modules.values()
-        return _series(module.folder, module.record)
-
-    @property
     def method(self) -> str:
         """Of its topmost module; a target's module on top of it is of the same."""
         return self.resolved.record.method
 
 
-def find_candidates(
-    modules: Sequence[str], method: str, backbone: str | None = None
-) -> list[Candidate]:
-    """The modules that are named, those of folders that are, or one a task of the zoo.
-
-    Seeds of one module are one way to learn a target: of a folder the lowest seed is taken.
-
-    Args:
-        modules: names, compositions, or folders of modules.
-        method: of what is taken from the zoo.
-        backbone: chooses among modules of one name.
-
-    Raises:
-        UserError: there is none, an unknown one, one twice or by two seeds, or of different
-            backbones.
-    """
-    method = get_method(method).name
-    given = [each for text in modules for each in _in_folder(text, method)]
-    given = given or list(all_sources(method, backbone, least=1))
-    found = [Candidate(text, resolve(text, backbone)) for text in given]
-    runs: dict[str, str] = {}
-    for each in found:
-        if runs.setdefault(each.resolved.identity, each.given) != each.given or (
-            given.count(each.given) > 1
-        ):
-            raise UserError(f"'{each.name}' is named twice: name every module once")
-    _check_seeds(found)
-    check_one_backbone([(each.name, each.resolved.record.backbone) for each in found])
-    names = [each.name for each in found]
-    twice = next((name for name in names if names.count(name) > 1), "")
-    if twice:
-        places = [each.given for each in found if each.name == twice]
-        raise UserError(f"{' and '.join(places)} are both called '{twice}': name one of them only")
-    return found
-
-
-def _series(folder: Path, record: ModuleRecord) -> tuple[str, ...]:
-    return series_name(folder, _seed(record)), record.task, record.method
-
-
-def _seed(record: ModuleRecord) -> int:
-    seed = record.recipe.get("seed", 0)
-    return seed if isinstance(seed, int) else 0
-
-
-def _check_seeds(found: Sequence[Candidate]) -> None:
-    """Refuses seeds of one module: ranked beside each other, they would take the others' places."""
-    first: dict[tuple[str, ...], Candidate] = {}
-    for each in found:
-        other = first.setdefault(each.series, each)
-        if other is not each and _seed(other.resolved.record) != _seed(each.resolved.record):
-            raise UserError(
-                f"{other.given} and {each.given} are seeds of one module, which are alike for a "
-                "target but for chance: name one of them"
-            )
-
-
-def _in_folder(text: str, method: str) -> list[str]:
-    """The modules of a folder that is none itself; anything else stands for itself."""
-    if text.strip() == NONE:
-        raise UserError(
-            "'none' is no module: LogME says where the backbone alone stands, and `adstilts "
-            "train-target` without --on trains on it"
-        )
-    folder = Path(text).expanduser()
-    if not text.strip() or not is_folder(folder) or has_record(folder) or is_foreign(folder):
-        return [text]
-    inside = sorted({*folder.glob(f"*/{RECORD}"), *folder.glob(f"*/*/{RECORD}")})
-    places = [path.parent for path in inside if not path.parent.name.startswith(".")]
-    records = {place: ModuleRecord.read(place) for place in places}
-    lowest: dict[tuple[str, ...], Path] = {}
-    for place in sorted(places, key=lambda each: _seed(records[each])):
-        lowest.setdefault((str(place.parent), *_series(place, records[place])), place)
-    kept = [place for place in places if place in lowest.values()]
-    found = [str(place) for place in kept if records[place].method == method]
-    if not places:
-        raise UserError(f"{text}: no module lies in that folder (a module has a {RECORD})")
-    if not found:
-        raise UserError(
-            f"{text}: none of the {len(places)} modules in that folder is of method {method}: see "
-            "--method"
-        )
-    return found
-
-
-Floats = npt.NDArray[np.float64]
 PROBE_STEPS = 30
 """Of the training whose parameters are compared, and of the first round of `--probe`."""
 
@@ -205,8 +111,6 @@ Scores = Callable[[npt.NDArray[np.bool_] | None, int], list[float | None]]
 
 def _logme(work: Work) -> Scores:
     """LogME over the states that every module gives the target's examples."""
-    from adapter_stilts.study.recommend.module_features import feature_columns, states
-    from adapter_stilts.study.recommend.rules import labelled_rows
     from adapter_stilts.zoo.local import load_resolved
 
     rows = labelled_rows(
@@ -242,7 +146,6 @@ def _logme(work: Work) -> Scores:
 
 def _text(work: Work) -> Scores:
     """How alike the texts of the target and of every module's task are, to the plain backbone."""
-    from adapter_stilts.study.recommend.module_features import text_vectors
 
     work.tell("text: the target")
     with work.measure_time("text"):
@@ -302,7 +205,6 @@ def _as_learnt(candidate: Candidate) -> TaskSpec:
 
 def _parameters(work: Work) -> Scores:
     """How alike every module and one trained shortly on the target by itself are."""
-    from adapter_stilts.study.recommend.module_features import products
     from adapter_stilts.zoo.local import load_composition, load_resolved
 
     own: dict[str, dict[str, Any]] = {}
@@ -386,3 +288,91 @@ def train_shortly(work: Work, on: str, method: str, steps: int, folder: Path) ->
     finally:
         caution.setLevel(before)
     return trained.path, next(iter(trained.record.scores.values()))
+
+
+Floats = npt.NDArray[np.float64]
+LONGEST = 256
+"""Tokens of a text that are read at most."""
+
+
+def feature_columns(engine: Engine, task: TaskSpec, data: ExampleSet) -> dict[str, list[Any]]:
+    """The features of a task's examples, as its head would be trained on them."""
+    from adapter_stilts.features import build_features
+
+    tags = (
+        sorted({tag for row in data.examples["tags"] for tag in row})
+        if get_head(task.head).has_tags
+        else None
+    )
+    built = build_features(
+        task.head,
+        data.examples,
+        data.fingerprint,
+        engine.backbone.tokenizer,
+        max_length=engine.backbone.sequence_length(min(LONGEST, task.max_length)),
+        stride=64,
+        tags=tags,
+    )
+    columns: dict[str, list[Any]] = built[:]
+    return columns
+
+
+def states(
+    engine: Engine,
+    block: Any,
+    sequences: Sequence[Sequence[int]],
+    places: Sequence[Sequence[int]] | None,
+    *,
+    batch_tokens: int,
+) -> Floats:
+    """The last layer's states of texts, the composition `block` being active (None: none is).
+
+    Args:
+        places: which tokens of each sequence are a row each; None makes each one row, the mean.
+
+    Returns:
+        (rows, d), in the sequences' order.
+    """
+    from adapter_stilts.engine.engine import check_outputs
+    from adapter_stilts.features import collate, longest_first
+    from adapter_stilts.inference.vectors import pool
+    from adapter_stilts.zoo.together import Part, mix_hidden
+
+    engine.model.eval()
+    lengths = np.array([len(each) for each in sequences], dtype=np.int64)
+    pad = engine.backbone.pad_id
+    found: list[Any] = [None] * len(sequences)
+    for numbers in longest_first(lengths, batch_tokens):
+        batch = collate([{"input_ids": list(sequences[number])} for number in numbers], pad)
+        hidden = mix_hidden(engine, batch, [Part(block, len(numbers))]).last_hidden_state
+        check_outputs([hidden], of="the composition")
+        means = pool(hidden, batch["attention_mask"].to(hidden.device))[:, None]
+        for place, number in enumerate(numbers):
+            rows = means[place] if places is None else hidden[place, list(places[number])]
+            found[number] = rows.double().cpu().numpy()
+    whole: Floats = np.concatenate(found)
+    return whole
+
+
+def text_vectors(engine: Engine, task: TaskSpec, data: ExampleSet, *, batch_tokens: int) -> Floats:
+    """The plain backbone's mean state of every example: (examples, d)."""
+    sequences, examples = sequences_of(feature_columns(engine, task, data))
+    each = states(engine, None, sequences, None, batch_tokens=batch_tokens)
+    return group_means(each, examples)[0]
+
+
+_PAIR = re.compile(
+    r"(.+)\.(?:loras|adapters)\.[^.]+\.(lora_A|lora_B|adapter_down\.0\.weight|adapter_up\.weight)"
+)
+
+
+def products(engine: Engine, name: str) -> dict[str, Product]:
+    """A module's down- and up-projections by place; those of what is neither are left out."""
+    from adapter_stilts.engine.engine import module_parameters
+
+    found: dict[str, dict[bool, Floats]] = {}
+    for key, parameter in module_parameters(engine, name).items():
+        if match := _PAIR.fullmatch(key):
+            is_up = match[2] in ("lora_B", "adapter_up.weight")
+            found.setdefault(match[1], {})[is_up] = parameter.detach().double().cpu().numpy()
+    return {place: (pair[False], pair[True]) for place, pair in found.items() if len(pair) == 2}

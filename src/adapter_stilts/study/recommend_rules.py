@@ -10,7 +10,7 @@ known for every alpha / beta, one dimension is left, and that is searched here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -177,6 +177,19 @@ def _inner(first: Product, second: Product) -> float:
     if down.shape[1] != other_down.shape[1] or up.shape[0] != other_up.shape[0]:
         return 0.0
     return float(((up.T @ other_up) * (down @ other_down.T)).sum())
+
+
+def half_samples(count: int, draws: int, *, seed: int = 0) -> Iterator[Ints]:
+    """Halves of so many examples, drawn without replacement, as sorted row numbers.
+
+    A mean over half of the examples varies from half to half as that over all of them varies from
+    sample to sample (Politis and Romano 1994, Annals of Statistics 22: subsampling). A bootstrap
+    with replacement would do so too, but holds copies of rows, which evidence takes for as many
+    independent ones.
+    """
+    generator = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield np.sort(generator.permutation(count)[: max(1, count // 2)])
 
 
 NEGATIVES = 6

@@ -236,16 +236,16 @@ def make_engine(folder: StudyFolder, options: EngineOptions, tell: Callable[[str
     """
     options.check()
     if options.engine == "ray":
-        from adapter_stilts.study.engines.ray import RayEngine
+        from adapter_stilts.study.engine_ray import RayEngine
 
         made = RayEngine(folder, options)
         for note in made.notes:
             tell(note)
         return made
     if options.engine == "slurm":
-        from adapter_stilts.study.engines.slurm import SlurmEngine
+        from adapter_stilts.study.engine_slurm import SlurmEngine
 
         return SlurmEngine(folder, options)
-    from adapter_stilts.study.engines.process import LocalEngine
+    from adapter_stilts.study.engine_local import LocalEngine
 
     return LocalEngine(folder, options)

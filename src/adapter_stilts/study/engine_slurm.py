@@ -17,7 +17,7 @@ from typing import Any
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
-from adapter_stilts.study.engines.engine import (
+from adapter_stilts.study.engine import (
     DEVICE,
     FAILED,
     INTERRUPTED,
@@ -29,7 +29,7 @@ from adapter_stilts.study.engines.engine import (
     threads_of_a_run,
     versions,
 )
-from adapter_stilts.study.engines.process import do_run
+from adapter_stilts.study.engine_local import do_run
 from adapter_stilts.study.folder import StudyFolder
 
 JOB_POLL = 0.2

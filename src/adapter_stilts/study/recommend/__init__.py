@@ -1,1 +1,0 @@
-"""Which module to train a target on, predicted; `ranking` and `rules` are pure functions."""
