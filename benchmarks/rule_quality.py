@@ -12,7 +12,7 @@ from statistics import fmean
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.graph import RunResult
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.zoo.names import without_seed
+from adapter_stilts.zoo.choice import without_seed
 
 Matrix = Mapping[str, Mapping[str, float]]
 """By target, what each source brought: a score in percent."""

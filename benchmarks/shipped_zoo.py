@@ -33,7 +33,7 @@ from adapter_stilts.paths import atomic_folder
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.training.run import Trained
 from adapter_stilts.zoo.card import zoo_readme
-from adapter_stilts.zoo.names import with_seed, without_seed
+from adapter_stilts.zoo.choice import with_seed, without_seed
 from adapter_stilts.zoo.push import export, stage
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import dev_scores

@@ -14,8 +14,8 @@ from typing import Any
 PRELOAD = [
     "adapter_stilts.evaluation.run",
     "adapter_stilts.training.execute",
-    "adapter_stilts.training.fuse",
-    "adapter_stilts.training.multitask",
+    "adapter_stilts.training.target",
+    "adapter_stilts.training.run",
     "adapter_stilts.training.target",
 ]
 """What trainings and evaluations import: on a GPU that takes longer than a short training."""

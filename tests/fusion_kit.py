@@ -15,7 +15,7 @@ from adapter_stilts.engine.composition import Call, canonical
 from adapter_stilts.engine.engine import Engine, module_parameters
 from adapter_stilts.engine.fusing import FusionShape, add_fusion
 from adapter_stilts.tasks.spec import HeadKind
-from adapter_stilts.training.fuse import resolve_sources
+from adapter_stilts.training.target import resolve_sources
 from adapter_stilts.zoo.local import load_leaves, save_module
 from adapter_stilts.zoo.record import ModuleRecord
 from made_modules import LABELS, make_engine, make_module, make_record, remove_module

@@ -24,7 +24,7 @@ for package in LAZY:
         importlib.import_module(found.name)
 for name in (*HEAVY, *MODELS, "adapter_stilts.zoo.pull", "adapter_stilts.zoo.push"):
     importlib.import_module(name)
-for name in ("adapter_stilts.study.work", "adapter_stilts.study.run", "adapter_stilts.zoo.load"):
+for name in ("adapter_stilts.study.work", "adapter_stilts.study.run", "adapter_stilts.zoo.resolve"):
     importlib.import_module(name)
 
 gc.collect()

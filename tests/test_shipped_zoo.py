@@ -17,8 +17,8 @@ from adapter_stilts import load
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.tasks.registry import intermediate_tasks
 from adapter_stilts.zoo.card import zoo_readme
+from adapter_stilts.zoo.choice import without_seed
 from adapter_stilts.zoo.local import load_resolved
-from adapter_stilts.zoo.names import without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
 from adapter_stilts.zoo.verify import verify

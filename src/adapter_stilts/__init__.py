@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.summary import Evaluation as Evaluation
     from adapter_stilts.evaluation.summary import Evaluations as Evaluations
     from adapter_stilts.keywords import UnknownKeywordError as UnknownKeywordError
-    from adapter_stilts.merging.registry import merge_method as merge_method
+    from adapter_stilts.merging.methods import merge_method as merge_method
     from adapter_stilts.plugins import adapter_method as adapter_method
     from adapter_stilts.plugins import include as include
     from adapter_stilts.plugins import metric as metric
@@ -68,9 +68,7 @@ if TYPE_CHECKING:
     from adapter_stilts.tasks.spec import TaskSpec as TaskSpec
     from adapter_stilts.tasks.target_spec import Retrieval as Retrieval
     from adapter_stilts.tasks.target_spec import TargetSpec as TargetSpec
-    from adapter_stilts.training.fuse import fuse as fuse
     from adapter_stilts.training.merge import merge as merge
-    from adapter_stilts.training.multitask import train_multitask as train_multitask
     from adapter_stilts.training.options import DataOptions as DataOptions
     from adapter_stilts.training.options import MergeOptions as MergeOptions
     from adapter_stilts.training.options import RecipeChanges as RecipeChanges
@@ -81,9 +79,10 @@ if TYPE_CHECKING:
     from adapter_stilts.training.run import Trained as Trained
     from adapter_stilts.training.run import train_adapter as train_adapter
     from adapter_stilts.training.run import train_language as train_language
+    from adapter_stilts.training.run import train_multitask as train_multitask
     from adapter_stilts.training.run import train_seeds as train_seeds
+    from adapter_stilts.training.target import fuse as fuse
     from adapter_stilts.training.target import train_target as train_target
-    from adapter_stilts.zoo.load import load as load
     from adapter_stilts.zoo.module import Answers as Answers
     from adapter_stilts.zoo.module import Module as Module
     from adapter_stilts.zoo.predict import InputError as InputError
@@ -93,6 +92,7 @@ if TYPE_CHECKING:
     from adapter_stilts.zoo.pull import pull as pull
     from adapter_stilts.zoo.push import Pushed as Pushed
     from adapter_stilts.zoo.push import push as push
+    from adapter_stilts.zoo.resolve import load as load
 
 _PUBLIC = {
     "compositions": "MergeTerms arrow average compose dare_ties fusion linear slerp stack "
@@ -108,7 +108,7 @@ _PUBLIC = {
     "evaluation.suite": "SuiteEvaluation evaluate_suite",
     "evaluation.summary": "Evaluation Evaluations",
     "keywords": "UnknownKeywordError",
-    "merging.registry": "merge_method",
+    "merging.methods": "merge_method",
     "plugins": "adapter_method include metric register",
     "study.compare": "Comparison compare",
     "study.recommendation": "RecommendOptions Recommendation",
@@ -116,18 +116,16 @@ _PUBLIC = {
     "tasks.registry": "get_target get_task",
     "tasks.spec": "FileData HubData HubSplit Reading Source TaskSpec",
     "tasks.target_spec": "Retrieval TargetSpec",
-    "training.fuse": "fuse",
     "training.merge": "merge",
-    "training.multitask": "train_multitask",
     "training.options": "DataOptions MergeOptions RecipeChanges RunOptions TrainingOptions",
     "training.recipe": "Recipe",
-    "training.run": "Series Trained train_adapter train_language train_seeds",
-    "training.target": "train_target",
+    "training.run": "Series Trained train_adapter train_language train_multitask train_seeds",
+    "training.target": "fuse train_target",
     "zoo.pull": "Pulled pull",
     "zoo.push": "Pushed push",
-    "zoo.load": "load",
     "zoo.module": "Answers Module",
     "zoo.predict": "InputError InputFields predict",
+    "zoo.resolve": "load",
 }
 """The public names, by the file that each is in."""
 _HOMES = {name: file for file, names in _PUBLIC.items() for name in names.split()}

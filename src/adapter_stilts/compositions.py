@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol, TypedDict, Unpack, runtime_checkable
+from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
 from adapter_stilts.engine.composition import (
     OPERATORS,
@@ -19,8 +19,7 @@ from adapter_stilts.engine.composition import (
 )
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.keywords import checks_keywords
-from adapter_stilts.merging.registry import get_merge
-from adapter_stilts.merging.terms import Terms, check_terms
+from adapter_stilts.merging.methods import Terms, check_terms, get_merge
 from adapter_stilts.paths import is_folder
 
 
@@ -81,25 +80,12 @@ def compose(operator: str, *parts: Composition, **options: Unpack[MergeTerms]) -
             raise UserError(f"{operator} has no option '{next(iter(options))}'")
         found = parse(str(Call(operator, tuple(map(as_expression, parts)))))
     else:
-        found = _merge(operator, parts, **options)
+        trees = list(map(as_expression, parts))
+        given: dict[str, Any] = {**options, "weights": tuple(options.get("weights", ()))}
+        terms = check_terms(get_merge(operator), Terms(**given), len(trees))
+        found = in_order(parse(str(build_merge(operator, trees, terms))))
     assert isinstance(found, Call)
     return found
-
-
-def _merge(
-    how: str,
-    parts: Sequence[Composition],
-    *,
-    weights: Sequence[float] = (),
-    density: float = 0.0,
-    lora: str = "products",
-    rank: int = 0,
-    seed: int = 0,
-) -> Expression:
-    trees = list(map(as_expression, parts))
-    terms = Terms(tuple(weights), density, lora, rank, seed)
-    terms = check_terms(get_merge(how), terms, len(trees))
-    return in_order(parse(str(build_merge(how, trees, terms))))
 
 
 def as_expression(part: Composition) -> Expression:

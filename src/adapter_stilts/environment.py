@@ -139,8 +139,7 @@ def hub_state() -> str:
     import requests
     from huggingface_hub import constants
 
-    from adapter_stilts.hub.body import SlowHubError
-    from adapter_stilts.hub.guard import within
+    from adapter_stilts.hub.guard import SlowHubError, within
 
     if constants.HF_HUB_OFFLINE:
         return "switched off (HF_HUB_OFFLINE)"

@@ -2,7 +2,7 @@
 
 A plug-in is code: a file, or an installed package with an entry point. Only what the user named on
 the command line, in the environment or by installing a package is run; a module, a record or a
-repository never names one. `merging.registry` has the call for merge methods.
+repository never names one. `merging.methods` has the call for merge methods.
 """
 
 from __future__ import annotations

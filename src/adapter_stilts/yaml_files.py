@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adapter_stilts.errors import UserError, bad, shown, unknown
-from adapter_stilts.schema import place_in
+from adapter_stilts.safety import place_in
 
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 256 * 1024

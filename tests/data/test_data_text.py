@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.training.multitask import read_text
+from adapter_stilts.training.run import read_text
 
 
 def test_one_language_a_file(tmp_path: Path) -> None:

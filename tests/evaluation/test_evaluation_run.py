@@ -28,7 +28,7 @@ from adapter_stilts.metrics import get_metric
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import Row
-from adapter_stilts.zoo.load import load
+from adapter_stilts.zoo.resolve import load
 from evaluation_kit import LANGUAGES, ROWS, write_data
 from process_kit import in_a_process
 

@@ -13,7 +13,7 @@ from adapter_stilts import pull, push
 from adapter_stilts.backbones import download_backbone
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.hub import body, guard
+from adapter_stilts.hub import guard
 from adapter_stilts.hub.client import ATTEMPTS
 from adapter_stilts.zoo.pull import search
 from hub_kit import REPO, connect, files_of
@@ -116,7 +116,7 @@ def test_a_line_that_is_cut_is_repeated_once_over(hub: Hub, ask: Call) -> None:
 def test_a_drip_ends(
     hub: Hub, ask: Call, where: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(body, "PIECE_SECONDS", 0.5)
+    monkeypatch.setattr(guard, "PIECE_SECONDS", 0.5)
     if "backbone" in request.node.name and where.startswith("/api"):
         pytest.skip("no list is asked for")
     hub.is_large = r".*\.none"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adapter_stilts.merging.blend import blend
-from adapter_stilts.merging.registry import MERGES, built_in_merges
+from adapter_stilts.merging.methods import MERGES, built_in_merges
 
 A, B = torch.tensor([[4.0, -1.0], [0.5, -3.0]]), torch.tensor([[-1.0, -2.0], [3.0, -0.5]])
 

@@ -10,8 +10,7 @@ import pytest
 
 from adapter_stilts.data import load_examples
 from adapter_stilts.errors import UserError
-from adapter_stilts.own.build import load_task_file
-from adapter_stilts.own.labels import listed_labels
+from adapter_stilts.own.build import listed_labels, load_task_file
 from adapter_stilts.own.new import look_at, new_task, task_of_files, usual_name
 from adapter_stilts.tasks.spec import TaskSpec
 from cli_kit import Result, assert_one_line

@@ -10,7 +10,7 @@ import pytest
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.study.recommender import find_candidates
-from adapter_stilts.training.fuse import all_sources, resolve_sources
+from adapter_stilts.training.target import all_sources, resolve_sources
 from cli_kit import assert_one_line, call_cli
 from made_modules import make_engine, save_made
 from own_kit import task_file

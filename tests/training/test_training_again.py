@@ -18,14 +18,14 @@ from adapter_stilts import cli, fuse, train_adapter, train_multitask, train_targ
 from adapter_stilts.cli import whole_command
 from adapter_stilts.errors import UserError
 from adapter_stilts.training import execute
-from adapter_stilts.training.begin import add_module_of
+from adapter_stilts.training.execute import add_module_of
 from adapter_stilts.training.finish import make_record
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import Recipe, get_recipe
 from adapter_stilts.training.run import Trained, train_language
 from adapter_stilts.training.spec import complete
 from adapter_stilts.yaml_files import MAX_BYTES
-from adapter_stilts.zoo.again import RECIPE, command_text, write_recipe
+from adapter_stilts.zoo.provenance import RECIPE, command_text, write_recipe
 from adapter_stilts.zoo.record import ModuleRecord
 from fusion_kit import copy_zoo
 

@@ -21,7 +21,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.registered import restore, snapshot
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.training.run import Trained
-from adapter_stilts.zoo.again import command_text
+from adapter_stilts.zoo.provenance import command_text
 from adapter_stilts.zoo.push import export
 from adapter_stilts.zoo.record import ModuleRecord
 from fusion_kit import copy_zoo

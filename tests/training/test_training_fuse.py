@@ -21,7 +21,7 @@ from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.engine.native import HEAD_WEIGHTS, NATIVE_WEIGHTS, PICKLES, fusion_weights_in
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.training import execute
-from adapter_stilts.training.begin import add_module_of
+from adapter_stilts.training.execute import add_module_of
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import usual_rate
 from adapter_stilts.training.run import Trained

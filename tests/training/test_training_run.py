@@ -32,9 +32,9 @@ from adapter_stilts.training.checkpoint import write_manifest
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import usual_rate
 from adapter_stilts.training.trainer import without_walks
-from adapter_stilts.zoo.again import command_text
-from adapter_stilts.zoo.load import load
+from adapter_stilts.zoo.provenance import command_text
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
+from adapter_stilts.zoo.resolve import load
 
 Script = Callable[[list[float]], list[Weights]]
 

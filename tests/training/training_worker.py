@@ -37,9 +37,8 @@ from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError
 from adapter_stilts.training import execute, run
 from adapter_stilts.training.finish import finish
-from adapter_stilts.training.fuse import fuse
-from adapter_stilts.training.multitask import train_multitask
-from adapter_stilts.training.target import train_target
+from adapter_stilts.training.run import train_multitask
+from adapter_stilts.training.target import fuse, train_target
 from adapter_stilts.training.trainer import ModuleTrainer
 
 TRAINS: dict[str, Callable[..., Any]] = {

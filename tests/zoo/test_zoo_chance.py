@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapter_stilts.zoo.card import write_card
-from adapter_stilts.zoo.known_task import at_chance, chance_note, majority
+from adapter_stilts.zoo.provenance import at_chance, chance_note, majority
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
 from made_modules import make_engine, make_module, make_record
 

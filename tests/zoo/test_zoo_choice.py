@@ -13,10 +13,9 @@ from adapter_stilts import load
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import find_candidates, folders
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.training.fuse import all_sources
-from adapter_stilts.zoo.choice import place_of
+from adapter_stilts.training.target import all_sources
+from adapter_stilts.zoo.choice import folder_name, place_of, with_seed, without_seed
 from adapter_stilts.zoo.find import each_seed, find_language, list_modules, locate
-from adapter_stilts.zoo.names import folder_name, with_seed, without_seed
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import make_engine, save_made

@@ -12,9 +12,8 @@ import torch
 from adapter_stilts.compositions import as_text, as_texts
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.load import load
 from adapter_stilts.zoo.local import activate, load_composition
-from adapter_stilts.zoo.resolve import resolve
+from adapter_stilts.zoo.resolve import load, resolve
 from made_modules import logits_of, make_engine, save_made, token_batch
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.errors import UserError
-from adapter_stilts.training.fuse import all_sources, resolve_sources
+from adapter_stilts.training.target import all_sources, resolve_sources
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.local import load_composition
 from adapter_stilts.zoo.record import ModuleRecord

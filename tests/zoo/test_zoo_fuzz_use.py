@@ -22,11 +22,11 @@ from adapter_stilts.serving import pool as shelves
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.pool import stock
 from adapter_stilts.zoo.find import fields, list_modules
-from adapter_stilts.zoo.load import find
 from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.push import FORMATS, export
 from adapter_stilts.zoo.record import NO_HEAD, RECORD, ModuleRecord
+from adapter_stilts.zoo.resolve import find
 from adapter_stilts.zoo.verify import verify
 from fuzz_kit import Spoiler, rehash
 from fuzz_zoo import make_zoo

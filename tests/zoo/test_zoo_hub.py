@@ -19,9 +19,9 @@ from huggingface_hub import configure_http_backend, constants
 from adapter_stilts import pull, push
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError, UserError
+from adapter_stilts.hub import HubId
 from adapter_stilts.hub.client import ATTEMPTS
 from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.names import HubId
 from adapter_stilts.zoo.pull import search
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve

@@ -190,7 +190,7 @@ def test_verified_and_found_wrong(module: Path, tmp_path: Path) -> None:
 def test_scores_come_again_or_not(module: Path) -> None:
     from adapter_stilts.data import load_examples
     from adapter_stilts.tasks.registry import get_task
-    from adapter_stilts.zoo.load import load
+    from adapter_stilts.zoo.resolve import load
 
     dev = load_examples(get_task("mnli"), "dev", "sample", limit=8)
     record = ModuleRecord.read(module)

@@ -20,7 +20,7 @@ from adapter_stilts.engine.engine import Engine, add_module, forward, module_par
 from adapter_stilts.engine.methods import MethodOptions, get_method
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.registry import get_task
-from adapter_stilts.training.fuse import resolve_sources
+from adapter_stilts.training.target import resolve_sources
 from adapter_stilts.zoo.local import activate, load_composition, save_module
 from adapter_stilts.zoo.resolve import resolve
 from made_modules import LABELS, logits_of, make_engine, make_module, make_record, token_batch

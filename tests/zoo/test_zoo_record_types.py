@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.zoo.again import command_text, write_recipe
 from adapter_stilts.zoo.card import write_card, zoo_readme
 from adapter_stilts.zoo.choice import ModuleReference
 from adapter_stilts.zoo.find import fields
-from adapter_stilts.zoo.known_task import chance_note
+from adapter_stilts.zoo.provenance import chance_note, command_text, write_recipe
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import check_lengths
 

@@ -14,10 +14,10 @@ from adapter_stilts.cli import app
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.serving.app import create_app
 from adapter_stilts.serving.pool import stock
-from adapter_stilts.zoo.load import find
 from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
+from adapter_stilts.zoo.resolve import find
 from made_modules import make_engine, save_made
 from together_kit import predict_together
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import brief, read_json
-from adapter_stilts.schema import Count, Fraction, Shape, check_shape, demand
+from adapter_stilts.safety import Count, Fraction, Shape, brief, check_shape, demand, read_json
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from adapter_stilts.backbones.configuration import read_object
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import brief, first_line, is_count, is_number, read_text
-from adapter_stilts.schema import once
+from adapter_stilts.safety import brief, first_line, is_count, is_number, once, read_text
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken

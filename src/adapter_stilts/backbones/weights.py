@@ -19,8 +19,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.safety import brief, first_line, is_plain_path, read_json
-from adapter_stilts.schema import Count, check_shape, once, one_of
+from adapter_stilts.safety import (
+    Count,
+    brief,
+    check_shape,
+    first_line,
+    is_plain_path,
+    once,
+    one_of,
+    read_json,
+)
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _MAX_SHARDS = 256

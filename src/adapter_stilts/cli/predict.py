@@ -93,7 +93,7 @@ def serve(
     the requests. SIGTERM or Ctrl-C finishes what has come and stops, with exit code 0 or 130.
     """
     from adapter_stilts.backbones import check_precision
-    from adapter_stilts.zoo.load import find
+    from adapter_stilts.zoo.resolve import find
 
     service = ServiceOptions(**options)
     check_precision(service.precision)

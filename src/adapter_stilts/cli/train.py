@@ -88,9 +88,9 @@ def train_multitask(
             "files of rows are of one task: write a task file for them (`adstilts task new`), and "
             "name it among --tasks, as in --tasks squad,my.yaml"
         )
-    from adapter_stilts.training import multitask
+    from adapter_stilts.training import run
 
-    return multitask.train_multitask(
+    return run.train_multitask(
         tasks,
         temperature=temperature,
         normalise_losses=normalise_losses,
@@ -181,12 +181,12 @@ def fuse(
     **options: Any,
 ) -> Any:
     """Learn a fusion: attention over modules, which stay as they are."""
-    from adapter_stilts.training import fuse as fusing
+    from adapter_stilts.training import target as targets
 
     if every == bool(sources):
         raise UserError("name two or more modules to fuse, or give --all")
-    return fusing.fuse(
-        fusing.ALL if every else sources,
+    return targets.fuse(
+        targets.ALL if every else sources,
         target,
         kind=kind,
         fresh_head=fresh_head,

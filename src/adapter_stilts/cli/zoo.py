@@ -53,7 +53,7 @@ def list_modules(
 
 def _row(module: ModuleReference) -> tuple[str, ...]:
     from adapter_stilts.zoo.find import size, where
-    from adapter_stilts.zoo.known_task import chance_note
+    from adapter_stilts.zoo.provenance import chance_note
 
     name, megabytes = module.full_name, f"{size(module) / 1e6:.1f} MB"
     try:

@@ -23,7 +23,7 @@ from adapter_stilts.data.tagging_formats import (
     pipe_rows,
 )
 from adapter_stilts.errors import Place, UserError, bad, counted, shown
-from adapter_stilts.schema import load_json, member
+from adapter_stilts.safety import load_json, member
 from adapter_stilts.tasks.spec import FileFormat, Reading, Row
 
 Lines = Iterable[tuple[int, str]]

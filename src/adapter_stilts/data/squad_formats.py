@@ -13,7 +13,7 @@ from typing import Any
 
 from adapter_stilts.errors import Place, bad, shown
 from adapter_stilts.heads.span import check_offset
-from adapter_stilts.schema import Shape, check_shape, load_json, member
+from adapter_stilts.safety import Shape, check_shape, load_json, member
 from adapter_stilts.tasks.spec import Row
 from adapter_stilts.yaml_files import parse_yaml
 

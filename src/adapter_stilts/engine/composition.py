@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.merging.registry import MERGES
-from adapter_stilts.merging.terms import NUMBER, Terms, check_terms, number, read_options
+from adapter_stilts.merging.methods import MERGES, NUMBER, Terms, check_terms, number, read_options
 from adapter_stilts.registered import unknown_name
 
 

@@ -28,8 +28,7 @@ from adapter_stilts.engine.native import (
 )
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, get_head
-from adapter_stilts.safety import brief, read_json
-from adapter_stilts.schema import Fraction, Line, Shape, check_shape, one_of
+from adapter_stilts.safety import Fraction, Line, Shape, brief, check_shape, one_of, read_json
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Of a file's tensors, by their names."""

@@ -16,8 +16,7 @@ from adapter_stilts.engine.native import LARGEST, LARGEST_SCALE, builds, in_rang
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.merging.blend import Blend, Factors, blend, blend_factors, blend_products
-from adapter_stilts.merging.registry import MERGES
-from adapter_stilts.merging.terms import Terms, full_weights
+from adapter_stilts.merging.methods import MERGES, Terms, full_weights
 from adapter_stilts.registered import additions
 
 Setter = Callable[[Sequence[float]], None]

@@ -28,7 +28,7 @@ from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.target_spec import TargetSpec
 from adapter_stilts.yaml_files import read_yaml
-from adapter_stilts.zoo.names import STARRED
+from adapter_stilts.zoo.choice import STARRED
 
 Metrics = Mapping[str, float]
 

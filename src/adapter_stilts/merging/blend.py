@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.merging.registry import MERGES, MergeMethod
+from adapter_stilts.merging.methods import MERGES, MergeMethod
 from adapter_stilts.registered import name_failures_of
 
 Blend = Callable[[Tensor], Tensor]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapter_stilts.merging.registry import MergeMethod
+from adapter_stilts.merging.methods import MergeMethod
 
 PENALTY = 0.05
 """On the mean size of the weights, as in LoraHub."""

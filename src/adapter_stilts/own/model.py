@@ -15,7 +15,7 @@ from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metrics_of
 from adapter_stilts.own.rows import Column
 from adapter_stilts.registered import unknown_name
-from adapter_stilts.schema import demand, is_line
+from adapter_stilts.safety import demand, is_line
 from adapter_stilts.tasks.spec import FileFormat, Reading, Split
 from adapter_stilts.yaml_files import Lines, parse_yaml, read_yaml, validate
 

@@ -13,8 +13,7 @@ from typing import Any
 from adapter_stilts.errors import few, shown
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import UNLABELLED, Example
-from adapter_stilts.safety import printable
-from adapter_stilts.schema import is_line
+from adapter_stilts.safety import is_line, printable
 from adapter_stilts.tasks.spec import Row
 
 Column = str | int

@@ -25,9 +25,9 @@ from adapter_stilts.zoo.choice import (
     place_of,
     same_backbone,
 )
-from adapter_stilts.zoo.known_task import is_own, licence_of, task_of
 from adapter_stilts.zoo.local import load_resolved
 from adapter_stilts.zoo.module import Module
+from adapter_stilts.zoo.provenance import is_own, licence_of, task_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve, resolve_folder
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition

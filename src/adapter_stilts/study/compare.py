@@ -37,8 +37,8 @@ from adapter_stilts.study.sample import Target
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.zoo.choice import ALL_SEEDS
 from adapter_stilts.zoo.find import each_seed
-from adapter_stilts.zoo.names import ALL_SEEDS
 
 OneTarget = str | Path | TargetSpec | TaskSpec
 ARMS = ("first", "second")

@@ -192,7 +192,7 @@ def _search_dev(aim: TargetSpec, module: Path, does: dict[str, Any]) -> list[Ite
     As in training, every query is searched in the texts of all pairs, each text once, and what
     belongs to a query are the texts of all pairs with that query.
     """
-    from adapter_stilts.zoo.load import load
+    from adapter_stilts.zoo.resolve import load
 
     dev = load_examples(aim.at("en"), "dev", does["data"], limit=does["dev_items"]).examples
     loaded = load(str(module), backbone=does["backbone"], precision=does["precision"])

@@ -272,8 +272,7 @@ def _prepare() -> None:
     import adapter_stilts.evaluation.run
     import adapter_stilts.study.work
     import adapter_stilts.training.execute
-    import adapter_stilts.training.fuse
-    import adapter_stilts.training.multitask
+    import adapter_stilts.training.run
     import adapter_stilts.training.target  # noqa: F401
 
     gc.freeze()

@@ -17,8 +17,7 @@ from pydantic import Field, ValidationError
 
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.paths import write_whole
-from adapter_stilts.safety import printable
-from adapter_stilts.schema import Count, Line, Shape, check_shape
+from adapter_stilts.safety import Count, Line, Shape, check_shape, printable
 from adapter_stilts.study.graph import Plan, Planned, Run, RunResult
 
 RESULTS = "results.jsonl"

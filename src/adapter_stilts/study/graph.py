@@ -15,7 +15,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import resolve_languages
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.metrics import primary
-from adapter_stilts.schema import Count, Line, demand
+from adapter_stilts.safety import Count, Line, demand
 from adapter_stilts.study.spec import EACH_TASK, StudySpec
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.spec import Split

@@ -32,7 +32,7 @@ from adapter_stilts.study.recommendation import Asked, Rule
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.known_task import task_of
+from adapter_stilts.zoo.provenance import task_of
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def train_shortly(work: Work, on: str, method: str, steps: int, folder: Path) ->
     from adapter_stilts.training.execute import is_full, is_out_of_memory
     from adapter_stilts.training.target import train_target
 
-    caution = logging.getLogger("adapter_stilts.training.begin")
+    caution = logging.getLogger("adapter_stilts.training.execute")
     before = caution.level
     caution.setLevel(logging.ERROR)  # that the steps are few is meant
     try:

@@ -12,8 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapter_stilts.entry import stop_asked
 from adapter_stilts.errors import FailureError, UserError, counted
-from adapter_stilts.interrupts import stop_asked
 from adapter_stilts.paths import free_bytes
 from adapter_stilts.study.engine import Engine
 from adapter_stilts.study.folder import StudyFolder, drop_results, last_line, size_of

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.schema import is_line
+from adapter_stilts.safety import is_line
 from adapter_stilts.tasks.registry import get_task
 from adapter_stilts.yaml_files import Lines
 

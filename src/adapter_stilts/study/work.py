@@ -163,8 +163,7 @@ class _Work:
                     quiet=True,
                 )
             return self._of_module(out)
-        from adapter_stilts.training.multitask import train_multitask
-        from adapter_stilts.training.run import train_adapter
+        from adapter_stilts.training.run import train_adapter, train_multitask
 
         options = self._training(run.seed_intermediate or 0, does["lr"])
         if run.arm == MULTITASK:
@@ -238,8 +237,7 @@ class _Work:
         return self._scores(places[0] if places else "none")
 
     def _train(self, lr: float) -> dict[str, Any]:
-        from adapter_stilts.training.fuse import fuse
-        from adapter_stilts.training.target import train_target
+        from adapter_stilts.training.target import fuse, train_target
 
         run, does = self.run, self.does
         seed = run.seed_target or 0

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from adapter_stilts.display import html_facts
 from adapter_stilts.errors import UserError, few, shown
 from adapter_stilts.heads.base import Example
-from adapter_stilts.schema import is_line
+from adapter_stilts.safety import is_line
 
 SHORTEST = 16
 """Tokens that a sequence may have at least: special tokens, and some room for texts."""

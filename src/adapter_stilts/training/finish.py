@@ -25,9 +25,8 @@ from adapter_stilts.training.folders import discard, sweep
 from adapter_stilts.training.job import Job
 from adapter_stilts.training.recipe import as_json
 from adapter_stilts.training.spec import Request
-from adapter_stilts.zoo.again import ASKED, whole
-from adapter_stilts.zoo.known_task import majority, spec_entry
 from adapter_stilts.zoo.local import save_module
+from adapter_stilts.zoo.provenance import ASKED, majority, spec_entry, whole
 from adapter_stilts.zoo.record import MULTITASK, NO_HEAD, ModuleRecord
 
 

@@ -36,14 +36,13 @@ from adapter_stilts.hashing import json_digest, text_digest
 from adapter_stilts.heads import PLAIN, get_head
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.inference.vectors import dual_encoder_loss
-from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.merging.methods import MERGES, check_terms, full_weights
 from adapter_stilts.merging.search import Found, Point, search_weights
-from adapter_stilts.merging.terms import check_terms, full_weights
 from adapter_stilts.training.merge import Plan, head_for
 from adapter_stilts.training.options import MergeRequest
 from adapter_stilts.zoo.choice import ModuleReference
-from adapter_stilts.zoo.known_task import is_own, licence_of
 from adapter_stilts.zoo.local import load_leaves, save_module
+from adapter_stilts.zoo.provenance import is_own, licence_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 

@@ -1,7 +1,8 @@
-"""From a task or a language's text to a module on disk, with one seed or with several."""
+"""From a task, several, or a language's text to a module on disk, with one seed or several."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -11,20 +12,23 @@ from typing import Any, Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.data.folders import Files, given_files, with_files
+from adapter_stilts.data.formats import read_lines
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.display import Picture, Result, bars, scores_line
 from adapter_stilts.engine.methods import LANGUAGE_METHOD
 from adapter_stilts.errors import UserError, shown
 from adapter_stilts.evaluation.chunk_tags import warn_of_odd_tags
+from adapter_stilts.hashing import text_digest
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.paths import from_here
 from adapter_stilts.tasks.languages import known_language
-from adapter_stilts.tasks.registry import get_task
+from adapter_stilts.tasks.registry import get_task, intermediate_tasks
 from adapter_stilts.tasks.spec import Row, TaskSpec
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import (
     AnyOptions,
+    DataOptions,
     RunOptions,
     Settings,
     TrainingOptions,
@@ -32,7 +36,10 @@ from adapter_stilts.training.options import (
 )
 from adapter_stilts.training.recipe import RECIPES, Recipe
 from adapter_stilts.training.spec import (
+    Mixture,
     Request,
+    Text,
+    TextFile,
     TrainingSpec,
     check_data,
     check_method,
@@ -44,10 +51,10 @@ from adapter_stilts.training.spec import (
     module_name,
     warn_of_other_method,
 )
-from adapter_stilts.zoo.again import named
-from adapter_stilts.zoo.load import load
-from adapter_stilts.zoo.names import ALL_SEEDS, series_folders, series_name, with_seed
+from adapter_stilts.zoo.choice import ALL_SEEDS, series_folders, series_name, with_seed
+from adapter_stilts.zoo.provenance import named
 from adapter_stilts.zoo.record import LANGUAGE, ModuleRecord
+from adapter_stilts.zoo.resolve import load
 
 
 @dataclass(frozen=True, repr=False)
@@ -336,3 +343,106 @@ def parse_seeds(text: str) -> list[int]:
     if not all(part.isdecimal() and len(part) <= 10 for part in parts):
         raise UserError(f"seeds '{text}': numbers with commas between, such as 0,1,2")
     return [int(part) for part in parts]
+
+
+@checks_keywords
+def train_multitask(
+    tasks: str | Sequence[str | Path | TaskSpec] = "all",
+    *,
+    temperature: float = 2.0,
+    normalise_losses: bool = False,
+    mlm_text: str | Path | None = None,
+    mlm_share: float = 0.2,
+    backbone: str | PathLike[str] = DEFAULT_BACKBONE,
+    **options: Unpack[DataOptions],
+) -> Trained:
+    """Trains one module for several tasks, with a head for each, and writes it to disk.
+
+    Every batch is of one task, which is drawn in proportion to min(n, 2^17)^(1/T), n being its
+    number of examples (Raffel et al. 2020; Phang et al. 2020, section 3). An epoch is as many
+    batches as one pass over all tasks takes, each up to 2^17 examples. The step that is kept is
+    the best by the mean of the tasks' dev scores; the scores of each are in the record.
+
+    Args:
+        tasks: `all` intermediate tasks, or some: their names, paths of task files or specs, in a
+            list or with commas between. Rows of your own are taken from a task file.
+        temperature: T; 1 goes by size, a high one makes all tasks alike.
+        normalise_losses: divide every loss by that of a guess (Aghajanyan et al. 2021).
+        mlm_text: a folder of text files, one a language and named after it: they are read for
+            masked language modelling, in batches between those of the tasks.
+        mlm_share: the part of all batches that are of text.
+        backbone: as for `train_adapter`.
+        options: see `DataOptions`; `limit` and `dev_limit` are of each task.
+
+    Raises:
+        UserError: as of `train_adapter`; an unknown task, the same one twice, a task without
+            data, or a folder without text.
+    """
+    specs = parse_tasks(tasks, alone=mlm_text is not None)
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UserError(f"temperature must be above 0, not {temperature:g}")
+    if not 0 < mlm_share < 1:
+        raise UserError(f"mlm-share must lie between 0 and 1, not {mlm_share:g}")
+    text = None
+    if mlm_text is not None:
+        text = Text(Path(mlm_text), read_text(Path(mlm_text).expanduser()), mlm_share)
+    mixture = Mixture(float(temperature), normalise_losses, text)
+    spec = TrainingSpec(tuple(specs.values()), mixture=mixture, named=tuple(specs))
+    return train(spec, text_of(backbone), options)
+
+
+def parse_tasks(
+    tasks: str | Sequence[str | Path | TaskSpec], *, alone: bool = False
+) -> dict[str, TaskSpec]:
+    """The tasks by what a command calls them, in alphabetical order of their names.
+
+    Raises:
+        UserError: an unknown task, the same one twice, or only one where that is not enough.
+    """
+    names: list[str | Path | TaskSpec] = []
+    listed = tasks if isinstance(tasks, Iterable) else [tasks]
+    names += tasks.split(",") if isinstance(tasks, str) else listed
+    names = [each.strip() if isinstance(each, str) else each for each in names]
+    if names == ["all"]:
+        return dict(intermediate_tasks())
+    found: dict[str, tuple[str, TaskSpec]] = {}
+    for each in names:
+        if each == "":  # a comma at the end
+            continue
+        task = get_task(each)
+        if task.name in found:
+            raise UserError(f"tasks: '{task.name}' is given twice")
+        found[task.name] = named(each), task
+    if not found:
+        raise UserError("no tasks given: name some, or all")
+    if len(found) == 1 and not alone:
+        (only,) = found
+        raise UserError(
+            f"tasks: '{only}' is only one: `adstilts train-adapter {only}` trains a module for it"
+        )
+    return dict(found[name] for name in sorted(found))
+
+
+def read_text(folder: Path) -> tuple[TextFile, ...]:
+    """The text in every file of a folder that ends in `.txt`, by the files' names.
+
+    Raises:
+        UserError: there is no such folder, no such file in it, or one that is empty or not UTF-8.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "is not there"
+        raise UserError(f"text folder '{folder}' {what}")
+    files = sorted(path for path in folder.glob("*.txt") if path.is_file())
+    if not files:
+        raise UserError(f"text folder '{folder}' has no .txt file: one a language, such as sw.txt")
+    return tuple(map(_read, files))
+
+
+def _read(path: Path) -> TextFile:
+    try:
+        lines = tuple(text for _, line in read_lines(path) if (text := line.strip()))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if not lines:
+        raise UserError(f"{path}: the file has no text")
+    return TextFile(path.stem, lines, text_digest("\n".join(lines)))

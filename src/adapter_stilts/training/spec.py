@@ -30,8 +30,7 @@ from adapter_stilts.tasks.spec import SHORTEST, Split, TaskSpec
 from adapter_stilts.training.folders import unfinished
 from adapter_stilts.training.options import Settings
 from adapter_stilts.training.recipe import RECIPES, Recipe, as_json, get_recipe
-from adapter_stilts.zoo.choice import backbone_folder
-from adapter_stilts.zoo.names import LARGEST_SEED, folder_name, with_seed
+from adapter_stilts.zoo.choice import LARGEST_SEED, backbone_folder, folder_name, with_seed
 from adapter_stilts.zoo.record import MULTITASK, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 

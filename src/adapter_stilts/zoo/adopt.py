@@ -28,11 +28,11 @@ from adapter_stilts.engine.native import (
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import PLAIN
+from adapter_stilts.hub import is_hub_id
 from adapter_stilts.paths import atomic_folder, cache_dir, is_file
 from adapter_stilts.safety import MAX_JSON, is_plain_path
-from adapter_stilts.zoo.again import RECIPE
 from adapter_stilts.zoo.choice import has_record
-from adapter_stilts.zoo.names import is_hub_id
+from adapter_stilts.zoo.provenance import RECIPE
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.verify import check_agreement
 

@@ -16,17 +16,19 @@ from adapter_stilts.engine.methods import get_method, is_fusion, is_invertible
 from adapter_stilts.engine.native import NATIVE_WEIGHTS, is_halved
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, PLAIN, get_head
-from adapter_stilts.merging.registry import MERGES
+from adapter_stilts.merging.methods import MERGES
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
-from adapter_stilts.zoo.again import RECIPE, command_text, own_files
 from adapter_stilts.zoo.choice import ModuleReference
 from adapter_stilts.zoo.find import size
-from adapter_stilts.zoo.known_task import (
+from adapter_stilts.zoo.provenance import (
+    RECIPE,
     at_chance,
     chance_note,
+    command_text,
     licence_of,
+    own_files,
     tasks_of,
 )
 from adapter_stilts.zoo.record import NO_HEAD, RECORD, ModuleRecord

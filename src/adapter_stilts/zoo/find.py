@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.errors import UserError, hint
+from adapter_stilts.hub import is_hub_id
 from adapter_stilts.paths import is_folder, pulled_dir, zoo_dir
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_target, get_task, is_task_file
 from adapter_stilts.zoo.adopt import adopt_folder, is_foreign
 from adapter_stilts.zoo.choice import (
+    ALL_SEEDS,
+    STARRED,
     ModuleReference,
     by_name,
     choose,
@@ -22,9 +25,9 @@ from adapter_stilts.zoo.choice import (
     has_record,
     is_of,
     same_backbone,
+    without_seed,
 )
-from adapter_stilts.zoo.known_task import at_chance, licence_of, tasks_of
-from adapter_stilts.zoo.names import ALL_SEEDS, STARRED, is_hub_id, without_seed
+from adapter_stilts.zoo.provenance import at_chance, licence_of, tasks_of
 from adapter_stilts.zoo.record import LANGUAGE, RECORD, ModuleRecord
 
 _WHERE = {"zoo": "local", "shared": "shared zoo", "hub": "Hub"}

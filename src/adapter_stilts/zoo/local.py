@@ -40,9 +40,9 @@ from adapter_stilts.heads import PLAIN
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.safety import brief
 from adapter_stilts.tasks.spec import HeadKind
-from adapter_stilts.zoo.again import write_recipe
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import same_backbone
+from adapter_stilts.zoo.provenance import write_recipe
 from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition

@@ -35,11 +35,11 @@ from adapter_stilts.inference.vectors import sentence_vectors
 from adapter_stilts.keywords import unknown_keyword
 from adapter_stilts.tasks.languages import cut_words, known_language
 from adapter_stilts.tasks.spec import HeadKind, TaskSpec
-from adapter_stilts.zoo.known_task import task_of
-from adapter_stilts.zoo.load import kind_of
 from adapter_stilts.zoo.local import Composed
 from adapter_stilts.zoo.predict import InputError, InputFields, kept, predict, read_input
+from adapter_stilts.zoo.provenance import task_of
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord
+from adapter_stilts.zoo.resolve import kind_of
 
 
 @dataclass(frozen=True, repr=False)

@@ -16,7 +16,7 @@ from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks.languages import cut_words, known_language
 from adapter_stilts.tasks.registry import get_target, is_task_file
 from adapter_stilts.tasks.spec import HeadKind
-from adapter_stilts.zoo.load import AnyModule, find, kind_of, load
+from adapter_stilts.zoo.resolve import AnyModule, find, kind_of, load
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
 if TYPE_CHECKING:

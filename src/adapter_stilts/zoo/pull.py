@@ -21,7 +21,7 @@ from adapter_stilts.backbones import EMBEDDED, hub_id
 from adapter_stilts.display import html_facts
 from adapter_stilts.engine.methods import METHODS
 from adapter_stilts.errors import FailureError, UserError
-from adapter_stilts.hub import is_commit
+from adapter_stilts.hub import HubId, is_commit
 from adapter_stilts.hub.client import Repository, call, download, explain, look, status_of
 from adapter_stilts.hub.guard import RemoteFile, guard_downloads
 from adapter_stilts.keywords import checks_keywords, text_of
@@ -29,7 +29,6 @@ from adapter_stilts.paths import atomic_folder, check_replaceable, free_bytes, f
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
 from adapter_stilts.zoo.adopt import Offer, adopt
 from adapter_stilts.zoo.card import EMBEDDED_TAG, OUR_TAG
-from adapter_stilts.zoo.names import HubId
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 
 

@@ -24,16 +24,15 @@ from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.engine.methods import is_fusion
 from adapter_stilts.engine.native import FILES, NATIVE_CONFIG, NATIVE_WEIGHTS, check_weights, halve
 from adapter_stilts.errors import UserError, unknown
+from adapter_stilts.hub import HubId, is_hub_id
 from adapter_stilts.hub.client import Repository, call, download
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.paths import atomic_folder, check_replaceable
-from adapter_stilts.safety import first_line, is_number, read_json
-from adapter_stilts.schema import Line, Lines, Shape, check_shape
-from adapter_stilts.zoo.again import RECIPE, write_recipe
+from adapter_stilts.safety import Line, Lines, Shape, check_shape, first_line, is_number, read_json
 from adapter_stilts.zoo.card import write_card
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.find import find_module
-from adapter_stilts.zoo.names import HubId, is_hub_id
+from adapter_stilts.zoo.provenance import RECIPE, write_recipe
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolve import resolve_folder
 from adapter_stilts.zoo.verify import check_stored

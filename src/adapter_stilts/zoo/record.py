@@ -18,8 +18,18 @@ from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.hashing import file_sha256, text_digest
 from adapter_stilts.heads import KINDS, has_weights
 from adapter_stilts.registered import PLUG_IN
-from adapter_stilts.safety import brief, is_plain_path, read_json
-from adapter_stilts.schema import STRICT, Count, Line, Lines, check_shape, is_line, one_of
+from adapter_stilts.safety import (
+    STRICT,
+    Count,
+    Line,
+    Lines,
+    brief,
+    check_shape,
+    is_line,
+    is_plain_path,
+    one_of,
+    read_json,
+)
 from adapter_stilts.tasks.spec import SHORTEST
 from adapter_stilts.zoo.record_shape import (
     BackboneEntry,
@@ -78,7 +88,7 @@ class ModuleRecord:
         full_precision: of a module that is stored in half precision, its dev scores in percent
             before; `scores` are then those of what is stored.
         learning_curve: the dev score that counts at every evaluation, with its `step`.
-        spec: what it is to know of its task where that is unknown (`known_task.spec_entry`); of a
+        spec: what it is to know of its task where that is unknown (`provenance.spec_entry`); of a
             module of several tasks, `heads` has each one's.
         command: what the command that makes it again names beside recipe and modules: `tasks` (none
             where there can be no command), `head`, `data`, files, `plugins` (files) and `packages`.

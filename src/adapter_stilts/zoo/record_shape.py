@@ -13,8 +13,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from adapter_stilts.heads import KINDS
-from adapter_stilts.safety import is_name
-from adapter_stilts.schema import OPEN, Count, Like, Line, Lines, demand, one_of
+from adapter_stilts.safety import OPEN, Count, Like, Line, Lines, demand, is_name, one_of
 from adapter_stilts.tasks.spec import SHORTEST
 
 Scores = dict[Line, float]

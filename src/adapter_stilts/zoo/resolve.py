@@ -1,12 +1,17 @@
-"""From the text of a composition to the folders of its modules."""
+"""From the text of a composition to its modules: their folders, and then these in memory."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from adapter_stilts.backbones import check_precision, find_backbone
+from adapter_stilts.compositions import Composition, as_text
 from adapter_stilts.engine.composition import (
     FUSING,
     Call,
@@ -23,19 +28,22 @@ from adapter_stilts.engine.composition import (
 )
 from adapter_stilts.engine.methods import check_methods, is_fusion
 from adapter_stilts.errors import UserError
+from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.paths import is_folder, zoo_dir
+from adapter_stilts.tasks.spec import HeadKind
 from adapter_stilts.zoo.adopt import is_foreign
 from adapter_stilts.zoo.choice import (
     ModuleReference,
     check_one_backbone,
     choose,
     has_record,
+    place_of,
     readable,
     same_backbone,
+    usual_folder,
 )
 from adapter_stilts.zoo.find import find_module, is_language
-from adapter_stilts.zoo.names import usual_folder
-from adapter_stilts.zoo.record import check_method_is_known
+from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord, check_method_is_known
 from adapter_stilts.zoo.resolved_composition import (
     ResolvedComposition,
     as_recorded,
@@ -43,6 +51,9 @@ from adapter_stilts.zoo.resolved_composition import (
     over_runs,
     trained_runs,
 )
+
+if TYPE_CHECKING:
+    from adapter_stilts.zoo.module import Module
 
 
 def resolve(text: str, backbone: str | None = None) -> ResolvedComposition:
@@ -303,3 +314,73 @@ def _twice(expression: Expression) -> set[str]:
     own = [{top(part)} if side_by_side else set(module_names(part)) for part in expression.parts]
     counts = Counter(run for each in own for run in each)
     return set().union(*inner, (run for run, times in counts.items() if times > 1))
+
+
+AnyModule = Composition | ResolvedComposition
+"""What stands for a module: its name, folder or id, a composition, or what `find` made of one."""
+
+
+def find(
+    name: AnyModule, *, task: str | None = None, backbone: str | None = None
+) -> ResolvedComposition:
+    """The modules that a name, a folder or an expression stands for; see `load`."""
+    if isinstance(name, ResolvedComposition):
+        return name.choosing(task)
+    if isinstance(name, os.PathLike):
+        return resolve_folder(Path(name)).choosing(task)
+    return resolve(as_text(name), backbone).choosing(task)
+
+
+def kind_of(record: ModuleRecord) -> HeadKind:
+    """The kind of the head that answers.
+
+    Raises:
+        UserError: the module has one for each of several tasks, and none has been chosen; or it has
+            none, like a merge that was given none.
+    """
+    if record.head == NO_HEAD:
+        raise UserError(
+            f"'{record.name}' has no head: train a target on top with `adstilts "
+            "train-target --on`, or merge with that of a module, `adstilts merge --head MODULE`"
+        )
+    if record.heads:
+        raise UserError(
+            f"module '{record.name}' has a head for each of its tasks: choose --task from "
+            f"{', '.join(record.heads)}"
+        )
+    return record.head
+
+
+@checks_keywords
+def load(
+    name: AnyModule,
+    *,
+    task: str | PathLike[str] | None = None,
+    backbone: str | PathLike[str] | None = None,
+    precision: str = "auto",
+) -> Module:
+    """Loads a module or a composition onto its backbone.
+
+    Args:
+        name: a folder, a name in the zoo, or an expression such as `stack(squad, tydiqa)`. A
+            module trained on top of others brings these with it. Or what `find` made of one.
+        task: whose head is used, of a module of several tasks.
+        backbone: chooses among modules of one name; and where the backbone lies, if not where it
+            lay when the module was trained.
+        precision: of the trunk: `fp32`, `bf16` or `auto`.
+
+    Raises:
+        UserError: no such module, a damaged one, one for another backbone, or one that has no
+            head for the task.
+    """
+    check_precision(precision)
+    backbone = text_of(backbone)
+    resolved = find(name, task=text_of(task), backbone=backbone)
+    found = find_backbone(place_of(backbone, resolved.backbone))
+    from adapter_stilts.engine.engine import load_engine
+    from adapter_stilts.zoo.local import load_resolved
+    from adapter_stilts.zoo.module import Module
+
+    engine = load_engine(found, precision=precision)
+    composed = load_resolved(engine, resolved)
+    return Module(engine, resolved.record, composed.name, composed, resolved.over_folders)

@@ -41,8 +41,7 @@ from adapter_stilts.engine.native import (
 from adapter_stilts.errors import UserError
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import KINDS, get_head
-from adapter_stilts.merging.registry import MERGES, built_in_merges
-from adapter_stilts.merging.terms import Terms
+from adapter_stilts.merging.methods import MERGES, Terms, built_in_merges
 from adapter_stilts.tasks.registry import built_in
 from adapter_stilts.zoo.choice import ModuleReference
 from adapter_stilts.zoo.record import NO_HEAD, ModuleRecord

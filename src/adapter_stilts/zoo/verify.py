@@ -29,7 +29,7 @@ from adapter_stilts.heads import get_head, is_named, kind_of
 from adapter_stilts.safety import brief, read_json
 from adapter_stilts.tasks.registry import find_added, get_target, target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.zoo.known_task import is_own, task_of
+from adapter_stilts.zoo.provenance import is_own, task_of
 from adapter_stilts.zoo.record import (
     NO_HEAD,
     RECORD,
@@ -216,8 +216,7 @@ def _check(what: str, look: Callable[[], object], detail: str) -> Check:
 
 def _loaded(folder: Path, *, scores: bool, data: str | None) -> Iterator[Check]:
     from adapter_stilts.backbones import find_backbone
-    from adapter_stilts.zoo.load import load
-    from adapter_stilts.zoo.resolve import resolve_folder
+    from adapter_stilts.zoo.resolve import load, resolve_folder
 
     try:
         name = resolve_folder(folder).backbone
