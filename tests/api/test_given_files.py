@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import adapter_stilts as ads
 from adapter_stilts.cli import app
 from adapter_stilts.data import load_examples
-from adapter_stilts.data.folders import check_languages, given_files, with_files
+from adapter_stilts.data.parts import check_languages, given_files, with_files
 from adapter_stilts.evaluation.data import resolve_split
 from evaluation_kit import made_zoo, tiny
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter_stilts.data.folders import find_parts, samples_folder
+from adapter_stilts.data.parts import find_parts, samples_folder
 from adapter_stilts.errors import UserError
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.registry import get_target

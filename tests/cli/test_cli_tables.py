@@ -17,7 +17,7 @@ import adapter_stilts
 from adapter_stilts.cli import results
 from adapter_stilts.cli.results import fold, layout, print_table
 from adapter_stilts.data import status
-from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
+from adapter_stilts.data.parts import FilePart, find_parts, samples_folder
 from adapter_stilts.data.status import count_rows
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.suite import SUITES, SuiteEvaluation, aggregate

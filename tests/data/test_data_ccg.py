@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.data.formats import read_rows
+from adapter_stilts.data.parts import samples_folder
 from adapter_stilts.data.tagging_formats import parse_auto
 from adapter_stilts.tasks.spec import FileFormat
 from formats_kit import Writer, complaint

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from adapter_stilts.data import cache as cache_module
-from adapter_stilts.data import data_status, folders, load_examples
+from adapter_stilts.data import data_status, load_examples, parts
 from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.heads.classification import PairExample
@@ -435,7 +435,7 @@ def test_second_load_reads_no_source_file(pairs: Path, monkeypatch: pytest.Monke
     later = time.time() + 60
     monkeypatch.setattr(time, "time", lambda: later)
     first = load_examples(get_task("qqp"), "train", str(pairs))
-    monkeypatch.setattr(folders, "read_rows", refuse)
+    monkeypatch.setattr(parts, "read_rows", refuse)
     monkeypatch.setattr(
         cache_module,
         "file_sha256",

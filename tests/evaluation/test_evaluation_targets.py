@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 import torch
 
-from adapter_stilts.data.folders import samples_folder
+from adapter_stilts.data.parts import samples_folder
 from adapter_stilts.engine.engine import Engine, add_module, module_parameters
 from adapter_stilts.engine.methods import MethodOptions, get_method
 from adapter_stilts.evaluation.run import evaluate

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from adapter_stilts.data import load_examples
-from adapter_stilts.data.folders import find_parts, with_files
+from adapter_stilts.data.parts import find_parts, with_files
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.tasks.registry import get_target, get_trained

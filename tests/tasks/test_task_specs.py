@@ -125,7 +125,7 @@ def test_train_and_dev_samples_do_not_overlap(task: TaskSpec) -> None:
 
 
 def test_samples_are_small() -> None:
-    from adapter_stilts.data.folders import samples_folder
+    from adapter_stilts.data.parts import samples_folder
 
     files = [path for path in samples_folder().rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 1_000_000

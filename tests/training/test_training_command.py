@@ -16,7 +16,7 @@ from training_kit import SHORT  # type: ignore[import-not-found]
 
 import adapter_stilts as ads
 from adapter_stilts import cli, plugins
-from adapter_stilts.data.folders import samples_folder
+from adapter_stilts.data.parts import samples_folder
 from adapter_stilts.errors import UserError
 from adapter_stilts.registered import restore, snapshot
 from adapter_stilts.tasks.registry import get_task

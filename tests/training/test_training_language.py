@@ -13,7 +13,7 @@ from adapters import AutoAdapterModel
 from safetensors.torch import load_file
 from training_kit import Spy  # type: ignore[import-not-found]
 
-from adapter_stilts.data.language import read_language_text
+from adapter_stilts.data.load import read_language_text
 from adapter_stilts.engine.engine import forward
 from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import InterruptedTrainingError, UserError

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from training_kit import SHORT, Spy, Weights  # type: ignore[import-not-found]
 
 from adapter_stilts import evaluate, load, train_adapter, train_multitask, train_target
-from adapter_stilts.data.folders import samples_folder
 from adapter_stilts.data.load import load_examples
+from adapter_stilts.data.parts import samples_folder
 from adapter_stilts.engine.native import HEAD_WEIGHTS, WEIGHTS
 from adapter_stilts.errors import InterruptedTrainingError, UserError
 from adapter_stilts.training.job import Job

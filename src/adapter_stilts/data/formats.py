@@ -11,6 +11,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -323,15 +324,11 @@ def mention_rows(path: Path, lines: Lines) -> Iterator[tuple[int, Row]]:
         if not line.strip():
             continue
         article = load_json(path, number, line, "one article of Mewsli-X a line")
-        context = _member(path, number, article, "context", dict)
-        mentions = _member(path, number, article, "mentions", list)
+        known = partial(member, path, number, format_name="Mewsli-X's JSON")
+        context, mentions = known(article, "context", dict), known(article, "mentions", list)
         for mention in mentions:
-            _member(path, number, mention, "mention_span", dict)
+            known(mention, "mention_span", dict)
             yield number, {"context": context, "mention": mention}
-
-
-def _member(path: Path, number: int, value: Any, name: str, kind: type) -> Any:
-    return member(path, number, value, name, kind, "Mewsli-X's JSON")
 
 
 _OF_LINES: dict[FileFormat, Callable[[Path, Lines], Iterator[tuple[Place, Row]]]] = {

@@ -1,7 +1,8 @@
-"""`load_examples`: the examples of a task's split, from the Hub, a folder or the samples."""
+"""The examples of a task's split, from the Hub, a folder or the samples; and raw text."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections import Counter
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.data import cache
 from adapter_stilts.data.code_digest import code_digest, package_digest
-from adapter_stilts.data.folders import (
+from adapter_stilts.data.formats import decode
+from adapter_stilts.data.parts import (
     FilePart,
+    HubPart,
     check_folder,
     find_parts,
+    hub_parts,
     samples_folder,
 )
-from adapter_stilts.data.hub import HubPart, hub_parts
 from adapter_stilts.errors import Place, UserError, bad
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
@@ -30,6 +33,8 @@ from adapter_stilts.tasks.target_spec import TargetSpec
 
 if TYPE_CHECKING:
     import datasets
+    import numpy as np
+    import numpy.typing as npt
 
 Part = FilePart | HubPart
 
@@ -331,15 +336,7 @@ def read_from_of(task: TaskSpec, split: Split, parts: Sequence[Part]) -> str:
 
     A file that cannot be read is refused.
     """
-    identities = []
-    for part in parts:
-        if isinstance(part, FilePart):
-            try:
-                identities.append(part.identity(cache.file_digests(part.files)))
-            except OSError as error:
-                raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
-        else:
-            identities.append(part.identity())
+    identities = [part.identity() for part in parts]
     own = {"identity": task.identity} if task.identity else {}
     spec = [task.name, split, task.head, list(task.labels), task.choices, task.unanswerable]
     # The records of modules name this hash: it is computed as it has been from the first one on.
@@ -351,3 +348,102 @@ def examples_key(task: TaskSpec, read_from: str, *, skip_bad: bool = False) -> s
     rules = [task.unlabelled, task.repeated_ids, list(task.tags), skip_bad, _READERS]
     rules.append(code_digest(task.to_example))
     return json_digest([read_from, *rules])[:32]
+
+
+DEV_LINES = 1000
+"""Lines held out at most; of short texts a tenth."""
+
+
+def read_language_text(
+    path: Path, *, limit: int | None = None, dev_limit: int | None = None, seed: int = 0
+) -> tuple[ExampleSet, ExampleSet]:
+    """The lines to train on and those held out; equal lines are all on one side.
+
+    The text is read line by line and kept as Arrow in the cache. Blank lines are left out. Which
+    lines are held out follows from their content alone.
+
+    Args:
+        limit, dev_limit: lines to draw at random, by `seed`.
+
+    Raises:
+        UserError: no such file, none that ends in `.txt` in a folder, no text, or a line that is
+            not UTF-8.
+        FailureError: the cache cannot be written.
+    """
+    files = _files(path)
+    try:
+        digests = cache.file_digests(files)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    import numpy as np
+
+    key = json_digest(["text", digests, _READERS])
+    written = cache.ensure_examples(
+        f"text-{key[:24]}", "text", lambda counts: _lines(files, counts)
+    )
+    lines = cache.map_examples(written.folder, written.content)
+    held_out = _held_out(path, lines)
+    train, dev = (
+        _part(path, lines, np.flatnonzero(chosen), written.content, most, seed)
+        for chosen, most in ((~held_out, limit), (held_out, dev_limit))
+    )
+    return train, dev
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(each for each in path.glob("*.txt") if each.is_file())
+        if not found:
+            raise UserError(f"text folder '{path}' has no .txt file")
+        return found
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "is not there"
+        raise UserError(f"text file '{path}' {what}")
+    return [path]
+
+
+def _lines(files: list[Path], counts: cache.Parts) -> Iterator[Example]:
+    """The files' lines that are not blank, one at a time."""
+    for path in files:
+        kept = 0
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                if text := decode(path, number, raw).strip():
+                    kept += 1
+                    yield {"id": "", "text": text}
+        counts.append({"kept": kept})
+
+
+def _held_out(path: Path, lines: datasets.Dataset) -> npt.NDArray[np.bool_]:
+    """Which lines are: those whose content has the smallest hashes."""
+    import numpy as np
+
+    if not len(lines):
+        raise UserError(f"{path} has no text")
+    # A batch at a time, as the text may be larger than the memory.
+    texts = (text for batch in lines.iter(1000) for text in batch["text"])
+    digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    marks = np.fromiter((int.from_bytes(each, "little") for each in digests), np.uint64, len(lines))
+    different = np.unique(marks)
+    if len(different) < 2:
+        raise UserError(f"{path} has one line: some more are needed, of which one is held out")
+    count = max(1, min(DEV_LINES, len(different) // 10))
+    found: npt.NDArray[np.bool_] = marks <= different[count - 1]
+    return found
+
+
+def _part(
+    path: Path,
+    lines: datasets.Dataset,
+    rows: npt.NDArray[np.int64],
+    content: str,
+    most: int | None,
+    seed: int,
+) -> ExampleSet:
+    import numpy as np
+
+    if most is not None and most < len(rows):
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:most])
+    fingerprint = json_digest([content, hashlib.sha256(rows.tobytes()).hexdigest()])[:16]
+    part = {"source": "text", "files": [each.name for each in _files(path)], "kept": len(rows)}
+    return ExampleSet(lines.select(rows), fingerprint, str(path), (part,))

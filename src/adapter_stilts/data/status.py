@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from adapter_stilts.data.cache import examples_folder, remembered
-from adapter_stilts.data.folders import FilePart, find_parts, samples_folder
-from adapter_stilts.data.hub import HubPart, in_cache
 from adapter_stilts.data.load import examples_key, find_all, origin_of, read_from_of
+from adapter_stilts.data.parts import FilePart, HubPart, find_parts, in_cache, samples_folder
 from adapter_stilts.errors import UserError
 from adapter_stilts.tasks.spec import FileData, FileFormat, Source, Split, TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapter_stilts.backbones import Backbone
-from adapter_stilts.data.folders import LANG
+from adapter_stilts.data.parts import LANG
 from adapter_stilts.engine.composition import NONE
 from adapter_stilts.engine.native import head_labels, read_labels
 from adapter_stilts.errors import UserError

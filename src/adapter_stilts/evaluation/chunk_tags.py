@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from adapter_stilts.data.folders import Located, given_files
 from adapter_stilts.data.load import Part, convert_row, find_all, resolve_where, word_place
+from adapter_stilts.data.parts import Located, given_files
 from adapter_stilts.errors import Place, UserError, counted, few, located
 from adapter_stilts.tasks.spec import Row, Split, TaskSpec
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adapter_stilts.data.folders import LANG, given_files, glob_files
 from adapter_stilts.data.load import (
     ExampleSet,
     convert_row,
@@ -22,6 +21,7 @@ from adapter_stilts.data.load import (
     origin_of,
     resolve_where,
 )
+from adapter_stilts.data.parts import LANG, given_files, glob_files
 from adapter_stilts.errors import UserError, bad, hint, shown, unknown
 from adapter_stilts.evaluation.chunk_tags import warn_of_odd_tags
 from adapter_stilts.hashing import json_digest

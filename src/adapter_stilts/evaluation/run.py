@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from adapter_stilts.compositions import Composition, as_texts
-from adapter_stilts.data.folders import check_languages, given_files, with_files
+from adapter_stilts.data.parts import check_languages, given_files, with_files
 from adapter_stilts.engine.composition import EACH_LANGUAGE
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.candidates import backbone_name, find_candidates, folders

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from adapter_stilts.data.folders import LANG, Located, find_parts
 from adapter_stilts.data.load import word_place
+from adapter_stilts.data.parts import LANG, Located, find_parts
 from adapter_stilts.errors import UserError, bad, counted, few, hint, located, shown
 from adapter_stilts.evaluation.chunk_tags import CHUNK_METRIC, ChunkTags, placed
 from adapter_stilts.hashing import text_digest

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from adapter_stilts.data.folders import LANG
+from adapter_stilts.data.parts import LANG
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.metrics import metrics_of

@@ -22,8 +22,7 @@ from tqdm import tqdm
 from transformers import TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from adapter_stilts.data.language import read_language_text
-from adapter_stilts.data.load import load_examples, resolve_where
+from adapter_stilts.data.load import load_examples, read_language_text, resolve_where
 from adapter_stilts.engine.attention import recompute_activations
 from adapter_stilts.engine.composition import Call, top
 from adapter_stilts.engine.engine import (

@@ -11,8 +11,8 @@ from typing import Any
 from accelerate import PartialState
 from transformers import TrainerState
 
-from adapter_stilts.data.folders import given_files
 from adapter_stilts.data.load import ExampleSet, resolve_where
+from adapter_stilts.data.parts import given_files
 from adapter_stilts.engine.composition import build_stack, calls, canonical
 from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.engine.native import is_in_head

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
-from adapter_stilts.data.folders import Files, given_files, with_files
 from adapter_stilts.data.formats import read_lines
 from adapter_stilts.data.load import load_examples
+from adapter_stilts.data.parts import Files, given_files, with_files
 from adapter_stilts.display import Picture, Result, bars, scores_line
 from adapter_stilts.engine.methods import LANGUAGE_METHOD
 from adapter_stilts.errors import UserError, shown

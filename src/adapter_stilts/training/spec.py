@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from adapter_stilts.backbones import Backbone
-from adapter_stilts.data.folders import given_files
 from adapter_stilts.data.load import check_where, find_all, resolve_where
+from adapter_stilts.data.parts import given_files
 from adapter_stilts.engine.composition import build_stack
 from adapter_stilts.engine.methods import (
     DEFAULT_METHOD,

@@ -12,8 +12,8 @@ from typing import Unpack
 
 from adapter_stilts.backbones import DEFAULT_BACKBONE, find_backbone
 from adapter_stilts.compositions import Composition, as_text, as_texts
-from adapter_stilts.data.folders import with_files
 from adapter_stilts.data.load import find_all, origin_of
+from adapter_stilts.data.parts import with_files
 from adapter_stilts.engine.composition import (
     EACH_LANGUAGE,
     NONE,
