@@ -89,11 +89,7 @@ def compose(operator: str, *parts: Composition, **options: Unpack[MergeTerms]) -
 
 
 def as_expression(part: Composition) -> Expression:
-    """One part of a composition as a tree.
-
-    Raises:
-        UserError: it is no text, no path and no composition.
-    """
+    """One part of a composition as a tree; refuses what is no text, path or composition."""
     if isinstance(part, Call):
         return replace(part)
     if isinstance(part, os.PathLike):
@@ -111,11 +107,7 @@ def as_expression(part: Composition) -> Expression:
 
 
 def as_text(part: Composition) -> str:
-    """One composition as text.
-
-    Raises:
-        UserError: as of `as_expression`.
-    """
+    """One composition as text; refuses what `as_expression` does."""
     return part if isinstance(part, str) else canonical(as_expression(part))
 
 

@@ -76,11 +76,7 @@ class Picture:
 
 
 def check_picture(path: str | Path) -> Path:
-    """Refuses a file that no picture can be written to.
-
-    Raises:
-        UserError: its ending names no format, it is a folder, or nothing can be written there.
-    """
+    """A picture's path; refuses an ending that names no format, and where none can be written."""
     path = Path(path).expanduser()
     if path.suffix.lower() not in SUFFIXES:
         endings = " or ".join(SUFFIXES)

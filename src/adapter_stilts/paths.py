@@ -112,11 +112,7 @@ def check_writable(folder: Path, option: str = "--out") -> None:
 
 
 def check_replaceable(folder: Path, option: str = "--out") -> None:
-    """Refuses a folder that `atomic_folder` could not put in place; see `check_writable`.
-
-    Raises:
-        UserError: as of `check_writable`, also about the folder that it is to lie in.
-    """
+    """As `check_writable`, also of the folder that it lies in: `atomic_folder` replaces it."""
     if folder.name in ("", ".."):
         raise UserError(f"{option} {folder}: name the folder itself, such as {folder / 'squad'}")
     check_writable(folder, option)

@@ -162,11 +162,7 @@ def undone_if_it_fails() -> Iterator[None]:
 
 @contextmanager
 def name_failures_of(called: str) -> Iterator[None]:
-    """Makes what a user's own function raises inside the block one line that names it.
-
-    Raises:
-        UserError: says what it failed with.
-    """
+    """Makes what a user's own function raises inside the block one line that names it."""
     try:
         yield
     except UserError:
@@ -215,11 +211,7 @@ def summary_of(function: Callable[..., Any]) -> str:
 
 
 def place_of(function: Callable[..., Any]) -> str:
-    """File and line of a function.
-
-    Raises:
-        UserError: it is none.
-    """
+    """File and line of a function; refuses what is none."""
     code = getattr(function, "__code__", None)
     if code is None:
         raise UserError(f"{caller()}: a function is needed, not {type(function).__name__}")

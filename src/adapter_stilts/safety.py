@@ -87,20 +87,12 @@ def is_count(value: object, most: int) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file of a stranger.
-
-    Raises:
-        UserError: it is missing, too large, nested too deeply, or no JSON (NaN is none).
-    """
+    """The JSON value in a file of a stranger; refuses as `read_text` and `parse_json` do."""
     return parse_json(str(path), read_text(path, kind="JSON"))
 
 
 def read_text(path: Path, *, kind: str = "text", limit: int = MAX_JSON) -> str:
-    """The text of a file of at most `limit` bytes; `kind` is what it was taken for.
-
-    Raises:
-        UserError: it is missing, too large, or not UTF-8.
-    """
+    """The text of a file taken for `kind`; refuses over `limit` bytes, and what is not UTF-8."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a file")  # a pipe would be waited for
     try:
@@ -114,11 +106,7 @@ def read_text(path: Path, *, kind: str = "text", limit: int = MAX_JSON) -> str:
 
 
 def parse_json(place: str, text: str) -> Any:
-    """The JSON value that a text is.
-
-    Raises:
-        UserError: it is none, is nested too deeply, or has numbers beyond all use.
-    """
+    """The JSON value of a text; refuses none, deep nesting, and numbers beyond all use."""
     try:
         value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
         if _too_deep(value):
@@ -187,11 +175,7 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def load_json(path: Path, place: Place, written: str, expected: str) -> Any:
-    """The JSON value written there, whose strings can all be written as UTF-8 again.
-
-    Raises:
-        UserError: it is no JSON.
-    """
+    """The JSON value written there, whose strings can be UTF-8 again; refuses what is none."""
     try:
         # A break at its end is on this line.
         value = json.loads(written.rstrip("\r\n"), object_pairs_hook=once)
@@ -213,11 +197,7 @@ def load_json(path: Path, place: Place, written: str, expected: str) -> Any:
 
 
 def member(path: Path, place: Place, value: Any, name: str, kind: type, format_name: str) -> Any:
-    """That member of an object, of that type.
-
-    Raises:
-        UserError: the value is no object, or has no such member of that type.
-    """
+    """That member of an object, of that type; refuses a value without."""
     if not isinstance(value, dict) or type(value.get(name)) is not kind:
         raise bad(path, place, f"expected an object with {_KINDS[kind]} '{name}' ({format_name})")
     return value[name]
@@ -251,11 +231,7 @@ class Shape(BaseModel):
 
 
 def check_shape(kind: type[T], value: Any, place: object) -> T:
-    """The value as that kind, which strict JSON can express.
-
-    Raises:
-        UserError: names the place, the first field that is not as declared, and why.
-    """
+    """The value as that kind, which strict JSON can express; refuses by the first wrong field."""
     declared: Any = kind  # for mypy a type with a variable has no hash
     try:
         checked: T = _adapter(declared).validate_json(json.dumps(value, allow_nan=False))

@@ -273,12 +273,7 @@ def bad_yaml(where: Path | str, error: yaml.YAMLError, text: str = "") -> UserEr
 
 
 def validate(kind: type[M], value: Any, lines: Lines) -> M:
-    """What the file says, as the model that declares it.
-
-    Raises:
-        UserError: an unknown or missing key, or a value that cannot be; names file and line, and
-            what was meant.
-    """
+    """What the file says, as the model that declares it; refuses by file, line and key."""
     try:
         return kind.model_validate(value)
     except ValidationError as error:

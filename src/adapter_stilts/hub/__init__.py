@@ -31,11 +31,7 @@ class HubId:
 
     @classmethod
     def parse(cls, text: str) -> HubId:
-        """What a person typed.
-
-        Raises:
-            UserError: it is no id.
-        """
+        """What a person typed; refuses what is no id."""
         found = _ID.fullmatch(text)
         if found is None or ".." in text or "--" in found["repo"]:
             raise UserError(

@@ -100,11 +100,7 @@ def call(repository: Repository, ask: Callable[[], T], *, writes: bool = False) 
 
 
 def look(repository: Repository) -> tuple[str, dict[str, RemoteFile]]:
-    """The commit that a revision is now, and the files it has.
-
-    Raises:
-        UserError, FailureError: as `call`; or the list of files is of no use.
-    """
+    """The commit that a revision is now, and its files; fails as `call`, and for a useless list."""
     api = HfApi()
     ask: Callable[..., ModelInfo | DatasetInfo] = (
         api.dataset_info if repository.kind == "data set" else api.model_info

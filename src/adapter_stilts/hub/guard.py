@@ -191,11 +191,7 @@ class Guard:
             self.promises[unquote(f"{top}/{name}")] = promise
 
     def count(self) -> None:
-        """Counts a request.
-
-        Raises:
-            HubAnswerError: there were too many.
-        """
+        """Counts a request, and refuses one too many (HubAnswerError)."""
         self.asked += 1
         if self.asked > MAX_REQUESTS:
             raise HubAnswerError(f"the Hub's lists do not end (after {MAX_REQUESTS:,} requests)")

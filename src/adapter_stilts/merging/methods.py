@@ -165,11 +165,7 @@ MERGES = Known("merge method", built_in_merges)
 
 
 def get_merge(name: str) -> MergeMethod:
-    """The way of merging of that name.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The way of merging of that name; refuses an unknown one."""
     return MERGES.find("way of merging", name)
 
 
@@ -220,11 +216,7 @@ def number(value: float) -> str:
 
 
 def read_options(given: Mapping[str, str]) -> Terms:
-    """Terms from `density=0.3` and the like, as text.
-
-    Raises:
-        UserError: no such option, or not a number.
-    """
+    """Terms from `density=0.3` and the like; refuses other options, and what is no number."""
     found: dict[str, Any] = {}
     for name, text in given.items():
         if name == "lora":
@@ -241,11 +233,7 @@ def read_options(given: Mapping[str, str]) -> Terms:
 
 
 def check_density(value: float) -> float:
-    """The fraction of values that are kept.
-
-    Raises:
-        UserError: not a fraction, or nothing.
-    """
+    """The fraction of values that are kept; refuses what is no fraction, or nothing."""
     if not 0 < value <= 1:
         raise UserError(f"density lies above 0 and up to 1, not at {number(value)}")
     return value

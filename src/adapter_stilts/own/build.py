@@ -35,14 +35,7 @@ from adapter_stilts.own.model import (
 )
 from adapter_stilts.own.rows import OwnRow, RowReader, all_names, column_names
 from adapter_stilts.tasks.languages import check_language
-from adapter_stilts.tasks.spec import (
-    FileData,
-    HubData,
-    HubSplit,
-    Source,
-    Split,
-    TaskSpec,
-)
+from adapter_stilts.tasks.spec import FileData, HubData, HubSplit, Source, Split, TaskSpec
 from adapter_stilts.tasks.target_spec import Category, TargetSpec
 from adapter_stilts.yaml_files import Lines
 
@@ -308,11 +301,7 @@ class OwnTask:
 
     @property
     def task(self) -> TaskSpec:
-        """What a module is trained on, in the first language that there is training data in.
-
-        Raises:
-            UserError: the file names no training or dev data.
-        """
+        """What is trained on, in the first language with training data; refuses to be without."""
         for split in ("train", "dev"):
             if split not in named_splits(self.file):
                 raise self.lines.bad(
@@ -324,11 +313,7 @@ class OwnTask:
 
 
 def load_task_file(path: Path) -> OwnTask:
-    """The task of a task file.
-
-    Raises:
-        UserError: the file or its data cannot be used; names file, line and remedy.
-    """
+    """The task of a task file; refuses what cannot be used: names file, line and remedy."""
     path = path.expanduser()
     return build_task(path, *read_task_file(path))
 

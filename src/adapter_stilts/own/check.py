@@ -65,11 +65,7 @@ def parts_of(own: OwnTask) -> list[Part]:
 
 
 def read_all(own: OwnTask) -> Iterator[str]:
-    """Reads all data that a task file names, and says of each part how much there is of what.
-
-    Raises:
-        UserError: some of it is not there or cannot be used; names file and line.
-    """
+    """Reads all data that a task file names, and counts each part; refuses what is of no use."""
     train: ExampleSet | None = None
     learnt: set[str] = set()
     tags: set[str] = set()

@@ -137,11 +137,7 @@ _EXAMPLE = "head: tagging"
 
 
 def read_task_file(path: Path) -> tuple[TaskFile, Lines]:
-    """The content of a task file, and the lines of its keys.
-
-    Raises:
-        UserError: it is not there, no YAML, or says what cannot be; names file and line.
-    """
+    """The content of a task file, and the lines of its keys; refuses what cannot be."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         raise UserError(f"task file '{path}' {what}: `adstilts task new` writes one from your data")
@@ -245,11 +241,7 @@ def paths_of(file: TaskFile) -> dict[Split, tuple[str, ...]]:
 
 
 def form_by_name(name: str, head: str) -> str:
-    """The format of a file's rows, as its ending says.
-
-    Raises:
-        ValueError: it says none that a head can be learnt from.
-    """
+    """The format that a file's ending says; ValueError where no head can learn from such."""
     suffix, tagged = Path(name).suffix.lower(), get_head(head).has_tags
     if suffix in COMPRESSED:
         raise ValueError(f"'{name}' is compressed: unpack it first")
@@ -262,11 +254,7 @@ def form_by_name(name: str, head: str) -> str:
 
 
 def form_of(file: TaskFile, lines: Lines) -> str:
-    """The format of a task's files: the one it names, or the one that their endings say.
-
-    Raises:
-        UserError: there is none, or there are two; names the line.
-    """
+    """The format of a task's files, named or by their endings; refuses none, and several."""
     if file.format:
         return _check_form(file, file.format, lines)
     if file.hub:
@@ -299,11 +287,7 @@ def _check_form(file: TaskFile, form: str, lines: Lines) -> str:
 
 
 def reading_of(file: TaskFile, form: str, lines: Lines) -> Reading | None:
-    """How cells are written in files of that format; None where it leaves no choice.
-
-    Raises:
-        UserError: the task file says what that format has not; names the line.
-    """
+    """How cells are written; None where a format leaves no choice. Refuses keys it has not."""
     has = {"csv": _TABLE, "tsv": _TABLE, "conll": ("delimiter",)}.get(form, ())
     for key in _TABLE:
         if key in file.model_fields_set and key not in has:
@@ -317,12 +301,7 @@ def reading_of(file: TaskFile, form: str, lines: Lines) -> Reading | None:
 
 
 def columns_of(file: TaskFile, form: str, lines: Lines) -> dict[str, Any]:
-    """The column of every part of an example.
-
-    Raises:
-        UserError: a number where columns have names, or a name where they have numbers; one column
-            for two parts.
-    """
+    """The column of every part; refuses numbers for names, names for numbers, and one twice."""
     usual, parts = _COLUMNS.get(form, {}), get_head(file.head).parts
     columns: dict[str, Any] = {part: usual.get(part, part) for part in parts} | {
         part: column for part, column in usual.items() if part == "id"

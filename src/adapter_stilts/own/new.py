@@ -364,11 +364,7 @@ def task_text(
 
 
 def _options(path: Path, found: FoundData) -> dict[str, Any]:
-    """How a choice's options are called in its labels: numbers from 0 or 1, or letters.
-
-    Raises:
-        UserError: a label is neither, so nothing says which option is meant.
-    """
+    """How labels call the options: by numbers from 0 or 1, or letters; refuses other labels."""
     numbers = [str(number) for number in range(found.options + 1)]
     if found.labels and set(found.labels) <= set(numbers[1:-1]):
         logger.warning(
@@ -413,11 +409,7 @@ def usual_name(path: Path) -> str:
 
 
 def task_of_files(head: str, files: Mapping[str, Path]) -> OwnTask:
-    """The task that files of rows make up, without a task file.
-
-    Raises:
-        UserError: as of `look_at`.
-    """
+    """The task that files of rows make up, without a task file; refuses as `look_at` does."""
     place = files["train"].expanduser().resolve()
     return new_task(head, files, place, name=usual_name(place))[1]
 

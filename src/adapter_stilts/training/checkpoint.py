@@ -69,11 +69,7 @@ def check_manifest(folder: Path) -> None:
 
 
 def copy_into(parameters: Mapping[str, torch.Tensor], tensors: Tensors, path: Path) -> None:
-    """Sets parameters to what was saved of them, all and nothing else.
-
-    Raises:
-        OtherRunError: the file at `path` lacks a tensor, or has one too many or of another shape.
-    """
+    """Sets parameters to what was saved of them, all and nothing else; refuses other shapes."""
     odd = sorted(parameters.keys() ^ tensors.keys())
     odd += [
         key for key in parameters.keys() & tensors.keys() if not _fits(parameters, tensors, key)

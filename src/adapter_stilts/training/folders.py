@@ -62,11 +62,7 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def finished_record(asked: Request, job: Job, settings: Settings) -> ModuleRecord | None:
-    """The record of the module that is there if a run to be resumed has ended already.
-
-    Raises:
-        OtherRunError: the module there is another run's, or damaged.
-    """
+    """The record of the module there, if a run to resume has ended; refuses another run's."""
     folder, options = asked.folder, asked.options
     lies_there = (folder / RECORD).exists() and not latest_checkpoint(asked.work)
     if not options.resume or options.overwrite or not lies_there:
@@ -177,12 +173,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def check_free(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuses to replace what was not meant to be replaced.
-
-    Raises:
-        UserError: a module, an unfinished run or something else lies there, or nothing can be
-            written there.
-    """
+    """Refuses to replace a module, an unfinished run or else, or where none can be written."""
     check_replaceable(folder)
     if overwrite or resume:
         return

@@ -193,11 +193,7 @@ def make_text_data(
     seed: int,
     engine: Engine,
 ) -> TextData:
-    """Turns lines into features.
-
-    Raises:
-        UserError: lines too short to hide a word of, or a tokenizer without a mask token.
-    """
+    """Turns lines into features; refuses lines too short to hide a word of, and no mask token."""
     plain = make_task_data(task, head, train, dev, recipe, engine)
     there = {"to train on": plain.train_features, "that is held out": plain.dev_features}
     for what, features in there.items():
@@ -213,11 +209,7 @@ def make_text_data(
 def text_sources(
     text: Text, head: str, backbone: Backbone, *, max_length: int, seed: int, normalise: bool
 ) -> tuple[BatchSource, ...]:
-    """One source a language; all learn through one head.
-
-    Raises:
-        UserError: a file whose lines have no two tokens, or a backbone without a mask token.
-    """
+    """A source a language; all learn through one head. Refuses lines without two tokens."""
     masking = Masking.of(backbone.tokenizer, seed)
     length = backbone.sequence_length(max_length or LONGEST)
     classes = len(backbone.tokenizer) if normalise else None

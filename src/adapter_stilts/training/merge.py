@@ -20,13 +20,7 @@ from adapter_stilts.engine.native import HEADS, head_name, read_head
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head, has_weights
 from adapter_stilts.keywords import checks_keywords, fill
-from adapter_stilts.merging.methods import (
-    MergeMethod,
-    Terms,
-    check_density,
-    check_terms,
-    get_merge,
-)
+from adapter_stilts.merging.methods import MergeMethod, Terms, check_density, check_terms, get_merge
 from adapter_stilts.merging.search import least_budget
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
@@ -156,12 +150,7 @@ class Plan:
 
 
 def check_search(plan: Plan, method: MergeMethod, count: int) -> None:
-    """Refuses a search that cannot be, before anything is loaded.
-
-    Raises:
-        UserError: a target without training data, a method without weights, or a budget too small
-            for a single step.
-    """
+    """Refuses a search without training data, weights or budget, before all is loaded."""
     assert plan.task
     if not method.weighted:
         raise UserError(f"{method.name} has no weights to search: linear or task-arithmetic has")

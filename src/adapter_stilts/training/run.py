@@ -205,11 +205,7 @@ def _no_rows(row: Row) -> None:
 
 
 def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
-    """Trains what a spec says, as `train_adapter`, `train_target` and the like make theirs.
-
-    Raises:
-        UserError: as of `train_adapter`.
-    """
+    """Trains what a spec says, as `train_adapter`, `train_target` and the like make theirs."""
     settings = Settings.of(options)
     chosen = check_recipe(spec, options)
     warn_of_other_method(settings.recipe, options.get("method"))
@@ -235,11 +231,7 @@ def train(spec: TrainingSpec, backbone: str, options: AnyOptions) -> Trained:
 
 
 def check_recipe(spec: TrainingSpec, options: AnyOptions) -> Recipe:
-    """The recipe of a training, of which all that needs no backbone has been checked.
-
-    Raises:
-        UserError: something about the options is wrong.
-    """
+    """The recipe of a training; refuses all that is wrong without knowing the backbone."""
     settings = Settings.of(options)
     chosen = choose_recipe(settings.recipe, changes_in(options))
     check_numbers(seed=settings.seed, limit=settings.limit, dev_limit=settings.dev_limit)
@@ -250,11 +242,7 @@ def check_recipe(spec: TrainingSpec, options: AnyOptions) -> Recipe:
 
 
 def test_scores(folder: Path, task: TaskSpec, data: str | None) -> dict[str, float]:
-    """The official scores of a module on the test split of its task, in percent.
-
-    Raises:
-        UserError: the rows cannot be used, or have no labels; names file and line.
-    """
+    """A module's official scores in percent on its task's test split; refuses unlabelled rows."""
     examples = load_examples(task, "test", data).examples
     return load(folder).score(examples.to_list())
 
@@ -394,11 +382,7 @@ def train_multitask(
 def parse_tasks(
     tasks: str | Sequence[str | Path | TaskSpec], *, alone: bool = False
 ) -> dict[str, TaskSpec]:
-    """The tasks by what a command calls them, in alphabetical order of their names.
-
-    Raises:
-        UserError: an unknown task, the same one twice, or only one where that is not enough.
-    """
+    """Tasks by what a command calls them, in order; refuses one alone, twice, or unknown."""
     names: list[str | Path | TaskSpec] = []
     listed = tasks if isinstance(tasks, Iterable) else [tasks]
     names += tasks.split(",") if isinstance(tasks, str) else listed
@@ -424,11 +408,7 @@ def parse_tasks(
 
 
 def read_text(folder: Path) -> tuple[TextFile, ...]:
-    """The text in every file of a folder that ends in `.txt`, by the files' names.
-
-    Raises:
-        UserError: there is no such folder, no such file in it, or one that is empty or not UTF-8.
-    """
+    """The text in every `.txt` file of a folder, by name; refuses none, and empty ones."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "is not there"
         raise UserError(f"text folder '{folder}' {what}")

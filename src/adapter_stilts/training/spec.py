@@ -258,12 +258,7 @@ def check_tracker(name: str) -> None:
 
 
 def check_data(spec: TrainingSpec, where: str | None, *, test: bool = False) -> None:
-    """Looks for the data of every task, by the names of files alone.
-
-    Raises:
-        UserError: the folder is not there, or lacks files. Of several tasks it names all that have
-            none, and what can be trained without them.
-    """
+    """Looks for every task's data, by names of files alone; refuses, naming all that have none."""
     if spec.text:
         return
     check_where(where)

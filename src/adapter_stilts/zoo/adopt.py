@@ -41,11 +41,7 @@ if TYPE_CHECKING:
 
 
 def adopt(offer: Offer, folder: Path) -> ModuleRecord:
-    """Checks what was downloaded and writes down where it comes from.
-
-    Raises:
-        UserError: it is damaged, or not what it says, or of a kind that is not known here.
-    """
+    """Checks what was downloaded and notes where it is from; refuses what is not known here."""
     if offer.kind == "module":
         record = ModuleRecord.read(folder)
         record.verify(folder)
@@ -147,11 +143,7 @@ def is_foreign(folder: Path) -> bool:
 
 
 def adopt_folder(folder: Path) -> Path:
-    """A copy of the module with a record, in the cache under a hash of its content.
-
-    Raises:
-        UserError: it is damaged, a pickle, or of a kind that is not known here.
-    """
+    """A copy with a record, in the cache under a hash of its content; refuses pickles."""
     peft = (folder / PEFT_WEIGHTS).is_file() and not (folder / WEIGHTS).is_file()
     weights = PEFT_WEIGHTS if peft else WEIGHTS
     check_files(folder, ((weights, CONFIG),))
@@ -195,11 +187,7 @@ class Offer:
 
     @property
     def kind(self) -> Kind:
-        """What it is: a module of ours, one of `adapters`, or a LoRA of `peft`.
-
-        Raises:
-            UserError: none of these, or only as pickles.
-        """
+        """A module of ours, one of `adapters`, or a LoRA of `peft`; refuses others, and pickles."""
         names = set(self.files)
         if RECORD in names:
             return "module"
@@ -221,11 +209,7 @@ class Offer:
         )
 
     def wanted_files(self) -> dict[str, RemoteFile]:
-        """The files to download.
-
-        Raises:
-            UserError: no module, or too large.
-        """
+        """The files to download; refuses too many, and too large ones."""
         kind = self.kind
         if kind == "module":
             chosen = {name for name in self.files if _is_module_file(name)}

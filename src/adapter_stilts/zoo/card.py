@@ -159,11 +159,7 @@ _TEMPLATES.filters.update(source=_source, paragraph=_paragraph, number="{:,.0f}"
 
 
 def zoo_readme(folder: Path) -> str:
-    """What is in a folder of modules, one table for every backbone.
-
-    Raises:
-        UserError: it holds no modules, or one that cannot be read.
-    """
+    """What is in a folder of modules, a table for every backbone; refuses one without any."""
     found = [
         ModuleReference(path.parent, escaped(ModuleRecord.read(path.parent)), "shared")
         for path in sorted(folder.glob(f"*/*/{RECORD}"))

@@ -114,11 +114,7 @@ class ModuleReference:
 
     @property
     def record(self) -> ModuleRecord:
-        """What it says of itself.
-
-        Raises:
-            UserError: that cannot be read.
-        """
+        """What it says of itself; refuses what cannot be read."""
         if self.known is None:
             self.known = ModuleRecord.read(self.folder)
         return self.known

@@ -309,11 +309,7 @@ def locate(name: str, backbone: str | None = None) -> list[ModuleReference]:
 
 
 def one(name: str, backbone: str | None = None) -> ModuleReference:
-    """The module of that name.
-
-    Raises:
-        UserError: there is none, or several.
-    """
+    """The module of that name; refuses none, and several."""
     found = locate(name, backbone)
     if len(found) > 1:
         options = ", ".join(
@@ -335,11 +331,7 @@ def standing_on(module: ModuleReference) -> list[str]:
 
 
 def remove(module: ModuleReference) -> None:
-    """Removes a module of the user's zoo, or a pulled one; links are removed, not followed.
-
-    Raises:
-        UserError: it lies elsewhere.
-    """
+    """Removes a module of the user's zoo, or a pulled one; refuses others, follows no links."""
     folder = module.folder
     inside = [zoo_dir(), pulled_dir()]
     # The folders above it may be links, too; the module itself is removed by its name.

@@ -123,11 +123,7 @@ def _check_backbone(engine: Engine, record: ModuleRecord, folder: Path) -> None:
 
 
 def start_from(engine: Engine, name: str, folder: Path) -> None:
-    """Sets a new module's weights, and its head's, to those of a module on disk.
-
-    Raises:
-        UserError: the module there has another shape.
-    """
+    """Sets the weights of a new module and its head to a module's on disk of the same shape."""
     active, head = engine.model.active_adapters, engine.model.active_head
     other = f"{name}-start"
     load_module(engine, folder, name=other)
@@ -161,11 +157,7 @@ class Composed:
 
 
 def load_resolved(engine: Engine, resolved: ResolvedComposition) -> Composed:
-    """Loads the modules that are not in the engine yet and activates the composition.
-
-    Raises:
-        UserError: a module is damaged or was made for another backbone.
-    """
+    """Loads modules that are not in the engine yet, as `load_leaves`, and activates the whole."""
     expression = load_leaves(engine, resolved)
     composed = Composed(
         expression=resolved.text,
@@ -209,11 +201,7 @@ def load_leaves(engine: Engine, resolved: ResolvedComposition) -> Expression:
 
 
 def load_composition(engine: Engine, text: str) -> Composed:
-    """Finds a composition's modules, loads them and activates it; `none` is the plain backbone.
-
-    Raises:
-        UserError: as `resolve` and `load_resolved`.
-    """
+    """Finds a composition's modules, loads and activates them; `none` is the plain backbone."""
     if text.strip() == NONE:
         composed = Composed(NONE, NONE, NONE, None, "", "", None)
         activate(engine, composed)

@@ -16,14 +16,7 @@ from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_choices, head_labels
 from adapter_stilts.errors import UserError, counted, few, shown
 from adapter_stilts.features import encoder
-from adapter_stilts.heads import (
-    PLAIN,
-    choice,
-    classification,
-    get_head,
-    span,
-    tagging,
-)
+from adapter_stilts.heads import PLAIN, choice, classification, get_head, span, tagging
 from adapter_stilts.heads.base import Example, Head, Prediction, Rows
 from adapter_stilts.inference.predictions import (
     Predictions,

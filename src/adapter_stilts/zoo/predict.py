@@ -236,11 +236,7 @@ def answers(
     lang: str | None = None,
     backbone: str | None = None,
 ) -> Iterator[tuple[HeadKind, dict[str, Any]]]:
-    """The answer to one input, or those to the lines of a file as they come, with the head's kind.
-
-    Raises:
-        UserError: as of `predict`.
-    """
+    """The answer to one input, or those to a file's lines as they come, with the head's kind."""
     language = known_language(lang) if lang else ""
     if not row and file is None:
         raise UserError(
@@ -371,11 +367,7 @@ def _blocks(file: BinaryIO, where: Path) -> Iterator[list[tuple[int, bytes]]]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file for reading; `-` is standard input.
-
-    Raises:
-        UserError: it cannot be read.
-    """
+    """A file for reading; `-` is standard input. Refuses one that cannot be read."""
     if path == STDIN:
         yield sys.stdin.buffer
         return

@@ -112,11 +112,7 @@ def _no_rows(row: Row) -> NoReturn:
 
 
 def tasks_of(record: ModuleRecord) -> list[TaskSpec]:
-    """The tasks of a module; title, licence and citation are those of the data it has seen.
-
-    Raises:
-        UserError: no such task.
-    """
+    """A module's tasks; title, licence and citation are those of the data it has seen."""
     return [_task_of(each) for each in record.singles]
 
 

@@ -284,11 +284,7 @@ class _Evaluation(Shape):
 
 
 def evaluations(folder: Path, predictions: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Scores by task and language from a folder that `evaluate` wrote.
-
-    Raises:
-        UserError: it is none, or of another composition.
-    """
+    """Scores by task and language that `evaluate` wrote; refuses another composition's."""
     path = predictions / "evaluation.json"
     about = check_shape(_Evaluation, read_json(path), path)
     if about.composition.get("identity") != resolve_folder(folder).identity:

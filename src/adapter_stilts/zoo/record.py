@@ -190,11 +190,7 @@ class ModuleRecord:
         return (self.parameters - heads) * max(1, len(self.heads)) + heads
 
     def at(self, task: str) -> ModuleRecord:
-        """The record of one task of a module of several, as if it had no other.
-
-        Raises:
-            UserError: it has no head for that task.
-        """
+        """The record of one of several tasks, as if it had no other; refuses one without a head."""
         if task not in self.heads:
             if not self.heads:
                 raise UserError(f"module '{self.name}' has one head, for {self.task}, and no other")
@@ -252,11 +248,7 @@ class ModuleRecord:
 
     @classmethod
     def read(cls, folder: Path) -> ModuleRecord:
-        """Reads `module.json`.
-
-        Raises:
-            UserError: there is none, or it is not one of ours.
-        """
+        """Reads `module.json`; refuses what is none of ours."""
         path = folder / RECORD
         if not path.is_file():
             where = "is not there" if not folder.exists() else f"has no {RECORD}: not a module"
@@ -306,11 +298,7 @@ class ModuleRecord:
         )
 
     def verify(self, folder: Path) -> None:
-        """Compares every file with its recorded hash.
-
-        Raises:
-            UserError: names the first file that is missing or altered.
-        """
+        """Compares every file with its recorded hash; refuses the first missing or altered one."""
         for name, expected in self.files.items():
             path = folder / name
             # By the name alone: files of the Hub's cache are links that leave their folder.
@@ -331,11 +319,7 @@ class UnknownMethodError(UserError):
 
 
 def check_method_is_known(record: ModuleRecord, folder: Path) -> None:
-    """Refuses a module whose method neither the package nor a plug-in has.
-
-    Raises:
-        UnknownMethodError: it has such a method.
-    """
+    """Refuses (UnknownMethodError) a method that neither the package nor a plug-in has."""
     if record.method not in METHODS:
         unknown = f"'method' is '{brief(record.method)}', which is none of the package's"
         raise UnknownMethodError(f"{folder / RECORD}: {unknown}; {PLUG_IN}")

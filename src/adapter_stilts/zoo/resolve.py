@@ -117,11 +117,7 @@ def _named_in(
 
 
 def _without_names_of_fusions(resolved: ResolvedComposition) -> ResolvedComposition:
-    """A fusion that is called by its name stands for what it fuses.
-
-    Raises:
-        UserError: it fuses another module of a name that the composition has, too.
-    """
+    """A fusion called by its name stands for what it fuses; refuses two modules of a name."""
     learnt_by = {each.by for each in fusions(resolved.expression)}
     wholes = {
         name: _whole(reference)
@@ -170,20 +166,12 @@ def _with_fusions(resolved: ResolvedComposition, backbone: str | None) -> Resolv
 
 
 def resolve_folder(folder: Path) -> ResolvedComposition:
-    """The module in a folder, in the composition it was trained in.
-
-    Raises:
-        UserError: there is no module, or not what it stands on.
-    """
+    """The module in a folder, in the composition it was trained in; refuses it without that."""
     return _whole(ModuleReference(folder))
 
 
 def _trained_as(expression: Call, backbone: str | None) -> ModuleReference | None:
-    """The module of the zoo that was trained in exactly this composition.
-
-    Raises:
-        UserError: several were, and none of them lies in the usual folder.
-    """
+    """The module trained in exactly this composition; refuses several, if none is usual."""
     written = canonical(expression)
     found = [
         each
@@ -332,12 +320,7 @@ def find(
 
 
 def kind_of(record: ModuleRecord) -> HeadKind:
-    """The kind of the head that answers.
-
-    Raises:
-        UserError: the module has one for each of several tasks, and none has been chosen; or it has
-            none, like a merge that was given none.
-    """
+    """The kind of the head that answers; refuses none, and several of which none is chosen."""
     if record.head == NO_HEAD:
         raise UserError(
             f"'{record.name}' has no head: train a target on top with `adstilts "

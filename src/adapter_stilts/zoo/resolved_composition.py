@@ -86,11 +86,7 @@ class ResolvedComposition:
 
     @property
     def choices(self) -> int:
-        """How many options its head chooses among; 0 for heads of other kinds.
-
-        Raises:
-            UserError: the head's configuration is damaged.
-        """
+        """How many options its head chooses among; 0 for heads of other kinds."""
         if self.record.head not in KINDS or not get_head(self.record.head).chooses:
             return 0
         assert self.head_folder
@@ -133,11 +129,7 @@ class ResolvedComposition:
         return head_name(own, self.task) if own else self.text
 
     def choosing(self, task: str | None) -> ResolvedComposition:
-        """With the head for a task; None leaves open which.
-
-        Raises:
-            UserError: the topmost module has no head for it, or none at all.
-        """
+        """With the head for a task; None leaves open which. Refuses a task without a head."""
         if task is None or task == self.record.task:
             return self
         if self.record.head == NO_HEAD and not self.record.heads:
@@ -237,11 +229,7 @@ _FREE = ("dropout", "init_weights", "init_weights_seed", "leave_out", "reduction
 
 
 def check_merged_shapes(resolved: ResolvedComposition) -> None:
-    """Refuses merges of modules of unlike shape, by what their files say; no weights are read.
-
-    Raises:
-        UserError: names two modules and what they differ in.
-    """
+    """Refuses merges of modules of unlike shape, by what their files say; reads no weights."""
     for merge in merges(resolved.expression):
         assert merge.terms is not None
         names = module_names(merge)

@@ -269,11 +269,7 @@ class _Seen(NamedTuple):
 
 
 def _said(engine: Engine, share: Share, rows: Sequence[_Row], seen: _Seen) -> list[Any]:
-    """A head's outputs for the hidden states of its own rows.
-
-    Raises:
-        NotFiniteError: they are no numbers.
-    """
+    """A head's outputs for its own rows' hidden states; NotFiniteError if they are no numbers."""
     _check(share, [seen.hidden])
     if not get_head(share.kind).has_weights:
         vectors = to_unit_length(

@@ -43,21 +43,13 @@ if TYPE_CHECKING:
 
 
 def check_stored(record: ModuleRecord, folder: Path) -> None:
-    """Refuses a module whose files are not as they were recorded, or not what the record says.
-
-    Raises:
-        UserError: says which file or field is at fault.
-    """
+    """Refuses a module whose files are not as they were recorded, or not what the record says."""
     record.verify(folder)
     check_agreement(record, folder)
 
 
 def check_agreement(record: ModuleRecord, folder: Path) -> None:
-    """The same, but for the files' hashes.
-
-    Raises:
-        UserError: says which file or field is at fault.
-    """
+    """The same, but for the files' hashes."""
     for name in _needed(record, folder):
         if name not in record.files:
             raise UserError(f"{folder / RECORD}: 'files' lacks {name}: copy the module again")
