@@ -211,12 +211,7 @@ BLUE, ORANGE, GREY = COLOURS[0], COLOURS[1], COLOURS[-1]
 
 
 def chart(title: str, rows: Rows, **parts: Any) -> Spec:
-    """The frame of every chart; `parts` are what Vega-Lite needs beside it.
-
-    Args:
-        title: what the chart shows, also for those who do not see it.
-        rows: its data.
-    """
+    """The frame of a chart: a title, also for those who do not see it, its rows, other parts."""
     about: Spec = {"$schema": SCHEMA, "description": title, "data": {"values": list(rows)}}
     config = {"font": "Helvetica, Arial, sans-serif", "axis": {"labelLimit": 260}}
     return {**about, "width": "container", "config": config, **parts}

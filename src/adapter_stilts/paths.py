@@ -83,13 +83,7 @@ _BESIDE = 24
 def check_writable(folder: Path, option: str = "--out") -> None:
     """Refuses a folder that cannot be made or written to, before the work that would be lost.
 
-    Args:
-        folder: that is to be written.
-        option: by which the user has named it.
-
-    Raises:
-        UserError: it is a file or lies below one, has a name that cannot be, or nothing can be
-            written there; says which folder is at fault.
+    It says which folder is at fault, and by which `option` the user has named it.
     """
     _check_name(folder, option)
     there = lies_in(folder)

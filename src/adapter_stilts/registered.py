@@ -80,11 +80,7 @@ class Known(Mapping[str, Thing]):
         return len(self._own()) + len(_ADDED[self._kind])
 
     def find(self, what: str, name: str) -> Thing:
-        """The thing of that name, with `_` or `-` in it, small or large.
-
-        Raises:
-            UserError: there is none; calls the kind `what`.
-        """
+        """The thing of that name, with `_` or `-`, small or large; refuses others as no `what`."""
         found = self.get(name.lower().replace("_", "-"))
         if found is None:
             raise unknown_name(what, name, self)
@@ -92,13 +88,9 @@ class Known(Mapping[str, Thing]):
 
 
 def add(kind: Kind, name: str, value: Any, place: str, *, own: str) -> None:
-    """Adds one thing.
+    """Adds one thing; refuses what cannot be a name, and one that is taken, with both places.
 
-    Args:
-        own: the package's thing that is called so, or an empty text.
-
-    Raises:
-        UserError: the name cannot be one, or another thing has it; names both places.
+    `own` is the package's thing that is called so, or an empty text.
     """
     a_kind = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
     if not _NAME.fullmatch(name):
@@ -173,14 +165,7 @@ def name_failures_of(called: str) -> Iterator[None]:
 
 
 def check_call(function: Callable[..., Any], place: str, given: str) -> None:
-    """Refuses a function that cannot be called with two values, as it will be.
-
-    Args:
-        given: what they are.
-
-    Raises:
-        UserError: it takes another number, or needs keywords that have no default.
-    """
+    """Refuses a function that cannot be called with two values; `given` says what they are."""
     try:
         inspect.signature(function).bind(None, None)
     except TypeError as error:

@@ -132,11 +132,7 @@ _Loader.add_constructor(f"{_TAG}float", _Loader.float_of)
 
 
 def write_yaml(value: Any, *, flow: bool | None = False) -> str:
-    """YAML that says this value, to us and to readers of YAML 1.1.
-
-    Args:
-        flow: None puts lists and mappings of plain values on one line.
-    """
+    """YAML, for us and readers of YAML 1.1; `flow` None puts plain lists and mappings on a line."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=flow
     )
@@ -195,16 +191,12 @@ class NoLines(Lines):
 def read_yaml(
     path: Path, example: str, *, where: str = "", plain: bool = False
 ) -> tuple[dict[str, Any], Lines]:
-    """The keys and values of a YAML file, and their lines.
+    """The keys and values of a YAML file, and their lines; refuses other files by name and line.
 
     Args:
-        path: a file that is there.
         example: a line that such a file may have.
         where: what the file is called in a complaint; by default its path.
         plain: leave every value the text that is written.
-
-    Raises:
-        UserError: the file cannot be read, or is not such YAML; names file and line.
     """
     where = where or str(path)
     try:
@@ -261,8 +253,7 @@ def _line_at(text: str, place: int) -> int:
 def bad_yaml(where: Path | str, error: yaml.YAMLError, text: str = "") -> UserError:
     """The error for a file that is no YAML, with the line where the parser gave up.
 
-    Args:
-        text: of the file; without it, a character that YAML does not have is told without line.
+    Without `text`, a character that YAML does not have is told without line.
     """
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", "")

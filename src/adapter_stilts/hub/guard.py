@@ -181,11 +181,7 @@ class Guard:
     def expect(
         self, repo: str, revision: str, files: Mapping[str, RemoteFile], *, kind: str = ""
     ) -> None:
-        """Holds the Hub to its own list of a repository's files.
-
-        Args:
-            kind: `datasets/` for data sets, nothing for models.
-        """
+        """Holds the Hub to its own list of files; `kind` is `datasets/` for data sets, or empty."""
         top = f"{constants.ENDPOINT}/{kind}{repo}/resolve/{quote(revision, safe='')}"
         for name, promise in files.items():
             self.promises[unquote(f"{top}/{name}")] = promise

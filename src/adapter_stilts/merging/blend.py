@@ -39,11 +39,7 @@ FactorBlend = Callable[[Tensor], tuple[Tensor, Tensor]]
 def blend(
     how: str, tensors: Sequence[Tensor], *, density: float = 1.0, seed: int = 0, key: str = ""
 ) -> Blend:
-    """A merge of tensors of one shape, waiting for its weights.
-
-    Args:
-        key: the tensor's name; tensors of other names are dropped at other places.
-    """
+    """A merge of tensors of one shape that waits for its weights; by `key` they drop elsewhere."""
     method = MERGES[how]
     options = {"density": density, "seed": _seed_of(seed, key)}
     tensors = [tensor.detach().float().cpu() for tensor in tensors]
@@ -58,13 +54,9 @@ def blend(
 def apply(
     method: MergeMethod, tensors: Sequence[Tensor], weights: Tensor, options: dict[str, Any]
 ) -> Tensor:
-    """What a method makes of tensors of one shape.
+    """What a method makes of tensors of one shape, with those options that it has keywords for.
 
-    Args:
-        options: those of them that the function has keywords for are given to it.
-
-    Raises:
-        UserError: the function fails, or returns something else than a tensor of that shape.
+    Refuses a function that fails, or returns something else than a tensor of that shape.
     """
     keywords = inspect.signature(method.function).parameters
     given = {name: value for name, value in options.items() if name in keywords}
@@ -141,8 +133,7 @@ def _blend_sums(loras: Sequence[Factors], rank: int) -> FactorBlend:
 def _cut(u: Tensor, values: Tensor, v: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The largest `rank` singular values, half of each in either factor; zeros where it has less.
 
-    Args:
-        u, values, v: of shape (out, n), (n,), (n, in).
+    `u`, `values` and `v` are (out, n), (n,) and (n, in).
     """
     root = values[:rank].sqrt()
     a, b = root[:, None] * v[:rank], u[:, :rank] * root

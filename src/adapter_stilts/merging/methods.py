@@ -240,11 +240,9 @@ def check_density(value: float) -> float:
 
 
 def check_terms(method: MergeMethod, terms: Terms, count: int) -> Terms:
-    """The terms of a merge of `count` modules in their one form: defaults are left out.
+    """The terms of a merge of `count` modules in their one form, without defaults.
 
-    Raises:
-        UserError: too many modules, a wrong number of weights or weights that add up to nothing,
-            or an option that says nothing here.
+    Refuses too many modules, weights that do not fit, and an option that says nothing here.
     """
     name = method.name
     if count < 2:

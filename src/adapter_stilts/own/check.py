@@ -136,11 +136,7 @@ _ALL = 1 << 24
 
 
 def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterator[Shown]:
-    """The first examples of the training data, or else of the first there are, encoded.
-
-    Raises:
-        UserError: the data cannot be used; names file and line.
-    """
+    """The first examples of the training data, or else of the first there are, encoded."""
     _, split, task = parts_of(own)[0]
     data = load_examples(task, split).examples
     tokenizer = backbone.tokenizer

@@ -77,15 +77,10 @@ class FoundData:
 
 
 def look_at(path: Path, head: str, given: Sequence[str] = ()) -> FoundData:
-    """Looks at a file of data: its format, the columns of a head's parts, labels, lengths.
+    """What a file of data holds: its format, the columns of a head's parts, labels, lengths.
 
-    Args:
-        path: the file.
-        head: the kind of head.
-        given: columns that the user names, each as `PART=COLUMN`; the others are guessed.
-
-    Raises:
-        UserError: it cannot be read, or has no column for what the head needs.
+    `given` are columns that the user names, each as `PART=COLUMN`; the others are guessed. Refuses
+    a file that cannot be read, or has no column for what the head needs.
     """
     if head not in KINDS:
         raise unknown("kind of head", head, KINDS)
@@ -419,13 +414,8 @@ def new_task(
 ) -> tuple[str, OwnTask]:
     """The text of a task file that is to lie at a place, and the task that it makes.
 
-    Args:
-        files: by their splits.
-        columns: as `look_at` takes them.
-
-    Raises:
-        UserError: as of `look_at`, or no task can be made of the files; names the training data,
-            as no line of the task file can be looked up.
+    Refuses as `look_at`, which takes `columns`, and names the training data: no line of the task
+    file can be looked up.
     """
     found = look_at(files["train"], head, columns)
     for path in files.values():

@@ -371,10 +371,8 @@ FAR = 30
 def warn_of_schedule(recipe: Recipe, schedule: Schedule, *, sample: bool = False) -> None:
     """Says what to change in a training that is known to go wrong, or that is not as it seems.
 
-    Args:
-        recipe: as it was asked for, before `Job.with_schedule` completes it.
-        schedule: what comes of it.
-        sample: whether the data are the bundled samples, which suffice for a demonstration only.
+    `recipe` is as it was asked for, before `Job.with_schedule` completes it; the bundled `sample`
+    suffices for a demonstration only.
     """
     _warn_of_steps(recipe, schedule, sample)
     for size in unused_sizes(recipe.method, {size: getattr(recipe, size) for size in SIZES}):

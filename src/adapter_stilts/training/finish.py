@@ -45,11 +45,7 @@ def finish(job: Job, state: TrainerState, seconds: float, asked: Request) -> Mod
 def make_record(
     job: Job, state: TrainerState, seconds: float, limits: Mapping[str, int]
 ) -> ModuleRecord:
-    """What the module says of itself.
-
-    Args:
-        limits: how many examples were asked for, by the name of the option, where any were.
-    """
+    """What the module says of itself; `limits` are the numbers of examples asked for, by option."""
     key = f"eval_{job.metric}"
     scored = [entry for entry in state.log_history if key in entry]
     # Where the best step is not kept, the last is, or the mean with steps before it.

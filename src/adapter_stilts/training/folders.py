@@ -32,12 +32,9 @@ Settings = Mapping[str, Any]
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Inside the block no other process trains a module for that folder.
+    """Inside the block no other process trains a module for that folder: a second one is refused.
 
     The lock ends with the process, however that ends.
-
-    Raises:
-        UserError: another process does already.
     """
     from adapter_stilts.training.callbacks import this_process
 

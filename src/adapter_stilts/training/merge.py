@@ -163,14 +163,11 @@ def check_search(plan: Plan, method: MergeMethod, count: int) -> None:
 def head_for(
     plan: Plan | None, resolved: ResolvedComposition, backbone: str, chosen: ModuleReference | None
 ) -> Iterator[ModuleReference | None]:
-    """The module whose head a merge gets: the one chosen, or one that fits the search.
+    """The module whose head a merge gets: the one chosen, if it fits the search, or one that does.
 
     Of several sources that fit, the one trained on the target itself, then on the task most like
     it, then the first. Where none fits, a head is trained on top of the average of the sources;
     it is gone when the block ends.
-
-    Raises:
-        UserError: the one chosen does not fit the target.
     """
     if plan is None:
         yield chosen

@@ -57,14 +57,9 @@ def write_merged(
     backbone: Backbone,
     folder: Path,
 ) -> ModuleRecord:
-    """Merges the modules of a composition and writes the module.
+    """Merges the modules of a composition and writes the module; refuses damaged ones.
 
-    Args:
-        chosen: the module whose head the merged one gets.
-        plan: a search for the weights, if there is to be one.
-
-    Raises:
-        UserError: the name cannot be a module's, a module is damaged, or a head does not fit.
+    It gets the head of `chosen`; `plan` is a search for the weights, if there is to be one.
     """
     if hasattr(torch.nn.ModuleDict, name):
         raise UserError(f"name '{name}': torch has no place for it, choose another one")

@@ -197,12 +197,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 def get_recipe(name: str, usual: str = "default") -> Recipe:
     """A named recipe, or one read from a YAML file of recipe fields (`base` names a start).
 
-    Args:
-        name: of a recipe, or of a file.
-        usual: the recipe that `default` stands for, and that a file without `base` starts from.
-
-    Raises:
-        UserError: no such recipe or file, a field that recipes do not have, or a wrong type.
+    `usual` is what `default` stands for, and what a file without `base` starts from. Refuses
+    unknown names and fields, and wrong types.
     """
     if name == "default":
         return RECIPES[usual]

@@ -136,11 +136,7 @@ class Request:
     options: Settings
 
     def settings(self, recipe: Recipe) -> dict[str, Any]:
-        """What was chosen, by the names of options, as JSON has it.
-
-        Args:
-            recipe: the one asked for, completed (`Job.with_schedule`).
-        """
+        """What was chosen, by names of options, as JSON has it; `recipe` is the completed one."""
         options, files = self.options, given_files(self.spec.tasks[0])
         splits: tuple[Split, ...] = ("train", "dev")
         own: dict[str, Any] = {
@@ -179,14 +175,9 @@ logger = logging.getLogger(__name__)
 def choose_recipe(
     recipe: str | PathLike[str] | Recipe, changes: Mapping[str, Any], usual: str = "default"
 ) -> Recipe:
-    """A recipe, or the one of that name, with changes, which win.
+    """A recipe, or the one of that name, with changes, which win; None leaves a field as it is.
 
-    Args:
-        recipe, usual: as of `get_recipe`.
-        changes: fields to change; None leaves one as it is.
-
-    Raises:
-        UserError: as of `get_recipe`; or no passes at all are asked for.
+    Refuses as `get_recipe`, and no passes at all.
     """
     if isinstance(recipe, os.PathLike):
         recipe = os.fspath(recipe)

@@ -128,16 +128,7 @@ def train_stages(
     """Trains one stage after the other, each from the weights of the one before.
 
     Every earlier stage leaves a module beside that of the last one, named after it. Files of the
-    user's own are those of the last stage.
-
-    Args:
-        spec: what all stages share: what they stand on, and how their heads begin.
-        stages: their tasks.
-        backbone: a backbone's name or folder.
-        options: as for `train_adapter`.
-
-    Raises:
-        UserError: as of `train_adapter`.
+    user's own are those of the last stage. `spec` is what all stages share.
     """
     *earlier, last = stages
     staged = [*earlier, with_files(last, Settings.of(options).files)]
@@ -287,12 +278,9 @@ def _stages(
 
 
 def resolve_sources(names: Sequence[str], backbone: str | None = None) -> ResolvedComposition:
-    """The modules, or stacks of modules, that a new fusion is to fuse.
+    """The modules, or stacks of them, that a new fusion is to fuse; refuses one, and unlike ones.
 
     `backbone` chooses among modules of one name.
-
-    Raises:
-        UserError: as `resolve`; or only one is named, or they are of different kinds.
     """
     for place, name in enumerate(names):
         if name in names[:place]:
@@ -338,13 +326,8 @@ def all_sources(method: str, backbone: str | None = None, *, least: int = 2) -> 
     """The folders of all modules of intermediate tasks in the zoo that are of one method.
 
     Of several for one task it is one: that without a seed in its name, or of the lowest seed.
-
-    Args:
-        backbone: chooses where there are modules for several.
-        least: how many there must be: two to be fused, one to be ranked.
-
-    Raises:
-        UserError: fewer, or modules of several backbones; says what is there.
+    `backbone` chooses where there are modules for several, which are refused otherwise. So are
+    fewer than `least`: two to be fused, one to be ranked.
     """
     found: _ByTask = defaultdict(dict)
     slugs: dict[str, str] = {}

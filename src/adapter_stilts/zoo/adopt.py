@@ -64,12 +64,8 @@ def adopt_foreign(
 ) -> ModuleRecord:
     """Makes a module of someone else's files, which are changed, and gives it a record.
 
-    Args:
-        source: what errors call it; where it is named like AdapterHub's, it tells the language.
-        identity: stands for its content.
-
-    Raises:
-        UserError: it is damaged, or of a kind that is not known here.
+    `source` is what errors call it; where it is named like AdapterHub's, it tells the language.
+    `identity` stands for its content. Refuses what is damaged, or of an unknown kind.
     """
     found = read_peft(folder, name) if peft else read_adapter(folder)
     check_module(folder, found.method)

@@ -220,14 +220,7 @@ class _Score(EvalResult):
 
 
 def card_data(record: ModuleRecord, *, peft: bool) -> ModelCardData:
-    """The metadata of a module's card.
-
-    Args:
-        peft: whether the folder has the module in peft's format, too.
-
-    Raises:
-        UserError: the record says too little of its task.
-    """
+    """The metadata of a module's card; `peft`: whether it has the module in that format, too."""
     trained = not (record.language or record.merged)
     licence = {"license": "unknown"} if record.language else licence_metadata(licence_of(record))
     model = hub_id(record.backbone["name"])

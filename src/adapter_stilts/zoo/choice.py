@@ -212,13 +212,10 @@ def same_backbone(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 def check_one_backbone(made_for: Sequence[tuple[str, Mapping[str, str]]], remedy: str = "") -> None:
-    """Refuses modules that cannot be in one model: each is named beside the backbone it has.
+    """Refuses modules that cannot be in one model: names two beside the backbones they have.
 
     All pairs are compared: a module of another program, without a fingerprint, can go with
     either of two that do not go together.
-
-    Raises:
-        UserError: names the first two that were made for different backbones.
     """
     for place, (name, backbone) in enumerate(made_for):
         for earlier, other in made_for[:place]:

@@ -42,10 +42,8 @@ def is_language(name: str) -> bool:
 def find_language(name: str, backbone: str | None = None) -> Path:
     """The folder of a language's module: one that was trained here, else one that was pulled.
 
-    Of several for one backbone, the one with the usual name goes before others.
-
-    Raises:
-        UserError: no such language, none for it, or several.
+    Of several for one backbone, the one with the usual name goes before others. Refuses none,
+    and several otherwise.
     """
     match = _NAME.fullmatch(name)
     assert match
@@ -92,15 +90,11 @@ def _modules(code: str, backbone: str) -> list[ModuleReference]:
 def find_module(name: str, backbone: str | None = None) -> Path:
     """The folder of a module: a path, a name in a zoo (`squad`, `embedded/squad`), a Hub id.
 
-    `backbone` chooses among modules of one name.
+    `backbone` chooses among modules of one name; none, and several, are refused.
 
     `lang:sw` is the module of a language. A folder that plain `adapters` or `peft` wrote is copied
     to the cache, where it gets a record. A Hub id (`someone/xlmr-squad`, with `@revision` if need
     be) is pulled where it is not here.
-
-    Raises:
-        UserError: there is none, none for the backbone, or several backbones have one of that
-            name and none was chosen.
     """
     if has_record(Path(name)):
         return Path(name)
@@ -146,10 +140,7 @@ def each_seed(text: str, backbone: str | None = None) -> dict[int | None, str]:
     """A composition for every seed; one that names no seeds stands for itself, under None.
 
     `squad-s*` is `squad`, which is seed 0, and every `squad-sSEED`. Of several such names in one
-    composition, the seeds are the same.
-
-    Raises:
-        UserError: there is no module of that name, or the modules do not have the same seeds.
+    composition, the seeds must be the same.
     """
     names = list(dict.fromkeys(STARRED.findall(text)))
     if not names:
@@ -270,13 +261,7 @@ def locate(name: str, backbone: str | None = None) -> list[ModuleReference]:
     """The modules of a name: a folder, a name in a zoo, or what was pulled of a Hub id.
 
     A Hub id without a commit stands for every commit of it that is here. The Hub is not asked.
-
-    Args:
-        backbone: chooses among modules of one name.
-
-    Raises:
-        UserError: there is none, none for that backbone, or several backbones have one of that
-            name and none was chosen.
+    `backbone` chooses among modules of one name; none, and several, are refused.
     """
     if has_record(Path(name)):
         folder = Path(name)

@@ -75,10 +75,8 @@ def load_module(
 ) -> ModuleRecord:
     """Adds a module from its folder to an engine and activates it with its head.
 
-    `sources` are what a fusion is over, as expressions over names in the engine.
-
-    Raises:
-        UserError: no module there, made for another backbone, or damaged.
+    `sources` are what a fusion is over, as expressions over names in the engine. Refuses what is
+    damaged, or made for another backbone.
     """
     record = ModuleRecord.read(folder)
     _check_backbone(engine, record, folder)
@@ -175,10 +173,7 @@ def load_resolved(engine: Engine, resolved: ResolvedComposition) -> Composed:
 def load_leaves(engine: Engine, resolved: ResolvedComposition) -> Expression:
     """Loads the modules that are not in the engine yet; the expression over names inside it.
 
-    Merges are computed; what comes of one stands in its place.
-
-    Raises:
-        UserError: a module is damaged or was made for another backbone.
+    Merges are computed; what comes of one stands in its place. Refuses as `load_module`.
     """
     inside: dict[str, str] = {}
     fused = {each.by: each for each in fusions(resolved.expression)}

@@ -307,14 +307,8 @@ def answers_to_lines(
 ) -> Iterator[Any]:
     """The module's answer to every line, in their order, with the line's own `id` and `lang`.
 
-    What can be read is answered before more is waited for. A bad line ends the stream after the
-    answers to the lines before it.
-
-    Args:
-        lang: the language of lines that name none.
-
-    Raises:
-        UserError: names the line.
+    What can be read is answered before more is waited for. A bad line ends the stream, refused by
+    its number, after the answers to the lines before it. Lines that name no language are in `lang`.
     """
     for block in _blocks(file, where):
         pairs: list[Pair] = []

@@ -63,13 +63,10 @@ def is_own(record: ModuleRecord) -> bool:
 
 
 def task_of(record: ModuleRecord) -> TaskSpec:
-    """The task of a module with one head: the package's, or as its record says.
+    """The task of a module with one head: the package's, or as its record says; refuses neither.
 
     Nothing is read or imported because of what stands there: of a task that the package does not
     have, there is no data to be found.
-
-    Raises:
-        UserError: the package has no such task, and the record says nothing of it.
     """
     if is_own(record):
         return _as_recorded(record)
@@ -240,10 +237,7 @@ def command_text(record: ModuleRecord, recipe: str = RECIPE) -> str:
     """The one command that makes a module again; an empty text where there is none, as of a merge.
 
     On the machine of its training it names files and modules by their whole paths. In a record
-    that is shared they have none, and are named as others may find them.
-
-    Args:
-        recipe: where the module's recipe lies.
+    that is shared they have none, and are named as others may find them. So is the `recipe`.
     """
     start = [] if record.merged else _start(record)
     return shlex.join([*start, "--recipe", recipe, *_options(record)]) if start else ""

@@ -253,19 +253,10 @@ def search(
     anybody: bool = False,
     limit: int = 30,
 ) -> list[Hit]:
-    """The modules on the Hub that fit, the most downloaded first.
+    """The modules on the Hub that fit, the most downloaded first, `limit` at most.
 
-    Args:
-        text: words in the repository's name.
-        backbone: by the Hub's id, or a short name such as `xlm-roberta-large`.
-        task: such as `squad`.
-        language: a code, such as `sw`.
-        anybody: other programs' adapters too (`adapters`), not only what was pushed from here.
-        limit: so many at most.
-
-    Raises:
-        UserError: the Hub cannot be reached.
-        FailureError: it failed again and again.
+    `text` are words in the repository's name. `anybody` finds other programs' adapters, too, not
+    only what was pushed from here. Fails where the Hub cannot be reached.
     """
     wanted = ["adapters" if anybody else OUR_TAG, task, language]
     if backbone == EMBEDDED:

@@ -213,17 +213,9 @@ def stage(
 ) -> ModuleRecord:
     """Copies a module as others are to see it: the files that its record names, and a new card.
 
-    Args:
-        record: what `shareable` made of it.
-        work: an empty folder.
-        repo: where it will lie on the Hub.
-        half: store weights in half precision.
-
-    Returns:
-        The record with the hashes of the copy.
-
-    Raises:
-        UserError: the record lacks what the card tells.
+    `record` is what `shareable` made of it, `repo` where it will lie on the Hub; with `half`,
+    weights are stored in half precision. Returns the record with the hashes of the copy; refuses
+    one that lacks what the card tells.
     """
     for name in record.files:
         copy = work / name

@@ -57,20 +57,14 @@ if TYPE_CHECKING:
 
 
 def resolve(text: str, backbone: str | None = None) -> ResolvedComposition:
-    """Finds every module of a composition.
+    """Finds every module of a composition; `backbone` chooses among modules of one name.
 
     A name alone stands for the module's whole composition: `tydiqa-on-squad` for
     `stack(squad, tydiqa)`. A composition that a module of the zoo was trained in stands for that
     module (of several seeds, for the one in the usual folder); otherwise every name is looked up
     for itself. After a colon, `multitask:squad` chooses a head of a module of several tasks;
-    `lang:sw` is the module of a language.
-
-    Args:
-        backbone: chooses among modules of one name.
-
-    Raises:
-        UserError: a syntax error, an unknown module, a name that several backbones have where
-            none was chosen, a base that is not there, or modules of different backbones.
+    `lang:sw` is the module of a language. Refuses wrong syntax, unknown modules, names that stand
+    for several, bases that are not there, and modules of different backbones.
     """
     if is_module_folder(text):
         return resolve_folder(find_module(text))
@@ -262,12 +256,7 @@ def _by_folder_name(
 
 
 def check_fit(resolved: ResolvedComposition) -> ResolvedComposition:
-    """The composition, if its modules fit together.
-
-    Raises:
-        UserError: a module twice, or modules of different backbones, or of kinds that do not stack,
-            or of a plug-in's method that is not here.
-    """
+    """The composition, if its modules fit: refuses one twice, and unlike kinds or backbones."""
     for reference in resolved.modules.values():
         check_method_is_known(reference.record, reference.folder)
     check_methods(resolved.expression, resolved.methods)

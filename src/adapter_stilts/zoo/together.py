@@ -100,10 +100,8 @@ def run(pieces: Sequence[tuple[Prepared, int]], *, batch_tokens: int | None = No
     """Runs windows, each given by its input and its number there, and keeps the outputs there.
 
     Windows of different modules share a batch, too, unless one of these acts outside the trunk's
-    layers (`can_mix`).
-
-    Args:
-        batch_tokens: padded tokens a batch at most; None: what suits the device.
+    layers (`can_mix`). A batch has `batch_tokens` padded tokens at most; None: what suits the
+    device.
     """
     if not pieces:
         return

@@ -67,12 +67,9 @@ def check_agreement(record: ModuleRecord, folder: Path) -> None:
 
 
 def check_lengths(record: ModuleRecord, folder: Path, positions: int) -> None:
-    """Refuses a module for longer sequences than a backbone has positions for.
+    """Refuses a module for longer sequences than a backbone has positions for; names the field.
 
     Modules of other programs do not say how long theirs were.
-
-    Raises:
-        UserError: names the field.
     """
     if not (record.task or record.merged):
         return
@@ -268,10 +265,7 @@ def check_scores(module: Module, data: str | None) -> Check:
 def dev_scores(module: Module, data: str | None) -> DevScores | None:
     """The module's scores on the dev examples that its record names; None if they are not here.
 
-    Of a module of several tasks, every head is tried on its own task's.
-
-    Raises:
-        UserError, FailureError: the data cannot be read.
+    Of a module of several tasks, every head is tried on its own task's. Refuses unreadable data.
     """
     from adapter_stilts.inference.predictions import default_batch_tokens
 
