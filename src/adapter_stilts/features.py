@@ -20,8 +20,7 @@ from filelock import FileLock
 from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
-from adapter_stilts.heads.base import Encoding
-from adapter_stilts.heads.sequences import padded_length
+from adapter_stilts.heads.base import Encoding, padded_length
 from adapter_stilts.heads.tagging import IGNORED
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.tasks.spec import HeadKind

@@ -186,8 +186,12 @@ def _check_config(method: Method, place: str) -> Callable[[MethodOptions], Adapt
 
 
 def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
-    from adapter_stilts.tasks.own_spec import check_spec
-    from adapter_stilts.tasks.registry import built_in, target_with_identity, with_identity
+    from adapter_stilts.tasks.registry import (
+        built_in,
+        check_spec,
+        target_with_identity,
+        with_identity,
+    )
 
     made: TaskSpec | TargetSpec
     try:

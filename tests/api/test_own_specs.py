@@ -12,8 +12,7 @@ import pytest
 import adapter_stilts as ads
 from adapter_stilts.data.load import load_examples
 from adapter_stilts.registered import restore, snapshot
-from adapter_stilts.tasks.own_spec import check_metric, check_spec
-from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
+from adapter_stilts.tasks.registry import check_metric, check_spec, intermediate_tasks, target_tasks
 from own_kit import PAIR, ROWS, task_file
 
 

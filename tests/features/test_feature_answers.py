@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.heads.answers import (
+from adapter_stilts.heads.span import (
     Answer,
     Span,
     SpanLogits,

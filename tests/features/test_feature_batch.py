@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapter_stilts.features import collate, token_budget_batches
-from adapter_stilts.heads.sequences import padded_length
+from adapter_stilts.heads.base import padded_length
 from adapter_stilts.heads.tagging import IGNORED
 
 

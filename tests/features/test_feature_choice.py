@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter_stilts.heads.sequences import template
+from adapter_stilts.heads.base import template
 from features_kit import encode_as
 
 encode = encode_as("choice")

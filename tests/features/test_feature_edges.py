@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.heads.answers import Span, answer_text
-from adapter_stilts.heads.sequences import inner
+from adapter_stilts.heads.base import inner
+from adapter_stilts.heads.span import Span, answer_text
 from features_kit import encode_as
 
 INVISIBLE = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapter_stilts.features import collate
-from adapter_stilts.heads.sequences import padded_length
+from adapter_stilts.heads.base import padded_length
 from features_kit import encode_as
 
 encode = encode_as("embedding")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adapter_stilts.data.load import load_examples
-from adapter_stilts.heads.answers import (
+from adapter_stilts.heads.span import (
     Answer,
     SpanLogits,
     answer_text,

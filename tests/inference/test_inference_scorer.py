@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import pytest
 
-from adapter_stilts.heads.answers import Answer, Span, predicted_text
+from adapter_stilts.heads.span import Answer, Span, predicted_text
 from adapter_stilts.inference.predictions import (
     Predictions,
     Scorer,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adapter_stilts.heads.sequences import padded_length
+from adapter_stilts.heads.base import padded_length
 from adapter_stilts.training.batching import (
     BatchPlan,
     count_batches,

@@ -20,8 +20,9 @@ from adapter_stilts.heads.base import (
     TargetLike,
     TaskLike,
     check_label,
+    padded_length,
+    template,
 )
-from adapter_stilts.heads.sequences import padded_length, template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

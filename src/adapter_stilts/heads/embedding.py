@@ -17,8 +17,8 @@ from adapter_stilts.heads.base import (
     Prediction,
     Rows,
     TaskLike,
+    padded_length,
 )
-from adapter_stilts.heads.sequences import padded_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -19,8 +19,8 @@ from adapter_stilts.heads.base import (
     Prediction,
     TargetLike,
     TaskLike,
+    template,
 )
-from adapter_stilts.heads.sequences import template
 
 IGNORED = -100
 """The label that the loss leaves out: special tokens and all but a word's first piece."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from adapter_stilts.heads.base import Columns, Encoding, Features, Head
-from adapter_stilts.heads.sequences import template
+from adapter_stilts.heads.base import Columns, Encoding, Features, Head, template
 
 
 class _Text(Head):

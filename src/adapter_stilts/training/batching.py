@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from adapter_stilts.errors import UserError
 from adapter_stilts.features import token_budget_batches
-from adapter_stilts.heads.sequences import padded_length
+from adapter_stilts.heads.base import padded_length
 from adapter_stilts.heads.tagging import IGNORED
 
 

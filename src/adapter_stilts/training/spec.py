@@ -24,7 +24,7 @@ from adapter_stilts.engine.methods import (
 )
 from adapter_stilts.errors import UserError, shown, unknown
 from adapter_stilts.heads import has_weights
-from adapter_stilts.heads.sequences import padded_length
+from adapter_stilts.heads.base import padded_length
 from adapter_stilts.keywords import text_of
 from adapter_stilts.tasks.spec import SHORTEST, Split, TaskSpec
 from adapter_stilts.training.folders import unfinished

@@ -21,7 +21,7 @@ from adapter_stilts.engine.engine import Engine, activate_block, check_outputs, 
 from adapter_stilts.engine.patches import compose_by_rows
 from adapter_stilts.features import collate
 from adapter_stilts.heads import get_head
-from adapter_stilts.heads.sequences import padded_length
+from adapter_stilts.heads.base import padded_length
 from adapter_stilts.inference.predictions import Predictions, decode_outputs, default_batch_tokens
 from adapter_stilts.inference.vectors import pool, to_unit_length
 from adapter_stilts.tasks.spec import HeadKind
