@@ -24,7 +24,7 @@ from adapter_stilts.engine.composition import NONE
 from adapter_stilts.environment import machine
 from adapter_stilts.evaluation.data import read_data
 from adapter_stilts.evaluation.items import ensure_items, has_items
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.run import Evaluation
 from adapter_stilts.study.items import Seeds, make_sample
 from adapter_stilts.study.sample import Sample
 from adapter_stilts.tasks.registry import get_target

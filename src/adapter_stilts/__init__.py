@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from adapter_stilts.evaluation.options import ExplanationOptions as ExplanationOptions
     from adapter_stilts.evaluation.options import ReadingOptions as ReadingOptions
     from adapter_stilts.evaluation.options import SuiteOptions as SuiteOptions
+    from adapter_stilts.evaluation.run import Evaluation as Evaluation
+    from adapter_stilts.evaluation.run import Evaluations as Evaluations
     from adapter_stilts.evaluation.run import evaluate as evaluate
     from adapter_stilts.evaluation.suite import SuiteEvaluation as SuiteEvaluation
     from adapter_stilts.evaluation.suite import evaluate_suite as evaluate_suite
-    from adapter_stilts.evaluation.summary import Evaluation as Evaluation
-    from adapter_stilts.evaluation.summary import Evaluations as Evaluations
     from adapter_stilts.keywords import UnknownKeywordError as UnknownKeywordError
     from adapter_stilts.merging.methods import merge_method as merge_method
     from adapter_stilts.plugins import adapter_method as adapter_method
@@ -104,9 +104,8 @@ _PUBLIC = {
     "evaluation.explain": "Explanation explain write_explanation",
     "evaluation.options": "ComparisonOptions EvaluationOptions ExplanationOptions ReadingOptions "
     "SuiteOptions",
-    "evaluation.run": "evaluate",
+    "evaluation.run": "Evaluation Evaluations evaluate",
     "evaluation.suite": "SuiteEvaluation evaluate_suite",
-    "evaluation.summary": "Evaluation Evaluations",
     "keywords": "UnknownKeywordError",
     "merging.methods": "merge_method",
     "plugins": "adapter_method include metric register",

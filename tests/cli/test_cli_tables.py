@@ -20,8 +20,8 @@ from adapter_stilts.data import status
 from adapter_stilts.data.parts import FilePart, find_parts, samples_folder
 from adapter_stilts.data.status import count_rows
 from adapter_stilts.errors import UserError
+from adapter_stilts.evaluation.run import Evaluation
 from adapter_stilts.evaluation.suite import SUITES, SuiteEvaluation, aggregate
-from adapter_stilts.evaluation.summary import Evaluation
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks, target_tasks
 from adapter_stilts.tasks.spec import Split
 from cli_kit import Result

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.run import Evaluation, evaluate
 
 
 def run(*compositions: str, **options: Any) -> list[Evaluation]:

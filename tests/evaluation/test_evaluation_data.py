@@ -15,7 +15,7 @@ from adapter_stilts.evaluation.data import (
     resolve_languages,
     resolve_split,
 )
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.run import Evaluation
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.training.target import source_language
 from evaluation_kit import LANGUAGES, ROWS

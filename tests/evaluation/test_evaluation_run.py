@@ -21,8 +21,7 @@ from adapter_stilts.data.load import load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation import job as jobs
 from adapter_stilts.evaluation import labels
-from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.run import Evaluation, evaluate
 from adapter_stilts.heads.base import Example
 from adapter_stilts.metrics import get_metric
 from adapter_stilts.tasks import registry

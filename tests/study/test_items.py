@@ -22,8 +22,7 @@ from adapter_stilts.evaluation.items import (
     has_items,
     pair_counts,
 )
-from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.run import Evaluation, evaluate
 from adapter_stilts.metrics import get_metric
 from adapter_stilts.study.items import Seeds, make_sample
 from adapter_stilts.tasks.registry import get_target

@@ -12,7 +12,7 @@ from training_kit import SHORT  # type: ignore[import-not-found]
 
 from adapter_stilts import evaluate, train_adapter, train_seeds
 from adapter_stilts.errors import UserError
-from adapter_stilts.evaluation.summary import SeedSummary, group_seeds
+from adapter_stilts.evaluation.run import SeedSummary, group_seeds
 from adapter_stilts.metrics import Spread
 from adapter_stilts.training.run import parse_seeds
 from adapter_stilts.zoo.find import each_seed

@@ -33,8 +33,8 @@ from adapter_stilts.study.recommendation import Asked, RecommendOptions
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.explain import ByLayer, Explanation
+    from adapter_stilts.evaluation.run import Evaluations
     from adapter_stilts.evaluation.suite import SuiteEvaluation
-    from adapter_stilts.evaluation.summary import Evaluations
     from adapter_stilts.study.compare import Comparison
     from adapter_stilts.study.draws import Estimate
     from adapter_stilts.study.recommendation import Recommendation, Rule
@@ -153,7 +153,7 @@ def _check_asked(
 
 def _show_scores(found: Evaluations | SuiteEvaluation, *, as_json: bool) -> None:
     """Prints what came out, and exits with `PARTIAL` where that is not everything."""
-    from adapter_stilts.evaluation.summary import Evaluations, group_seeds
+    from adapter_stilts.evaluation.run import Evaluations, group_seeds
 
     if isinstance(found, Evaluations):
         content: Any = [each.as_dict() for each in group_seeds(found)]

@@ -18,8 +18,8 @@ from adapter_stilts.paths import from_here
 from adapter_stilts.safety import printable
 
 if TYPE_CHECKING:
+    from adapter_stilts.evaluation.run import Evaluation, SeedSummary
     from adapter_stilts.evaluation.suite import SuiteEvaluation
-    from adapter_stilts.evaluation.summary import Evaluation, SeedSummary
     from adapter_stilts.metrics import Spread
 
     Column = tuple[Evaluation | SeedSummary, str]
@@ -83,7 +83,7 @@ def show_evaluations(evaluations: Sequence[Evaluation]) -> None:
 
     The seeds of one composition are one column, of mean ± standard deviation.
     """
-    from adapter_stilts.evaluation.summary import group_seeds
+    from adapter_stilts.evaluation.run import group_seeds
 
     first, shown = evaluations[0], group_seeds(evaluations)
     if len(shown) == 1:

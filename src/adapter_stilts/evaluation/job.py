@@ -20,7 +20,7 @@ from adapter_stilts.evaluation.files import Entry, Store
 from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.labels import Found, evaluate_labels
 from adapter_stilts.evaluation.options import Asked, layer_rule
-from adapter_stilts.evaluation.summary import Evaluation, outside_suites
+from adapter_stilts.evaluation.run import Evaluation, outside_suites
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import has_weights
 from adapter_stilts.inference.predictions import default_batch_tokens

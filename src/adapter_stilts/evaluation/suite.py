@@ -21,8 +21,7 @@ from adapter_stilts.evaluation.candidates import (
 from adapter_stilts.evaluation.data import NoDataError
 from adapter_stilts.evaluation.files import folder_name, write_whole
 from adapter_stilts.evaluation.options import EvaluationOptions, SuiteOptions
-from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.run import Evaluation, evaluate
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target

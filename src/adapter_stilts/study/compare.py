@@ -19,8 +19,7 @@ from adapter_stilts.display import (
 from adapter_stilts.errors import UserError, counted
 from adapter_stilts.evaluation.data import TargetData, read_data, resolve_languages, resolve_split
 from adapter_stilts.evaluation.options import ComparisonOptions
-from adapter_stilts.evaluation.run import evaluate
-from adapter_stilts.evaluation.summary import Evaluation
+from adapter_stilts.evaluation.run import Evaluation, evaluate
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.contrast import (
