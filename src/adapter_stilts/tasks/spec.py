@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NotRequired, cast
 
 from typing_extensions import TypedDict
@@ -176,25 +176,19 @@ class Source:
         return in_files or (self.hub is not None and split in self.hub.splits)
 
 
-@dataclass(frozen=True, repr=False)
-class TaskSpec:
-    """A data set (or several read as one), its head, its metric, and where it comes from.
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Spec:
+    """What a task and a target declare alike.
 
     `to_example` maps one row to one example, or to None for a row that the task leaves out
     (SNLI's "-" labels). It raises `KeyError` for a column that is not there and `ValueError`
     for a value that cannot be right; the reader adds file and line.
 
     `labels` is the closed label set of a classification task, `tags` that of a tagging task: data
-    with other ones is refused, unless they are the user's choice (`own_tags`). A tagging task
-    without `tags` learns them from the training data.
-    `choices` is the number of options of a multiple-choice task. `sizes` are the official numbers
-    of examples. With `repeated_ids`, files in which several questions share an id are read too.
-    `published` is a full-size figure to compare with, and where it stands.
-
-    A target task in one language is such a declaration too: `language` says which, and with
-    `unlabelled` its examples may lack their label (-1), tags or answers (none), as published
-    test sets do. `identity` is a hash of the content of a user's own task, empty for the tasks of
-    the package; `languages` are those that such a task is evaluated in.
+    with other ones is refused. `choices` is the number of options of a multiple-choice task. With
+    `repeated_ids`, files in which several questions share an id are read too. `published` is a
+    full-size figure to compare with, and where it stands. `identity` is a hash of the content of
+    a user's own task, empty for the tasks of the package.
     """
 
     name: str
@@ -205,19 +199,50 @@ class TaskSpec:
     to_example: Callable[[Row], Example | None]
     licence: str
     citation: str
-    sizes: Mapping[Split, int]
     aliases: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    own_tags: bool = False
     choices: int = 0
     unanswerable: bool = False
     repeated_ids: bool = False
     max_length: int = 256
     published: Mapping[str, float | str] = field(default_factory=dict)
+    identity: str = ""
+
+    def shared(self, **others: Any) -> dict[str, Any]:
+        """What another spec of the same data declares alike, with others in place of some."""
+        alike = {each.name: getattr(self, each.name) for each in fields(Spec)}
+        return {**alike, "aliases": (), "published": {}, **others}
+
+    def facts(self) -> dict[str, Any]:
+        """What a reader asks first, by what it is called."""
+        return {
+            "title": self.title,
+            "head": self.head,
+            "metric": self.metric,
+            "labels": few(self.labels or self.tags),
+            "options": self.choices or "",
+            "licence": self.licence,
+            "citation": self.citation,
+        }
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class TaskSpec(Spec):
+    """A data set (or several read as one), its head, its metric, and where it comes from.
+
+    `sizes` are the official numbers of examples. With `own_tags`, the tags are the user's choice,
+    and data may have other ones. A tagging task without `tags` learns them from the training data.
+
+    A target task in one language is such a declaration too: `language` says which, and with
+    `unlabelled` its examples may lack their label (-1), tags or answers (none), as published
+    test sets do. `languages` are those that a user's own task is evaluated in.
+    """
+
+    sizes: Mapping[Split, int]
+    own_tags: bool = False
     language: str = "en"
     unlabelled: bool = False
-    identity: str = ""
     languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -232,17 +257,4 @@ class TaskSpec:
         return f"<TaskSpec {self.name}: {self.head}, {self.metric}>"
 
     def _repr_html_(self) -> str:
-        return html_facts(spec_facts(self), title=self.name)
-
-
-def spec_facts(spec: Any) -> dict[str, Any]:
-    """What a reader asks of a task or a target first, by what it is called."""
-    return {
-        "title": spec.title,
-        "head": spec.head,
-        "metric": spec.metric,
-        "labels": few(spec.labels or spec.tags),
-        "options": spec.choices or "",
-        "licence": spec.licence,
-        "citation": spec.citation,
-    }
+        return html_facts(self.facts(), title=self.name)

@@ -13,13 +13,12 @@ from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks.languages import check_language, three_letters
 from adapter_stilts.tasks.spec import (
     FileData,
-    HeadKind,
     Row,
     Source,
+    Spec,
     Split,
     TaskSpec,
     fill,
-    spec_facts,
 )
 
 Category = Literal["classification", "structured", "qa", "retrieval"]
@@ -56,8 +55,8 @@ class Retrieval:
     shared: bool = False
 
 
-@dataclass(frozen=True, repr=False)
-class TargetSpec:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class TargetSpec(Spec):
     """A task that is learnt from English data and evaluated in many languages.
 
     Sources hold `{lang}` where a language's code stands in paths, globs, configurations and
@@ -72,40 +71,21 @@ class TargetSpec:
     training data (Tatoeba, BUCC). `train_languages` are those it can be trained in.
     `submission` is the folder of its prediction files in XTREME's format, if not its name, and
     `submitted` what its labels are called in them, if not `labels`; `near` is the intermediate
-    task most like it. `repeated_ids` are as in `TaskSpec`. With `parallel`, test examples of one
-    id are translations of each other, in whatever languages. `identity` is
-    that of `TaskSpec`, `own_languages` are the languages of a task that no benchmark
-    lists.
+    task most like it. With `parallel`, test examples of one id are translations of each other, in
+    whatever languages. `own_languages` are the languages of a task that no benchmark lists.
     """
 
-    name: str
-    title: str
     category: Category
-    head: HeadKind
-    metric: str
     suites: Mapping[Suite, tuple[str, ...]]
-    sources: tuple[Source, ...]
-    to_example: Callable[[Row], Example | None]
     training: tuple[TaskSpec, ...]
-    licence: str
-    citation: str
     near: str = ""
     submission: str = ""
     train_languages: tuple[str, ...] = ("en",)
     others: tuple[str, ...] = ()
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     retrieval: Retrieval | None = None
-    labels: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
     submitted: tuple[str, ...] = ()
-    choices: int = 0
-    unanswerable: bool = False
-    repeated_ids: bool = False
     parallel: bool = False
-    max_length: int = 256
-    aliases: tuple[str, ...] = ()
-    published: Mapping[str, float | str] = field(default_factory=dict)
-    identity: str = ""
     own_languages: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -114,7 +94,7 @@ class TargetSpec:
 
     def _repr_html_(self) -> str:
         languages = few(self.languages, 60)
-        return html_facts({**spec_facts(self), "languages": languages}, title=self.name)
+        return html_facts({**self.facts(), "languages": languages}, title=self.name)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -190,26 +170,12 @@ class TargetSpec:
     ) -> TaskSpec:
         if language not in (*self.languages, *self.others):
             check_language(language, self.languages)
-        return TaskSpec(
+        found = self.shared(
             name=".".join(filter(None, (self.name, language, side))),
-            title=self.title,
-            head=self.head,
-            metric=self.metric,
             sources=self._filled(sources, language),
             to_example=to_example,
-            licence=self.licence,
-            citation=self.citation,
-            sizes={},
-            labels=self.labels,
-            tags=self.tags,
-            choices=self.choices,
-            unanswerable=self.unanswerable,
-            repeated_ids=self.repeated_ids,
-            max_length=self.max_length,
-            language=language,
-            unlabelled=True,
-            identity=self.identity,
         )
+        return TaskSpec(**found, sizes={}, language=language, unlabelled=True)
 
     def _filled(self, sources: tuple[Source, ...], language: str) -> tuple[Source, ...]:
         values = {"lang": language}
@@ -239,22 +205,9 @@ __all__ = ["Category", "FileData", "Retrieval", "Split", "Suite", "TargetSpec", 
 def target_of(stage: TaskSpec) -> TargetSpec:
     """A target that is learnt and tried on one task, to be given its suites and what differs."""
     return TargetSpec(
-        name=stage.name,
-        title=stage.title,
+        **stage.shared(identity=""),
         category=cast(Category, get_head(stage.head).category),
-        head=stage.head,
-        metric=stage.metric,
         suites={},
-        sources=stage.sources,
-        to_example=stage.to_example,
         training=(stage,),
-        licence=stage.licence,
-        citation=stage.citation,
         train_languages=(stage.language,),
-        labels=stage.labels,
-        tags=stage.tags,
-        choices=stage.choices,
-        unanswerable=stage.unanswerable,
-        repeated_ids=stage.repeated_ids,
-        max_length=stage.max_length,
     )
