@@ -242,18 +242,19 @@ def plain_loop(
 
     from adapter_stilts.evaluation.candidates import fit_head
     from adapter_stilts.evaluation.labels import Stream
-    from adapter_stilts.features import collate, encoder
+    from adapter_stilts.features import collate
     from adapter_stilts.heads import get_head
+    from adapter_stilts.heads.base import Encoding
     from adapter_stilts.zoo.local import activate
 
     module = composed(engine, names[0], target.head)
     activate(engine, module)
     head = fit_head(engine, target, module)
     tokenizer = engine.backbone.tokenizer
-    encode = encoder(target.head, tokenizer, max_length=length, stride=128)
+    how = Encoding(tokenizer, length)
     found = {}
     for language, data in sets.items():
-        features = encode(data.examples[:])
+        features = get_head(target.head).encode(data.examples[:], how)
         outputs: list[Any] = []
         rows = len(features["input_ids"])
         for first in range(0, rows, BATCH):

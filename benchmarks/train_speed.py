@@ -136,6 +136,7 @@ def measure(args: argparse.Namespace, candidate: Candidate) -> dict[str, Any]:
     from adapter_stilts.data import load_examples
     from adapter_stilts.environment import machine, peak_memory_mb
     from adapter_stilts.features import build_features, collate
+    from adapter_stilts.heads.base import Encoding
 
     set_seed(0)
     backbone = find_backbone(args.backbone)
@@ -146,9 +147,7 @@ def measure(args: argparse.Namespace, candidate: Candidate) -> dict[str, Any]:
         "span",
         data.examples,
         data.fingerprint,
-        backbone.tokenizer,
-        max_length=LENGTH,
-        stride=STRIDE,
+        Encoding(backbone.tokenizer, LENGTH, STRIDE),
     )
     pad_id = backbone.tokenizer.pad_token_id
     steps = round(args.epochs * len(features) / BATCH) if args.quality else args.steps
@@ -324,12 +323,13 @@ def _ours(
 def _dev_f1(args: argparse.Namespace, engine: Any, task: Any) -> float:
     from adapter_stilts.data import load_examples
     from adapter_stilts.features import build_features
+    from adapter_stilts.heads.base import Encoding
     from adapter_stilts.inference.predictions import predict_features, score_predictions
 
     data = load_examples(task, "dev", args.data)
     tokenizer = engine.backbone.tokenizer
     features = build_features(
-        "span", data.examples, data.fingerprint, tokenizer, max_length=LENGTH, stride=STRIDE
+        "span", data.examples, data.fingerprint, Encoding(tokenizer, LENGTH, STRIDE)
     )
     found = predict_features(engine, features, data.examples, "span")
     return float(score_predictions(task, found, data.examples)["f1"])

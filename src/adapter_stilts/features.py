@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -37,72 +38,38 @@ _END = b"\xff\xff\xff\xff\0\0\0\0"
 """What ends an Arrow stream; one cut off between two batches would read as if it were whole."""
 
 
-def encoder(
-    kind: HeadKind,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-    stride: int,
-    tags: Sequence[str] | None = None,
-) -> Callable[[Any], dict[str, list[Any]]]:
-    """The pure function from example columns to feature columns for a head kind."""
-    head = get_head(kind)
-    how = Encoding(tokenizer, max_length, stride, tags)
-    return lambda examples: head.encode(examples, how)
-
-
 def build_features(
-    kind: HeadKind,
-    examples: datasets.Dataset,
-    fingerprint: str,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-    stride: int = 128,
-    tags: Sequence[str] | None = None,
+    kind: HeadKind, examples: datasets.Dataset, fingerprint: str, how: Encoding
 ) -> datasets.Dataset:
     """The features of an example set, from the cache or made anew.
 
     Args:
         examples: columns of the head kind's example type.
         fingerprint: the example set's content hash.
-        tags: tag names by number, for tagging with labels.
 
     Returns:
         A memory-mapped data set with the head kind's feature columns; `example` numbers rows of
         `examples`.
     """
-    key = features_key(
-        kind, fingerprint, tokenizer, max_length=max_length, stride=stride, tags=tags
-    )
-    folder = cache_dir() / "features" / key
+    folder = cache_dir() / "features" / features_key(kind, fingerprint, how)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         found = _read(folder)
         if found is not None:
             return found
-        encode = encoder(kind, tokenizer, max_length=max_length, stride=stride, tags=tags)
         with atomic_folder(folder) as work:
-            _write(work / "features.arrow", examples, encode)
+            _write(work / "features.arrow", _batches(kind, examples, how))
         made = _read(folder)
     assert made is not None
     return made
 
 
-def features_key(
-    kind: HeadKind,
-    fingerprint: str,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    max_length: int,
-    stride: int = 128,
-    tags: Sequence[str] | None = None,
-) -> str:
+def features_key(kind: HeadKind, fingerprint: str, how: Encoding) -> str:
     """A hash of everything that decides the features, the encoding code among it."""
     parts = [
-        encoding_identity(tokenizer),
+        encoding_identity(how.tokenizer),
         fingerprint,
-        json.dumps([kind, max_length, stride, tags], allow_nan=False),
+        json.dumps([kind, how.max_length, how.stride, how.tags], allow_nan=False),
     ]
     return text_digest("\0".join(parts), 24)
 
@@ -145,21 +112,18 @@ def _vocabulary_digest(tokenizer: PreTrainedTokenizerFast) -> str:
     return known
 
 
-def _batches(
-    examples: datasets.Dataset, encode: Callable[[Any], dict[str, list[Any]]]
-) -> Iterator[pa.Table]:
+def _batches(kind: HeadKind, examples: datasets.Dataset, how: Encoding) -> Iterator[pa.Table]:
+    encode = get_head(kind).encode
     for start in range(0, len(examples), _BATCH):
-        features = encode(examples[start : start + _BATCH])
+        features = encode(examples[start : start + _BATCH], how)
         features["example"] = [start + row for row in features["example"]]
         yield pa.table(features)
 
 
-def _write(
-    path: Any, examples: datasets.Dataset, encode: Callable[[Any], dict[str, list[Any]]]
-) -> None:
+def _write(path: Path, batches: Iterator[pa.Table]) -> None:
     writer: pa.ipc.RecordBatchStreamWriter | None = None
     try:
-        for table in _batches(examples, encode):
+        for table in batches:
             if writer is None:
                 writer = pa.ipc.new_stream(str(path), table.schema)
             writer.write_table(table)
@@ -168,7 +132,7 @@ def _write(
             writer.close()
 
 
-def _read(folder: Any) -> datasets.Dataset | None:
+def _read(folder: Path) -> datasets.Dataset | None:
     """The cached features; None where there are none or the file is damaged (then removed)."""
     path = folder / "features.arrow"
     if not path.is_file():

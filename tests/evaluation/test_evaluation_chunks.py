@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.evaluation.labels import Piece, group_pieces, pieces
 from adapter_stilts.features import build_features
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.tasks.registry import get_target
 from evaluation_kit import LANGUAGES, ROWS
 from made_modules import make_engine
@@ -53,9 +53,8 @@ def test_every_example_once_with_all_its_windows(
             assert piece.last == (len(seen[piece.language]) == ROWS)
     for language, data in sets:
         assert seen[language] == data.examples["id"][:]
-        options: dict[str, Any] = {"max_length": 64, "stride": 16}
-        tokenizer = engine.backbone.tokenizer
-        whole = build_features("span", data.examples, data.fingerprint, tokenizer, **options)
+        how = Encoding(engine.backbone.tokenizer, 64, 16)
+        whole = build_features("span", data.examples, data.fingerprint, how)
         assert windows[language] == len(whole)
     if tokens == 10**9:
         assert len(chunks) == 1

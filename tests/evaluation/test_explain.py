@@ -18,6 +18,7 @@ from adapter_stilts.engine.engine import forward
 from adapter_stilts.engine.fusion_forward import Attended, watching
 from adapter_stilts.errors import UserError
 from adapter_stilts.features import build_features
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.zoo.local import load_composition
 from fusion_kit import run_of, save_fused
@@ -47,7 +48,7 @@ def _one_by_one(backbone: str, language: str) -> dict[tuple[int, int], float]:
     target = get_target("tiny-qa")
     data = load_examples(target.at(language), "test", "data")
     features = build_features(
-        "span", data.examples, data.fingerprint, engine.backbone.tokenizer, max_length=64, stride=16
+        "span", data.examples, data.fingerprint, Encoding(engine.backbone.tokenizer, 64, 16)
     )
     sums: dict[tuple[int, int], float] = {}
     tokens = 0

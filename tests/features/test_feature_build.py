@@ -13,6 +13,7 @@ from adapter_stilts import features as made
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.features import build_features
 from adapter_stilts.heads import classification
+from adapter_stilts.heads.base import Encoding
 from process_kit import begin, end
 
 ROWS: dict[str, list[Any]] = {
@@ -34,7 +35,7 @@ def examples() -> Any:
 
 def make(examples: Any, tokenizer: Any, fingerprint: str = "f", **options: Any) -> Any:
     chosen = {"max_length": 32, **options}
-    return build_features("classification", examples, fingerprint, tokenizer, **chosen)
+    return build_features("classification", examples, fingerprint, Encoding(tokenizer, **chosen))
 
 
 def folders(cache: Path) -> list[str]:
@@ -133,7 +134,7 @@ def build_many(backbone: str) -> None:
     rows = {"text_a": [f"Sentence {n}." for n in range(2000)], "text_b": [""] * 2000}
     tokenizer = find_backbone(backbone).tokenizer
     found = build_features(
-        "classification", datasets.Dataset.from_dict(rows), "f", tokenizer, max_length=32
+        "classification", datasets.Dataset.from_dict(rows), "f", Encoding(tokenizer, 32)
     )
     assert len(found) == 2000 and found[1999]["example"] == 1999
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from adapter_stilts import load
-from adapter_stilts.features import encoder
+from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.inference.predictions import predict_features, run_features
 from adapter_stilts.zoo.module import Module
 from made_modules import LABELS
@@ -46,8 +47,10 @@ def columns(head: str) -> dict[str, list[Any]]:
 
 def prepared(module: Module, head: Any) -> tuple[datasets.Dataset, datasets.Dataset]:
     rows = columns(head)
-    encode = encoder(head, module.engine.backbone.tokenizer, max_length=64, stride=16)
-    return datasets.Dataset.from_dict(encode(rows)), datasets.Dataset.from_dict(rows)
+    how = Encoding(module.engine.backbone.tokenizer, 64, 16)
+    return datasets.Dataset.from_dict(get_head(head).encode(rows, how)), datasets.Dataset.from_dict(
+        rows
+    )
 
 
 @pytest.fixture(params=HEADS)
@@ -91,9 +94,13 @@ def test_order_of_the_examples_does_not_matter(loaded: tuple[Any, Module]) -> No
     straight = predict_features(module.engine, features, examples, head, **options)
     order = list(reversed(range(len(examples))))
     turned = examples.select(order)
-    encode = encoder(head, module.engine.backbone.tokenizer, max_length=64, stride=16)
+    how = Encoding(module.engine.backbone.tokenizer, 64, 16)
     back = predict_features(
-        module.engine, datasets.Dataset.from_dict(encode(turned[:])), turned, head, **options
+        module.engine,
+        datasets.Dataset.from_dict(get_head(head).encode(turned[:], how)),
+        turned,
+        head,
+        **options,
     )
     assert len(straight.values) == len(examples)
     for place, value in zip(order, back.values, strict=True):

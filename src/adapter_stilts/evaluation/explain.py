@@ -19,6 +19,7 @@ from adapter_stilts.errors import UserError, counted
 from adapter_stilts.evaluation.candidates import Candidate
 from adapter_stilts.evaluation.data import TargetData, read_data, resolve_languages, resolve_split
 from adapter_stilts.evaluation.options import Asked, ExplanationOptions
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.keywords import checks_keywords, fill
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.tasks.registry import get_target, target_tasks
@@ -316,15 +317,15 @@ def gather(
         inside.by or canonical(inside): [canonical(part) for part in each.parts]
         for inside, each in pairs
     }
+    backbone = engine.backbone
+    how = Encoding(backbone.tokenizer, backbone.sequence_length(length), stride or STRIDE)
     most = asked.batch_tokens or default_batch_tokens(engine.device)
     for language, part in read.languages.items():
         features = build_features(
             target.head,
             part.examples.examples,
             part.fingerprint if target.retrieval is None else part.examples.fingerprint,
-            engine.backbone.tokenizer,
-            max_length=engine.backbone.sequence_length(length),
-            stride=stride or STRIDE,
+            how,
         )
         if asked.limit is not None and target.retrieval is not None:
             features = features.select(range(min(asked.limit, len(features))))

@@ -20,6 +20,7 @@ from adapter_stilts.evaluation.candidates import Head, fit_head
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.features import build_features
 from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.inference.predictions import (
     Predictions,
     Scorer,
@@ -221,15 +222,9 @@ def pieces(
 
     Features are made (or found in the cache) when a language's turn comes.
     """
+    how = Encoding(engine.backbone.tokenizer, max_length, stride)
     for language, data in sets:
-        features = build_features(
-            kind,
-            data.examples,
-            data.fingerprint,
-            engine.backbone.tokenizer,
-            max_length=max_length,
-            stride=stride,
-        )
+        features = build_features(kind, data.examples, data.fingerprint, how)
         lengths = np.asarray(features["length"])
         # Row numbers at which an example begins, and one past the last.
         starts = np.searchsorted(np.asarray(features["example"]), np.arange(len(data.examples) + 1))

@@ -30,6 +30,7 @@ from adapter_stilts.evaluation.search import Indices, nearest, rank
 from adapter_stilts.features import build_features, features_key
 from adapter_stilts.hashing import file_sha256, json_digest, text_digest
 from adapter_stilts.heads import PLAIN
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.inference import vectors as making
 from adapter_stilts.inference.predictions import rank_pairs
 from adapter_stilts.inference.vectors import Half, check_choice, sentence_vectors
@@ -380,10 +381,10 @@ class Vectors:
         return made
 
     def _key(self, data: ExampleSet) -> str:
-        tokenizer = self.engine.backbone.tokenizer
+        how = Encoding(self.engine.backbone.tokenizer, self.max_length)
         parts = [
             _SOURCE,
-            features_key(PLAIN, data.fingerprint, tokenizer, max_length=self.max_length),
+            features_key(PLAIN, data.fingerprint, how),
             self.composed.content,
             self.engine.fingerprint,
             json.dumps([str(self.engine.dtype), self.layer, self.pooling], allow_nan=False),
@@ -393,9 +394,8 @@ class Vectors:
 
 def features_of(engine: Engine, data: ExampleSet, max_length: int) -> datasets.Dataset:
     """The token sequences of a set's texts or queries."""
-    return build_features(
-        PLAIN, data.examples, data.fingerprint, engine.backbone.tokenizer, max_length=max_length
-    )
+    how = Encoding(engine.backbone.tokenizer, max_length)
+    return build_features(PLAIN, data.examples, data.fingerprint, how)
 
 
 def _read(folder: Path, shape: tuple[int, int]) -> Half | None:

@@ -20,8 +20,8 @@ from adapter_stilts.data.load import (
 from adapter_stilts.errors import UserError, counted, few
 from adapter_stilts.evaluation.chunk_tags import CHUNK_METRIC, chunk_remarks
 from adapter_stilts.evaluation.data import has_labels
-from adapter_stilts.features import encoder
 from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.own.build import OwnTask
 from adapter_stilts.own.model import named_splits
 from adapter_stilts.own.rows import RowReader
@@ -141,12 +141,13 @@ def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterat
     data = load_examples(task, split).examples
     tokenizer = backbone.tokenizer
     length = min(task.max_length, backbone.max_length)
-    encode = encoder(task.head, tokenizer, max_length=length, stride=min(128, length // 3))
-    whole = encoder(task.head, tokenizer, max_length=_ALL, stride=0)
+    encode = get_head(task.head).encode
+    how = Encoding(tokenizer, length, min(128, length // 3))
+    whole = Encoding(tokenizer, _ALL, 0)
     for example in data.select(range(min(count, len(data)))).to_list():
         columns = {key: [value] for key, value in example.items()}
-        ids = _sequences(encode(columns))
-        longest = _sequences(whole(columns))
+        ids = _sequences(encode(columns, how))
+        longest = _sequences(encode(columns, whole))
         cut = sum(map(len, longest)) - sum(map(len, ids)) if not get_head(task.head).windows else 0
         pieces = [list(tokenizer.convert_ids_to_tokens(each)) for each in ids]
         yield Shown(dict(example), pieces, max(0, cut), list(_offsets(example)))

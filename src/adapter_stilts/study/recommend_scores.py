@@ -19,6 +19,7 @@ import numpy.typing as npt
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError
 from adapter_stilts.heads import get_head
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.study.recommend_rules import (
     Product,
     group_means,
@@ -304,16 +305,10 @@ def feature_columns(engine: Engine, task: TaskSpec, data: ExampleSet) -> dict[st
         if get_head(task.head).has_tags
         else None
     )
-    built = build_features(
-        task.head,
-        data.examples,
-        data.fingerprint,
-        engine.backbone.tokenizer,
-        max_length=engine.backbone.sequence_length(min(LONGEST, task.max_length)),
-        stride=64,
-        tags=tags,
-    )
-    columns: dict[str, list[Any]] = built[:]
+    length = engine.backbone.sequence_length(min(LONGEST, task.max_length))
+    how = Encoding(engine.backbone.tokenizer, length, 64, tags)
+    columns: dict[str, list[Any]]
+    columns = build_features(task.head, data.examples, data.fingerprint, how)[:]
     return columns
 
 

@@ -27,7 +27,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.features import build_features, collate, encoding_identity
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
-from adapter_stilts.heads.base import Head
+from adapter_stilts.heads.base import Encoding, Head
 from adapter_stilts.heads.tagging import IGNORED
 from adapter_stilts.inference.predictions import (
     batches,
@@ -134,17 +134,9 @@ def make_task_data(
         what = "%s: the dev data is the training data, so dev scores say nothing of other data"
         logger.warning(what, task.name)
     length = engine.backbone.sequence_length(recipe.max_length or task.max_length)
+    how = Encoding(engine.backbone.tokenizer, length, recipe.stride, tags)
     train_features, dev_features = (
-        build_features(
-            task.head,
-            part.examples,
-            part.fingerprint,
-            engine.backbone.tokenizer,
-            max_length=length,
-            stride=recipe.stride,
-            tags=tags,
-        )
-        for part in (train, dev)
+        build_features(task.head, part.examples, part.fingerprint, how) for part in (train, dev)
     )
     return TaskData(task, head, train, dev, tags, length, train_features, dev_features)
 
@@ -219,8 +211,7 @@ def text_sources(
             "text",
             datasets.Dataset.from_dict({"text": list(file.lines)}),
             file.sha256,
-            backbone.tokenizer,
-            max_length=length,
+            Encoding(backbone.tokenizer, length),
         )
         if not len(features):
             raise UserError(f"{text.folder / file.language}.txt: no line has two tokens")

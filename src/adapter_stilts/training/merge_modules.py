@@ -34,6 +34,7 @@ from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.features import build_features, collate, longest_first
 from adapter_stilts.hashing import json_digest, text_digest
 from adapter_stilts.heads import PLAIN, get_head
+from adapter_stilts.heads.base import Encoding
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.inference.vectors import dual_encoder_loss
 from adapter_stilts.merging.methods import MERGES, check_terms, full_weights
@@ -234,15 +235,9 @@ def _batches(engine: Engine, name: str, plan: Plan) -> list[dict[str, Tensor]]:
             examples.select(known),
             json_digest([fingerprint, "rows", known])[:32],
         )
-    features = build_features(
-        task.head,
-        examples,
-        fingerprint,
-        engine.backbone.tokenizer,
-        max_length=engine.backbone.sequence_length(task.max_length),
-        stride=_STRIDE,
-        tags=labels,
-    )
+    length = engine.backbone.sequence_length(task.max_length)
+    how = Encoding(engine.backbone.tokenizer, length, _STRIDE, labels)
+    features = build_features(task.head, examples, fingerprint, how)
     lengths = np.asarray(features["length"])
     batches = longest_first(lengths, default_batch_tokens(engine.device))
     pad_id = engine.backbone.pad_id

@@ -15,9 +15,8 @@ from adapter_stilts.display import Table, html_facts, html_table
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.engine.native import head_choices, head_labels
 from adapter_stilts.errors import UserError, counted, few, shown
-from adapter_stilts.features import encoder
 from adapter_stilts.heads import PLAIN, choice, classification, get_head, span, tagging
-from adapter_stilts.heads.base import Example, Head, Prediction, Rows
+from adapter_stilts.heads.base import Encoding, Example, Head, Prediction, Rows
 from adapter_stilts.inference.predictions import (
     Predictions,
     predict_features,
@@ -200,9 +199,9 @@ class Module:
     ) -> dict[str, list[Any]]:
         backbone = self.engine.backbone
         length = backbone.sequence_length(int(self.record.recipe["max_length"]))
-        encode = encoder(kind, backbone.tokenizer, max_length=length, stride=stride)
+        how = Encoding(backbone.tokenizer, length, stride)
         with self.engine.lock:
-            return encode(columns)
+            return get_head(kind).encode(columns, how)
 
     def score(self, examples: Sequence[Example], *, batch_tokens: int = 8192) -> dict[str, float]:
         """The task's official scores, in percent, on labelled examples.
