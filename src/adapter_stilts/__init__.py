@@ -130,7 +130,7 @@ _PUBLIC = {
 _HOMES = {name: file for file, names in _PUBLIC.items() for name in names.split()}
 __all__ = sorted(_HOMES)
 
-_FOR_PLUGINS = ("errors", "plugins", "tasks.spec")
+_FOR_PLUGINS = ("adapter_stilts.errors", "adapter_stilts.plugins", "adapter_stilts.tasks.spec")
 """Where the plug-ins that the environment names are not needed yet."""
 
 
@@ -144,7 +144,7 @@ def __getattr__(name: str) -> Any:
             from adapter_stilts.plugins import load_plugins
 
             load_plugins()
-        return getattr(importlib.import_module(f"adapter_stilts.{_HOMES[name]}"), name)
+        return getattr(importlib.import_module(_HOMES[name]), name)
     # With name and object, Python asks "Did you mean …?"
     what = f"module 'adapter_stilts' has no attribute '{name}'"
     raise AttributeError(what, name=name, obj=sys.modules[__name__])
