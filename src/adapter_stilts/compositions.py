@@ -113,9 +113,7 @@ def as_text(part: Composition) -> str:
 
 def as_texts(given: Composition | Sequence[Composition]) -> list[str]:
     """One composition, or several, as texts."""
-    if isinstance(given, (str, os.PathLike, Call, Loaded)):
-        return [as_text(given)]
-    if not isinstance(given, Iterable):
+    if isinstance(given, (str, os.PathLike, Call, Loaded)) or not isinstance(given, Iterable):
         return [as_text(given)]  # which says what is accepted
     return [as_text(each) for each in given]
 

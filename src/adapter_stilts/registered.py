@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from adapter_stilts.errors import UserError, hint, unknown
 
@@ -36,14 +36,7 @@ class Registered:
     by: str = ""
 
 
-_ADDED: dict[Kind, dict[str, Registered]] = {
-    "task": {},
-    "metric": {},
-    "merge method": {},
-    "adapter method": {},
-}
-
-
+_ADDED: dict[Kind, dict[str, Registered]] = {kind: {} for kind in get_args(Kind)}
 _RUNNING: list[str] = []
 
 

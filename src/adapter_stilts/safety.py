@@ -264,12 +264,9 @@ def place_in(value: Any, parts: Sequence[int | str], *, missing: bool) -> list[i
 
 def is_line(text: str) -> bool:
     """Whether a text is one line, not long, without characters that steer a terminal."""
-    if text.isprintable():
-        return len(text) < 10_000
-    return (
-        len(text) < 10_000
-        and printable(text) == text
-        and not any(unicodedata.category(char) == "Cc" for char in text)
+    return len(text) < 10_000 and (
+        text.isprintable()
+        or (printable(text) == text and "Cc" not in map(unicodedata.category, text))
     )
 
 

@@ -32,8 +32,8 @@ class HubId:
     @classmethod
     def parse(cls, text: str) -> HubId:
         """What a person typed; refuses what is no id."""
-        found = _ID.fullmatch(text)
-        if found is None or ".." in text or "--" in found["repo"]:
+        found = _ID.fullmatch(text) if is_hub_id(text) else None
+        if found is None:
             raise UserError(
                 f"'{text}' is no id of the Hub: ids look like someone/xlmr-large-squad, with "
                 "@revision if need be"
@@ -53,8 +53,5 @@ class HubId:
 
 def is_hub_id(text: str) -> bool:
     """Whether a text may be the id of a module on the Hub."""
-    try:
-        HubId.parse(text)
-    except UserError:
-        return False
-    return True
+    found = _ID.fullmatch(text)
+    return found is not None and ".." not in text and "--" not in found["repo"]

@@ -302,11 +302,8 @@ def status_of(error: BaseException) -> int | None:
 
 
 def _response(error: BaseException) -> Any:
-    for each in _causes(error):
-        response = getattr(each, "response", None)
-        if response is not None:
-            return response
-    return None
+    found = (getattr(each, "response", None) for each in _causes(error))
+    return next((each for each in found if each is not None), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -111,24 +111,18 @@ def _count_labels(name: str, data: ExampleSet, labels: tuple[str, ...]) -> str:
         found.update(labels[number] if labels else str(number) for number in numbers)
     elif "tags" in data.examples.column_names:
         found.update(tag for row in data.examples["tags"] for tag in row)
-    elif scores := [score for score in _numbers(data) if score is not None]:
-        found_in = f"scores from {min(scores):g} to {max(scores):g}"
+    about = few([f"{label} {count:,}" for label, count in found.most_common()], 10)
+    scores = data.examples["score"] if "score" in data.examples.column_names else ()
+    if scores := [each for each in scores if each is not None]:
         same = ": all are alike, so there is nothing to learn" if len(set(scores)) == 1 else ""
-        return f"{name}: {counted(len(data.examples), 'example')}; {found_in}{same}"
-    counts = few([f"{label} {count:,}" for label, count in found.most_common()], 10)
-    return f"{name}: {counted(len(data.examples), 'example')}" + (f"; {counts}" if counts else "")
+        about = f"scores from {min(scores):g} to {max(scores):g}{same}"
+    return f"{name}: {counted(len(data.examples), 'example')}" + (f"; {about}" if about else "")
 
 
 def _inputs(data: ExampleSet, head: str) -> Iterator[str]:
     """What a head reads of each example, as a text to be compared."""
     columns = (data.examples[name] for name in get_head(head).inputs)
     return (json.dumps(row, allow_nan=False) for row in zip(*columns, strict=True))
-
-
-def _numbers(data: ExampleSet) -> list[float | None]:
-    """What the examples of a regression are scored by; nothing for other heads."""
-    there = "score" in data.examples.column_names
-    return list(data.examples["score"]) if there else []
 
 
 _ALL = 1 << 24

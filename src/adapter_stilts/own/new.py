@@ -312,19 +312,14 @@ def _count_rows(
             raise bad(path, place, what) from error
         except ValueError as error:
             raise bad(path, place, str(error)) from error
-        value = _cell(reader, row, text)
+        value = None
+        with suppress(KeyError):
+            value = reader.cell(row, text)
         lengths.append(len(value if isinstance(value, list) else str(value or "").split()))
     lengths.sort()
     words = (lengths[len(lengths) // 2], lengths[-1])
     keys = {**keys, **({"header": False} if form in ("csv", "tsv") and names[0] == "1" else {})}
     return FoundData(form, names, parts, keys, count, labels, words, options)
-
-
-def _cell(reader: RowReader, row: Mapping[str, Any], column: Any) -> Any:
-    try:
-        return reader.cell(row, column)
-    except KeyError:
-        return None
 
 
 def task_text(

@@ -71,19 +71,14 @@ def check_manifest(folder: Path) -> None:
 def copy_into(parameters: Mapping[str, torch.Tensor], tensors: Tensors, path: Path) -> None:
     """Sets parameters to what was saved of them, all and nothing else; refuses other shapes."""
     odd = sorted(parameters.keys() ^ tensors.keys())
-    odd += [
-        key for key in parameters.keys() & tensors.keys() if not _fits(parameters, tensors, key)
-    ]
+    for key in parameters.keys() & tensors.keys():
+        one, other = parameters[key], tensors[key]
+        odd += [key] * ((one.shape, one.dtype) != (other.shape, other.dtype))
     if odd:
         raise OtherRunError(f"{path}: '{odd[0]}' is not as it was saved; {BEGIN_ANEW}")
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(tensors[key])
-
-
-def _fits(parameters: Mapping[str, torch.Tensor], tensors: Tensors, key: str) -> bool:
-    one, other = parameters[key], tensors[key]
-    return one.shape == other.shape and one.dtype == other.dtype
 
 
 def save_recent(folder: Path, recent: Sequence[Tensors]) -> None:

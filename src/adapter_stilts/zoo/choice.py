@@ -161,23 +161,13 @@ def has_record(folder: Path) -> bool:
 
 def find_modules() -> Iterator[ModuleReference]:
     """Every module, those of the user's zoo first, then the shared and the pulled ones."""
-    for folder in _below(zoo_dir()):
-        yield ModuleReference(folder)
-    for zoo in shared_zoos():
-        if zoo.resolve() != zoo_dir().resolve():
-            for folder in _below(zoo):
-                yield ModuleReference(folder, place="shared")
-    for folder in _below(pulled_dir()):
-        yield ModuleReference(folder, place="hub")
-
-
-def _below(zoo: Path) -> list[Path]:
-    """Folders of two levels; what is being written has a name that begins with a dot."""
-    return [
-        path.parent
-        for path in sorted(zoo.glob(f"*/*/{RECORD}"))
-        if not path.parent.name.startswith(".")
-    ]
+    own, pulled = zoo_dir(), pulled_dir()
+    shared = (each for each in shared_zoos() if each.resolve() != own.resolve())
+    places: list[tuple[Path, Place]] = [(own, "zoo"), *((each, "shared") for each in shared)]
+    for zoo, place in (*places, (pulled, "hub")):
+        for path in sorted(zoo.glob(f"*/*/{RECORD}")):
+            if not path.parent.name.startswith("."):  # it is being written
+                yield ModuleReference(path.parent, place=place)
 
 
 def by_name(name: str) -> list[ModuleReference]:
