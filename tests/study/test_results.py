@@ -124,6 +124,6 @@ def test_attention_is_kept_in_full() -> None:
         "fuse(squad, mnli)", "xnli", "test", "full", ("squad", "mnli"), weights,
         {"en": {0: 0.54321678}}, {"en": 5}, {},
     )  # fmt: skip
-    kept = summarise(found, {})
+    kept = summarise(found, found.sources)
     assert kept.layers == {0: weights["en"][0]} and kept.languages == {"en": weights["en"][0]}
     assert kept.entropy == {"en": 0.54321678}

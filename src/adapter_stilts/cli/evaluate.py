@@ -318,9 +318,10 @@ def _show_comparison(found: Comparison) -> None:
     typer.echo(f"A: {found.first}\nB: {found.second}")
     print_table(("on", "A", "B", "A - B", "interval", "effect"), rows)
     for name, target in found.targets.items():
+        helped, hurt = target.at_least
         typer.echo(
-            f"{name}, {target.metric}: helped in at least {target.helped_at_least} and hurt in at "
-            f"least {target.hurt_at_least} of {target.count}"
+            f"{name}, {target.metric}: helped in at least {helped} and hurt in at least {hurt} of "
+            f"{target.count}"
         )
         if max(target.seeds) == 1:
             typer.echo(f"{name}: one seed each, so the interval is that of these modules alone")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -193,12 +192,10 @@ def training_options(
     return with_options(command, run, [*shared, *own])
 
 
-def json_line(trained: Trained) -> str:
+def json_of(trained: Trained) -> dict[str, Any]:
     """Where the module lies, and its whole record."""
-    content = {"path": str(trained.path), **asdict(trained.record)}
-    if trained.test_scores:
-        content["test_scores"] = trained.test_scores
-    return json.dumps(content, ensure_ascii=False, allow_nan=False)
+    tested = {"test_scores": trained.test_scores} if trained.test_scores else {}
+    return {"path": str(trained.path), **asdict(trained.record), **tested}
 
 
 def show_series(made: Series, *, as_json: bool) -> None:
@@ -208,11 +205,10 @@ def show_series(made: Series, *, as_json: bool) -> None:
     if not PartialState().is_main_process:
         return
     if as_json:
-        modules = [json.loads(json_line(each)) for each in made.trained.values()]
         scores = {metric: each.as_dict() for metric, each in made.scores.items()}
         content = {"name": made.name, "seeds": list(made.trained), "scores": scores}
-        content["modules"] = modules
-        print_json(content, indent=None)
+        modules = [json_of(each) for each in made.trained.values()]
+        print_json({**content, "modules": modules}, indent=None)
         return
     for each in made.trained.values():
         show(each, as_json=False)
@@ -235,7 +231,7 @@ def show(trained: Trained, *, as_json: bool) -> None:
         return
     record = trained.record
     if as_json:
-        typer.echo(json_line(trained))
+        print_json(json_of(trained), indent=None)
         return
     typer.echo(
         f"{trained.path.name}: dev {scores_line(record.scores)} at step {record.best_step} of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,10 +258,6 @@ study.command("run")(
 )
 
 
-def _warn(line: str) -> None:
-    typer.echo(line, err=True)  # beside what is printed for another program
-
-
 @study.command("export")
 def export(
     file: Path = FILE,
@@ -276,7 +273,8 @@ def export(
         raise unknown("format", form, FORMATS)
     made, folder = read_plan(file, out, data, unequal=unequal)
     check_writable(folder.path)
-    typer.echo(export_plan(made, folder, form, _warn), nl=False)
+    warn = partial(typer.echo, err=True)  # beside what is printed for another program
+    typer.echo(export_plan(made, folder, form, warn), nl=False)
 
 
 WATCH_SECONDS = 2.0

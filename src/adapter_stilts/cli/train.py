@@ -13,11 +13,12 @@ from adapter_stilts.cli.options import (
     TAGS,
     TASK,
     derived_options,
-    json_line,
+    json_of,
     one_task,
     training_options,
     with_options,
 )
+from adapter_stilts.cli.results import print_json
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS
 from adapter_stilts.paths import from_here
@@ -213,7 +214,7 @@ def merge(
 def _show(made: Trained, *, as_json: bool) -> None:
     record = made.record
     if as_json:
-        typer.echo(json_line(made))
+        print_json(json_of(made), indent=None)
         return
     own = "no head" if record.head == "none" else f"{record.head} head"
     typer.echo(

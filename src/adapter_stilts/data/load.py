@@ -39,24 +39,6 @@ if TYPE_CHECKING:
 Part = FilePart | HubPart
 
 
-@dataclass
-class Bad:
-    """Rows of a part that cannot be used: how many, and what is said of the first."""
-
-    count: int = 0
-    first: UserError | None = None
-
-    def add(self, error: UserError) -> None:
-        """Counts one more."""
-        self.first = self.first or error
-        self.count += 1
-
-    def complaint(self) -> UserError:
-        """One line on all of them, which are answers that are not at their offsets."""
-        more = f"; {self.count - 1:,} more answers are not at theirs" if self.count > 1 else ""
-        return UserError(f"{self.first}{more}: --skip-bad-rows leaves such rows out of a training")
-
-
 def read_examples(
     task: TaskSpec,
     split: Split,
@@ -76,8 +58,8 @@ def read_examples(
     """
     seen: set[str] = set()
     for part in parts:
-        kept = left_out = 0
-        wrong = Bad()
+        kept = left_out = wrong = 0
+        first: UserError | None = None
         for where, place, row in part.rows():
             try:
                 example = _checked(task, split, row, part, seen)
@@ -86,26 +68,25 @@ def read_examples(
                 complaint = bad(where, at, str(error))
                 if not (skip_bad or isinstance(error, OffsetError)):
                     raise complaint from error
-                wrong.add(complaint)
+                first, wrong = first or complaint, wrong + 1
                 continue
             if example is None:
                 left_out += 1
                 continue
             if not example["id"]:
-                number = kept + left_out + wrong.count
+                number = kept + left_out + wrong
                 example = {**example, "id": f"{part.source.name}-{number}"}
             kept += 1
-            if skip_bad or not wrong.count:
+            if skip_bad or not wrong:
                 yield example
-        if wrong.count and not skip_bad:
-            raise wrong.complaint()
+        if wrong and not skip_bad:
+            more = f"; {wrong - 1:,} more answers are not at theirs" if wrong > 1 else ""
+            remedy = "--skip-bad-rows leaves such rows out of a training"
+            raise UserError(f"{first}{more}: {remedy}")
         if not kept:
             raise UserError(f"{part.source.name}: none of its {left_out} rows can be used")
-        counts.append({"rows_kept": kept, "rows_left_out": left_out, **_bad_rows(wrong)})
-
-
-def _bad_rows(wrong: Bad) -> dict[str, int | str]:
-    return {"rows_bad": wrong.count, "first_bad": str(wrong.first)} if wrong.count else {}
+        bad_rows = {"rows_bad": wrong, "first_bad": str(first)} if wrong else {}
+        counts.append({"rows_kept": kept, "rows_left_out": left_out, **bad_rows})
 
 
 def _checked(task: TaskSpec, split: Split, row: Row, part: Part, seen: set[str]) -> Example | None:

@@ -24,8 +24,8 @@ from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.metrics import primary
 from adapter_stilts.study.contrast import (
     Contrast,
+    better_and_worse,
     contrast,
-    effects_count,
     equivalence_interval,
     equivalence_p,
     holm,
@@ -84,14 +84,9 @@ class TargetComparison:
         return self._significant({name: each.p_below(0) for name, each in self.languages.items()})
 
     @property
-    def helped_at_least(self) -> int:
-        """In how many languages the first is better, at least; which ones they are is not said."""
-        return effects_count([each.p_above(0) for each in self.languages.values()], self.alpha)
-
-    @property
-    def hurt_at_least(self) -> int:
-        """In how many it is worse, likewise."""
-        return effects_count([each.p_below(0) for each in self.languages.values()], self.alpha)
+    def at_least(self) -> tuple[int, int]:
+        """In how many languages the first is better, and worse; which ones they are is not said."""
+        return better_and_worse(self.languages.values(), self.alpha)
 
     @property
     def count(self) -> str:
@@ -114,8 +109,7 @@ class TargetComparison:
             "difference": self.estimate.as_dict(),
             "helped": self.helped,
             "hurt": self.hurt,
-            "helped_at_least": self.helped_at_least,
-            "hurt_at_least": self.hurt_at_least,
+            **dict(zip(("helped_at_least", "hurt_at_least"), self.at_least, strict=True)),
             "missing": dict(self.missing),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -212,6 +212,15 @@ def effects_count(p: Sequence[float], alpha: float = 0.05) -> int:
             break
         count = u
     return count
+
+
+def better_and_worse(found: Iterable[Estimate], alpha: float) -> tuple[int, int]:
+    """In how many languages a difference is above zero, and below it, at least."""
+    each = list(found)
+    return (
+        effects_count([one.p_above(0) for one in each], alpha),
+        effects_count([one.p_below(0) for one in each], alpha),
+    )
 
 
 @dataclass(frozen=True)

@@ -54,26 +54,32 @@ def dev_halves(
     """
     stage, on_train = target.trained_in("en")[-1], does["choose_on"] == "train"
     aim = _on_dev(target, stage, on_train=on_train)
-    limit = does["dev_items"]
-    if on_train and limit is not None:
-        # Draws of one seed have rows in common, so as many more are drawn as may fall away.
-        limit += does["rows"]
+    limit, drawn = _limit_and_drawn(stage, does, seed)
     if target.retrieval is None:
         scored = _score_dev(aim, module, out, {**does, "dev_items": limit})
         if isinstance(scored, float):
             return DevScores(scored, scored, whole=True)
     else:
         scored = _search_dev(aim, module, {**does, "dev_items": limit})
-    if on_train:
-        seen = load_examples(stage, "train", does["data"], limit=does["rows"], seed=seed)
-        drawn = set(seen.examples["id"][:])
-        scored = [row for row in scored if row["id"] not in drawn][: does["dev_items"]]
+    scored = [row for row in scored if row["id"] not in drawn][: does["dev_items"]]
     whole = does["choose_on"] == "whole"
     halves = (scored, scored) if whole else _halves(scored)
     first, second = (_score(half, target.name) for half in halves)
     out.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(halves[1], schema=SCHEMA), out / SELECT)
     return DevScores(first, second, whole=whole)
+
+
+def _limit_and_drawn(
+    stage: TaskSpec, does: dict[str, Any], seed: int
+) -> tuple[int | None, set[str]]:
+    """How many rows are read to choose by, and the ids of those that the training has drawn."""
+    limit: int | None = does["dev_items"]
+    if does["choose_on"] != "train":
+        return limit, set()
+    seen = load_examples(stage, "train", does["data"], limit=does["rows"], seed=seed)
+    # Draws of one seed have rows in common, so as many more are read as may fall away.
+    return None if limit is None else limit + does["rows"], set(seen.examples["id"][:])
 
 
 def _halves(items: list[Item]) -> tuple[list[Item], list[Item]]:
@@ -132,12 +138,7 @@ def check_dev(target: TargetSpec, does: dict[str, Any], seed: int = 0) -> str:
 
 def _clusters(aim: TargetSpec, stage: TaskSpec, does: dict[str, Any], seed: int) -> list[str]:
     """What the items that `dev_halves` would take fall into halves by."""
-    limit, rows = does["dev_items"], does["rows"]
-    drawn: set[str] = set()
-    if does["choose_on"] == "train":
-        seen = load_examples(stage, "train", does["data"], limit=rows, seed=seed)
-        drawn = set(seen.examples["id"][:])
-        limit = None if limit is None else limit + rows
+    limit, drawn = _limit_and_drawn(stage, does, seed)
     examples = load_examples(aim.at("en"), "dev", does["data"], limit=limit).examples
     names = list(examples["id"][:])
     clusters = names

@@ -175,6 +175,7 @@ ARRAY = 200
 TICK = 0.5
 POLL = 10.0
 """Seconds between looks at the queue."""
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, RecursionError)
 GRACE = 60.0
 """Seconds after which what a job wrote before it left the queue is seen here as well."""
 
@@ -298,7 +299,7 @@ class SlurmEngine:
                 made.set_result(said["code"])
 
     def _read_end(self, run: str) -> dict[str, Any] | None:
-        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        with suppress(*_DAMAGED):
             said = json.loads(ended_file(self._folder.path, run).read_text(encoding="utf-8"))
             return {"code": int(said["code"]), "refused": str(said["refused"])}
         return None
@@ -307,6 +308,6 @@ class SlurmEngine:
         return self._folder.path / "state" / f"slurm-{run}.json"
 
     def _job_of(self, run: str) -> str:
-        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        with suppress(*_DAMAGED):
             return str(json.loads(self._job_file(run).read_text(encoding="utf-8"))["job"])
         return ""

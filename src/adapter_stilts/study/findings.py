@@ -19,8 +19,8 @@ from adapter_stilts.study.compare import MARGIN, interval_text, within_text
 from adapter_stilts.study.contrast import (
     Contrast,
     Rule,
+    better_and_worse,
     contrast,
-    effects_count,
     equivalence_p,
     holm,
     over_languages,
@@ -100,12 +100,8 @@ class Finding:
 
     def count(self, target: str) -> tuple[int, int, int]:
         """In how many languages of a target the first is better and worse at least, and of all."""
-        each = list(self.fixed.languages[target].values())
-        return (
-            effects_count([one.p_above(0) for one in each], self.alpha),
-            effects_count([one.p_below(0) for one in each], self.alpha),
-            len(each),
-        )
+        each = self.fixed.languages[target].values()
+        return *better_and_worse(each, self.alpha), len(each)
 
     def over(self, languages: Sequence[str]) -> Estimate:
         """The same over some languages alone."""

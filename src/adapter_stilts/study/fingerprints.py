@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.backbones import EMBEDDED, Backbone, find_backbone
-from adapter_stilts.data.cache import file_digests
+from adapter_stilts.backbones import EMBEDDED, find_backbone
+from adapter_stilts.data.cache import file_digests, remembered
 from adapter_stilts.data.code_digest import source_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError, hint
 from adapter_stilts.evaluation.data import data_sets, resolve_languages
 from adapter_stilts.hashing import json_digest
-from adapter_stilts.paths import cache_dir, is_folder, write_whole
+from adapter_stilts.paths import is_folder
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec
 from adapter_stilts.zoo.choice import ModuleReference, has_record, is_of, same_backbone
@@ -151,20 +151,15 @@ def weights_of(name: str) -> str:
     """
     if name != EMBEDDED and not is_folder(Path(name).expanduser()):
         return ""
-    return _weights(find_backbone(name))
-
-
-def _weights(backbone: Backbone) -> str:
-    """Remembered beside the hashes of its files, since it takes seconds to read the weights."""
+    backbone = find_backbone(name)
     paths = sorted({*backbone.path.glob("*.safetensors"), *backbone.path.glob("*.bin")})
-    paths.append(backbone.path / "config.json")
-    memory = cache_dir() / "digests" / f"{json_digest(['weights', file_digests(paths)])}.txt"
-    with suppress(OSError, UnicodeDecodeError):
-        if len(known := memory.read_text(encoding="ascii")) == 16:
-            return known
-    found = backbone.fingerprint
-    with suppress(OSError):  # only costs time, the next time
-        write_whole(memory, found)
+    found: str = remembered(  # it takes seconds to read the weights
+        "digests",
+        [*paths, backbone.path / "config.json"],
+        lambda known: isinstance(known, str),
+        lambda: backbone.fingerprint,
+        "weights",
+    )
     return found
 
 

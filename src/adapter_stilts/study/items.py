@@ -255,36 +255,14 @@ class Attention(BaseModel):
     languages: dict[str, dict[str, float]]
     entropy: dict[str, float]
 
-    def called(self, names: Sequence[str]) -> Attention:
-        """The same with its sources called otherwise, in their order.
-
-        Modules of another seed have other names, and what they have learnt has not.
-        """
-        if len(names) != len(self.sources):
-            return self
-        new = dict(zip(self.sources, names, strict=True))
-
-        def renamed(parts: Mapping[Any, Mapping[str, float]]) -> dict[Any, dict[str, float]]:
-            return {
-                key: {new.get(name, name): weight for name, weight in part.items()}
-                for key, part in parts.items()
-            }
-
-        return Attention(
-            sources=tuple(names),
-            layers=renamed(self.layers),
-            languages=renamed(self.languages),
-            entropy=self.entropy,
-        )
-
 
 def keep_attention(
-    module: Path, target: str, names: Mapping[str, str], items: Path, **options: Any
+    module: Path, target: str, names: Sequence[str], items: Path, **options: Any
 ) -> None:
     """Reads some texts of a target through its fusion, and writes what it attended to.
 
     Args:
-        names: by the folder of a source, what it is called in the study.
+        names: of the fusion's sources in their order, as in the study.
         items: the folder of the run's scores, where the file is put.
         options: as of `explain`.
     """
@@ -294,23 +272,22 @@ def keep_attention(
     write_whole(items / ATTENTION, found.model_dump_json() + "\n")
 
 
-def summarise(found: Explanation, names: Mapping[str, str]) -> Attention:
-    """The part of an explanation that is kept."""
+def summarise(found: Explanation, names: Sequence[str]) -> Attention:
+    """The part of an explanation that is kept, its sources called by these names.
 
-    def called(weights: Mapping[str, float]) -> dict[str, float]:
-        return {_name(name, names): weight for name, weight in weights.items()}
+    Modules of another seed have other names, and what they have learnt has not.
+    """
+    called = dict(zip(found.sources, names, strict=False))
+
+    def renamed(parts: Mapping[Any, Mapping[str, float]]) -> dict[Any, dict[str, float]]:
+        return {key: {called[k]: w for k, w in part.items()} for key, part in parts.items()}
 
     return Attention(
-        sources=tuple(_name(name, names) for name in found.sources),
-        layers={layer: called(weights) for layer, weights in found.average.items()},
-        languages={name: called(found.over_layers(name)) for name in found.weights},
+        sources=tuple(called.values()),
+        layers=renamed(found.average),
+        languages=renamed({name: found.over_layers(name) for name in found.weights}),
         entropy=dict(found.entropy_over_layers),
     )
-
-
-def _name(source: str, names: Mapping[str, str]) -> str:
-    place = source.strip('"')
-    return names.get(place) or Path(place).name
 
 
 def read_attention(path: Path) -> Attention | None:

@@ -220,7 +220,7 @@ class _Work:
         keep_attention(
             place,
             get_target(self.run.target).name,
-            dict(zip(self._places(), self.run.intermediate, strict=True)),
+            self.run.intermediate,
             items,
             langs=does["langs"],
             split=does["tests"][0]["split"],
