@@ -94,40 +94,10 @@ if TYPE_CHECKING:
     from adapter_stilts.zoo.push import push as push
     from adapter_stilts.zoo.resolve import load as load
 
-_PUBLIC = {
-    "compositions": "MergeTerms arrow average compose dare_ties fusion linear slerp stack "
-    "task_arithmetic ties uniform",
-    "display": "Picture",
-    "engine.methods": "Method MethodOptions",
-    "errors": "FailureError InterruptedTrainingError NotFiniteError RefusedError UserError",
-    "evaluation.data": "NoDataError",
-    "evaluation.explain": "Explanation explain write_explanation",
-    "evaluation.options": "ComparisonOptions EvaluationOptions ExplanationOptions ReadingOptions "
-    "SuiteOptions",
-    "evaluation.run": "Evaluation Evaluations evaluate",
-    "evaluation.suite": "SuiteEvaluation evaluate_suite",
-    "keywords": "UnknownKeywordError",
-    "merging.methods": "merge_method",
-    "plugins": "adapter_method include metric register",
-    "study.compare": "Comparison compare",
-    "study.recommendation": "RecommendOptions Recommendation",
-    "study.recommender": "recommend",
-    "tasks.registry": "get_target get_task",
-    "tasks.spec": "FileData HubData HubSplit Reading Source TaskSpec",
-    "tasks.target_spec": "Retrieval TargetSpec",
-    "training.merge": "merge",
-    "training.options": "DataOptions MergeOptions RecipeChanges RunOptions TrainingOptions",
-    "training.recipe": "Recipe",
-    "training.run": "Series Trained train_adapter train_language train_multitask train_seeds",
-    "training.target": "fuse train_target",
-    "zoo.pull": "Pulled pull",
-    "zoo.push": "Pushed push",
-    "zoo.module": "Answers Module",
-    "zoo.predict": "InputError InputFields predict",
-    "zoo.resolve": "load",
-}
-"""The public names, by the file that each is in."""
-_HOMES = {name: file for file, names in _PUBLIC.items() for name in names.split()}
+with open(__file__, encoding="utf-8") as _file:  # noqa: PTH123 - nothing is imported for it
+    _IMPORTS = [_line.split() for _line in _file if _line.startswith("    from adapter_stilts.")]
+_HOMES = {_words[-1]: _words[1] for _words in _IMPORTS}
+"""The public names by the file that each is in, as they are imported above for type checkers."""
 __all__ = sorted(_HOMES)
 
 _FOR_PLUGINS = ("adapter_stilts.errors", "adapter_stilts.plugins", "adapter_stilts.tasks.spec")
