@@ -52,11 +52,7 @@ class Backbone:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """The configuration's fields, checked.
-
-        Raises:
-            RefusedError: it, or a tokenizer's, is not accepted.
-        """
+        """The configuration's fields; refuses what is not accepted of it or of the tokenizer's."""
         with self._naming():
             fields = read_fields(self.path / "config.json")
             read_options(self.path, fields["model_type"])
@@ -69,11 +65,7 @@ class Backbone:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The fast tokenizer; a slow one has no offsets and is refused.
-
-        Raises:
-            RefusedError: there is none, or it is not accepted.
-        """
+        """The fast tokenizer; refuses a folder without one: a slow one has no offsets."""
         if self.own:
             return build_own_tokenizer(self.path)
         fields = self.fields
@@ -97,11 +89,7 @@ class Backbone:
         self.__dict__.pop("tokenizer", None)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The trunk's weights, once their headers fit the configuration.
-
-        Raises:
-            RefusedError: they do not, or are damaged.
-        """
+        """The trunk's weights; refuses those whose headers do not fit the configuration."""
         with self._naming():
             return read_weights(self.path, self.fields)
 
@@ -112,11 +100,7 @@ class Backbone:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The identity of its weights, whatever it is called and wherever it lies.
-
-        Raises:
-            RefusedError: they are damaged, or do not fit the configuration.
-        """
+        """The identity of its weights, wherever they lie; refuses as `weights`."""
         return fingerprint(self.weights())
 
     @contextmanager
@@ -184,9 +168,7 @@ def hub_id(name: str) -> str:
 def find_backbone(name: str) -> Backbone:
     """The backbone of that name: `embedded`, a local folder, or a Hub id (`id@revision`).
 
-    Raises:
-        UserError: no such folder or repository, one whose configuration is not accepted, or the
-            Hub cannot be reached.
+    Refuses what is not there, cannot be reached, or has a configuration that is not accepted.
     """
     if name == EMBEDDED:
         from adapter_stilts.backbones.embedded import embedded_backbone
@@ -205,12 +187,7 @@ def find_backbone(name: str) -> Backbone:
 
 
 def download_backbone(name: str) -> Backbone:
-    """The backbone of that Hub id (`id@revision`).
-
-    Raises:
-        UserError: no such repository or revision, no access, or the Hub cannot be reached.
-        FailureError: the disk is full.
-    """
+    """The backbone of that Hub id (`id@revision`); fails as `hub.client.download` does."""
     from adapter_stilts.hub.client import Repository, download
     from adapter_stilts.hub.guard import guard_downloads
 
@@ -277,11 +254,7 @@ Precision = Literal["fp32", "bf16", "auto"]
 
 
 def check_precision(precision: str) -> None:
-    """Refuses another word than these; torch is not needed to know them.
-
-    Raises:
-        UserError: another word was given.
-    """
+    """Refuses another word than these; torch is not needed to know them."""
     if precision not in get_args(Precision):
         raise unknown("precision", precision, get_args(Precision))
 
@@ -304,8 +277,7 @@ def bf16_available(device: torch.device) -> bool:
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of the frozen weights for `fp32`, `bf16` or `auto` (bf16 where it is fast).
 
-    Raises:
-        UserError: another word was given.
+    Refuses another word.
     """
     import torch
 

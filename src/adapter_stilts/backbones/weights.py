@@ -76,11 +76,7 @@ class Tensor(BaseModel):
 
 
 def read_header(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by their names; nothing of them is read.
-
-    Raises:
-        UserError: says what is wrong with the file.
-    """
+    """The tensors of a file by their names, read from its header; refuses a damaged file."""
     try:
         if path.exists() and not path.is_file():
             raise ValueError("not a file")  # a pipe would be waited for
@@ -126,11 +122,7 @@ class Stored(NamedTuple):
 
 
 def shard_names(index: Path) -> list[str]:
-    """The files that an index names, each a plain name beside it.
-
-    Raises:
-        UserError: the index is damaged, or names a file elsewhere.
-    """
+    """The files that an index names; refuses one that names any but plain names beside it."""
     content = read_json(index)
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not places:
@@ -147,11 +139,7 @@ def shard_names(index: Path) -> list[str]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a backbone: one, or those that its index names.
-
-    Raises:
-        UserError: there are none, or one is missing.
-    """
+    """The safetensors files of a backbone, one or those of its index; refuses missing ones."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if not (folder / INDEX).is_file():
@@ -164,14 +152,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path, fields: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The trunk's weights by their names in the bare model, once they are known to fit.
-
-    Args:
-        fields: of the configuration, as `configuration.read_fields` gives them.
-
-    Raises:
-        UserError: a file is damaged, or does not hold what the configuration says.
-    """
+    """The trunk's weights by their names in the bare model; refuses what `fields` do not fit."""
     files = weight_files(folder)
     headers = {path: read_header(path) for path in files}
     if len(files) > 1:
@@ -299,11 +280,7 @@ _FIELDS = {
 
 
 def check_fit(folder: Path, found: Mapping[str, Tensor], fields: Mapping[str, Any]) -> None:
-    """Compares a configuration with what the headers say.
-
-    Raises:
-        UserError: names the field or the tensor.
-    """
+    """Refuses weights whose headers do not say what the configuration does."""
     config = folder / "config.json"
     layers = _layers(found)
     if layers != set(range(fields["num_hidden_layers"])):

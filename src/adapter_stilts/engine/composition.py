@@ -211,10 +211,8 @@ _TOKEN = re.compile(r"\s*(?:(?P<quoted>\"[^\"]*\")|(?P<name>[^\s(),*\"]+)|(?P<ma
 def parse(text: str) -> Expression:
     """The expression that a text stands for.
 
-    Names may be written in double quotes, for folders with spaces or brackets.
-
-    Raises:
-        UserError: the text is not a composition; a caret marks the place.
+    Names may be written in double quotes, for folders with spaces or brackets. Refuses what is no
+    composition; a caret marks the place.
     """
     if text.count("(") > 100:
         raise UserError("a composition has 100 operators at most")

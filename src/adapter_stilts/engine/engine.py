@@ -149,10 +149,8 @@ def load_engine(
     Without a `device` it is the GPU, if there is one.
 
     Dropout is off in the trunk unless `trunk_dropout`: its weights do not change, so dropout only
-    adds noise and, on a CPU, doubles the time of a step.
-
-    Raises:
-        UserError: weights that are damaged, or not those of the configuration.
+    adds noise and, on a CPU, doubles the time of a step. Refuses weights that are damaged, or not
+    those of the configuration.
     """
     device = device or default_device()
     dtype = resolve_precision(precision, device)
@@ -211,11 +209,8 @@ def add_module(
 
     Without a kind of head there is none: `add_head` and `native.claim_head` add some.
 
-    Module and head are float32 whatever the trunk's precision. With `on`, the module stands on
-    top of what is in the engine already.
-
-    Raises:
-        UserError: the method does not fit this backbone (leave-out of a layer it does not have).
+    Module and head are float32 whatever the trunk's precision. With `on`, the module stands on top
+    of what is in the engine already. Refuses to leave out a layer that the backbone does not have.
     """
     wrong = [layer for layer in options.leave_out if not 0 <= layer < engine.layers]
     if wrong:
@@ -319,11 +314,8 @@ def layer_of(parameter: str) -> int | None:
 def forward(engine: Engine, batch: dict[str, Tensor]) -> Any:
     """One pass without gradients in the trunk's precision; logits come back as float32.
 
-    Args:
-        batch: `input_ids` and `attention_mask`, (rows, tokens), with what else the head reads.
-
-    Raises:
-        NotFiniteError: what comes out are no numbers.
+    The `batch` has `input_ids` and `attention_mask`, (rows, tokens), and what else the head reads.
+    It fails as `check_outputs`.
     """
     with engine.running():
         output = engine.model(**engine.moved(batch))
@@ -332,15 +324,10 @@ def forward(engine: Engine, batch: dict[str, Tensor]) -> Any:
 
 
 def check_outputs(values: Iterable[Any], *, of: str, module: str = "") -> None:
-    """Refuses to go on with what is no number: an answer or a score made of it would mislead.
+    """Refuses (NotFiniteError) to go on with what is no number: what is made of it would mislead.
 
-    Args:
-        values: what a network gave; all but tensors of floats is passed over.
-        of: whose values they are, for the message.
-        module: what that is called in the engine, where several ran together.
-
-    Raises:
-        NotFiniteError: one is infinite or not a number.
+    Of the `values` all but tensors of floats is passed over. For the message, `of` says whose they
+    are, `module` what that is called in the engine, where several ran together.
     """
     for value in values:
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():

@@ -46,8 +46,7 @@ class Foreign:
 def read_adapter(folder: Path) -> Foreign:
     """A module of `adapters`, as AdapterHub has them; a head of an unknown kind is taken away.
 
-    Raises:
-        UserError: damaged, or of a kind that is not supported here.
+    Refuses a damaged one, and a kind that is not supported here.
     """
     check_files(folder, ((WEIGHTS, CONFIG),))
     about = read_json(folder / CONFIG)
@@ -157,10 +156,8 @@ _LAYERS = range(200)
 def read_peft(folder: Path, name: str) -> Foreign:
     """A LoRA of plain `peft`, which is rewritten in the native format under that name.
 
-    Its head, if it has one, is left behind: the module is a source to learn on top of.
-
-    Raises:
-        UserError: damaged, no LoRA, or of a variety that the native format cannot express.
+    Its head, if it has one, is left behind: the module is a source to learn on top of. Refuses a
+    damaged one, and a variety that the native format cannot express.
     """
     import adapters
     from safetensors.torch import save_file

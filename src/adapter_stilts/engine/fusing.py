@@ -82,13 +82,11 @@ def add_fusion(
 ) -> None:
     """Adds a fusion over modules in the engine, with its head; these two alone are trainable.
 
-    Without a kind of head there is none, as of `add_module`.
+    Without a kind of head there is none, as of `add_module`. Refuses a shared fusion of LoRAs,
+    whose layers differ in width, and Arrow over other modules.
 
     Args:
         sources: modules by their names in the engine, or stacks of such.
-
-    Raises:
-        UserError: a shared fusion of LoRAs, whose layers differ in width; Arrow over others.
     """
     engine.model.requires_grad_(False)
     engine.model.base_model.freeze_model(True)  # the library's trainer asks for that
@@ -230,13 +228,9 @@ def _is_native(engine: Engine, name: str) -> bool:
 def load_fusion(
     engine: Engine, folder: Path, name: str, sources: Sequence[Expression], *, head: bool = True
 ) -> None:
-    """Adds a saved fusion, with its head, over modules that are in the engine.
+    """Adds a saved fusion, with its head if it has one, over modules that are in the engine.
 
-    Args:
-        head: whether it has one: fusions for sentence vectors have none.
-
-    Raises:
-        UserError: a file is missing or damaged, or the weights do not fit the modules.
+    Refuses files that are missing or damaged, and weights that do not fit the modules.
     """
     check_files(folder, fusion_files(folder, head=head))
     about: dict[str, Any] = json.loads((folder / FUSION_CONFIG).read_text(encoding="utf-8"))
@@ -256,8 +250,7 @@ def load_fusion(
 def start_fusion(engine: Engine, name: str, folder: Path) -> None:
     """Sets a fusion's weights, and its head's, to those of another over the same modules on disk.
 
-    Raises:
-        UserError: a file is missing or damaged, or the weights there have another shape.
+    Refuses files that are missing or damaged, and weights of another shape.
     """
     own = module_parameters(engine, name)
     head = {key: p for key, p in own.items() if key.startswith("heads.")}

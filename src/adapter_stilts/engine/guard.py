@@ -69,11 +69,7 @@ def _check_own(path: Path, shapes: Shapes, own: str, of: str) -> None:
 
 
 def check_adapter(path: Path, shapes: Shapes) -> None:
-    """Compares an adapter's or a LoRA's configuration at `path` with the shapes of its weights.
-
-    Raises:
-        UserError: they do not fit, or hold what no module has.
-    """
+    """Refuses an adapter's or a LoRA's configuration that the shapes of its weights do not fit."""
     name, config = named_config(path)
     own = rf"(.+\.)?({PLACES})\.{re.escape(name)}\..+"
     _check_own(path.parent / WEIGHTS, shapes, own, f"module '{brief(name)}'")
@@ -171,11 +167,7 @@ def _check_factors(
 
 
 def check_head(path: Path, shapes: Shapes) -> None:
-    """Compares a head's configuration at `path` with the shapes of its weights.
-
-    Raises:
-        UserError: they do not fit, or the head is of a kind that is not known here.
-    """
+    """Refuses a head's configuration that its weights do not fit, or that is of no known kind."""
     name, config = named_config(path)
     own = rf"heads\.{re.escape(name)}\..*"
     _check_own(path.parent / HEAD_WEIGHTS, shapes, own, f"the head of '{brief(name)}'")
@@ -212,13 +204,7 @@ class _Fusion(Shape):
 
 
 def check_module(folder: Path, method: str) -> None:
-    """Refuses a module whose files are damaged, or not what they should be.
-
-    Whether one is missing is for its record to say.
-
-    Raises:
-        UserError: says which file is at fault.
-    """
+    """Refuses a module whose files are damaged; whether one is missing is for its record to say."""
     check_files(folder, fusion_files(folder, head=False) if is_fusion(method) else FILES[:1])
     check_contents(folder, method)
 

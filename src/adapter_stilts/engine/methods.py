@@ -218,11 +218,7 @@ LORAS_ALONE = "arrow chooses among LoRAs: take uniform, or a learnt fusion, for 
 def check_methods(expression: Expression, methods: Mapping[str, str]) -> None:
     """Refuses a composition whose modules cannot be merged, fused or stacked as it says.
 
-    Args:
-        methods: the method of every module by its name, from the bottom up.
-
-    Raises:
-        UserError: names the module or the two, and what would work.
+    `methods` are those of every module by its name, from the bottom up.
     """
     _check_mergeable(expression, methods)
     check_fusable(expression, methods)
@@ -282,14 +278,7 @@ def _fusable_with(method: str) -> str:
 
 
 def check_stackable(expression: Expression, methods: Mapping[str, str]) -> None:
-    """Refuses modules that change the same weights in ways that do not go together.
-
-    Args:
-        methods: the method of every module of the expression by its name, from the bottom up.
-
-    Raises:
-        UserError: names the two.
-    """
+    """Refuses modules that change the same weights in ways that do not go together."""
     _check_parallel(expression, methods)
     _check_invertible(expression, methods)
     first: tuple[str, str] | None = None

@@ -121,14 +121,9 @@ def is_in_head(key: str, name: str) -> bool:
 
 @builds
 def load_native(engine: Engine, folder: Path, name: str, *, head: bool = True) -> None:
-    """Adds a saved module and its head to the engine under `name` and makes them active.
+    """Adds a saved module, with its head if it has one, under `name`, and makes them active.
 
-    Args:
-        head: whether it has one: modules for sentence vectors have none.
-
-    Raises:
-        UserError: a file is missing or damaged, a pickle stands in place of safetensors, or the
-            weights do not fit the backbone.
+    Refuses files that are missing, damaged or pickles, and weights that do not fit the backbone.
     """
     check_files(folder, FILES if head else FILES[:1])
     report: dict[str, Any] = {}
@@ -239,11 +234,7 @@ def save_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) 
 
 
 def load_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) -> None:
-    """Adds a saved module's heads to the engine, where the module is already.
-
-    Raises:
-        UserError: a file is missing or damaged, or the weights do not fit the backbone.
-    """
+    """Adds a saved module's heads to the engine, where the module is already, as `load_head`."""
     for task in tasks:
         load_head(engine, module, head_name(module, task), folder / HEADS / task)
 
@@ -252,8 +243,7 @@ def load_heads(engine: Engine, module: str, tasks: Iterable[str], folder: Path) 
 def load_head(engine: Engine, module: str, head: str, folder: Path) -> None:
     """Adds a saved head to the engine, where the module is already.
 
-    Raises:
-        UserError: a file is missing or damaged, or the weights do not fit the backbone.
+    Refuses files that are missing or damaged, and weights that do not fit the backbone.
     """
     check_files(folder, HEAD_FILES)
     try:
@@ -289,11 +279,7 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_head(folder: Path) -> tuple[tuple[str, ...], int]:
-    """The label names and the number of choices of a saved head, whose files are looked at.
-
-    Raises:
-        UserError: there is none, or its files are damaged.
-    """
+    """The label names and the number of choices of a saved head; refuses damaged files."""
     check_files(folder, HEAD_FILES)
     return read_labels(folder)
 
@@ -316,11 +302,9 @@ def read_labels(folder: Path) -> tuple[tuple[str, ...], int]:
 def halve(path: Path) -> None:
     """Rewrites a safetensors file with its float32 values in float16, which has 11 bits of each.
 
-    bfloat16 would keep 8 bits and a range that no module needs. Whoever loads the file gets
-    float32 again: the libraries copy values into parameters that are there.
-
-    Raises:
-        UserError: a value is beyond float16's range.
+    bfloat16 would keep 8 bits and a range that no module needs. Whoever loads the file gets float32
+    again: the libraries copy values into parameters that are there. Refuses a value beyond
+    float16's range.
     """
     import torch
     from safetensors.torch import load_file, save_file

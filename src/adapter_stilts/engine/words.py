@@ -174,11 +174,7 @@ def add_masked_words_head(
 ) -> None:
     """Adds such a head that learns with a module; it goes on from the checkpoint's, if it has one.
 
-    Args:
-        words: the ids among which it chooses; None: all.
-
-    Raises:
-        UserError: the backbone's weights cannot be read.
+    It chooses among the `words` of these ids (None: among all).
     """
     rows = None if words is None else torch.as_tensor(words)
     made = MaskedWordsHead(engine.model, head, rows)

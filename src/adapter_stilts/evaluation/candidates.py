@@ -81,12 +81,8 @@ def find_candidates(
 ) -> list[Candidate]:
     """Finds the modules of every composition; one that is given twice counts once.
 
-    Args:
-        backbone: chooses among modules of one name.
-
-    Raises:
-        UserError: no composition, an unknown module, a head that does not fit the target, or
-            modules of different backbones.
+    A `backbone` chooses among modules of one name. Refuses unknown modules, modules of several
+    backbones, and heads that do not fit the target.
     """
     found: dict[str, Candidate] = {}
     written: dict[str, str] = {}
@@ -163,10 +159,8 @@ def folders(
     """Where each composition's predictions lie: `predictions/BACKBONE/COMPOSITION`, or in `out`.
 
     What is limited, or is of a file of the user's own, lies apart from what is complete. `out` is
-    the folder of one composition, of several the folder of their folders.
-
-    Raises:
-        UserError: two compositions would share a folder.
+    the folder of one composition, of several the folder of their folders. Refuses two compositions
+    that would share a folder.
     """
     if out is not None and len(candidates) == 1:
         return [Path(out).absolute()]
@@ -191,11 +185,7 @@ def _file_name(candidate: Candidate, limit: int | None, file: Path | None) -> st
 
 
 def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None) -> None:
-    """Refuses a composition whose head is of another kind; sentence vectors need no head.
-
-    Raises:
-        UserError: says which kind it is, and how to get the right one.
-    """
+    """Refuses a composition whose head is of another kind; sentence vectors need no head."""
     if target.retrieval is not None or (record is not None and record.head == target.head):
         return
     several = record is not None and bool(record.heads)
@@ -239,15 +229,7 @@ def fit_head(engine: Engine, target: TargetSpec, composed: Composed) -> Head:
 
 
 def check_labels(target: TargetSpec, expression: str, names: Sequence[str], choices: int) -> None:
-    """Refuses a composition whose head has other labels, or chooses among another number.
-
-    Args:
-        names: its head's labels, by number.
-        choices: the options that its head chooses among.
-
-    Raises:
-        UserError: says which they are, and how to get the right ones.
-    """
+    """Refuses a head with other labels (`names`, by number), or another number of choices."""
     kind = get_head(target.head)
     if kind.has_tags and target.tags and not set(names) <= set(target.tags):
         foreign = [tag for tag in names if tag not in target.tags]

@@ -94,8 +94,7 @@ class ChunkTags:
     def remarks(self) -> Iterator[str]:
         """What is odd, each with the place of the first such word, and a remedy.
 
-        Raises:
-            UserError: all tags are in small letters, so that every word outside would be a chunk.
+        Refuses tags that are all in small letters, so that every word outside would be a chunk.
         """
         tags = self._tags
         if tags and all(map(str.isdecimal, tags)):
@@ -161,11 +160,7 @@ class ChunkTags:
 
 
 def warn_of_odd_tags(task: TaskSpec, split: Split, where: str | None) -> None:
-    """Says what is odd about the tags of rows that a user gave in place of a task's.
-
-    Raises:
-        UserError: as of `ChunkTags.remarks`.
-    """
+    """Says what is odd about the tags of rows that a user gave, as `ChunkTags.remarks` does."""
     if task.metric != CHUNK_METRIC or split not in given_files(task):
         return
     for part in find_all(task, split, resolve_where(where)):
@@ -180,12 +175,7 @@ def warn_of_odd_tags(task: TaskSpec, split: Split, where: str | None) -> None:
 
 
 def chunk_remarks(rows: Iterable[Located], tags_of: Callable[[Row], Sequence[str]]) -> list[str]:
-    """What is odd about the tags of rows, as `ChunkTags.remarks` says it.
-
-    Raises:
-        UserError: as of `ChunkTags.remarks`.
-        ValueError: the tags of a row are no list.
-    """
+    """What `ChunkTags.remarks` says of the tags of rows; no list of tags is a `ValueError`."""
     looked_at = ChunkTags()
     for where, place, row in rows:
         looked_at.add(tags_of(row), placed(where, place, row))

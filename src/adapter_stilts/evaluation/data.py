@@ -45,9 +45,7 @@ def resolve_languages(
     """The languages that a list or `ko,sw` stands for; `all` and a suite's name are its own.
 
     Others are found by any of their codes: by the one that the task lists, or that has files.
-
-    Raises:
-        UserError: there is no such language, or none was named.
+    Refuses where there is no such language, or none was named.
     """
     named = [part.strip() for part in langs.split(",")] if isinstance(langs, str) else list(langs)
     suites: dict[str, tuple[str, ...]] = {str(name): each for name, each in target.suites.items()}
@@ -177,9 +175,7 @@ def read_data(
 ) -> TargetData:
     """Reads every language's examples; those that the data lacks are named, with the reason.
 
-    Raises:
-        NoDataError: the data has none of the languages.
-        UserError: it is malformed.
+    Refuses malformed data, and data that has none of the languages (NoDataError).
     """
     read = TargetData()
     for language in languages:
@@ -250,13 +246,9 @@ def _read_language(
 
 
 def has_labels(task: TaskSpec, split: Split, where: str | None, data: ExampleSet) -> bool:
-    """Whether the examples have what they are scored by.
+    """Whether the examples have what they are scored by; refuses a set of which only some have.
 
-    Args:
-        data: what `load_examples` read of that split from there.
-
-    Raises:
-        UserError: only some have; names the file and the first one without.
+    The `data` are what `load_examples` read of that split from there.
     """
     kind = get_head(task.head)
     column = kind.gold
@@ -283,10 +275,8 @@ def data_sets(
     """Every data set that a language's predictions depend on: the examples, then what they need.
 
     Of retrieval these are the queries, the candidates, and what else decides scores. A mining task
-    needs its dev data for the threshold too; its test pairs may be secret.
-
-    Raises:
-        UserError: there are no candidates.
+    needs its dev data for the threshold too; its test pairs may be secret. Refuses where there are
+    no candidates.
     """
     yield target.at(language), split
     if target.retrieval is None:
@@ -310,11 +300,9 @@ def candidate_sets(
 ) -> tuple[list[TaskSpec], list[str]]:
     """What the queries of a language are searched in, and the languages that lack in a pool.
 
-    Of a pool of all languages, those whose candidates the data lacks are left out: the queries
-    of the others can still be answered, with fewer candidates to tell apart.
-
-    Raises:
-        UserError: the data has no candidates of any language of a pool.
+    Of a pool of all languages, those whose candidates the data lacks are left out: the queries of
+    the others can still be answered, with fewer candidates to tell apart. Refuses a pool of which
+    the data has no language's candidates.
     """
     assert target.retrieval
     if not target.retrieval.pooled:
@@ -350,9 +338,8 @@ def check_agreement(
 ) -> None:
     """Refuses queries, candidates and gold that cannot be of one release.
 
-    Raises:
-        UserError: another number of translations than of sentences; a listed pair with an id that
-            no sentence has (with its line); or no candidate for any of the queries.
+    Refused are another number of translations than of sentences, a listed pair with an id that no
+    sentence has (with its line), and queries none of which has a candidate.
     """
     assert target.retrieval
     queries, candidates = target.at(language).name, target.candidates(language).name

@@ -236,8 +236,7 @@ def _check_fuses(resolved: ResolvedComposition) -> None:
 def _task_of(resolved: ResolvedComposition) -> TargetSpec:
     """The target that the fusion was learnt on; of one that is not learnt, the topmost module's.
 
-    Raises:
-        UserError: it was learnt on something else.
+    Refuses one that was learnt on something else.
     """
     learnt = fusions(resolved.expression)
     record = resolved.modules[learnt[-1].by].record if learnt else resolved.record

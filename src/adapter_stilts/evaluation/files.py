@@ -66,11 +66,7 @@ def format_predictions(target: TargetSpec, result: LanguageResult) -> str:
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Writes a file that appears whole or not at all.
-
-    Raises:
-        FailureError: the disk is full or the folder cannot be written.
-    """
+    """Writes a file that appears whole or not at all, or says why it cannot (FailureError)."""
     try:
         paths.write_whole(path, content)
     except OSError as error:
@@ -148,9 +144,8 @@ class Store:
     def check(self, *, overwrite: bool) -> None:
         """Looks whether the folder is free or this composition's already; changes nothing.
 
-        Raises:
-            UserError: without `overwrite`: it holds the predictions of another composition, or
-                something else.
+        Without `overwrite` it refuses one with another composition's predictions, or something
+        else.
         """
         if not self.folder.is_dir():
             check_writable(self.folder)
@@ -194,11 +189,7 @@ class Store:
             self._claimed = True
 
     def place(self, target: TargetSpec) -> Path:
-        """The folder of the target's files, which is this composition's from now on.
-
-        Raises:
-            FailureError: the disk is full or the folder cannot be written.
-        """
+        """The folder of the target's files, which is this composition's from now on."""
         with self._lock():
             self._claim()
         return self.path_of(target)
@@ -242,14 +233,7 @@ class Store:
         result: LanguageResult,
         about: Mapping[str, Any],
     ) -> Entry:
-        """Writes a language's predictions, then their entry.
-
-        Args:
-            about: `data`, `settings` and `examples`.
-
-        Raises:
-            FailureError: the disk is full or the folder cannot be written.
-        """
+        """Writes a language's predictions, then their entry, with data, settings and examples."""
         name = f"{split}-{language}.{suffix(target)}"
         name = name if self._flat else f"{folder_name(target)}/{name}"
         path = self.folder / name

@@ -67,12 +67,8 @@ def ensure_items(
 ) -> pa.Table:
     """A language's items, read where they are there, else made of predictions and data.
 
-    Args:
-        folder: that of the predictions; `entry` is what `evaluation.json` says of the language.
-
-    Raises:
-        UserError: the predictions are not those of the data.
-        FailureError: the disk is full or the folder cannot be written.
+    `entry` is what `evaluation.json` says of the language, in the predictions' `folder`. Refuses
+    predictions that are not those of the data.
     """
     predictions = folder / str(entry["file"])
     told = float(entry["scores"][primary(target.metric)])

@@ -113,11 +113,12 @@ def sweep_layers(
 ) -> LayerChoice:
     """Chooses a layer before anything of the test data is looked at.
 
-    Where sentences and their translations are given as dev data, of the target itself (BUCC) or
-    of another task the user names (for Tatoeba, which has none), every layer is tried on them,
-    and the one with the highest score in the mean of the languages is taken; of equals the
-    lowest. Accuracy counts for translations by position, F1 at the best threshold for mining.
-    Else a rule decides: candidates to be ranked are too many to try every layer.
+    Where sentences and their translations are given as dev data, of the target itself (BUCC) or of
+    another task the user names (for Tatoeba, which has none), every layer is tried on them, and the
+    one with the highest score in the mean of the languages is taken; of equals the lowest. Accuracy
+    counts for translations by position, F1 at the best threshold for mining. Else a rule decides:
+    candidates to be ranked are too many to try every layer. Refuses `how.on` without such dev data,
+    and a folder with another composition's choice.
 
     Args:
         languages: of the target; those without dev data are passed over. With `how.on`, all of
@@ -125,9 +126,6 @@ def sweep_layers(
         folder: where the choice is recorded, as `layer.json`. One that was made there in the
             same way, on the same dev data, stays, whatever other languages are given.
         overwrite: replace the choice made for another composition.
-
-    Raises:
-        UserError: `how.on` has no such dev data; the folder holds another composition's choice.
     """
     about = _about(engine.fingerprint, composed.identity, how.target)
     known = _read_choice(folder, about, overwrite=overwrite)
@@ -190,11 +188,7 @@ class Sweep:
     batch_tokens: int
 
     def choose(self, languages: Sequence[str]) -> LayerChoice:
-        """The best layer in the mean of those languages that have dev data.
-
-        Raises:
-            UserError: none of the languages has, or its data is malformed.
-        """
+        """The best layer in the mean of the languages with dev data; refuses where none has."""
         judge, where, pooling = self.how.judge, self.how.where, self.how.pooling
         data: list[str] = []
         found: dict[str, list[float]] = {}

@@ -64,8 +64,9 @@ def evaluate_retrieval(
 ) -> Iterator[tuple[str, LanguageResult]]:
     """Searches by sentence vectors in one language after the other.
 
-    Vectors have length 1 and half precision, and are kept in the cache: what several languages
-    or calls share is computed once.
+    Vectors have length 1 and half precision, and are kept in the cache: what several languages or
+    calls share is computed once. Refuses a layer or pooling that there is not, and data that is not
+    there or malformed.
 
     Args:
         composed: the composition that makes the vectors; it is activated.
@@ -76,9 +77,6 @@ def evaluate_retrieval(
 
     Yields:
         Each language with its result, as soon as it is there.
-
-    Raises:
-        UserError: no such layer or pooling; data of a language that is not there or malformed.
     """
     check_choice(engine, layer, pooling)
     length = trained_length(engine, composed, target)
@@ -108,11 +106,7 @@ class Searcher:
     limit: int | None = None
 
     def language(self, language: str) -> LanguageResult:
-        """Searches in one language.
-
-        Raises:
-            UserError: its data is not there or malformed.
-        """
+        """Searches in one language; refuses data that is not there or malformed."""
         assert self.target.retrieval
         kinds = {"nearest": self._nearest, "mining": self._mining, "ranking": self._ranking}
         return kinds[self.target.retrieval.search](language)
@@ -285,11 +279,7 @@ def relevant_ids(
     where: str | None,
     gold: Sequence[Sequence[str]],
 ) -> list[list[str]]:
-    """For each query, given by its gold keys, the ids of the relevant candidates.
-
-    Raises:
-        UserError: the candidates are not there or malformed.
-    """
+    """For each query, given by its gold keys, the ids of the relevant candidates."""
     whose = target.languages[0] if has_shared_pool(target, language) else language
     sets, _ = _candidates(target, whose, split, where)
     return Pool(sets, np.empty((0, 0), np.float16)).relevant(gold)
@@ -314,11 +304,8 @@ def evaluate_pairs(
 ) -> LanguageResult:
     """Scores in percent, and of every query the numbers of its `K` nearest texts, nearest first.
 
-    It is as in training, see `rank_pairs`. A line of the predictions is the number of the first
-    row with that query, a tab, and the numbers of rows.
-
-    Raises:
-        UserError: a row has no query, or no text.
+    It is as in training, see `rank_pairs`. A line of the predictions is the number of the first row
+    with that query, a tab, and the numbers of rows. Refuses a row without a query or a text.
     """
     began = time.monotonic()
     for row in data.examples.select_columns(["id", "query", "text"]):

@@ -366,11 +366,9 @@ class _Call:
     def each_language(self, compositions: Sequence[str]) -> list[Evaluation]:
         """Evaluates `stack(lang:*, squad)` in every language with that language's module (MAD-X).
 
-        The predictions lie in a folder a language. Languages without a module are named as
-        missing, as those without data are.
-
-        Raises:
-            UserError: as of `evaluate`; or none of the languages has a module.
+        The predictions lie in a folder a language. Languages without a module are named as missing,
+        as those without data are. Refuses as `evaluate`, and where none of the languages has a
+        module.
         """
         asked = replace(self.asked, engines={})
         if self.target.retrieval is not None and asked.layer_rule is None:
@@ -440,10 +438,8 @@ class _Call:
 def _module_language(target: TargetSpec, language: str, backbone: str | None) -> str:
     """The code of the language whose module is used: of `pt-BR`, else of `pt`.
 
-    Of a pair such as en-de, the first is the language that is read most.
-
-    Raises:
-        UserError: neither has one.
+    Of a pair such as en-de, the first is the language that is read most. Refuses where neither has
+    one.
     """
     broad = language.partition("-")[0]
     if language not in target.others:

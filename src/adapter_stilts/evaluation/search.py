@@ -75,8 +75,9 @@ def rank(
 
         12 block batch + 4 d (block + batch) + 32 n k bytes
 
-    (a few MB more where numpy's product needs room): 150 MB for 15,000 queries of 1,024
-    dimensions, against 2 GB that hold a million candidates in half precision.
+    (a few MB more where numpy's product needs room): 150 MB for 15,000 queries of 1,024 dimensions,
+    against 2 GB that hold a million candidates in half precision. Shapes that do not fit, no
+    candidates, or a product that is not a number are a `ValueError`.
 
     Args:
         queries: [queries, dimensions].
@@ -84,9 +85,6 @@ def rank(
         k: how many to keep, or all candidates where there are fewer.
         block: candidates taken at a time.
         batch: queries taken at a time.
-
-    Raises:
-        ValueError: the shapes do not fit, there is no candidate, or a product is not a number.
     """
     _check(queries, candidates, k)
     k = min(k, len(candidates))
@@ -132,15 +130,13 @@ def mine(source: Floats, target: Floats, k: int = 4) -> Mined:
     likewise. From the best proposal down, one is taken unless a pair taken before holds one of its
     sentences.
 
-    Source: Artetxe & Schwenk 2019, Margin-based Parallel Corpus Mining with Multilingual
-    Sentence Embeddings, ACL, as XTREME uses it for BUCC (`mine_bitext` of utils_retrieve.py).
-    Memory beyond what is given: both corpora in 32 bits, and the larger one once more.
+    Source: Artetxe & Schwenk 2019, Margin-based Parallel Corpus Mining with Multilingual Sentence
+    Embeddings, ACL, as XTREME uses it for BUCC (`mine_bitext` of utils_retrieve.py). Memory beyond
+    what is given: both corpora in 32 bits, and the larger one once more. Shapes that do not fit and
+    an empty corpus are a `ValueError`.
 
     Args:
         source, target: [sentences, dimensions].
-
-    Raises:
-        ValueError: the shapes do not fit, or a corpus is empty.
     """
     _check(source, target, k)
     _check(target, source, k)
@@ -200,8 +196,9 @@ _SIGN = np.uint32(0x80000000)
 def pack(scores: NDArray[np.float32], start: int) -> NDArray[np.uint64]:
     """One number for a score and its candidate: the larger, the better; all are different.
 
-    The upper half is the score, with the bits of a float so changed that they sort as it does;
-    the lower half is larger for lower rows. Changes `scores`.
+    The upper half is the score, with the bits of a float so changed that they sort as it does; the
+    lower half is larger for lower rows. Changes `scores`. A score that is not a number is a
+    `ValueError`.
 
     Args:
         scores: (queries, candidates).
@@ -209,9 +206,6 @@ def pack(scores: NDArray[np.float32], start: int) -> NDArray[np.uint64]:
 
     Returns:
         Keys of the shape of `scores`.
-
-    Raises:
-        ValueError: a score is not a number.
     """
     if np.isnan(scores).any():
         raise ValueError("queries or candidates hold values that are not numbers")

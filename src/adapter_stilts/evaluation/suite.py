@@ -130,9 +130,10 @@ def aggregate(
 ) -> SuiteScores:
     """The aggregate of a suite, as evaluate.py of XTREME computes it, with LAReQA in XTREME-R.
 
-    A task's score is the mean over its languages; question answering counts the mean of exact
-    match and F1. (XTREME-R's own script leaves LAReQA out and stops at Mewsli-X, whose mAP it
-    does not take for a task's score.)
+    A task's score is the mean over its languages; question answering counts the mean of exact match
+    and F1. (XTREME-R's own script leaves LAReQA out and stops at Mewsli-X, whose mAP it does not
+    take for a task's score.) Refuses an unknown suite; languages that are not given and a score
+    without a metric that counts are a `ValueError`.
 
     Args:
         suite: "xtreme" or "xtreme-r".
@@ -140,10 +141,6 @@ def aggregate(
             scored, for want of labels, may be left out, or be empty or None. Tasks of another
             suite and languages that are not expected do not count.
         languages: the languages that every task of the suite is to be scored in.
-
-    Raises:
-        UserError: no suite has that name.
-        ValueError: a task's languages are not given, or a score lacks a metric that counts.
     """
     if suite not in SUITES:
         raise unknown("suite", suite, SUITES)
@@ -360,9 +357,7 @@ _LINE = "tydiqa: stack(squad, tydiqa)"
 def read_map(path: Path) -> dict[str, str]:
     """Reads a YAML file with a line `task: composition` for every task.
 
-    Raises:
-        UserError: the file is not there or malformed, a task is unknown or stands there twice;
-            names the line.
+    Refuses a malformed one, and a task that is unknown or stands there twice; names the line.
     """
     if not path.exists():
         raise UserError(f"{path} is not there: write a YAML file with lines such as '{_LINE}'")

@@ -231,11 +231,7 @@ class Head:
         return value != UNLABELLED if self.gold == "label" else bool(value)
 
     def check_columns(self, example: Example) -> None:
-        """Refuses an example that lacks a key of its kind, or has another type of value there.
-
-        Raises:
-            ValueError: names the key.
-        """
+        """Raises `ValueError` for a key of its kind that is missing or of another type."""
         if not isinstance(example, Mapping):
             raise ValueError(f"{shown(example)} is no example: that maps names to values")
         for name, kind in self.columns.items():
@@ -251,18 +247,10 @@ class Head:
                 raise ValueError(f"'{name}' of the example is {shown(value)}, not {called}")
 
     def check(self, task: TaskLike, example: Example) -> None:
-        """Holds an example against its task.
-
-        Raises:
-            ValueError: says what cannot be right.
-        """
+        """Holds an example against its task; what cannot be right is a `ValueError`."""
 
     def check_learnt(self, example: Example) -> None:
-        """The same of what only training needs.
-
-        Raises:
-            ValueError: says what cannot be right.
-        """
+        """The same of what only training needs."""
 
     def encode(self, examples: Columns, how: Encoding) -> Features:
         """The features of examples, given as columns; pure."""
@@ -341,11 +329,7 @@ def _likeliest(outputs: list[Any]) -> Decoded:
 
 
 def check_label(task: TaskLike, label: int, count: int) -> None:
-    """Refuses a label outside the set.
-
-    Raises:
-        ValueError: says which numbers there are.
-    """
+    """Raises `ValueError` for a label outside the set."""
     if not (0 <= label < count or (task.unlabelled and label == UNLABELLED)):
         raise ValueError(f"label {shown(label)} is outside the set (0 to {count - 1})")
 

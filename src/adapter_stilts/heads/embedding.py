@@ -139,10 +139,6 @@ POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
 def check_pooling(pooling: str) -> None:
-    """Refuses another word than these.
-
-    Raises:
-        UserError: says which there are.
-    """
+    """Refuses another word than these."""
     if pooling not in POOLINGS:
         raise unknown("pooling", pooling, POOLINGS)

@@ -50,11 +50,7 @@ class OffsetError(ValueError):
 
 
 def check_offset(context: str, answer: str, start: int) -> None:
-    """Refuses an answer that does not stand at its offset.
-
-    Raises:
-        OffsetError: says what stands there.
-    """
+    """Raises `OffsetError` for an answer that does not stand at its offset."""
     there = context[start : start + len(answer)] if start >= 0 else ""
     if not answer.strip() or there != answer:
         raise OffsetError(

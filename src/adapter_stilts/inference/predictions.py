@@ -105,11 +105,7 @@ class Scorer:
         self._metric.add_batch(predictions=found, references=gold)
 
     def scores(self) -> dict[str, float]:
-        """The official scores of everything added, in percent, the primary one first.
-
-        Raises:
-            NotFiniteError: a score is no finite number.
-        """
+        """The official scores of everything added, in percent, the primary one first."""
         options: dict[str, Any] = {}
         if self._task.unanswerable and self._task.metric == "squad_v2":
             # A score is a difference of logits: above 0, no answer is the likelier one.

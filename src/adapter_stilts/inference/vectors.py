@@ -30,11 +30,7 @@ Half = npt.NDArray[np.float16]
 
 
 def check_choice(engine: Engine, layer: int, pooling: str) -> None:
-    """Refuses a layer or a pooling that does not exist.
-
-    Raises:
-        UserError: says what exists.
-    """
+    """Refuses a layer or a pooling that does not exist."""
     if not 0 <= layer <= engine.layers:
         raise UserError(
             f"no layer {layer}: backbone '{engine.backbone.name}' has layers 1 to "
@@ -69,9 +65,8 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str = "mean") -> Tensor:
 def to_unit_length(vectors: Tensor, *, of: str, module: str = "") -> Tensor:
     """The same directions, of length 1: (…, D).
 
-    Raises:
-        NotFiniteError: a value is no number, or so large that the length is none: of such a vector
-            zeros would come.
+    Refuses (NotFiniteError) what is no number, or so large that the length is none: zeros would
+    come of it.
     """
     check_outputs([vectors, vectors.norm(dim=-1)], of=of, module=module)
     return functional.normalize(vectors, dim=-1)
@@ -99,6 +94,8 @@ def batch_vectors(
 ) -> Tensor:
     """The vectors of a batch at some layers, in one pass with the active modules.
 
+    It fails as `check_outputs`.
+
     Args:
         batch: `input_ids` and `attention_mask`, (B, L).
         layers: which ones; nothing above the highest is computed.
@@ -106,9 +103,6 @@ def batch_vectors(
 
     Returns:
         (layers, B, D), float32, on the engine's device.
-
-    Raises:
-        NotFiniteError: they are no numbers.
     """
     batch = engine.moved(batch)
     depth = max(layers)
@@ -207,6 +201,8 @@ def run_vectors(
 ) -> Iterator[tuple[list[int], Half]]:
     """Vectors of every feature row, batch by batch, in order of falling length.
 
+    Refuses a layer or a pooling that there is not.
+
     Args:
         layers: as `hidden_states` are numbered; all come from one pass.
         pooling, normalise, column, batch_tokens: see `VectorOptions`.
@@ -214,9 +210,6 @@ def run_vectors(
 
     Yields:
         The rows of a batch and their vectors, (layers, rows, D).
-
-    Raises:
-        UserError: no such layer or pooling.
     """
     for layer in layers:
         check_choice(engine, layer, pooling)
@@ -249,15 +242,13 @@ def layer_vectors(
 ) -> Half:
     """Vectors of all rows at several layers, from one pass: (layers, rows, D).
 
+    Refuses as `run_vectors`; a disk without the space is a FailureError.
+
     Args:
         path: where the result is written while it is computed, as .npy; it is then a memory
             map, and memory does not grow with the rows. A million vectors of 1,024 dimensions
             take 2 GB a layer there.
         options: see `VectorOptions`.
-
-    Raises:
-        UserError: no such layer or pooling.
-        FailureError: the disk has not the space.
     """
     shape = (len(layers), len(features), int(engine.model.config.hidden_size))
     if path is None:

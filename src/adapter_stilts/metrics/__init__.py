@@ -141,8 +141,7 @@ def primary(name: str) -> str:
     >>> primary("squad_v2")
     'best_f1'
 
-    Raises:
-        UserError: no metric has that name.
+    Refuses an unknown name.
     """
     return _spec(name).primary
 

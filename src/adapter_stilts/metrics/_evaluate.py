@@ -69,10 +69,9 @@ class BufferedMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no 
         predictions: Iterable[Any] | None = None,
         references: Iterable[Any] | None = None,
     ) -> None:
-        """Add several predictions and references: lists, arrays, tensors or columns.
+        """Add several predictions and references; of pairs, other numbers are a `ValueError`.
 
-        Raises:
-            ValueError: the numbers differ (of metrics that pair them by position).
+        They are lists, arrays, tensors or columns.
         """
         predicted, gold = _rows(predictions), _rows(references)
         if self.spec.paired and len(predicted) != len(gold):
@@ -137,11 +136,7 @@ def _rows(values: Any) -> list[Any]:
 def _scores_of_plugin(
     own: MetricSpec, predictions: list[Any], references: list[Any]
 ) -> dict[str, float]:
-    """Scores by name, as a plug-in's function gives them.
-
-    Raises:
-        UserError: the function fails, its scores are no numbers, or the primary one is missing.
-    """
+    """Scores by name, as a plug-in's function gives them; refuses what are no scores."""
     called = f"{own.place}: metric '{own.name}'"
     with name_failures_of(called):
         found = own.score(predictions, references)

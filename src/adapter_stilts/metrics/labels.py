@@ -15,11 +15,7 @@ Tags = Sequence[str]
 def _label_arrays(
     predictions: Sequence[int], references: Sequence[int]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Labels as two arrays.
-
-    Raises:
-        ValueError: they are not one whole number a row.
-    """
+    """Labels as two arrays; any but one whole number a row is a `ValueError`."""
     return _label_array(predictions, "predictions"), _label_array(references, "references")
 
 
@@ -73,10 +69,8 @@ def f1(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float
 def _binary_f1(predictions: NDArray[np.integer], references: NDArray[np.integer]) -> float:
     """F1 of the class 1, in percent: 2 TP / (2 TP + FP + FN).
 
-    0 where neither side has a 1, as scikit-learn's `f1_score`, which GLUE uses.
-
-    Raises:
-        ValueError: a label is neither 0 nor 1.
+    0 where neither side has a 1, as scikit-learn's `f1_score`, which GLUE uses. A label that is
+    neither 0 nor 1 is a `ValueError`.
     """
     for what, labels in (("predictions", predictions), ("references", references)):
         outside = np.setdiff1d(labels, [0, 1])
@@ -96,10 +90,8 @@ def _binary_f1(predictions: NDArray[np.integer], references: NDArray[np.integer]
 def correlation(predictions: Sequence[float], references: Sequence[float]) -> dict[str, float]:
     """`{"spearman": percent, "pearson": percent}`, as STS and GLUE's STS-B have them.
 
-    Where one side is the same number throughout, a correlation is not defined: it counts as 0.
-
-    Raises:
-        ValueError: a value is no number.
+    Where one side is the same number throughout, a correlation is not defined: it counts as 0. What
+    is no number is a `ValueError`.
     """
     from scipy.stats import pearsonr, spearmanr
 
@@ -118,11 +110,7 @@ def correlation(predictions: Sequence[float], references: Sequence[float]) -> di
 
 
 def _count_equal_tags(predictions: Sequence[str], references: Sequence[str]) -> int:
-    """The number of right tags of one sentence.
-
-    Raises:
-        ValueError: the numbers of tags differ, or a side is no list of tags.
-    """
+    """The number of right tags of one sentence; two lists of one length, or a `ValueError`."""
     for tags in (predictions, references):
         if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
             raise ValueError(f"tags must be a list of strings, got {tags!r}")
@@ -140,11 +128,9 @@ def _count_equal_tags(predictions: Sequence[str], references: Sequence[str]) -> 
 def tag_accuracy(predictions: Sequence[Tags], references: Sequence[Tags]) -> dict[str, float]:
     """The share of right tags over all words: `{"tag_accuracy": percent}`.
 
-    Every word weighs the same, whatever the length of its sentence. It stands beside seqeval's
-    F1, which takes a run of equal part-of-speech tags for one entity.
-
-    Raises:
-        ValueError: there is no word, or a sentence has not as many tags as words.
+    Every word weighs the same, whatever the length of its sentence. It stands beside seqeval's F1,
+    which takes a run of equal part-of-speech tags for one entity. No word at all, and a sentence
+    with another number of tags than words, are a `ValueError`.
     """
     right = 0
     for index, (predicted, gold) in enumerate(zip(predictions, references, strict=True)):
@@ -221,15 +207,13 @@ def seqeval_f1(predictions: Sequence[Tags], references: Sequence[Tags]) -> dict[
     (https://github.com/google-research/xtreme, evaluate.py). A chunk is right where type, first
     and last word are. 0 where there is nothing to divide by.
 
-    Tags need no prefix. A run of equal part-of-speech tags is one chunk, all right or all wrong,
-    so that F1 is lower than the tag accuracy beside it. seqeval takes the first letter of such a
-    tag for its prefix and the rest for its type: CCONJ and SCONJ are one type, and a tag that
-    begins with S (SCONJ, SYM) is a chunk of its own. seqeval up to 0.0.15, of the time of XTREME's
-    first results, took the whole tag for the type: some hundredths of a point apart on
-    part-of-speech tags, the same on the tags of WikiANN.
-
-    Raises:
-        ValueError: a tag is empty, or a sentence has not as many tags as words.
+    Tags need no prefix. A run of equal part-of-speech tags is one chunk, all right or all wrong, so
+    that F1 is lower than the tag accuracy beside it. seqeval takes the first letter of such a tag
+    for its prefix and the rest for its type: CCONJ and SCONJ are one type, and a tag that begins
+    with S (SCONJ, SYM) is a chunk of its own. seqeval up to 0.0.15, of the time of XTREME's first
+    results, took the whole tag for the type: some hundredths of a point apart on part-of-speech
+    tags, the same on the tags of WikiANN. An empty tag, and a sentence with another number of tags
+    than words, are a `ValueError`.
     """
     accuracy = tag_accuracy(predictions, references)
     for what, sentences in (("predicted", predictions), ("gold", references)):

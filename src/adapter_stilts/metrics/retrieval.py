@@ -48,11 +48,7 @@ def above(scored_pairs: Mapping[Pair, float], threshold: float) -> list[Pair]:
 
 
 def _pairs(rows: Sequence[Any], what: str) -> set[Pair]:
-    """Rows as a set of pairs.
-
-    Raises:
-        ValueError: a row is not a source and a target id.
-    """
+    """Rows as a set of pairs; a row that is no source and target id is a `ValueError`."""
     pairs = set()
     for index, row in enumerate(rows):
         if (
@@ -106,11 +102,7 @@ def average_precision(ranked: Sequence[Hashable], relevant: Sequence[Hashable], 
 
 
 def _ids(row: Any, what: str, index: int) -> list[Hashable]:
-    """The ids of a row.
-
-    Raises:
-        ValueError: they are not a list of strings.
-    """
+    """The ids of a row; what is no list of strings is a `ValueError`."""
     ids = row.tolist() if hasattr(row, "tolist") else row
     if not isinstance(ids, list | tuple) or not all(isinstance(name, str) for name in ids):
         raise ValueError(f"{what} {index} (counted from 0) must be a list of candidate ids")
@@ -137,12 +129,9 @@ def map_at_20(
     """`{"map_at_20": percent}`: the mean of the queries' average precision at 20.
 
     XTREME-R scores LAReQA so (utils_lareqa.py in https://github.com/google-research/xtreme).
-    Mewsli-X it scores by the mean reciprocal rank among the first 20 (utils_mewslix.py), which
-    is the same number where one candidate is relevant, as it is there. A query without
-    predictions, an empty list, counts 0 in both.
-
-    Raises:
-        ValueError: a reference names no candidate.
+    Mewsli-X it scores by the mean reciprocal rank among the first 20 (utils_mewslix.py), which is
+    the same number where one candidate is relevant, as it is there. A query without predictions, an
+    empty list, counts 0 in both. A reference that names no candidate is a `ValueError`.
     """
     total = 0.0
     for index, (prediction, reference) in enumerate(zip(predictions, references, strict=True)):

@@ -63,11 +63,7 @@ def token_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
 
 
 def rows_by_id(rows: Iterable[Row], what: str) -> dict[str, Row]:
-    """Rows by their `id`, in their order.
-
-    Raises:
-        ValueError: a row has no id, or two have the same.
-    """
+    """Rows by their `id`, in their order; none, or one that another has, is a `ValueError`."""
     found: dict[str, Row] = {}
     for index, row in enumerate(rows):
         name = row.get("id") if isinstance(row, Mapping) else None
@@ -80,11 +76,7 @@ def rows_by_id(rows: Iterable[Row], what: str) -> dict[str, Row]:
 
 
 def prediction_text(row: Row) -> str:
-    """The predicted answer of a row.
-
-    Raises:
-        ValueError: there is none; the empty string is one.
-    """
+    """The predicted answer of a row, which may be empty; none is a `ValueError`."""
     text = row.get("prediction_text")
     if not isinstance(text, str):
         raise ValueError(f"prediction '{row['id']}': 'prediction_text' must be a string")
@@ -92,11 +84,7 @@ def prediction_text(row: Row) -> str:
 
 
 def gold_texts(row: Row) -> list[str]:
-    """The gold answers of a row; none where the question is unanswerable.
-
-    Raises:
-        ValueError: they are not as in `{"answers": {"text": [...], "answer_start": [...]}}`.
-    """
+    """The gold answers of a row (`{"answers": {"text": [...]}}`); none: it is unanswerable."""
     answers = row.get("answers")
     texts = answers.get("text") if isinstance(answers, Mapping) else None
     if texts is None or isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
@@ -139,11 +127,7 @@ def mean_scores(
 ) -> dict[str, float]:
     """Mean exact match and F1 in percent; a reference without a prediction scores 0.
 
-    Args:
-        score: from an answer and the gold answers, exact match and F1 (0 to 1).
-
-    Raises:
-        ValueError: a reference has no answer.
+    `score` gives both (0 to 1) for an answer and the gold ones, of which none is a `ValueError`.
     """
     predicted = rows_by_id(predictions, "prediction")
     gold = rows_by_id(references, "reference")
@@ -350,11 +334,7 @@ def best_threshold(questions: Sequence[Question], measure: Measure) -> tuple[flo
 
 
 def judge(reference: Row, prediction: Row | None) -> Question:
-    """One question with its prediction, or with none, which is always wrong.
-
-    Raises:
-        ValueError: the prediction's `no_answer_score` is no number.
-    """
+    """One question with its prediction, or with none, which is always wrong."""
     golds = gold_texts(reference)
     if prediction is None:
         return Question(bool(golds), False, Scores(0.0, 0.0), None)

@@ -116,11 +116,7 @@ class Batcher:
         self._thread.join()
 
     def submit(self, order: Order) -> None:
-        """Puts a request in the queue.
-
-        Raises:
-            BatcherFullError: too many inputs wait already.
-        """
+        """Puts a request in the queue, unless too many inputs wait (BatcherFullError)."""
         with self._lock:
             most = self._limits.max_waiting
             if self._waiting and self._waiting + len(order.inputs) > most:

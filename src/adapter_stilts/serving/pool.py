@@ -110,11 +110,7 @@ class ModulePool:
         self.add(offers)
 
     def add(self, offers: Iterable[Offer]) -> None:
-        """Offers what is not offered yet, under a name that is free.
-
-        Raises:
-            UserError: a record is not such that it could be shown.
-        """
+        """Offers what is not offered yet, by a free name; refuses what cannot be shown."""
         known = {offer.resolved.identity for offer in self.offers.values()}
         for offer in offers:
             if offer.resolved.identity not in known and offer.name not in self.offers:
@@ -132,22 +128,13 @@ class ModulePool:
                 self.offers[offer.name] = offer
 
     def offer(self, name: str) -> Offer:
-        """What is offered by that name.
-
-        Raises:
-            UserError: nothing is.
-        """
+        """What is offered by that name; refuses an unknown one."""
         if name not in self.offers:
             raise unknown("module", name[:100], self.offers)
         return self.offers[name]
 
     def module(self, name: str) -> Module:
-        """That module, loaded if it is not yet.
-
-        Raises:
-            UserError: it is damaged or made for other backbone weights.
-            ModulePoolFullError: no more may be loaded.
-        """
+        """That module, loaded if it is not yet, unless no more may be (ModulePoolFullError)."""
         if name not in self._loaded:
             if len(self._loaded) >= self._most:
                 raise ModulePoolFullError(
@@ -175,15 +162,9 @@ def stock(
 ) -> ModulePool:
     """Loads the backbone and finds the modules to offer; those that are named are loaded too.
 
-    Args:
-        names: modules or compositions.
-        backbone: which one, and so which of several modules of one name; None: that of the
-            modules.
-        zoo: offer all modules that are here for the backbone as well.
-        most: modules and compositions in memory at the same time.
-
-    Raises:
-        UserError: no module, an unknown or damaged one, one without a head, or several backbones.
+    `backbone` says which one, and so which of several modules of one name (None: that of the
+    modules); with `zoo` all that are here for it are offered as well; `most` are in memory at the
+    same time. Refuses no module, a damaged one, one without a head, and several backbones.
     """
     offers = [offer for name in names for offer in offers_of(name, backbone)]
     if len(offers) > most:
@@ -205,10 +186,7 @@ def stock(
 def offers_of(name: str, backbone: str | None = None) -> list[Offer]:
     """What a name, folder, Hub id or composition offers: one module, or one a task it has.
 
-    `backbone` chooses among modules of one name.
-
-    Raises:
-        UserError: as `resolve`; or it has no head.
+    `backbone` chooses among modules of one name. Refuses as `resolve`, and what has no head.
     """
     resolved = resolve(name, backbone)
     record = resolved.record

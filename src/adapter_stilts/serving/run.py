@@ -25,8 +25,7 @@ from adapter_stilts.serving.pool import ModulePool, stock
 def bound(host: str, port: int) -> socket.socket:
     """A socket at that address, which nobody else has; port 0 takes a free one.
 
-    Raises:
-        UserError: the address is taken or is none of this machine's.
+    Refuses an address that is taken or none of this machine's.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -98,15 +97,10 @@ def run(
     options: ServiceOptions,
     on_ready: Callable[[str, Sequence[str]], None],
 ) -> None:
-    """Offers modules until the service is told to stop.
+    """Offers modules (none named: all that are here for the backbone) until it is told to stop.
 
-    Args:
-        modules: names and compositions; none of them: all that are here for the backbone.
-        on_ready: is given the address and the names of the modules, when requests are taken.
-
-    Raises:
-        UserError: as `bound` and `stock`.
-        KeyboardInterrupt: it was stopped by Ctrl-C.
+    It gives `on_ready` the address and the names of the modules, when requests are taken. It
+    refuses as `bound` and `stock`, and ends with KeyboardInterrupt at Ctrl-C.
     """
     host = options.host
     with bound(host, options.port) as listening:

@@ -26,8 +26,7 @@ def check_language(written: str, ours: Collection[str] = ()) -> str:
     >>> check_language("iw"), check_language("PT-br"), check_language("fil", ["tl"])
     ('he', 'pt-BR', 'tl')
 
-    Raises:
-        UserError: no language has that code; says which one may be meant.
+    Refuses what is no language's; says which one may be meant.
     """
     return spellings(written, ours)[0]
 
@@ -42,11 +41,7 @@ def known_languages() -> tuple[str, ...]:
 
 
 def known_language(code: str) -> str:
-    """The code of any language: the benchmarks' own where that is meant, as `he` by `iw`.
-
-    Raises:
-        UserError: no language has it; near ones are suggested.
-    """
+    """The code of any language, the benchmarks' own where meant; refuses as `check_language`."""
     return check_language(code, known_languages())
 
 
@@ -56,13 +51,11 @@ def choose_language(
     """The language that is meant by a code where there may be files for it under several.
 
     The narrowest with files goes first: `pt-BR` is `pt` only where there are no files of `pt-BR`.
+    Refuses as `check_language`.
 
     Args:
         ours: codes that a task lists.
         has_files: whether there are files of a code; None where one cannot know.
-
-    Raises:
-        UserError: as of `check_language`.
     """
     if written in ours:
         return written
@@ -75,11 +68,7 @@ def choose_language(
 
 
 def spellings(written: str, ours: Collection[str] = ()) -> list[str]:
-    """The codes that a language may go by, the most exact first.
-
-    Raises:
-        UserError: no language has that code.
-    """
+    """The codes that a language may go by, the most exact first; refuses as `check_language`."""
     code = written.strip()
     if code in ours:
         return [code]

@@ -148,11 +148,7 @@ def _text(name: object) -> str:
 
 
 def _checked(spec: Spec) -> Spec:
-    """A spec from Python, if it is one of the package's, or one that can be used.
-
-    Raises:
-        UserError: it has a value that cannot be, or the name of another task; says which.
-    """
+    """A spec from Python; refuses one with values that cannot be, or the name of another task."""
     tasks: Mapping[str, TaskSpec | TargetSpec]
     tasks = target_tasks() if isinstance(spec, TargetSpec) else _trained()
     own = tasks.get(spec.name)
@@ -208,11 +204,7 @@ def _like(task: TaskSpec) -> str:
 
 
 def find_either(name: str) -> TaskSpec | TargetSpec:
-    """The task of that name, of either kind; of a task file what is evaluated.
-
-    Raises:
-        UserError: none has it; near names are suggested.
-    """
+    """The task of that name, of a file what is evaluated; refuses what neither kind has."""
     if is_task_file(name):
         return get_target(name)
     if own := _added(name):
@@ -229,11 +221,7 @@ def is_built_in(task: TaskSpec) -> bool:
 
 
 def get_trained(name: str) -> TaskSpec:
-    """The task that a module's record names: an intermediate one, or a stage of a target's.
-
-    Raises:
-        UserError: no task has that name.
-    """
+    """The task of a record, an intermediate one or a stage of a target's; refuses other names."""
     task: TaskSpec = _find("task", name, _trained())
     return task
 
@@ -273,11 +261,7 @@ def as_target(task: TaskSpec) -> TargetSpec:
 
 
 def check_spec(spec: Spec) -> Spec:
-    """The spec, with tuples where its author gave lists.
-
-    Raises:
-        UserError: a field has another type than is declared, or a value that cannot be.
-    """
+    """The spec, with tuples for lists; refuses fields of another type, and what cannot be."""
     called = f"{type(spec).__name__} {shown(spec.name)}"
     kind: Any = type(spec)  # for mypy a dataclass has no hash
     try:
@@ -295,11 +279,7 @@ def check_spec(spec: Spec) -> Spec:
 
 
 def check_metric(spec: Spec) -> Spec:
-    """The spec, if its metric scores its kind of head; a plug-in may add it after the task.
-
-    Raises:
-        UserError: it does not, or there is none of that name.
-    """
+    """The spec; refuses a metric, which a plug-in may add later, that does not score its head."""
     known = (*get_head(spec.head).metrics, *metrics_of(spec.head))
     if isinstance(spec, TargetSpec) and spec.retrieval:
         known = metric_names()  # of ranks and pairs, for which there is no head

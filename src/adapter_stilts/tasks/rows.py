@@ -12,12 +12,7 @@ from adapter_stilts.tasks.spec import Row
 
 
 def text(row: Row, column: str) -> str:
-    """The text in that column.
-
-    Raises:
-        KeyError: the row has no such column.
-        ValueError: what stands there is not a text.
-    """
+    """The text in that column; `KeyError` without the column, `ValueError` for another value."""
     value = row[column]
     if value is None:
         raise ValueError(f"column '{column}' has no value")
@@ -27,12 +22,7 @@ def text(row: Row, column: str) -> str:
 
 
 def texts(row: Row, column: str) -> list[str]:
-    """The list of texts in that column.
-
-    Raises:
-        KeyError: the row has no such column.
-        ValueError: what stands there is not a list of texts.
-    """
+    """The list of texts in that column, with the errors of `text`."""
     value = row[column]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"column '{column}' is {shown(value)} where a list of texts was expected")
@@ -47,8 +37,7 @@ def label_index(value: Any, labels: Sequence[str]) -> int:
     >>> label_index("2", ("entailment", "neutral", "contradiction"))
     2
 
-    Raises:
-        ValueError: the value is none of the labels.
+    What is none of the labels is a `ValueError`.
     """
     labels = tuple(labels)  # a string of letters would find "" and "12" in itself
     if isinstance(value, str):
@@ -64,22 +53,13 @@ def label_index(value: Any, labels: Sequence[str]) -> int:
 
 
 def given_label(row: Row, column: str, labels: Sequence[str]) -> int:
-    """The label as `label_index` reads it; -1 where the row has none, as in published test sets.
-
-    Raises:
-        ValueError: the value is none of the labels.
-    """
+    """The label as `label_index` reads it; -1 where the row has none, as in published test sets."""
     value = row.get(column)
     return UNLABELLED if value in (None, "", UNLABELLED) else label_index(value, labels)
 
 
 def tag_names(row: Row, column: str, names: Sequence[str]) -> list[str]:
-    """The tags in that column, as names: the Hub has their numbers instead.
-
-    Raises:
-        KeyError: the row has no such column.
-        ValueError: what stands there is not a list of tags, or a number is no tag's.
-    """
+    """The tags in that column as names (the Hub has their numbers), with the errors of `text`."""
     values = row[column]
     if isinstance(values, list) and all(type(value) is int for value in values):
         return [names[label_index(value, names)] for value in values]
