@@ -250,11 +250,7 @@ def activate_block(engine: Engine, block: Any, name: str) -> None:
 
 
 def copy_weights(engine: Engine, source: str, target: str, *, head_only: bool) -> bool:
-    """Starts a module (or only its head) from another one's weights, where the shapes agree.
-
-    Returns:
-        Whether they agreed; if not, nothing has been changed.
-    """
+    """Starts a module (or only its head) from another's weights, and says whether these fit."""
     parameters = dict(engine.model.named_parameters())
     pairs = []
     for key in engine.modules[target]:

@@ -190,10 +190,9 @@ def is_value(key: str) -> bool:
 
 
 def save_fusion(engine: Engine, name: str, folder: Path, called: Collection[str] = ()) -> None:
-    """Writes a fusion and its head, for plain `adapters` as well where it computes the same.
+    """Writes a fusion and its head; plain `adapters` reads it where it computes the same.
 
-    Args:
-        called: what its modules are called outside the engine.
+    Outside the engine its modules are `called` so.
     """
     sources, shape = engine.fusions[name]
     folder.mkdir(parents=True, exist_ok=True)

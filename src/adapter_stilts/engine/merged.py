@@ -24,11 +24,7 @@ Setter = Callable[[Sequence[float]], None]
 
 
 def with_merges(engine: Engine, expression: Expression) -> Expression:
-    """Computes the merges that are not in the engine yet, and puts modules in their places.
-
-    Args:
-        expression: over names inside the engine.
-    """
+    """The expression with modules for merges, which are computed if they are not there yet."""
     if isinstance(expression, str):
         return expression
     parts = tuple(with_merges(engine, part) for part in expression.parts)
@@ -46,11 +42,7 @@ def with_merges(engine: Engine, expression: Expression) -> Expression:
 def add_merged(engine: Engine, name: str, merge: Call) -> Setter:
     """Adds a merge of modules that are in the engine, without a head; all of it stays frozen.
 
-    Args:
-        merge: over modules of one shape by their names inside the engine.
-
-    Returns:
-        What computes the module anew for other weights of its sources.
+    The `merge` is of modules of one shape. What is returned computes it anew for other weights.
     """
     assert merge.terms is not None
     sources = tuple(map(str, merge.parts))

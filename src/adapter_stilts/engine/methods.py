@@ -199,11 +199,7 @@ def get_method(name: str) -> Method:
 
 
 def unused_sizes(name: str, given: Mapping[str, int]) -> Iterator[str]:
-    """The sizes that are given and that a method does not have, each with the methods that have it.
-
-    Args:
-        given: by option; 0 where it is not given.
-    """
+    """The sizes `given` (not 0) that a method does not have, each with the methods that have it."""
     method = get_method(name)
     for size in SIZES:
         if given.get(size) and method.sizes is not None and size not in method.sizes:

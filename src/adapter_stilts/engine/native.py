@@ -210,11 +210,7 @@ def head_name(module: str, task: str) -> str:
 
 
 def claim_head(engine: Engine, module: str, head: str, *, trainable: bool) -> None:
-    """Counts a head that is in the engine among a module's parameters, and makes it the active one.
-
-    Args:
-        trainable: whether it learns with the module.
-    """
+    """Counts a head in the engine among a module's parameters, and makes it active."""
     own = {key: p for key, p in engine.model.named_parameters() if is_in_head(key, head)}
     engine.modules[module] = tuple(dict.fromkeys((*engine.modules[module], *own)))
     for parameter in own.values():

@@ -152,11 +152,7 @@ class MaskedWordsHead(PredictionHead):  # type: ignore[misc]
         invertible_adapter: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """The loss over the tokens that `labels` asks for, and their logits, (asked, vocabulary).
-
-        Args:
-            labels: word ids, (rows, tokens); a negative number where nothing is asked.
-        """
+        """The loss over the tokens that `labels`, (rows, tokens), ask for, and their logits."""
         asked = labels != IGNORED
         states = self.norm(functional.gelu(self.dense(outputs[0][asked])))
         if invertible_adapter is not None:

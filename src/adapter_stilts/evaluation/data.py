@@ -126,11 +126,7 @@ def _codes_in(target: TargetSpec, split: Split, folder: Path) -> Iterator[str]:
 
 
 def resolve_split(target: TargetSpec, split: str, *, takes_files: bool = True) -> Split:
-    """The split of that name; refuses one that the task does not have.
-
-    Args:
-        takes_files: whether rows can be given in place of the task's.
-    """
+    """The split of that name; refuses one that the task does not have."""
     there = [each for each in SPLITS if any(source.has(each) for source in target.sources)]
     if split in there:
         return split

@@ -206,12 +206,7 @@ class Store:
     def finished_entry(
         self, task: str, split: Split, language: str, data: str, settings: Mapping[str, Any]
     ) -> Entry | None:
-        """The entry of a language whose predictions are there, whole, and of the same data.
-
-        Args:
-            data: fingerprint of the examples.
-            settings: whatever else decides the predictions.
-        """
+        """The entry of predictions that are there, whole, of the same `data` and `settings`."""
         entry = self.entry(task, split, language)
         if entry is None or entry.get("data") != data or entry.get("settings") != dict(settings):
             return None

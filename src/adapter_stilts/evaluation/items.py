@@ -234,11 +234,7 @@ def equal_counts(predictions: Sequence[Any], references: Sequence[Any]) -> Count
 def answer_counts(
     predictions: Sequence[str], golds: Sequence[Sequence[str]], *, metric: str, language: str
 ) -> Counts:
-    """Of the answers' F1, as the metrics `squad` and `mlqa` have it, or of their exact match.
-
-    Args:
-        language: of the answers; MLQA's metric treats articles by it.
-    """
+    """Of the answers' F1 or exact match; MLQA's metric treats articles by the `language`."""
     known = language if language in MLQA_LANGUAGES else "hi"  # as it is scored: without articles
     found = []
     for text, gold in zip(predictions, golds, strict=True):

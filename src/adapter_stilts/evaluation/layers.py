@@ -67,9 +67,7 @@ class Choosing:
     def read_choice(self, folder: Path, fingerprint: str, identity: str) -> LayerChoice | None:
         """What `sweep_layers` would find recorded and leave; needs no backbone in memory.
 
-        Args:
-            fingerprint: of the backbone.
-            identity: of the composition.
+        The `fingerprint` is the backbone's, the `identity` the composition's.
         """
         try:
             known = _read_choice(

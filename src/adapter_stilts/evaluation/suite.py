@@ -430,11 +430,7 @@ def summary_notes(found: SuiteEvaluation) -> Iterator[str]:
 
 
 def write_summary(found: SuiteEvaluation, options: Mapping[str, Any]) -> None:
-    """Writes the summary into the suite's folder, as JSON and as Markdown.
-
-    Args:
-        options: those that say what was evaluated, such as the split.
-    """
+    """Writes the summary as JSON and Markdown; `options` say what was evaluated."""
     about = {"options": dict(options), **found.as_dict()}
     text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(found.folder / f"{SUMMARY}.json", text + "\n")

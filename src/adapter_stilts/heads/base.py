@@ -272,11 +272,7 @@ class Head:
         return f", num_labels={labels}" if self.is_named else ""
 
     def split(self, output: Any, columns: Columns) -> list[Any]:
-        """The head's output row by row.
-
-        Args:
-            columns: `input_ids` and, where the features have them, `word_starts` of the rows.
-        """
+        """The head's output row by row; `columns` are the rows' `input_ids` and `word_starts`."""
         return list(output.logits.float().cpu().numpy())
 
     def decode(self, outputs: Outputs) -> Decoded:
@@ -310,11 +306,7 @@ class Head:
         return labels or choices
 
     def example(self, row: Any) -> Example:
-        """The example in a row of a user's own file.
-
-        Args:
-            row: an `own.rows.OwnRow`.
-        """
+        """The example in a row (an `own.rows.OwnRow`) of a user's own file."""
         raise NotImplementedError
 
 

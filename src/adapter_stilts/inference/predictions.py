@@ -72,11 +72,9 @@ def decode_outputs(
     examples: datasets.Dataset,
     tags: Sequence[str] = (),
 ) -> Predictions:
-    """The predictions that the head's outputs, one a feature row, stand for.
+    """The predictions that the head's outputs stand for, one a feature row, in the rows' order.
 
-    Args:
-        outputs: as `run_features` yields them, in the rows' order.
-        windows: as `windows_of` gives them; `example` counts within `examples`.
+    Of the `windows` (see `windows_of`), `example` counts within `examples`.
     """
     decoded = get_head(kind).decode(Outputs(outputs, windows, examples, tags))
     return Predictions(kind, *decoded)
@@ -217,12 +215,7 @@ def rank_pairs(
 def score_pairs(
     engine: Engine, features: datasets.Dataset, metric: str, **options: int
 ) -> dict[str, float]:
-    """Scores, in percent, of what `rank_pairs` finds, the metric's primary one first.
-
-    Args:
-        metric: its predictions are ranked ids, its references lists of ids.
-        options: as of `rank_pairs`.
-    """
+    """Scores, in percent, of what `rank_pairs` finds; the metric takes lists of ids."""
     _, found, wanted = rank_pairs(engine, features, **options)
     return get_metric(metric).compute(predictions=found, references=wanted)
 

@@ -69,11 +69,9 @@ def create_app(
     gather: float = 0.005,
     hosts: Hosts | None = None,
 ) -> FastAPI:
-    """The service over a pool of modules.
+    """The service over a pool of modules; a request waits `gather` seconds for others.
 
-    Args:
-        gather: seconds that a request waits for others to share its batch.
-        hosts: how the service may be called; None: by any name.
+    `hosts` says how the service may be called; None: by any name.
     """
     limits = limits or Limits()
     batcher = Batcher(pool, limits, gather=gather)
