@@ -136,7 +136,7 @@ def _operator(name: str) -> Operator:
 
 def _description(name: str) -> str:
     """The docstring of an operator's function."""
-    said = operators()[name].summary
+    said = operators()[name]
     about = "weights=[0.3, 0.7] and others of a merge; `MergeTerms` says what each one means."
     options = "there are none." if name in OPERATORS else about
     return f"""{said[0].upper()}{said[1:]}.

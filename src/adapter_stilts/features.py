@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -121,15 +122,10 @@ def _batches(kind: HeadKind, examples: datasets.Dataset, how: Encoding) -> Itera
 
 
 def _write(path: Path, batches: Iterator[pa.Table]) -> None:
-    writer: pa.ipc.RecordBatchStreamWriter | None = None
-    try:
-        for table in batches:
-            if writer is None:
-                writer = pa.ipc.new_stream(str(path), table.schema)
+    first = next(batches)
+    with pa.ipc.new_stream(str(path), first.schema) as writer:
+        for table in chain([first], batches):
             writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
 
 
 def _read(folder: Path) -> datasets.Dataset | None:

@@ -11,29 +11,19 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.merging.methods import MERGES, NUMBER, Terms, check_terms, number, read_options
 from adapter_stilts.registered import unknown_name
 
-
-@dataclass(frozen=True)
-class Operator:
-    """What may stand in an operator's brackets."""
-
-    least: int
-    summary: str
-
-
-OPERATORS: Mapping[str, Operator] = MappingProxyType(
+OPERATORS: Mapping[str, str] = MappingProxyType(
     {
-        "stack": Operator(2, "one module on top of another; the last one's head is used"),
-        "fuse": Operator(2, "modules side by side, weighed by attention learnt on a target"),
-        "uniform": Operator(2, "modules side by side, all weighed the same: nothing is learnt"),
-        "arrow": Operator(2, "LoRAs side by side, chosen by each token's input: nothing is learnt"),
+        "stack": "one module on top of another; the last one's head is used",
+        "fuse": "modules side by side, weighed by attention learnt on a target",
+        "uniform": "modules side by side, all weighed the same: nothing is learnt",
+        "arrow": "LoRAs side by side, chosen by each token's input: nothing is learnt",
     }
 )
 
 
-def operators() -> Mapping[str, Operator]:
-    """All operators by name: those, and the ways of merging, a plug-in's included."""
-    merging = {name: Operator(2, method.summary) for name, method in MERGES.items()}
-    return {**OPERATORS, **merging}
+def operators() -> Mapping[str, str]:
+    """What each operator does: of those, and of the ways of merging, a plug-in's included."""
+    return {**OPERATORS, **{name: method.summary for name, method in MERGES.items()}}
 
 
 UNLEARNT = ("uniform", "arrow")
@@ -299,9 +289,8 @@ class _Reader:
         if token in MERGES:
             return self._merge(token, place)
         parts = self._parts()
-        if len(parts) < operators()[token].least:
-            least = operators()[token].least
-            raise self._error(f"{token} needs at least {least} modules, not {len(parts)}", place)
+        if len(parts) < 2:
+            raise self._error(f"{token} needs at least 2 modules, not {len(parts)}", place)
         if token == "stack":
             return build_stack(*parts)
         for part in filter(merges, parts):
