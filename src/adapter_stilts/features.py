@@ -19,8 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from filelock import FileLock
 
-from adapter_stilts.data.code_digest import package_digest
-from adapter_stilts.hashing import text_digest
+from adapter_stilts.hashing import package_digest, text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Encoding, padded_length
 from adapter_stilts.heads.tagging import IGNORED

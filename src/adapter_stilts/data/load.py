@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_stilts.data import cache
-from adapter_stilts.data.code_digest import code_digest, package_digest
 from adapter_stilts.data.formats import decode
 from adapter_stilts.data.parts import (
     FilePart,
@@ -23,7 +22,7 @@ from adapter_stilts.data.parts import (
     samples_folder,
 )
 from adapter_stilts.errors import Place, UserError, bad
-from adapter_stilts.hashing import json_digest
+from adapter_stilts.hashing import code_digest, json_digest, package_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example
 from adapter_stilts.heads.span import OffsetError

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from adapter_stilts.backbones import default_device, find_backbone, resolve_precision
 from adapter_stilts.backbones.tokenizer import FILES as TOKENIZER_FILES
 from adapter_stilts.data.cache import file_digests
-from adapter_stilts.data.code_digest import package_digest
 from adapter_stilts.engine.engine import Engine, load_engine
 from adapter_stilts.evaluation.candidates import Candidate, backbone_record
 from adapter_stilts.evaluation.data import TargetData
@@ -21,7 +20,7 @@ from adapter_stilts.evaluation.items import ensure_items, has_items
 from adapter_stilts.evaluation.labels import Found, evaluate_labels
 from adapter_stilts.evaluation.options import Asked, layer_rule
 from adapter_stilts.evaluation.run import Evaluation, outside_suites
-from adapter_stilts.hashing import json_digest
+from adapter_stilts.hashing import json_digest, package_digest
 from adapter_stilts.heads import has_weights
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.metrics import metric_code, primary

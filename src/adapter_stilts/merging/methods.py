@@ -291,6 +291,11 @@ def _check_weights(
     return () if usual else weights
 
 
+def least_budget(count: int) -> int:
+    """Evaluations that one generation needs, with that of the start."""
+    return 5 + int(3 * math.log(count))
+
+
 def full_weights(method: MergeMethod, terms: Terms, count: int) -> tuple[float, ...]:
     """The weights that count: as given, or the method's own; those of a mean add up to 1."""
     weights = terms.weights or (1.0,) * count

@@ -151,7 +151,7 @@ def metric_code(name: str) -> str:
     own = additions("metric").get(name)
     if own is None:
         return ""
-    from adapter_stilts.data.code_digest import code_digest
+    from adapter_stilts.hashing import code_digest
 
     return code_digest(own.value.score)[:16]
 

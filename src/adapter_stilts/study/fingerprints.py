@@ -10,12 +10,11 @@ from typing import Any
 
 from adapter_stilts.backbones import EMBEDDED, find_backbone
 from adapter_stilts.data.cache import file_digests, remembered
-from adapter_stilts.data.code_digest import source_digest
 from adapter_stilts.data.load import find_all, origin_of, read_from_of
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.errors import UserError, hint
 from adapter_stilts.evaluation.data import data_sets, resolve_languages
-from adapter_stilts.hashing import json_digest
+from adapter_stilts.hashing import json_digest, source_digest
 from adapter_stilts.paths import is_folder
 from adapter_stilts.tasks.registry import get_target, get_task
 from adapter_stilts.tasks.spec import Split, TaskSpec

@@ -240,7 +240,7 @@ def target_with_identity(target: TargetSpec) -> TargetSpec:
 
 
 def _identity(task: TaskSpec | TargetSpec) -> str:
-    from adapter_stilts.data.code_digest import code_digest
+    from adapter_stilts.hashing import code_digest
 
     labels = [list(task.labels), list(task.tags), task.choices]
     sources = [_written(source) for source in task.sources]

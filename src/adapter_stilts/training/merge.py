@@ -20,8 +20,14 @@ from adapter_stilts.engine.native import HEADS, head_name, read_head
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head, has_weights
 from adapter_stilts.keywords import checks_keywords, fill
-from adapter_stilts.merging.methods import MergeMethod, Terms, check_density, check_terms, get_merge
-from adapter_stilts.merging.search import least_budget
+from adapter_stilts.merging.methods import (
+    MergeMethod,
+    Terms,
+    check_density,
+    check_terms,
+    get_merge,
+    least_budget,
+)
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec

@@ -37,8 +37,8 @@ from adapter_stilts.heads import PLAIN, get_head
 from adapter_stilts.heads.base import Encoding
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.inference.vectors import dual_encoder_loss
+from adapter_stilts.merging.blend import Found, Point, search_weights
 from adapter_stilts.merging.methods import MERGES, check_terms, full_weights
-from adapter_stilts.merging.search import Found, Point, search_weights
 from adapter_stilts.training.merge import Plan, head_for
 from adapter_stilts.training.options import MergeRequest
 from adapter_stilts.zoo.choice import ModuleReference

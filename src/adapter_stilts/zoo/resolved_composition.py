@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter_stilts.data.code_digest import code_digest
 from adapter_stilts.engine.composition import (
     Call,
     Expression,
@@ -39,7 +38,7 @@ from adapter_stilts.engine.native import (
     read_labels,
 )
 from adapter_stilts.errors import UserError
-from adapter_stilts.hashing import text_digest
+from adapter_stilts.hashing import code_digest, text_digest
 from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.merging.methods import MERGES, Terms, built_in_merges
 from adapter_stilts.tasks.registry import built_in

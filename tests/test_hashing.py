@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.data.code_digest import code_digest, package_digest, source_digest
+from adapter_stilts.hashing import code_digest, package_digest, source_digest
 from adapter_stilts.tasks.registry import get_task
 from process_kit import in_a_process
 
@@ -145,7 +145,7 @@ def source_digest_without_asserts(folder: Path) -> str:
     """The same of what lies there, by a Python that leaves asserts and docstrings out."""
     program = (
         "import sys; sys.path.insert(0, sys.argv[1]); import task; "
-        "from adapter_stilts.data.code_digest import source_digest as digest; "
+        "from adapter_stilts.hashing import source_digest as digest; "
         "print(digest(task.to_example), end='')"
     )
     command = [sys.executable, "-B", "-OO", "-c", program, str(folder)]

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from adapter_stilts.merging.search import Point, least_budget, minimise
+from adapter_stilts.merging.blend import Point, minimise
+from adapter_stilts.merging.methods import least_budget
 
 
 def _bowl(point: Point) -> float:
