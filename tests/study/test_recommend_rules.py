@@ -10,7 +10,6 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, rankdata
 
 from adapter_stilts.study.recommend_rules import (
-    Floats,
     centre,
     half_samples,
     logme,
@@ -25,6 +24,7 @@ from adapter_stilts.study.recommender import (
     successive_halving,
     sureness,
 )
+from adapter_stilts.study.sample import Floats
 
 
 def _largest_evidence(features: Floats, column: Floats) -> float:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -249,53 +248,42 @@ class _Recorder(dict[str, Any]):
 def layouts(task: TaskSpec | TargetSpec) -> Iterator[Layout]:
     """Every layout of a task: those of its training first, then those of its evaluation."""
     if isinstance(task, TaskSpec):
-        yield from _layouts(task.sources, lambda _: task, ("en",), "")
+        yield from _layouts("", task.sources, LEARNT, ("en",), lambda _: task)
         return
-    learnt_in = task.train_languages
     for number, stage in enumerate(task.training):
         what = f"training on {stage.name}" if len(task.training) > 1 else "training"
-        make = partial(_stage, task, number)
-        yield from _layouts(stage.sources, make, learnt_in, what)
-    retrieval, languages = task.retrieval, task.languages
-    what = "queries" if retrieval else "evaluation"
-    yield from _layouts(task.sources, task.at, languages, what)
+        made = {each: task.trained_in(each)[number] for each in task.train_languages}
+        yield from _layouts(what, stage.sources, LEARNT, made, made.__getitem__)
+    retrieval, here = task.retrieval, (EVALUATED, task.languages)
+    yield from _layouts("queries" if retrieval else "evaluation", task.sources, *here, task.at)
     if retrieval:
-        yield from _layouts(retrieval.candidates, task.candidates, languages, "candidates")
-        yield from _layouts(retrieval.gold, task.gold, languages, "pairs")
-
-
-def _stage(target: TargetSpec, number: int, language: str) -> TaskSpec:
-    return target.trained_in(language)[number]
-
-
-def _used(
-    files: Mapping[Split, tuple[str, ...]], splits: Sequence[Split]
-) -> Mapping[Split, tuple[str, ...]]:
-    return {split: names for split, names in files.items() if split in splits}
+        yield from _layouts("candidates", retrieval.candidates, *here, task.candidates)
+        yield from _layouts("pairs", retrieval.gold, *here, task.gold)
 
 
 def _layouts(
-    sources: Sequence[Source],
-    make: Callable[[str], TaskSpec],
-    languages: Sequence[str],
     what: str,
+    sources: Sequence[Source],
+    splits: Sequence[Split],
+    languages: Iterable[str],
+    make: Callable[[str], TaskSpec],
 ) -> Iterator[Layout]:
     """The layouts of some sources; `make` gives the task of one language."""
-    splits = SPLITS[:2] if not what or what.startswith("training") else SPLITS[1:]
+
+    def used(found: Mapping[Split, tuple[str, ...]]) -> Mapping[Split, tuple[str, ...]]:
+        return {split: names for split, names in found.items() if split in splits}
+
     for number, source in enumerate(sources):
-        alone = (_alone(make(language), number) for language in languages)
+        tasks = map(make, languages)
+        alone = (replace(each, sources=each.sources[number : number + 1]) for each in tasks)
         read = _columns_read(alone)
         if hub := source.hub:
             places = {split: tuple(map(_hub_place, found)) for split, found in hub.splits.items()}
             where = f"{hub.id}@{hub.revision}"
-            yield Layout(what, source.name, _used(places, splits), ON_HUB, read, where)
+            yield Layout(what, source.name, used(places), ON_HUB, read, where)
         for files in source.files:
-            columns, used = _as_written(files, read), _used(files.paths, splits)
-            yield Layout(what, source.name, used, _form(files), columns)
-
-
-def _alone(task: TaskSpec, number: int) -> TaskSpec:
-    return replace(task, sources=task.sources[number : number + 1])
+            columns = _as_written(files, read)
+            yield Layout(what, source.name, used(files.paths), _form(files), columns)
 
 
 def _hub_place(split: Mapping[str, Any]) -> str:

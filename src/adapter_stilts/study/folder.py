@@ -48,7 +48,13 @@ class StudyFolder:
     def results(self, plan: Plan | None = None) -> Results:
         """The finished runs; with a plan, of its runs those whose record can be theirs."""
         found = read_results(self.results_file)
-        return found if plan is None else plan_results(found, plan)
+        if plan is not None:
+            for name in plan.runs.keys() & found.runs.keys():
+                if why := Planned.of(plan.runs[name], plan).differs(found.runs[name]):
+                    found.wrong[name] = why
+            kept = plan.runs.keys() - found.wrong.keys()
+            found.runs = {name: each for name, each in found.runs.items() if name in kept}
+        return found
 
     def write_plan(self, plan: Plan) -> None:
         """Writes down which runs the study has, so that a report knows what is missing."""
@@ -359,17 +365,3 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         for number, line in enumerate(content.split(b"\n"), 1):
             if line.strip():
                 yield number, line
-
-
-def plan_results(results: Results, plan: Plan) -> Results:
-    """Those of the plan's runs; what cannot be of its run is among the wrong ones."""
-    found = Results(damaged=results.damaged)
-    for name in plan.runs.keys() & results.runs.keys():
-        if why := Planned.of(plan.runs[name], plan).differs(results.runs[name]):
-            found.wrong[name] = why
-    found.runs = {
-        name: each
-        for name, each in results.runs.items()
-        if name in plan.runs and name not in found.wrong
-    }
-    return found

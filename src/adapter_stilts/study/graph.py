@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -97,13 +98,9 @@ class Plan:
             if "/" in place
         }
 
-    def count_uses(self) -> dict[str, int]:
+    def count_uses(self) -> Counter[str]:
         """How many runs need each."""
-        counts = dict.fromkeys(self.runs, 0)
-        for run in self.runs.values():
-            for need in run.needs:
-                counts[need] += 1
-        return counts
+        return Counter(need for run in self.runs.values() for need in run.needs)
 
 
 Score = Annotated[float, Field(ge=-100.000001, le=100.000001)]

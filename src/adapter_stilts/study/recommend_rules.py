@@ -16,13 +16,10 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from adapter_stilts.heads import get_head
+from adapter_stilts.study.sample import Bools, Floats, Ints
 from adapter_stilts.tasks.spec import HeadKind
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 _ROUNDS, _GOLDEN = 24, (5**0.5 - 1) / 2
 _LEAST = 1e-12
@@ -218,7 +215,7 @@ class LabelledRows:
     examples: Ints
     grouped: bool = False
 
-    def score(self, features: Floats, chosen: npt.NDArray[np.bool_]) -> float | None:
+    def score(self, features: Floats, chosen: Bools) -> float | None:
         """LogME over the rows of some examples; None where their labels are all alike.
 
         Args:

@@ -14,7 +14,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.errors import FailureError, InterruptedTrainingError, UserError
@@ -30,6 +29,7 @@ from adapter_stilts.study.recommend_rules import (
     text_similarity,
 )
 from adapter_stilts.study.recommendation import Asked, Rule
+from adapter_stilts.study.sample import Bools, Floats
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -106,7 +106,7 @@ class Work:
         return default_batch_tokens(self.engine.device)
 
 
-Scores = Callable[[npt.NDArray[np.bool_] | None, int], list[float | None]]
+Scores = Callable[[Bools | None, int], list[float | None]]
 """A rule's score of every candidate over some of the examples (None: all), in draw number n."""
 
 
@@ -135,7 +135,7 @@ def _logme(work: Work) -> Scores:
     with work.measure_time("logme"):
         work.plain = rows.score(through(None), every)
 
-    def scores(chosen: npt.NDArray[np.bool_] | None, number: int) -> list[float | None]:
+    def scores(chosen: Bools | None, number: int) -> list[float | None]:
         told = []
         for each, features in zip(work.candidates, found, strict=True):
             with work.measure_time("logme", each.name):
@@ -174,7 +174,7 @@ def _text(work: Work) -> Scores:
                 work.engine, source, read, batch_tokens=work.batch_tokens
             )
 
-    def scores(chosen: npt.NDArray[np.bool_] | None, number: int) -> list[float | None]:
+    def scores(chosen: Bools | None, number: int) -> list[float | None]:
         with work.measure_time("text"):
             mine, theirs = own, found
             if chosen is not None:
@@ -291,7 +291,6 @@ def train_shortly(work: Work, on: str, method: str, steps: int, folder: Path) ->
     return trained.path, next(iter(trained.record.scores.values()))
 
 
-Floats = npt.NDArray[np.float64]
 LONGEST = 256
 """Tokens of a text that are read at most."""
 

@@ -238,18 +238,9 @@ class Recommendation(Result):
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {
-            "target": self.target,
-            "backbone": self.backbone,
-            "examples": self.examples,
-            "draws": self.draws,
-            "answer": self.answer,
-            "disagreeing": self.disagreeing,
-            "modules": [
-                {**asdict(each), "probe": {str(n): score for n, score in each.probe.items()}}
-                for each in self.modules
-            ],
-            "plain": self.plain,
-            "silent": dict(self.silent),
-            "seconds": dict(self.seconds),
-        }
+        modules = [
+            {**asdict(each), "probe": {str(n): score for n, score in each.probe.items()}}
+            for each in self.modules
+        ]
+        said = {"answer": self.answer, "disagreeing": self.disagreeing, "modules": modules}
+        return {**asdict(self), **said}

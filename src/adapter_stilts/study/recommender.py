@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Unpack
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 
 from adapter_stilts.backbones import check_precision, find_backbone
@@ -37,6 +36,7 @@ from adapter_stilts.study.recommendation import (
     RecommendOptions,
     Rule,
 )
+from adapter_stilts.study.sample import Floats
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.tasks.target_spec import TargetSpec
@@ -210,10 +210,6 @@ def _rank(
         silent=work.silent,
         seconds=dict(work.seconds),
     )
-
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 def ranks(scores: Sequence[float | None]) -> Floats:
