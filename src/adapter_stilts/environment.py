@@ -9,7 +9,6 @@ import os
 import platform
 import resource
 import sys
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +25,8 @@ LIBRARIES = ("torch", "transformers", "adapters", "peft", "datasets", "evaluate"
 
 def versions() -> dict[str, str]:
     """Versions of Python, this package and the libraries that decide a result."""
-    return {"python": platform.python_version(), "adapter-stilts": __version__, **_libraries()}
-
-
-@cache
-def _libraries() -> dict[str, str]:
-    return {library: version(library) for library in LIBRARIES}
+    libraries = {library: version(library) for library in LIBRARIES}
+    return {"python": platform.python_version(), "adapter-stilts": __version__, **libraries}
 
 
 def machine() -> str:

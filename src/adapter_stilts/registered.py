@@ -93,8 +93,8 @@ def add(kind: Kind, name: str, value: Any, place: str, *, own: str) -> None:
     if own:
         raise UserError(f"{place}: '{own}' is {a_kind} of the package: choose another name")
     there = _ADDED[kind].get(name)
-    # Who runs a cell of a notebook again means the new one.
-    if there and not (place == there.place or _is_typed(place)):
+    # Who types it again, into an interpreter or a notebook's cell, means the new one.
+    if there and not (place == there.place or place[:1] == "<" or _CELL.search(place)):
         raise UserError(
             f"{place}: there is {a_kind} '{name}' already, from {there.place}: rename one of them"
         )
@@ -127,11 +127,6 @@ def forget(file: str) -> None:
     for things in _ADDED.values():
         for name in [name for name, each in things.items() if each.place.startswith(f"{file}:")]:
             del things[name]
-
-
-def _is_typed(place: str) -> bool:
-    """Whether code was typed into an interpreter or a notebook."""
-    return place.startswith("<") or bool(_CELL.search(place))
 
 
 @contextmanager

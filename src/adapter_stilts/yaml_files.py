@@ -282,7 +282,8 @@ def _complaint(
         return lines.bad(place, unknown("key", str(first["loc"][-1]), _keys(kind, place[:-1])))
     # Where a value may be of several kinds, each has said something: of an item of a list, or of
     # the whole.
-    place = max((_place(value, each) for each in found if _below(value, each, place)), key=len)
+    places = [_place(value, each) for each in found]
+    place = max((each for each in places if each[: len(place)] == place), key=len)
     same = [each for each in found if _place(value, each) == place]
     first = same[0]
     name = ".".join(map(str, place))
@@ -300,10 +301,6 @@ _NO_KEY = ("extra_forbidden", "invalid_key")
 
 def _place(value: Any, each: dict[str, Any]) -> list[int | str]:
     return place_in(value, each["loc"], missing=each["type"] == "missing")
-
-
-def _below(value: Any, each: dict[str, Any], place: list[int | str]) -> bool:
-    return _place(value, each)[: len(place)] == place
 
 
 def _literals(each: dict[str, Any]) -> list[str]:

@@ -126,17 +126,13 @@ def _files(
         name, size = each.rfilename, each.size
         if not isinstance(name, str) or not isinstance(size, int) or size < 0:
             raise FailureError(f"the Hub's list of the files of {repository} is of no use")
-        if repository.kind == "data set" and _leads_out(name):  # `datasets` takes them all
+        leads_out = name[:1] == "/" or "\0" in name or {"..", "."} & set(re.split(r"[/\\]", name))
+        if repository.kind == "data set" and leads_out:  # `datasets` takes them all
             raise HubAnswerError(
                 f"{repository}: '{brief(name)}' is listed, which is no file's name"
             )
         sha256 = str(each.lfs.sha256 or "") if each.lfs else ""
         yield name, RemoteFile(size, sha256, str(each.blob_id or ""))
-
-
-def _leads_out(name: str) -> bool:
-    inner = {"..", "."} & set(re.split(r"[/\\]", name))
-    return bool(inner) or name.startswith("/") or "\0" in name
 
 
 def download(
@@ -240,7 +236,7 @@ def explain(
     status = status_of(error)
     if errors.HFValidationError in kinds:
         return UserError(f"'{repository.id}' is no id of the Hub ({first_line(error)}){remedy}")
-    if _is_gated(error, kinds):
+    if errors.GatedRepoError in kinds or "is a gated dataset" in str(error):  # says `datasets`
         return UserError(
             f"{repository} is gated: ask for access at {repository.page}, then log in with "
             f"`hf auth login`{remedy}"
@@ -325,11 +321,6 @@ def _is_offline(error: BaseException) -> bool:
     return bool(constants.HF_HUB_OFFLINE) or any(
         isinstance(each, errors.OfflineModeIsEnabled) for each in _causes(error)
     )
-
-
-def _is_gated(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
-    # `datasets` has words of its own for it.
-    return errors.GatedRepoError in kinds or "is a gated dataset" in str(error)
 
 
 def _is_unreachable(error: BaseException) -> bool:

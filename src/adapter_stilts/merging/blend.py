@@ -49,7 +49,8 @@ def blend(
 ) -> Blend:
     """A merge of tensors of one shape that waits for its weights; by `key` they drop elsewhere."""
     method = MERGES[how]
-    options = {"density": density, "seed": _seed_of(seed, key)}
+    number = int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:6])
+    options = {"density": density, "seed": number}
     tensors = [tensor.detach().float().cpu() for tensor in tensors]
     if method.form == "any":
         return lambda weights: apply(method, tensors, weights, options)
@@ -86,10 +87,6 @@ def apply(
         what = "that has no values" if merged.is_meta else f"of layout {merged.layout}"
         raise UserError(f"{named} returns a tensor {what}: it must return a dense one with values")
     return merged.detach().cpu().to(tensors[0].dtype)
-
-
-def _seed_of(seed: int, key: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:6])
 
 
 def blend_products(

@@ -144,7 +144,9 @@ def show_examples(own: OwnTask, backbone: Backbone, *, count: int = 5) -> Iterat
         longest = _sequences(encode(columns, whole))
         cut = sum(map(len, longest)) - sum(map(len, ids)) if not get_head(task.head).windows else 0
         pieces = [list(tokenizer.convert_ids_to_tokens(each)) for each in ids]
-        yield Shown(dict(example), pieces, max(0, cut), list(_offsets(example)))
+        answers, starts = (example.get(key) or () for key in ("answers", "answer_starts"))
+        offsets = [(a, start, start + len(a)) for a, start in zip(answers, starts, strict=False)]
+        yield Shown(dict(example), pieces, max(0, cut), offsets)
 
 
 def _sequences(features: Mapping[str, Any]) -> list[list[int]]:
@@ -152,10 +154,3 @@ def _sequences(features: Mapping[str, Any]) -> list[list[int]]:
     for row in features["input_ids"]:
         found += [list(each) for each in row] if row and isinstance(row[0], list) else [list(row)]
     return found
-
-
-def _offsets(example: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
-    """Answers with the characters they take in the context."""
-    starts = example.get("answer_starts") or ()
-    for answer, start in zip(example.get("answers") or (), starts, strict=False):
-        yield answer, start, start + len(answer)

@@ -24,10 +24,6 @@ MOST_LABELS = 1000
 """More different labels are no labels: the column is another one."""
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 def _as_names(value: Any) -> Any:
     """YAML reads `1` as a number and `yes` as true: a label is what was written, if unambiguous."""
     if isinstance(value, str) and value != FROM_DATA:
@@ -72,7 +68,10 @@ Labels = Annotated[list[Label], Field(min_length=1), AfterValidator(_distinct)]
 _ONE = 'one character was expected, such as ";" or "\\t"'
 Character = Annotated[str, demand(lambda text: len(text) == 1, _ONE)]
 Paths = Annotated[
-    list[str], BeforeValidator(_as_list), Field(min_length=1), AfterValidator(_distinct)
+    list[str],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(min_length=1),
+    AfterValidator(_distinct),
 ]
 _MOVES = "a revision that does not move is needed: the commit of the data set's page"
 Commit = Annotated[str, demand(lambda text: text not in ("", "main", "master"), _MOVES)]

@@ -55,6 +55,7 @@ _OPTION = re.compile(r"(option|choice|ending|answer|sol)[_-]?([a-z]|\d+)")
 _LOOKED_AT = 1000
 _CONLLU = 10
 _WORD_ID = re.compile(r"\d+([-.]\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _TABLES = ("csv", "tsv", "jsonl", "parquet")
 _DELIMITERS = ",;\t|"
 
@@ -155,16 +156,12 @@ def _has_header(path: Path, lines: Sequence[str], delimiter: str, quote: str) ->
         return False
     usual = not _KNOWN.isdisjoint(cell.lower() for cell in cells)
     again = any(
-        cell in column or all(map(_is_number, (cell, *column)))
+        cell in column or all(map(_NUMBER.fullmatch, (cell, *column)))
         for cell, *column in zip(cells, *others, strict=False)
     )
     numbered = cells == [str(number) for number in range(len(cells))]
     distinct = all(cells[1:]) and len(set(cells)) == len(cells)
     return usual or (distinct and (numbered or not again))
-
-
-def _is_number(cell: str) -> bool:
-    return bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell))
 
 
 def _named_columns(
@@ -340,7 +337,8 @@ def task_text(
         content["labels"] = "from the data"
     written = write_yaml(content, flow=None)
     shown = ", ".join(f"{label} {count:,}" for label, count in found.labels.most_common(20))
-    used = {str(each) for column in found.parts.values() for each in _as_sequence(column)}
+    named = (each if isinstance(each, list) else [each] for each in found.parts.values())
+    used = {str(each) for columns in named for each in columns}
     used |= {each.partition(".")[0] for each in used}
     unused = [name for name in found.columns if name not in used and found.form in _TABLES]
     remarks = [
@@ -377,10 +375,6 @@ def _options(path: Path, found: FoundData) -> dict[str, Any]:
         f"{found.options} options: write the right option's number, or a task file with 'labels' "
         "in the order of the options"
     )
-
-
-def _as_sequence(column: Any) -> Sequence[Any]:
-    return column if isinstance(column, list) else [column]
 
 
 def _relative(path: Path, folder: Path) -> str:

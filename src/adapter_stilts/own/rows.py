@@ -318,12 +318,7 @@ def _as_text(value: Any, column: Any) -> str:
         raise ValueError(f"column '{column}' has no value")
     if isinstance(value, _NO_TEXT):
         raise ValueError(f"column '{column}' is {shown(value)} where a text was expected")
-    return text if _is_seen(text := str(value)) else ""
-
-
-def _is_seen(text: str) -> bool:
-    """Whether there is anything in a text that has a width, and is no space."""
-    return any(unicodedata.category(char) not in _UNSEEN for char in text)
+    return str(value) if set(map(unicodedata.category, str(value))) - _UNSEEN else ""
 
 
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}

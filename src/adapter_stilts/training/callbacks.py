@@ -72,15 +72,12 @@ class EvaluationSchedule(TrainerCallback, ExportableState):
 
     def on_step_end(self, args: Any, state: State, control: Control, **kwargs: Any) -> Control:
         """Asks for evaluation and checkpoint where they are due."""
-        due = self._is_due(state.global_step, state.max_steps)
+        step, steps, times = state.global_step, state.max_steps, self._evaluations
+        due = step * times // steps > (step - 1) * times // steps
         control.should_evaluate = due
         late = time.monotonic() - self._saved > self._save_seconds
         control.should_save = any_process(due or late)
         return control
-
-    def _is_due(self, step: int, steps: int) -> bool:
-        before = (step - 1) * self._evaluations // steps
-        return step * self._evaluations // steps > before
 
     def on_evaluate(self, args: Any, state: State, control: Control, **kwargs: Any) -> None:
         """Counts evaluations without a better score."""

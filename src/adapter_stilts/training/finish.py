@@ -58,7 +58,7 @@ def make_record(
         name=job.name,
         run=job.run,
         task=job.spec.name,
-        head=_head(job),
+        head=MULTITASK if mixture else NO_HEAD if job.spec.text else job.tasks[0].task.head,
         method=job.recipe.method,
         composition=_composition(job),
         bases=on.bases if on else {},
@@ -142,12 +142,6 @@ def _registered(asked: Request, names: Sequence[str]) -> Iterator[Registered]:
 def _is_known(task: TaskSpec, name: str) -> bool:
     """Whether a command finds the task by that name."""
     return is_built_in(task) or is_task_file(name) or find_added(name) is not None
-
-
-def _head(job: Job) -> str:
-    if job.spec.mixture:
-        return MULTITASK
-    return NO_HEAD if job.spec.text else job.tasks[0].task.head
 
 
 def _composition(job: Job) -> str:

@@ -303,7 +303,8 @@ def train_seeds(
         raise UserError(f"train_seeds(): {shown(train)} is no function such as train_adapter")
     listed = isinstance(seeds, Iterable) and not isinstance(seeds, str)
     seeds = list(seeds) if listed else seeds
-    if seeds and not (listed and all(map(_is_whole, seeds))):
+    whole = listed and all(isinstance(x, Integral) and not isinstance(x, bool) for x in seeds)
+    if seeds and not whole:
         raise UserError(f"seeds {shown(seeds)}: a list of whole numbers was expected, as [0, 1, 2]")
     if not seeds:
         raise UserError("seeds: name some, such as 0,1,2")
@@ -319,10 +320,6 @@ def train_seeds(
         later = [each for each in seeds if each not in made]
         made[seed] = train(*given, **options, seed=seed, out=folder, series=later)
     return Series(made)
-
-
-def _is_whole(seed: object) -> bool:
-    return isinstance(seed, Integral) and not isinstance(seed, bool)
 
 
 def parse_seeds(text: str) -> list[int]:
