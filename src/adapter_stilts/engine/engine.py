@@ -162,8 +162,13 @@ def load_engine(
     quieten()
     # Without a folder the library has nothing to look up in it: neither code nor other weights.
     with BUILDING:
-        model = _class_of(config.model_type).from_pretrained(
-            None, config=config, state_dict=_place_weights(backbone), dtype=torch.float32
+        kind = _class_of(config.model_type)
+        prefix = kind.base_model_prefix
+        model = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict={f"{prefix}.{name}": each for name, each in backbone.weights().items()},
+            dtype=torch.float32,
         )
     patch_layers(model)
     # `adapters` writes it into every file: the name of the backbone, not a folder of this machine.
@@ -185,12 +190,6 @@ def _class_of(model_type: str) -> Any:
         "xlm-roberta": adapters.XLMRobertaAdapterModel,
     }
     return classes[model_type]
-
-
-def _place_weights(backbone: Backbone) -> dict[str, Tensor]:
-    """The backbone's weights by their names in a model with heads."""
-    prefix = _class_of(backbone.config.model_type).base_model_prefix
-    return {f"{prefix}.{name}": tensor for name, tensor in backbone.weights().items()}
 
 
 @builds

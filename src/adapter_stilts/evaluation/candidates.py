@@ -167,7 +167,9 @@ def folders(
     known = [each for each in candidates if each.record is not None] or candidates
     usual = Path("predictions") / backbone_slug(known[0], backbone)
     root = Path(out or usual).absolute()  # a caller may change the folder it is in
-    found = [root / _file_name(each, limit, file) for each in candidates]
+    apart = f"-{slug(file.stem.replace(LANG, ''))}" if file else ""
+    apart += "" if limit is None else f"-limit-{limit}"
+    found = [root / f"{slug(each.expression)}{apart}" for each in candidates]
     for place, folder in enumerate(found):
         if folder in found[:place]:
             other = candidates[found.index(folder)].expression
@@ -176,12 +178,6 @@ def folders(
                 f"{from_here(folder)}: evaluate them one at a time, each with its own --out"
             )
     return found
-
-
-def _file_name(candidate: Candidate, limit: int | None, file: Path | None) -> str:
-    of_file = f"-{slug(file.stem.replace(LANG, ''))}" if file else ""
-    of_limit = "" if limit is None else f"-limit-{limit}"
-    return f"{slug(candidate.expression)}{of_file}{of_limit}"
 
 
 def check_kind(target: TargetSpec, expression: str, record: ModuleRecord | None) -> None:

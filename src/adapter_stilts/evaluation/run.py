@@ -34,6 +34,7 @@ from adapter_stilts.zoo.find import each_seed, find_language
 
 Scores = Mapping[str, float]
 ENGLISH = "en"
+_VECTORS = ("layer", "pooling", "layer_rule")
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,9 +113,8 @@ class Evaluation(Result):
     @property
     def vectors(self) -> list[tuple[Any, ...]]:
         """Layer, pooling and rule of a retrieval task's vectors; several where languages differ."""
-        keys = ("layer", "pooling", "layer_rule")
         details = [each.get("details", {}) for each in self.languages.values()]
-        made = [tuple(each.get(key, "") for key in keys) for each in details if "layer" in each]
+        made = [tuple(each.get(key, "") for key in _VECTORS) for each in details if "layer" in each]
         return list(dict.fromkeys(made))
 
     def summary(self) -> str:
@@ -141,6 +141,7 @@ class Evaluation(Result):
 
     def as_dict(self) -> dict[str, Any]:
         """Everything above as JSON can write it."""
+        made = self.vectors
         return {
             "task": self.task,
             "split": self.split,
@@ -153,15 +154,13 @@ class Evaluation(Result):
             "partial": self.partial,
             "outside": list(self.outside),
             **self.means,
-            **self._vectors_as_dict(),
+            # None where languages differ, whose entries say it then.
+            **dict(
+                zip(_VECTORS, made[0] if len(made) == 1 else [None] * 3, strict=True)
+                if made
+                else ()
+            ),
         }
-
-    def _vectors_as_dict(self) -> dict[str, Any]:
-        """Layer, pooling and rule; None where languages differ, whose entries say it then."""
-        if not (made := self.vectors):
-            return {}
-        keys = ("layer", "pooling", "layer_rule")
-        return dict(zip(keys, made[0] if len(made) == 1 else (None, None, None), strict=True))
 
 
 class Evaluations(list[Evaluation], Result):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -65,11 +65,6 @@ def _cut(questions: list[str], tokenizer: PreTrainedTokenizerFast, tokens: int) 
         question if len(offsets) <= tokens else question[: offsets[tokens - 1][1]]
         for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
     ]
-
-
-def _context_tokens(parts: Sequence[int | None]) -> list[int]:
-    """Where a window's second sequence stands."""
-    return [place for place, part in enumerate(parts) if part == 1]
 
 
 def _spans(examples: Columns) -> list[list[tuple[int, int]]]:
@@ -210,7 +205,7 @@ def decode(
         np.minimum.at(null, rows, [float(start[0] + end[0]) for start, end in logits])
     found = [
         _characters(logits, windows, block, n_best=n_best, max_answer_tokens=max_answer_tokens)
-        for block in _blocks(len(logits))
+        for block in (range(len(logits))[at : at + _BLOCK] for at in range(0, len(logits), _BLOCK))
     ]
     if not found:
         return [Answer((), float(low)) for low in null]
@@ -218,11 +213,6 @@ def decode(
     score = np.concatenate([block[3] for block in found])
     spans = _merge(rows[window], begin, end, score, examples, n_best)
     return [Answer(each, float(low)) for each, low in zip(spans, null, strict=True)]
-
-
-def _blocks(count: int) -> Iterator[range]:
-    for first in range(0, count, _BLOCK):
-        yield range(first, min(first + _BLOCK, count))
 
 
 def _characters(
@@ -342,7 +332,10 @@ class _Span(Head):
             return_offsets_mapping=True,
         )
         rows = list(encoded["overflow_to_sample_mapping"])
-        places = [_context_tokens(encoded.sequence_ids(window)) for window in range(len(rows))]
+        places = [  # of the context, in each window
+            [place for place, part in enumerate(encoded.sequence_ids(window)) if part == 1]
+            for window in range(len(rows))
+        ]
         offsets = [
             [mapping[place] for place in tokens]
             for mapping, tokens in zip(encoded["offset_mapping"], places, strict=True)

@@ -49,10 +49,6 @@ def _pieces_by_word(encoded: Any, row: int, words: int, unknown: int, room: int)
     return [word[:room] or [unknown] for word in pieces]
 
 
-def _numbers(tags: Sequence[str] | None) -> dict[str, int] | None:
-    return None if tags is None else {tag: number for number, tag in enumerate(tags)}
-
-
 def _spread(tags: Sequence[int], starts: Sequence[int], length: int) -> list[int]:
     """A label for each of a window's pieces: the tags at the word starts, else `IGNORED`."""
     labels = [IGNORED] * length
@@ -142,7 +138,8 @@ class _Tagging(Head):
             of the window's words), `first_word` (number of the window's first word in its
             sentence) and, where tags are given, `labels` (one a piece).
         """
-        tokenizer, numbers = how.tokenizer, _numbers(how.tags)
+        tokenizer = how.tokenizer
+        numbers = {tag: number for number, tag in enumerate(how.tags or ())}
         words = [list(sentence) for sentence in examples["words"]]
         encoded = tokenizer(
             words, is_split_into_words=True, add_special_tokens=False, verbose=False
@@ -151,7 +148,7 @@ class _Tagging(Head):
         room = how.max_length - special.size
         columns = ("input_ids", "length", "example", "word_starts", "first_word")
         features: Features = {key: [] for key in columns}
-        if numbers is not None:
+        if how.tags is not None:
             features["labels"] = []
         for row, sentence in enumerate(words):
             pieces = _pieces_by_word(encoded, row, len(sentence), tokenizer.unk_token_id, room)
@@ -163,7 +160,7 @@ class _Tagging(Head):
                 found = (input_ids, len(input_ids), row, starts, first)
                 for key, value in zip(columns, found, strict=True):
                     features[key].append(value)
-                if numbers is not None:
+                if how.tags is not None:
                     tags = [numbers.get(tag, IGNORED) for tag in examples["tags"][row][first:last]]
                     features["labels"].append(_spread(tags, starts, len(input_ids)))
         return features

@@ -192,10 +192,6 @@ MLQA_LANGUAGES = tuple(_MLQA_ARTICLES)
 """The languages that MLQA defines a normal form for."""
 
 
-def _is_punctuation(character: str) -> bool:
-    return character in string.punctuation or unicodedata.category(character).startswith("P")
-
-
 def normalize_mlqa(text: str, language: str) -> str:
     """The normal form in which answers in a language are compared.
 
@@ -203,7 +199,8 @@ def normalize_mlqa(text: str, language: str) -> str:
     language's articles become spaces; in Chinese a space on both sides of every character of
     the basic block; runs of whitespace become one space, none at the ends.
     """
-    text = "".join(char for char in text.lower() if not _is_punctuation(char))
+    text = text.lower().translate(_NO_PUNCTUATION)
+    text = "".join(char for char in text if not unicodedata.category(char).startswith("P"))
     if articles := _MLQA_ARTICLES[language]:
         text = re.sub(articles, " ", text)
     if language == "zh":
@@ -404,15 +401,8 @@ def squad_v2(
     warn_missing(gold, predicted)
     judged = {name: judge(row, predicted.get(name)) for name, row in gold.items()}
     result = summary(list(judged.values()), no_answer_threshold)
-    ordered = _in_prediction_order(judged, predicted)
+    # As the predictions list them, then those without a prediction.
+    ordered = [judged[name] for name in dict.fromkeys((*predicted, *judged)) if name in judged]
     result["best_f1"], result["best_f1_threshold"] = best_threshold(ordered, _f1)
     result["best_exact"], result["best_exact_threshold"] = best_threshold(ordered, _exact)
     return result
-
-
-def _in_prediction_order(
-    judged: Mapping[str, Question], predicted: Mapping[str, Row]
-) -> list[Question]:
-    """The judged questions as the predictions list them, then those without a prediction."""
-    answered = [judged[name] for name in predicted if name in judged]
-    return answered + [question for name, question in judged.items() if name not in predicted]
