@@ -87,29 +87,22 @@ def _tokenizer_digest(tokenizer: PreTrainedTokenizerFast) -> str:
 
     That of its pieces is kept: writing down 250,000 takes a tenth of a second.
     """
-    backend = tokenizer.backend_tokenizer
+    backend, known = tokenizer.backend_tokenizer, _DIGESTS.get(tokenizer, (0, ""))
+    # `len(tokenizer)` would go through all pieces, each time.
+    pieces = backend.get_vocab_size(with_added_tokens=False)
+    size = pieces + len(tokenizer.added_tokens_decoder)
+    if size != known[0]:
+        # What the last call cut and padded is kept in the tokenizer, and is no part of it.
+        backend.no_truncation()
+        backend.no_padding()
+        known = _DIGESTS[tokenizer] = size, text_digest(backend.to_str())
     around = [backend.normalizer, backend.pre_tokenizer, backend.post_processor]
     options = [tokenizer.special_tokens_map, tokenizer.truncation_side, tokenizer.padding_side]
-    found = hashlib.sha256(_vocabulary_digest(tokenizer).encode())
+    found = hashlib.sha256(known[1].encode())
     for part in around:
         found.update(b"" if part is None else part.__getstate__())
     found.update(json.dumps(options, sort_keys=True, default=str, allow_nan=False).encode())
     return found.hexdigest()
-
-
-def _vocabulary_digest(tokenizer: PreTrainedTokenizerFast) -> str:
-    backend = tokenizer.backend_tokenizer
-    # `len(tokenizer)` would go through all pieces, each time.
-    pieces = backend.get_vocab_size(with_added_tokens=False)
-    size = pieces + len(tokenizer.added_tokens_decoder)
-    known_size, known = _DIGESTS.get(tokenizer, (0, ""))
-    if size != known_size:
-        # What the last call cut and padded is kept in the tokenizer, and is no part of it.
-        backend.no_truncation()
-        backend.no_padding()
-        known = text_digest(backend.to_str())
-        _DIGESTS[tokenizer] = size, known
-    return known
 
 
 def _batches(kind: HeadKind, examples: datasets.Dataset, how: Encoding) -> Iterator[pa.Table]:

@@ -186,19 +186,10 @@ def _check_config(method: Method, place: str) -> Callable[[MethodOptions], Adapt
 
 
 def _add_task(task: TaskSpec | TargetSpec, place: str) -> None:
-    from adapter_stilts.tasks.registry import (
-        built_in,
-        check_spec,
-        target_with_identity,
-        with_identity,
-    )
+    from adapter_stilts.tasks.registry import built_in, check_spec, with_identity
 
-    made: TaskSpec | TargetSpec
     try:
-        if isinstance(task, TaskSpec):
-            made = with_identity(check_spec(task))
-        else:
-            made = target_with_identity(check_spec(task))
+        made = with_identity(check_spec(task))
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
     add("task", task.name, made, place, own=built_in(task.name))

@@ -250,17 +250,19 @@ def check_fusable(expression: Expression, methods: Mapping[str, str]) -> None:
                 )
 
 
+def _check_part(name: str, method: str, what: str, invertible: str) -> None:
+    """Refuses a module of a kind that cannot be fused or merged; `invertible` is why not these."""
+    if get_method(method).family not in ("bottleneck", "lora") or method == "head":
+        raise UserError(f"'{name}' ({method}) cannot be {what}: bottleneck modules and LoRAs can")
+    if is_invertible(method):
+        why = f"its part at the embeddings {invertible}"
+        raise UserError(f"'{name}' ({method}) cannot be {what}: {why}")
+
+
 def _check_source(part: Expression, modules: Sequence[tuple[str, str]]) -> None:
     for name, method in modules:
-        if get_method(method).family not in ("bottleneck", "lora") or method == "head":
-            raise UserError(
-                f"'{name}' ({method}) cannot be fused: bottleneck modules and LoRAs can"
-            )
-        if is_invertible(method):
-            raise UserError(
-                f"'{name}' ({method}) cannot be fused: its part at the embeddings would act on "
-                f"all sources; put it below the fusion, as in stack({name}, fuse(...))"
-            )
+        why = f"would act on all sources; put it below the fusion, as in stack({name}, fuse(...))"
+        _check_part(name, method, "fused", why)
     if len(modules) > 1 and modules[0][1] == "parallel-bottleneck":
         raise UserError(
             f"'{canonical(part)}' cannot be fused: of stacked parallel-bottleneck modules only "
@@ -328,23 +330,13 @@ def _check_mergeable(expression: Expression, methods: Mapping[str, str]) -> None
     """Refuses merges of modules that are not of one kind, or of a kind that cannot be merged."""
     for merge in merges(expression):
         names = module_names(merge)
+        first, family = names[0], get_method(methods[names[0]]).family
         for name in names:
-            _check_merged_kind(names[0], name, methods)
-
-
-def _check_merged_kind(first: str, name: str, methods: Mapping[str, str]) -> None:
-    method = get_method(methods[name])
-    if method.family not in ("bottleneck", "lora") or method.name == "head":
-        raise UserError(
-            f"'{name}' ({method.name}) cannot be merged: bottleneck modules and LoRAs can"
-        )
-    if is_invertible(method.name):
-        raise UserError(
-            f"'{name}' ({method.name}) cannot be merged: its part at the embeddings is no sum, of "
-            "which there could be a mean"
-        )
-    if method.family != get_method(methods[first]).family:
-        raise UserError(
-            f"'{first}' ({methods[first]}) and '{name}' ({method.name}) are of two kinds: merge "
-            "bottleneck modules with each other, or LoRAs with each other"
-        )
+            why = "is no sum, of which there could be a mean"
+            _check_part(name, methods[name], "merged", why)
+            if get_method(methods[name]).family != family:
+                both = f"'{first}' ({methods[first]}) and '{name}' ({methods[name]})"
+                raise UserError(
+                    f"{both} are of two kinds: merge bottleneck modules with each other, or LoRAs "
+                    "with each other"
+                )

@@ -95,23 +95,17 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if self._hosts is not None and (why := self._hosts.complaint(scope)):
+        is_http = scope["type"] == "http"
+        if is_http and self._hosts is not None and (why := self._hosts.complaint(scope)):
             await refuse(send, 403, why)
             return
-        if scope["path"] == "/health":
+        if not is_http or scope["path"] == "/health":
             await self._app(scope, receive, send)
             return
-        if self._is_full():
-            await self._refuse_full(send)
+        if await self._is_full(send):
             return
         whole = await self._whole_body(scope, receive, send)
-        if whole is None:
-            return
-        if self._is_full():
-            await self._refuse_full(send)
+        if whole is None or await self._is_full(send):
             return
         self._running += 1
         try:
@@ -119,12 +113,12 @@ class Guard:
         finally:
             self._running -= 1
 
-    def _is_full(self) -> bool:
-        return self._running >= self._limits.concurrency
-
-    async def _refuse_full(self, send: Send) -> None:
-        why = f"{self._running} requests are at work, which is the limit: try again"
-        await refuse(send, 429, why, retry=1)
+    async def _is_full(self, send: Send) -> bool:
+        """Whether no more requests are let through, which is said then."""
+        if full := self._running >= self._limits.concurrency:
+            why = f"{self._running} requests are at work, which is the limit: try again"
+            await refuse(send, 429, why, retry=1)
+        return full
 
     async def _whole_body(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """What gives the body that has arrived; None where it was refused."""

@@ -28,13 +28,13 @@ from adapter_stilts.paths import is_file
 from adapter_stilts.registered import Registered, additions, unknown_name
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.languages import check_language
-from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Reading, Source, TaskSpec
+from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Reading, Source, Spec, TaskSpec
 from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec, target_of
 
 if TYPE_CHECKING:
     from adapter_stilts.own.build import OwnTask
 
-Spec = TypeVar("Spec", TaskSpec, TargetSpec)
+Kind = TypeVar("Kind", bound=Spec)
 _NESTED = (TaskSpec, TargetSpec, Source, FileData, HubData, Reading, Retrieval)
 _NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
 
@@ -147,7 +147,7 @@ def _text(name: object) -> str:
     return str(name)
 
 
-def _checked(spec: Spec) -> Spec:
+def _checked(spec: Kind) -> Kind:
     """A spec from Python; refuses one with values that cannot be, or the name of another task."""
     tasks: Mapping[str, TaskSpec | TargetSpec]
     tasks = target_tasks() if isinstance(spec, TargetSpec) else _trained()
@@ -226,26 +226,19 @@ def get_trained(name: str) -> TaskSpec:
     return task
 
 
-def with_identity(task: TaskSpec) -> TaskSpec:
-    """The task with a hash of its content, which says that it is none of the package's."""
-    return task if task.identity else replace(task, identity=_identity(task))
-
-
-def target_with_identity(target: TargetSpec) -> TargetSpec:
-    """The same for a target, and for the stages of its training."""
-    if target.identity:
-        return target
-    training = tuple(with_identity(stage) for stage in target.training)
-    return replace(target, identity=_identity(target), training=training)
-
-
-def _identity(task: TaskSpec | TargetSpec) -> str:
+def with_identity(spec: Kind) -> Kind:
+    """The spec, and a target's stages, with a hash of the content: it is none of the package's."""
     from adapter_stilts.hashing import code_digest
 
-    labels = [list(task.labels), list(task.tags), task.choices]
-    sources = [_written(source) for source in task.sources]
-    content = [task.name, task.head, task.metric, labels, sources, code_digest(task.to_example)]
-    return text_digest(json.dumps(content, allow_nan=False), 16)
+    if spec.identity:
+        return spec
+    labels = [list(spec.labels), list(spec.tags), spec.choices]
+    sources = [_written(source) for source in spec.sources]
+    content = [spec.name, spec.head, spec.metric, labels, sources, code_digest(spec.to_example)]
+    made: dict[str, Any] = {"identity": text_digest(json.dumps(content, allow_nan=False), 16)}
+    if isinstance(spec, TargetSpec):
+        made["training"] = tuple(map(with_identity, spec.training))
+    return replace(spec, **made)
 
 
 def _written(source: Source) -> Any:
@@ -260,12 +253,12 @@ def as_target(task: TaskSpec) -> TargetSpec:
     return replace(target_of(task), identity=task.identity, own_languages=languages)
 
 
-def check_spec(spec: Spec) -> Spec:
+def check_spec(spec: Kind) -> Kind:
     """The spec, with tuples for lists; refuses fields of another type, and what cannot be."""
     called = f"{type(spec).__name__} {shown(spec.name)}"
     kind: Any = type(spec)  # for mypy a dataclass has no hash
     try:
-        found: Spec = _adapter(kind).validate_python(_plain(spec))
+        found: Kind = _adapter(kind).validate_python(_plain(spec))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
@@ -278,7 +271,7 @@ def check_spec(spec: Spec) -> Spec:
     return found
 
 
-def check_metric(spec: Spec) -> Spec:
+def check_metric(spec: Kind) -> Kind:
     """The spec; refuses a metric, which a plug-in may add later, that does not score its head."""
     known = (*get_head(spec.head).metrics, *metrics_of(spec.head))
     if isinstance(spec, TargetSpec) and spec.retrieval:
@@ -303,7 +296,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _wrong(spec: TaskSpec | TargetSpec) -> Iterator[tuple[str, str]]:
+def _wrong(spec: Spec) -> Iterator[tuple[str, str]]:
     """The fields whose values cannot be, and why."""
     if not _NAME.fullmatch(spec.name):
         yield "name", "small letters, digits, - and _ make a name, as in my-task"
