@@ -218,11 +218,8 @@ GROUP = "adapter_stilts.plugins"
 """The entry points of installed packages: each names a module, or a function without arguments."""
 VARIABLE = "ADSTILTS_PLUGINS"
 """Files of plug-ins, with `:` between them (`;` on Windows)."""
-_done: set[str] = set()
-
-
-_contents: dict[str, str] = {}
-"""The hash of every file that was run, as it was then."""
+_done: dict[str, str] = {}
+"""What was run in this process, with the hash of a file as it was then."""
 
 
 def include(*files: str | Path) -> None:
@@ -243,16 +240,10 @@ def include(*files: str | Path) -> None:
 
 def _include(path: Path) -> None:
     key, content = str(path), file_sha256(path)
-    if key in _done and _contents.get(key, content) == content:
-        return
-    _contents[key] = content
-    try:
+    if _done.get(key) != content:
         with undone_if_it_fails():
             forget(key)
-            _run(key, key, key, lambda: _import(path))
-    except BaseException:
-        del _contents[key]
-        raise
+            _run(key, key, key, lambda: _import(path), content)
 
 
 def included_files() -> list[str]:
@@ -270,12 +261,12 @@ def load_plugins() -> None:
     """
     if GROUP in _done:
         return
-    _done.add(GROUP)  # a plug-in that uses the package comes here again
+    _done[GROUP] = ""  # a plug-in that uses the package comes here again
     try:
         include(*filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)))
         _load_installed(entry_points(group=GROUP))
     except BaseException:
-        _done.discard(GROUP)
+        _done.pop(GROUP, None)
         raise
 
 
@@ -316,12 +307,12 @@ def _import(path: Path) -> None:
         raise
 
 
-def _run(key: str, called: str, name: str, call: Callable[[], Any]) -> None:
+def _run(key: str, called: str, name: str, call: Callable[[], Any], content: str = "") -> None:
     """Runs one plug-in and says where it failed; `called` is its file, or says what it is.
 
     `name` is the whole path of its file, or the name of its package.
     """
-    _done.add(key)
+    _done[key] = content
     try:
         with undone_if_it_fails(), running(name):
             before = snapshot()
@@ -332,7 +323,7 @@ def _run(key: str, called: str, name: str, call: Callable[[], Any]) -> None:
                     "use @ads.metric, @ads.merge_method or @ads.adapter_method"
                 )
     except BaseException:
-        _done.discard(key)
+        _done.pop(key, None)
         raise
 
 

@@ -32,8 +32,7 @@ MERGE = "import adapter_stilts as ads\n@ads.merge_method"
 @pytest.fixture(autouse=True)
 def nothing_added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = snapshot()
-    monkeypatch.setattr(loading, "_done", set())
-    monkeypatch.setattr(loading, "_contents", {})
+    monkeypatch.setattr(loading, "_done", {})
     monkeypatch.setattr(registered, "_LEFT_OUT", [])
     monkeypatch.delenv(loading.VARIABLE, raising=False)
     yield

@@ -122,7 +122,7 @@ def test_a_place_has_what_decides_results_and_no_secrets(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     plugin = tmp_path / "mine.py"
-    monkeypatch.setattr(plugins, "_done", {str(plugin), plugins.GROUP})
+    monkeypatch.setattr(plugins, "_done", {str(plugin): "", plugins.GROUP: ""})
     monkeypatch.setenv("ADSTILTS_DATA", "/shared/data")
     monkeypatch.setenv("HF_HOME", "/shared/hub")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")

@@ -55,7 +55,7 @@ def wide(options):
 @pytest.fixture(autouse=True)
 def nothing_added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = snapshot()
-    monkeypatch.setattr(plugins, "_done", set())
+    monkeypatch.setattr(plugins, "_done", {})
     yield
     restore(before)
 

@@ -24,7 +24,7 @@ from adapter_stilts.metrics import Spread, spreads
 from adapter_stilts.paths import from_here
 from adapter_stilts.tasks.languages import known_language
 from adapter_stilts.tasks.registry import get_task, intermediate_tasks
-from adapter_stilts.tasks.spec import Row, TaskSpec
+from adapter_stilts.tasks.spec import TaskSpec
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import (
     AnyOptions,
@@ -52,7 +52,7 @@ from adapter_stilts.training.spec import (
     warn_of_other_method,
 )
 from adapter_stilts.zoo.choice import ALL_SEEDS, series_folders, series_name, with_seed
-from adapter_stilts.zoo.provenance import named
+from adapter_stilts.zoo.provenance import named, no_rows
 from adapter_stilts.zoo.record import LANGUAGE, ModuleRecord
 from adapter_stilts.zoo.resolve import load
 
@@ -192,16 +192,12 @@ def _language_task(code: str) -> TaskSpec:
         head="text",
         metric="accuracy",
         sources=(),
-        to_example=_no_rows,
+        to_example=no_rows,
         licence="unknown",
         citation="",
         sizes={},
         language=code,
     )
-
-
-def _no_rows(row: Row) -> None:
-    """The text is read line by line, not as rows of a data set."""
 
 
 @checks_keywords

@@ -90,7 +90,7 @@ def _as_recorded(record: ModuleRecord) -> TaskSpec:
         head=record.head,
         metric=spec["metric"],
         sources=sources,
-        to_example=_no_rows,
+        to_example=no_rows,
         licence=spec["licence"],
         citation=spec["citation"],
         sizes={},
@@ -104,7 +104,8 @@ def _as_recorded(record: ModuleRecord) -> TaskSpec:
     )
 
 
-def _no_rows(row: Row) -> NoReturn:
+def no_rows(row: Row) -> NoReturn:
+    """Of a task whose examples are not rows of a data set that is known here."""
     raise UserError("a module's record names no data: give the task file")
 
 
