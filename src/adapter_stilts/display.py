@@ -32,12 +32,7 @@ class Picture:
 
     @classmethod
     def from_vega_lite(cls, spec: Mapping[str, Any], *, legend: str = "") -> Picture:
-        """Draws a Vega-Lite specification, with its description as the title.
-
-        Args:
-            spec: such as `bars` and `forest` make it.
-            legend: what stands below the title in small type.
-        """
+        """Draws what Vega-Lite specifies; the legend stands below the title in small type."""
         import vl_convert  # large: only where something is drawn
 
         title = str(spec.get("description", ""))
@@ -218,14 +213,10 @@ def chart(title: str, rows: Rows, **parts: Any) -> Spec:
 
 
 def bars(rows: Rows, *, label: str, value: str, series: str = "", title: str) -> Spec:
-    """One horizontal bar a row, one colour for each of several compositions.
+    """One horizontal bar a row, in the rows' order, one colour for each of several compositions.
 
-    Args:
-        rows: the records to draw.
-        label: the column that names a bar; the rows' order is kept.
-        value: the column with its length.
-        series: the column that tells several bars of one label apart by colour and place.
-        title: what the chart shows.
+    `label` and `value` are the columns with a bar's name and its length; `series` is the one that
+    tells several bars of one label apart by colour and place.
     """
     # Under names of our own: Vega-Lite takes a point in a column's name for a path.
     drawn = [
@@ -247,17 +238,12 @@ def bars(rows: Rows, *, label: str, value: str, series: str = "", title: str) ->
 
 
 def forest(rows: Rows, *, first: str, second: str, title: str, numbers: bool = False) -> Spec:
-    """Differences with their intervals around zero.
+    """Differences with their intervals around zero: a difference is the `first` less the `second`.
 
-    Colour and shape say whether an interval lies above zero, below it, or on both sides.
-
-    Args:
-        rows: each with `name`, `difference`, `low` and `high`; and `mean`, if it is the mean of
-            other rows.
-        first, second: what is compared: a difference is the first less the second.
-        title: what the chart shows.
-        numbers: write each difference with its interval beside it; a page that fits the chart to
-            its width has no room for them.
+    Colour and shape say whether an interval lies above zero, below it, or on both sides. Rows have
+    `name`, `difference`, `low` and `high`; and `mean`, if they are the mean of other rows. With
+    `numbers`, each difference stands beside its interval: a page that fits the chart to its width
+    has no room for them.
     """
     effects = [f"{first} better", f"{second} better", "no clear difference"]
     drawn = [
@@ -314,11 +300,9 @@ def _domain(rows: Rows) -> tuple[float, float]:
 def attention_map(rows: Rows, *, title: str, mark: float | None = None, **facets: Any) -> Spec:
     """Heat maps of attention weights on one scale from 0: layers across, sources down.
 
-    Args:
-        rows: each with `layer`, `source` and `weight`; a weight of None is drawn as a dot.
-        title: what the chart shows.
-        mark: a weight that the scale names: that of sources that are listened to all alike.
-        facets: by what there are several maps, as Vega-Lite says it.
+    Rows have `layer`, `source` and `weight`; a weight of None is drawn as a dot. `mark` is a weight
+    that the scale names: that of sources that are listened to all alike. `facets` say, as Vega-Lite
+    does, by what there are several maps.
     """
     greatest = max((row["weight"] for row in rows if row["weight"] is not None), default=1.0)
     top = max(ceil(greatest * 20) / 20, 0.05)

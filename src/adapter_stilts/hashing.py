@@ -19,11 +19,7 @@ from typing import Any
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """The SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

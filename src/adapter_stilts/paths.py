@@ -180,11 +180,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file that appears whole or not at all, readable by whom the user's umask says.
-
-    Raises:
-        OSError: the disk is full or the folder cannot be written.
-    """
+    """Writes a file that appears whole or not at all, readable by whom the user's umask says."""
     with atomic_file(path) as work, work.open("xb") as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
 

@@ -252,12 +252,9 @@ def included_files() -> list[str]:
 
 
 def load_plugins() -> None:
-    """Runs what the environment and installed packages add, once a process.
+    """Runs what the environment and installed packages add, once a process; refuses as `include`.
 
     A package whose plug-in fails is left out with a warning: nobody asked for it in this command.
-
-    Raises:
-        UserError: as of `include`, of a file that the environment names.
     """
     if GROUP in _done:
         return

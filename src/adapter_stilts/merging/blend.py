@@ -207,9 +207,8 @@ def search_weights(
 ) -> Found:
     """Searches the weights of a merge of `count` modules.
 
-    Args:
-        loss: of the merge with these weights; those of a mean add up to 1.
-        start: where the search begins; by default at an equal share for each.
+    `loss` is that of the merge with these weights; those of a mean add up to 1. The search begins
+    at `start`, by default at an equal share for each.
     """
     losses: dict[Point, float] = {}
 
@@ -252,10 +251,8 @@ def minimise(
 ) -> Point:
     """The best point found with `budget` evaluations at most, the start among them.
 
-    Args:
-        function: a value that is not finite counts as very bad.
-        start: two numbers or more.
-        seed: the same one finds the same point.
+    A value of `function` that is not finite counts as very bad; `start` has two numbers or more.
+    The same `seed` finds the same point.
     """
     best = _round(start)
     lowest = _finite(function(best))

@@ -217,11 +217,7 @@ class Masking:
     def of(
         cls, tokenizer: PreTrainedTokenizerFast, seed: int, *, among: Ids | None = None
     ) -> Masking:
-        """With a tokenizer's tokens; with `among`, labels number those of these that are ordinary.
-
-        Raises:
-            UserError: it has none for a masked one.
-        """
+        """With a tokenizer's tokens; with `among`, labels number the ordinary ones of these."""
         if tokenizer.mask_token_id is None:
             raise UserError("masked language modelling: the backbone's tokenizer has no mask token")
         ordinary = np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)

@@ -73,13 +73,7 @@ _TRAINING = threading.RLock()
 
 
 def execute(asked: Request) -> ModuleRecord:
-    """Trains what was asked for, or goes on with it, and writes the module.
-
-    Raises:
-        UserError: something about the data is wrong, or another run lies there.
-        FailureError: disk or memory ran out, or the training diverged.
-        InterruptedTrainingError: Ctrl-C; a checkpoint has been written.
-    """
+    """Trains what was asked for, or goes on with it, and writes it; fails as `train_adapter`."""
     recipe, options, folder = asked.recipe, asked.options, asked.folder
     with _TRAINING, clear_failures(recipe, folder), only_one(folder):
         parts = _read_parts(asked.spec, options)

@@ -178,15 +178,10 @@ class Searched(Found):
 
 
 def search_merge(engine: Engine, name: str, merge: Call, setter: Setter, plan: Plan) -> Searched:
-    """Finds weights, and leaves the module merged with them.
+    """Finds weights, beginning at those of `merge`, and leaves the module merged with them.
 
-    Args:
-        name: of the merged module in the engine; it has a head that fits, or needs none.
-        merge: where the search begins: with its weights, or an equal share for each.
-
-    Raises:
-        UserError: no example suits the head.
-        NotFiniteError: the modules give no loss that could be lowered.
+    The module `name` in the engine has a head that fits, or needs none. Refuses examples that do
+    not suit the head; NotFiniteError where the modules give no loss that could be lowered.
     """
     assert merge.terms is not None
     method, count, asked = MERGES[merge.operator], len(merge.parts), plan.asked

@@ -276,11 +276,7 @@ def complete(recipe: Recipe, spec: TrainingSpec, backbone: Backbone) -> Recipe:
 
     Several tasks keep their own lengths, where none is given. The batches of a dual encoder hold
     `batch_examples` examples, however long: what else is in its batch is all that a query is told
-    apart from.
-
-    Raises:
-        UserError: sequences too short, or longer than the backbone has positions for; or nothing
-            to train.
+    apart from. Refuses sequences too short or too long for the backbone, and nothing to train.
     """
     tasks = spec.tasks
     length = recipe.max_length or backbone.sequence_length(tasks[0].max_length)

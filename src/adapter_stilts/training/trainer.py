@@ -326,11 +326,8 @@ def without_walks(model: torch.nn.Module, own: Sequence[torch.nn.Parameter]) -> 
     """`model.train()` and `model.zero_grad()` do no more here than they have to.
 
     transformers calls both at every step, and each walks over the thousand parts of a model with
-    adapters, almost always for nothing.
-
-    Args:
-        model: a model that is training. Only as a whole is it set to evaluate and to train.
-        own: the parameters that learn; no other gets a gradient.
+    adapters, almost always for nothing. The model is training, and set to evaluate and to train
+    only as a whole; only the parameters of `own` get a gradient.
     """
     set_mode = model.train
 

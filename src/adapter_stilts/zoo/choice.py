@@ -230,16 +230,9 @@ def choose(
 ) -> ModuleReference:
     """The one module that is meant; of equal ones, one of the user's zoo before a shared one.
 
-    Args:
-        name: what the user called it.
-        found: the modules of that name, at least one.
-        backbone: the one whose module is meant. A folder may be where a backbone has been moved
-            to: then a module that is the only one of its name is taken, and its fingerprint is
-            compared when it is loaded.
-        strict: nothing is loaded afterwards, so the backbone's name alone decides.
-
-    Raises:
-        UserError: none is of that backbone, or several are meant; names them in full.
+    `backbone` may be the folder that one has been moved to: then a module that is the only one of
+    its name is taken, and its fingerprint is compared when it is loaded. Not so where `strict`
+    says that nothing is loaded. Refuses other backbones' modules, and several, by full names.
     """
     distinct = distinct_modules(found)
     if backbone:

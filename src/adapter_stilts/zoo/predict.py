@@ -44,14 +44,9 @@ def read_input(
 ) -> dict[str, Any]:
     """The fields that a head of that kind reads, under their own names; others are passed over.
 
-    Args:
-        given: as typed, read from a line of JSON, or sent; None counts as missing.
-        name: the module, for messages.
-        choices: how many options a multiple-choice head chooses among.
-        lang: the language where the input names none.
-
-    Raises:
-        InputError: a field is missing or not what is expected there.
+    `given` is as typed, read from a line of JSON, or sent; None counts as missing. The module's
+    `name` is for messages, `choices` is how many options it chooses among, `lang` the language
+    where the input names none. InputError names a field that is missing, or not what is expected.
     """
     language = given.get("lang") or lang
     language = _check_language(language)

@@ -119,11 +119,7 @@ def fetch(name: str) -> Path:
     """The folder of a module of the Hub, downloaded if it is not here.
 
     A commit that is here is not asked for again; of a branch, the Hub is asked where it stands,
-    and if it does not answer, the last one known is taken.
-
-    Raises:
-        UserError: no such module, no access, no connection, or a module that is refused.
-        FailureError: the disk is full, or the download is damaged again and again.
+    and if it does not answer, the last one known is taken. Fails as `pull`.
     """
     wanted = HubId.parse(name)
     if is_commit(wanted.revision) and _is_here(wanted, wanted.revision):

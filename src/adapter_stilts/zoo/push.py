@@ -169,11 +169,7 @@ def _kind(fields: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def shareable(folder: Path, backbone: str | None) -> ModuleRecord:
-    """The record as others are to see it: without the paths of this machine.
-
-    Raises:
-        UserError: the module is damaged, or somebody else's, or its backbone is a folder here.
-    """
+    """The record without the paths of this machine; refuses what others cannot use or have."""
     record = ModuleRecord.read(folder)
     check_stored(record, folder)
     for name in record.files:
@@ -315,9 +311,6 @@ def export(
         half: store weights in half precision, in half the room.
         backbone: of a `module` that was trained on a backbone in a folder: its id on the Hub.
         overwrite: replace what lies at `out`.
-
-    Raises:
-        UserError: a damaged module, one that the library cannot express, or `out` is taken.
     """
     if library not in FORMATS:
         raise unknown("format", library, FORMATS)

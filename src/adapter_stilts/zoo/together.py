@@ -315,11 +315,8 @@ def can_mix(engine: Engine, modules: Iterable[str]) -> bool:
 def mix_hidden(engine: Engine, batch: dict[str, Tensor], parts: Sequence[Part]) -> Any:
     """What leaves the trunk's last layer, every part's sequences having met its own modules.
 
-    Args:
-        batch: `input_ids` and `attention_mask`, (S, L), the parts' sequences one after the other.
-
-    Returns:
-        The trunk's output, with `last_hidden_state` (S, L, D) and `pooler_output`.
+    The batch has `input_ids` and `attention_mask`, (S, L), the parts' sequences one after another;
+    the trunk's output `last_hidden_state`, (S, L, D), and `pooler_output`.
     """
     trunk = engine.model.base_model
     alone = len(parts) == 1
