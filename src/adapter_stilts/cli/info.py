@@ -60,7 +60,7 @@ def tasks(
             (
                 *(_cell(row[key]) for key in ("name", "kind", "head", "metric")),
                 _languages(row),
-                _here(row),
+                _cell(row["rows"]) or ("yes" if row["found"] else "none"),
                 *(_cell(row[key]) for key in ("suites", "licence", "data")),
             )
             for row in listed
@@ -106,10 +106,6 @@ def _languages(row: dict[str, Any]) -> str:
     if row["kind"] == "intermediate":
         return "en"
     return f"{row['languages here']} of {row['languages']}"
-
-
-def _here(row: dict[str, Any]) -> str:
-    return _cell(row["rows"]) or ("yes" if row["found"] else "none")
 
 
 def _cell(value: Any) -> str:

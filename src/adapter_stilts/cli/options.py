@@ -30,7 +30,6 @@ from adapter_stilts.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from adapter_stilts.training.run import Series, Trained
-    from adapter_stilts.zoo.record import ModuleRecord
 
 
 DATA = typer.Option(
@@ -217,12 +216,6 @@ def show_series(made: Series, *, as_json: bool) -> None:
     typer.echo(f"{made.name}: dev {scores_} (mean ± sd of the seeds {seeds})")
 
 
-def _early(record: ModuleRecord) -> str:
-    if not record.stopped_early:
-        return ""
-    return f" (stopped early, {record.planned_steps} were planned)"
-
-
 def show(trained: Trained, *, as_json: bool) -> None:
     """Prints what came out of a training."""
     from accelerate import PartialState
@@ -233,9 +226,10 @@ def show(trained: Trained, *, as_json: bool) -> None:
     if as_json:
         print_json(json_of(trained), indent=None)
         return
+    early = f" (stopped early, {record.planned_steps} were planned)" if record.stopped_early else ""
     typer.echo(
         f"{trained.path.name}: dev {scores_line(record.scores)} at step {record.best_step} of "
-        f"{record.steps}{_early(record)}; {record.parameters:,} parameters; "
+        f"{record.steps}{early}; {record.parameters:,} parameters; "
         f"{record.seconds:,.0f} s; peak memory {record.peak_memory_mb:,.0f} MB"
     )
     if trained.test_scores:

@@ -318,14 +318,10 @@ def _lines(row: Row, widths: Sequence[int], *, gap: int = GAP) -> list[str]:
     """A row as lines: every cell folded to its column's width."""
     cells = [fold(cell, width) for cell, width in zip(row, widths, strict=True)]
     return [
-        (" " * gap).join(_pad(part, width) for part, width in zip(parts, widths, strict=True))
+        (" " * gap).join(p + " " * (w - _length(p)) for p, w in zip(parts, widths, strict=True))
         .rstrip()
         for parts in zip_longest(*cells, fillvalue="")
     ]  # fmt: skip
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - _length(text))
 
 
 def fold(text: str, width: int) -> list[str]:

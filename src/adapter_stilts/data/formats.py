@@ -212,11 +212,6 @@ def _one_column(path: Path, number: int, name: str, delimiter: str) -> UserError
     )
 
 
-def _numbered(count: int) -> list[str]:
-    """The names of columns that have none."""
-    return [str(number) for number in range(1, count + 1)]
-
-
 def broken_table(path: Path, number: int, error: csv.Error) -> UserError:
     """What is wrong where the csv module cannot read a row, and the remedy."""
     if "new-line" in str(error):
@@ -243,7 +238,7 @@ def _read_table(path: Path, reading: Reading) -> Iterator[tuple[Place, Row]]:
                     header = _header(path, here, cells[: named_columns(cells)] or cells)
                     unnamed = [""] * (len(cells) - len(header))
                     continue
-                header = _numbered(len(cells))
+                header = [str(number) for number in range(1, len(cells) + 1)]
             if not cells:
                 continue
             if unnamed and cells[len(header) :] == unnamed:

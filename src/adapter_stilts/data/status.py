@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from adapter_stilts.data.cache import examples_folder, remembered
@@ -139,12 +138,11 @@ def _count(part: FilePart) -> int:
     if counter is None or part.layout.only[0]:
         return sum(1 for _ in part.rows())
     header = part.layout.format == "tsv" and not part.layout.header
-    return sum(max(0, _counted(path, counter) - header) for path in part.files)
-
-
-def _counted(path: Path, counter: Callable[[Iterable[bytes]], int]) -> int:
-    with path.open("rb") as file:
-        return counter(file)
+    total = 0
+    for path in part.files:
+        with path.open("rb") as file:
+            total += max(0, counter(file) - header)
+    return total
 
 
 def _lines(lines: Iterable[bytes]) -> int:

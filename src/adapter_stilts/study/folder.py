@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from adapter_stilts.errors import FailureError, UserError
@@ -148,18 +148,13 @@ class StudyFolder:
     def _only_one(self, name: str, what: str, patience: float = 0) -> Iterator[None]:
         place = self.path / "state" / f"{name}.json"
         place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout:
-            about = _about(place, _Holder)
+        if (lock := _lock(place, patience)) is None:
+            about = {"pid": "?", "host": "?", "since": "?", **_about(place, _Holder)}
             kind = FailureError if patience else UserError
             raise kind(
-                f"{what} is held by process {about.get('pid', '?')} on {about.get('host', '?')}, "
-                f"since {about.get('since', '?')}: wait for it, or end it by `adstilts study stop`"
-            ) from None
-        except OSError as error:
-            raise _no_lock(error) from error
+                f"{what} is held by process {about['pid']} on {about['host']}, since "
+                f"{about['since']}: wait for it, or end it by `adstilts study stop`"
+            )
         try:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
@@ -196,16 +191,11 @@ class StudyFolder:
         place = self.path / "state" / f"{name}.json"
         if not place.exists():
             return {}
-        lock = FileLock(place.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            # Somebody does, also where what it wrote of itself is damaged.
-            return {"pid": "?", "host": "?", **_about(place, _Holder)}
-        except OSError as error:
-            raise _no_lock(error) from error
-        lock.release()
-        return {}
+        if (lock := _lock(place)) is not None:
+            lock.release()
+            return {}
+        # Somebody does, also where what it wrote of itself is damaged.
+        return {"pid": "?", "host": "?", **_about(place, _Holder)}
 
 
 def last_line(log: Path) -> str:
@@ -269,9 +259,17 @@ def _about(place: Path, kind: type[Shape]) -> dict[str, Any]:
     return {}
 
 
-def _no_lock(error: OSError) -> UserError:
-    why = f"no lock can be set ({error.strerror})"
-    return UserError(f"{error.filename}: {why}: remove it, or choose another --out")
+def _lock(place: Path, patience: float = 0) -> BaseFileLock | None:
+    """The lock beside a file, which is set; None where another process has it."""
+    lock = FileLock(place.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        return None
+    except OSError as error:
+        why = f"no lock can be set ({error.strerror})"
+        raise UserError(f"{error.filename}: {why}: remove it, or choose another --out") from error
+    return lock
 
 
 @dataclass
