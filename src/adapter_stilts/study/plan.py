@@ -218,11 +218,8 @@ class _Planner:
 
 def _tests(study: StudySpec) -> list[tuple[tuple[str | int, ...], Test]]:
     """What is tested, and where the file says so."""
-    found: list[tuple[tuple[str | int, ...], Test]] = []
-    for k, part in enumerate(study.targets):
-        found.append((("targets", k), part))
-        found += [(("targets", k, "also", j), each) for j, each in enumerate(part.also)]
-    return found
+    parts = enumerate(study.targets)
+    return [(("targets", k, *keys), test) for k, part in parts for keys, test in part.tests]
 
 
 def _listed_languages(test: Test) -> tuple[str, ...]:
@@ -385,7 +382,7 @@ class _Arm:
             does |= {"langs": study.langs, "layer": part.layer}
             does["tests"] = [
                 {"task": each.task, "split": each.split, "items": study.items_of(each)}
-                for each in (part, *part.also)
+                for _, each in part.tests
             ]
         return does
 

@@ -130,14 +130,8 @@ Product = tuple[Floats, Floats]
 """A module's down- and up-projection in one place, (r, d) and (e, r)."""
 
 
-def cosine(first: Floats, second: Floats) -> float:
-    """The cosine of two vectors, (width,); 0 where one has no length."""
-    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(first @ second) / lengths if lengths else 0.0
-
-
 def text_similarity(first: Floats, second: Floats) -> float:
-    """The cosine of two tasks' mean text vectors.
+    """The cosine of two tasks' mean text vectors; 0 where one has no length.
 
     TextEmb of Vu et al. 2020, "Exploring and Predicting Transferability across NLP Tasks" (EMNLP):
     the mean of the plain backbone's token vectors over a task's texts. Poth et al. 2021, "What to
@@ -147,7 +141,9 @@ def text_similarity(first: Floats, second: Floats) -> float:
     Args:
         first, second: a vector a text, (texts, d).
     """
-    return cosine(first.mean(0), second.mean(0))
+    one, other = first.mean(0), second.mean(0)
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else 0.0
 
 
 def parameter_similarity(first: Mapping[str, Product], second: Mapping[str, Product]) -> float:

@@ -117,6 +117,11 @@ class TargetPart(Test):
     choose_on: Literal["dev", "whole", "train"] = "dev"
     layer: Layer | None = None
 
+    @property
+    def tests(self) -> list[tuple[tuple[str | int, ...], Test]]:
+        """All that it is tested on, each with its keys in the target's part of the file."""
+        return [((), self), *((("also", j), each) for j, each in enumerate(self.also))]
+
 
 class SourcePart(_Part):
     """An intermediate task. A task's name alone is one, too.

@@ -128,8 +128,8 @@ def _check_tasks(spec: StudySpec) -> None:
 def _check_tests(spec: StudySpec, k: int) -> None:
     part = spec.targets[k]
     seen: set[tuple[str, str]] = set()
-    for j, test in enumerate((part, *part.also)):
-        keys: list[str | int] = ["targets", k, *(("also", j - 1) if j else ())]
+    for below, test in part.tests:
+        keys = ["targets", k, *below]
         with spec.at(*keys):
             target = get_target(test.task)
             if (target.name, test.split) in seen:
@@ -154,14 +154,14 @@ def _check_training(spec: StudySpec, k: int) -> None:
         return
     stage = target.trained_in(target.train_languages[0])[-1]
     chosen_on = {each.name for each in stage.sources if each.has("dev")}
-    for j, test in enumerate((part, *part.also)):
+    for below, test in part.tests:
         tested_on = {each.name for each in get_target(test.task).sources if each.has("dev")}
         if test.split == "dev" and chosen_on & tested_on and part.choose_on != "train":
             wrong = (
                 f"{test.task} is tested on its dev set, so that set must not choose rates and "
                 "arms: write 'choose_on: train', or 'split: test'"
             )
-            raise spec.bad(["targets", k, *(("also", j - 1) if j else ("split",))], wrong)
+            raise spec.bad(["targets", k, *(below or ("split",))], wrong)
     if part.choose_on == "train":
         with spec.at("targets", k, "choose_on"):
             _check_rows_choose(spec, part, replace(target, metric=stage.metric))
@@ -221,7 +221,7 @@ def _check_methods(spec: StudySpec) -> None:
 
 
 def _check_languages(spec: StudySpec) -> None:
-    tested = [get_target(each.task) for part in spec.targets for each in (part, *part.also)]
+    tested = [get_target(each.task) for part in spec.targets for _, each in part.tests]
     known = tuple(
         dict.fromkeys(code for each in tested for code in (*each.languages, *each.others))
     )
