@@ -19,7 +19,7 @@ import numpy as np
 from steps import add_row, commit, read_rows
 
 from adapter_stilts.environment import machine, peak_memory_mb
-from adapter_stilts.evaluation.search import rank
+from adapter_stilts.inference.search import rank
 
 RECORDS = Path("docs/results/records/search_memory.jsonl")
 K = 20

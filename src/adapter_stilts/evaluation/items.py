@@ -24,10 +24,10 @@ from adapter_stilts.data.load import ExampleSet, find_all, load_examples, resolv
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import LanguageData
 from adapter_stilts.evaluation.files import items_path, unwritable
-from adapter_stilts.evaluation.search import Floats, distinct, mine
 from adapter_stilts.hashing import text_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Head
+from adapter_stilts.inference.search import Floats, distinct, mine
 from adapter_stilts.metrics import primary
 from adapter_stilts.metrics.labels import chunks
 from adapter_stilts.metrics.retrieval import K, Pair, average_precision

@@ -18,7 +18,7 @@ from adapter_stilts.evaluation.files import write_whole
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
 from adapter_stilts.evaluation.options import RULES, LayerRule, default_layer
 from adapter_stilts.evaluation.retrieval import features_of
-from adapter_stilts.evaluation.search import nearest
+from adapter_stilts.inference.search import nearest
 from adapter_stilts.inference.vectors import Half, layer_vectors
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.retrieval import above, best_threshold

@@ -26,13 +26,13 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import candidate_sets, check_lengths, has_gold, has_labels
 from adapter_stilts.evaluation.files import LanguageResult
 from adapter_stilts.evaluation.items import gold_pairs, mined_pairs
-from adapter_stilts.evaluation.search import Indices, nearest, rank
 from adapter_stilts.features import build_features, features_key
 from adapter_stilts.hashing import file_sha256, json_digest, text_digest
 from adapter_stilts.heads import PLAIN
 from adapter_stilts.heads.base import Encoding
 from adapter_stilts.inference import vectors as making
 from adapter_stilts.inference.predictions import rank_pairs
+from adapter_stilts.inference.search import Indices, nearest, rank
 from adapter_stilts.inference.vectors import Half, check_choice, sentence_vectors
 from adapter_stilts.metrics import get_metric
 from adapter_stilts.metrics.retrieval import K, Pair, above, best_threshold

@@ -17,6 +17,7 @@ from adapter_stilts.errors import NotFiniteError
 from adapter_stilts.features import collate, longest_first
 from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Outputs
+from adapter_stilts.inference import search
 from adapter_stilts.inference.vectors import Half, run_vectors
 from adapter_stilts.metrics import get_metric
 from adapter_stilts.metrics.retrieval import K
@@ -176,9 +177,6 @@ def run_features(
         yield from zip(batch.rows, head.split(output, batch.columns), strict=True)
 
 
-_BLOCK = 1024
-
-
 def rank_pairs(
     engine: Engine,
     features: datasets.Dataset,
@@ -208,8 +206,11 @@ def rank_pairs(
     for query, text in zip(asked, found, strict=True):
         wanted.setdefault(query, set()).add(text)
     first, pool = list(wanted), np.unique(found)
-    ranked = [[str(pool[place]) for place in row] for row in _best(queries[first], texts[pool])]
-    return first, ranked, [[str(text) for text in sorted(texts)] for texts in wanted.values()]
+    nearest = pool[search.rank(queries[first], texts[pool], K).indices].tolist()
+    ranked, relevant = (
+        [list(map(str, rows)) for rows in each] for each in (nearest, map(sorted, wanted.values()))
+    )
+    return first, ranked, relevant
 
 
 def score_pairs(
@@ -218,14 +219,6 @@ def score_pairs(
     """Scores, in percent, of what `rank_pairs` finds; the metric takes lists of ids."""
     _, found, wanted = rank_pairs(engine, features, **options)
     return get_metric(metric).compute(predictions=found, references=wanted)
-
-
-def _best(queries: Half, texts: Half) -> Iterator[list[int]]:
-    """The rows of the `K` nearest texts of every query; of equals, the first."""
-    candidates = texts.astype(np.float32).T
-    for start in range(0, len(queries), _BLOCK):
-        scores = queries[start : start + _BLOCK].astype(np.float32) @ candidates
-        yield from np.argsort(-scores, axis=1, kind="stable")[:, :K].tolist()
 
 
 def _first_rows(sequences: Sequence[Sequence[int]]) -> list[int]:

@@ -87,17 +87,33 @@ def rank(
         batch: queries taken at a time.
     """
     _check(queries, candidates, k)
-    k = min(k, len(candidates))
-    best = np.zeros((len(queries), k), dtype=np.uint64)
+    rows, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
     for start in range(0, len(candidates), block):
         pool = np.asarray(candidates[start : start + block], dtype=np.float32)
+        found = np.empty((len(queries), min(k, len(pool))), np.int64)
+        values = np.empty(found.shape, np.float32)
         for first in range(0, len(queries), batch):
-            rows = slice(first, first + batch)
-            scores = np.asarray(queries[rows], dtype=np.float32) @ pool.T
-            found = top(pack(scores, start), k)
-            best[rows] = top(np.concatenate([best[rows], found], axis=1), k)
-    best.sort(axis=1)
-    return Ranked(*unpack(best[:, ::-1]))
+            at = slice(first, first + batch)
+            products = np.asarray(queries[at], dtype=np.float32) @ pool.T
+            found[at] = columns = _first_best(products, k)
+            values[at] = np.take_along_axis(products, columns, 1)
+        # Lower rows stand before higher ones, so that they stay first among equals.
+        rows, scores = np.hstack([rows, found + start]), np.hstack([scores, values])
+        kept = _first_best(scores, k)
+        rows, scores = np.take_along_axis(rows, kept, 1), np.take_along_axis(scores, kept, 1)
+    return Ranked(rows, scores)
+
+
+def _first_best(scores: Float32, k: int) -> Indices:
+    """The columns of the k largest of every row, largest first, of equals the first; (rows, k)."""
+    if np.isnan(scores).any():
+        raise ValueError("queries or candidates hold values that are not numbers")
+    k = min(k, scores.shape[1])
+    least = np.partition(scores, -k, axis=1)[:, -k]
+    row, column = np.nonzero(scores >= least[:, None])
+    order = np.lexsort((-scores[row, column], row))
+    place = np.arange(len(row)) - np.searchsorted(row, np.arange(len(scores)))[row]
+    return column[order[place < k]].reshape(-1, k)
 
 
 def _check(queries: Floats, candidates: Floats, k: int) -> None:
@@ -187,48 +203,3 @@ def _unused_pairs(pairs: Indices) -> list[int]:
             seen_target.add(target)
             taken.append(place)
     return taken
-
-
-_LOW = np.uint64(0xFFFFFFFF)
-_SIGN = np.uint32(0x80000000)
-
-
-def pack(scores: NDArray[np.float32], start: int) -> NDArray[np.uint64]:
-    """One number for a score and its candidate: the larger, the better; all are different.
-
-    The upper half is the score, with the bits of a float so changed that they sort as it does; the
-    lower half is larger for lower rows. Changes `scores`. A score that is not a number is a
-    `ValueError`.
-
-    Args:
-        scores: (queries, candidates).
-        start: the row of the first of these candidates among all.
-
-    Returns:
-        Keys of the shape of `scores`.
-    """
-    if np.isnan(scores).any():
-        raise ValueError("queries or candidates hold values that are not numbers")
-    scores += 0.0  # -0.0 becomes 0.0: they are equal scores
-    bits = scores.view(np.uint32)
-    bits ^= (scores.view(np.int32) >> 31).view(np.uint32) | _SIGN
-    keys = bits.astype(np.uint64)
-    keys <<= np.uint64(32)
-    keys |= _LOW - np.arange(start, start + scores.shape[1], dtype=np.uint64)
-    return keys
-
-
-def top(keys: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
-    """The k largest keys of every row, in any order: (rows, k). Changes `keys`."""
-    surplus = keys.shape[1] - k
-    if surplus <= 0:
-        return keys
-    keys.partition(surplus, axis=1)
-    return keys[:, surplus:].copy()  # a view would keep them all in memory
-
-
-def unpack(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The candidates' rows and scores that `pack` put together, in the shape of `keys`."""
-    bits = (keys >> np.uint64(32)).astype(np.uint32)
-    bits ^= np.where(bits & _SIGN, _SIGN, np.uint32(0xFFFFFFFF))
-    return (_LOW - (keys & _LOW)).astype(np.int64), bits.view(np.float32)

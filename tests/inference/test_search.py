@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from adapter_stilts.evaluation.search import distinct, mine, nearest, rank, unit
+from adapter_stilts.inference.search import distinct, mine, nearest, rank, unit
 
 Array = NDArray[Any]
 
