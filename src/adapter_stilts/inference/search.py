@@ -75,13 +75,13 @@ def rank(
 
         12 block batch + 4 d (block + batch) + 32 n k bytes
 
-    (a few MB more where numpy's product needs room): 150 MB for 15,000 queries of 1,024 dimensions,
-    against 2 GB that hold a million candidates in half precision. Shapes that do not fit, no
-    candidates, or a product that is not a number are a `ValueError`.
+    (more where many scores are equal, and a few MB for numpy's product): 150 MB for 15,000 queries
+    of 1,024 dimensions, against 2 GB that hold a million candidates in half precision. Shapes that
+    do not fit, no candidates, or a product that is not a number are a `ValueError`.
 
     Args:
         queries: [queries, dimensions].
-        candidates: [candidates, dimensions], at most 2^32; a memory map will do.
+        candidates: [candidates, dimensions]; a memory map will do.
         k: how many to keep, or all candidates where there are fewer.
         block: candidates taken at a time.
         batch: queries taken at a time.
