@@ -10,8 +10,7 @@ from itertools import groupby
 
 from adapter_stilts.data.status import Columns, Layout, layouts
 from adapter_stilts.tasks.registry import intermediate_tasks, target_tasks
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 
 MOST_LABELS = 20
 INTRODUCTION = """# The tasks and their files

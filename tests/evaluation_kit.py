@@ -19,13 +19,14 @@ import pytest
 from adapter_stilts.heads.base import Example
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.spec import (
+    Category,
     FileData,
     FileFormat,
     HeadKind,
     Row,
     Source,
+    TargetSpec,
 )
-from adapter_stilts.tasks.target_spec import Category, TargetSpec
 from adapter_stilts.zoo.local import save_module
 from adapter_stilts.zoo.record import NO_HEAD
 from made_modules import LABELS, make_engine, make_module, make_record, remove_module

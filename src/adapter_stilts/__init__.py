@@ -64,10 +64,10 @@ if TYPE_CHECKING:
     from adapter_stilts.tasks.spec import HubData as HubData
     from adapter_stilts.tasks.spec import HubSplit as HubSplit
     from adapter_stilts.tasks.spec import Reading as Reading
+    from adapter_stilts.tasks.spec import Retrieval as Retrieval
     from adapter_stilts.tasks.spec import Source as Source
+    from adapter_stilts.tasks.spec import TargetSpec as TargetSpec
     from adapter_stilts.tasks.spec import TaskSpec as TaskSpec
-    from adapter_stilts.tasks.target_spec import Retrieval as Retrieval
-    from adapter_stilts.tasks.target_spec import TargetSpec as TargetSpec
     from adapter_stilts.training.merge import merge as merge
     from adapter_stilts.training.options import DataOptions as DataOptions
     from adapter_stilts.training.options import MergeOptions as MergeOptions

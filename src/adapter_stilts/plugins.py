@@ -38,8 +38,7 @@ from adapter_stilts.registered import (
     summary_of,
     undone_if_it_fails,
 )
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 
 if TYPE_CHECKING:
     from adapters import AdapterConfig

@@ -15,7 +15,7 @@ from adapter_stilts.engine.engine import Engine, add_module, module_parameters
 from adapter_stilts.engine.methods import MethodOptions, get_method
 from adapter_stilts.evaluation.run import evaluate
 from adapter_stilts.tasks.registry import target_tasks
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec
 from adapter_stilts.zoo.local import save_module
 from made_modules import make_engine, make_record, remove_module
 

@@ -17,7 +17,7 @@ from adapter_stilts.evaluation.layers import Choosing, LayerChoice, Sweep, sweep
 from adapter_stilts.evaluation.options import default_layer, layer_rule
 from adapter_stilts.evaluation.retrieval import evaluate_retrieval
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec
 from adapter_stilts.zoo.local import Composed
 from made_modules import make_record
 from retrieval_kit import NONE, composed, sentence, write_bucc, write_tatoeba

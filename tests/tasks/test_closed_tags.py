@@ -11,8 +11,7 @@ from adapter_stilts.data.load import ExampleSet, load_examples
 from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import Split
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Split, TargetSpec
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.evaluation.data import has_labels
 from adapter_stilts.metrics import metric_names
 from adapter_stilts.tasks.registry import get_target, get_trained, intermediate_tasks, target_tasks
-from adapter_stilts.tasks.spec import Source, Split, TaskSpec
-from adapter_stilts.tasks.target_spec import Suite, TargetSpec, codes
+from adapter_stilts.tasks.spec import Source, Split, Suite, TargetSpec, TaskSpec, codes
 
 NAMES = codes("bucc2018 lareqa mewslix mlqa panx pawsx tatoeba tydiqa udpos xcopa xnli xquad")
 TARGETS = [target_tasks()[name] for name in NAMES]

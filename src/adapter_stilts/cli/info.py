@@ -15,8 +15,7 @@ from adapter_stilts.heads import KINDS, get_head
 from adapter_stilts.safety import printable
 
 if TYPE_CHECKING:
-    from adapter_stilts.tasks.spec import TaskSpec
-    from adapter_stilts.tasks.target_spec import TargetSpec
+    from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 
 
 _SHOWN = 500
@@ -120,7 +119,7 @@ def _cell(value: Any) -> str:
 
 def _row(task: TaskSpec | TargetSpec, data: str | None) -> dict[str, Any]:
     from adapter_stilts.data import data_status, target_status
-    from adapter_stilts.tasks.target_spec import TargetSpec
+    from adapter_stilts.tasks.spec import TargetSpec
 
     counts: dict[str, Any]
     if isinstance(task, TargetSpec):

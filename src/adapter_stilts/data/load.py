@@ -27,8 +27,7 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.heads.base import Example
 from adapter_stilts.heads.span import OffsetError
 from adapter_stilts.heads.tagging import WordError
-from adapter_stilts.tasks.spec import Row, Split, TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Row, Split, TargetSpec, TaskSpec
 
 if TYPE_CHECKING:
     import datasets

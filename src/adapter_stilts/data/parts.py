@@ -17,8 +17,16 @@ from adapter_stilts.errors import Place, UserError, hint
 from adapter_stilts.hub import is_commit
 from adapter_stilts.paths import is_file, is_folder
 from adapter_stilts.tasks.languages import other_spellings
-from adapter_stilts.tasks.spec import FileData, HubData, HubSplit, Row, Source, Split, TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    HubSplit,
+    Row,
+    Source,
+    Split,
+    TargetSpec,
+    TaskSpec,
+)
 
 Located = tuple[str, Place, Row]
 """A row, the file or Hub data set it is from, and its place there."""

@@ -13,8 +13,7 @@ from adapter_stilts.data.cache import examples_folder, remembered
 from adapter_stilts.data.load import examples_key, find_all, origin_of, read_from_of
 from adapter_stilts.data.parts import FilePart, HubPart, find_parts, in_cache, samples_folder
 from adapter_stilts.errors import UserError
-from adapter_stilts.tasks.spec import FileData, FileFormat, Source, Split, TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import FileData, FileFormat, Source, Split, TargetSpec, TaskSpec
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 LEARNT: tuple[Split, Split] = ("train", "dev")

@@ -18,7 +18,7 @@ from adapter_stilts.evaluation.files import slug
 from adapter_stilts.heads import get_head, has_weights
 from adapter_stilts.paths import from_here
 from adapter_stilts.tasks.registry import find_either
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec
 from adapter_stilts.zoo.choice import check_one_backbone, name_with_fingerprint, place_of
 from adapter_stilts.zoo.find import each_seed
 from adapter_stilts.zoo.record import ModuleRecord

@@ -27,8 +27,7 @@ from adapter_stilts.evaluation.chunk_tags import warn_of_odd_tags
 from adapter_stilts.hashing import json_digest
 from adapter_stilts.heads import get_head
 from adapter_stilts.tasks.languages import check_language, choose_language
-from adapter_stilts.tasks.spec import Split, TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Split, TargetSpec, TaskSpec
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,7 @@ from adapter_stilts.heads.base import Encoding
 from adapter_stilts.keywords import checks_keywords, fill
 from adapter_stilts.paths import atomic_folder
 from adapter_stilts.tasks.registry import get_target, target_tasks
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.zoo.choice import place_of
 from adapter_stilts.zoo.resolve import resolve
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition

@@ -27,8 +27,7 @@ from adapter_stilts.hashing import file_sha256
 from adapter_stilts.heads import get_head
 from adapter_stilts.paths import check_writable, from_here
 from adapter_stilts.safety import Shape, check_shape
-from adapter_stilts.tasks.spec import Split
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Split, TargetSpec
 from adapter_stilts.zoo.choice import same_backbone
 
 

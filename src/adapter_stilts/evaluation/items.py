@@ -33,8 +33,7 @@ from adapter_stilts.metrics.labels import chunks
 from adapter_stilts.metrics.retrieval import K, Pair, average_precision
 from adapter_stilts.metrics.squad import MLQA_LANGUAGES, mlqa_scores, squad_scores
 from adapter_stilts.paths import atomic_file
-from adapter_stilts.tasks.spec import Split
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Split, TargetSpec
 
 METRICS = ("accuracy", "squad", "exact_match", "mlqa", "seqeval_f1", "bitext_f1", "map_at_20")
 """Those whose items are counted here."""

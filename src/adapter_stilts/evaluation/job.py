@@ -25,8 +25,7 @@ from adapter_stilts.heads import has_weights
 from adapter_stilts.inference.predictions import default_batch_tokens
 from adapter_stilts.metrics import metric_code, primary
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import Split
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Split, TargetSpec
 
 if TYPE_CHECKING:
     from adapter_stilts.evaluation.layers import LayerChoice

@@ -28,8 +28,7 @@ from adapter_stilts.inference.predictions import (
     decode_outputs,
     windows_of,
 )
-from adapter_stilts.tasks.spec import HeadKind
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import HeadKind, TargetSpec
 from adapter_stilts.zoo.local import Composed, activate
 
 Found = tuple[str, int, LanguageResult]

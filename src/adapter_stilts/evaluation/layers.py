@@ -24,7 +24,7 @@ from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.retrieval import above, best_threshold
 from adapter_stilts.paths import cache_dir
 from adapter_stilts.safety import check_shape
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec
 from adapter_stilts.zoo.local import Composed, activate
 
 RECORD = "layer.json"

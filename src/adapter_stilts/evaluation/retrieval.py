@@ -38,8 +38,7 @@ from adapter_stilts.metrics import get_metric
 from adapter_stilts.metrics.retrieval import K, Pair, above, best_threshold
 from adapter_stilts.paths import atomic_folder, cache_dir
 from adapter_stilts.safety import read_json
-from adapter_stilts.tasks.spec import Split
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Split, TargetSpec
 from adapter_stilts.zoo.local import Composed, activate
 
 logger = logging.getLogger(__name__)

@@ -28,8 +28,7 @@ from adapter_stilts.keywords import checks_keywords, fill
 from adapter_stilts.metrics import Spread, primary, spreads
 from adapter_stilts.paths import check_writable
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import Split, TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Split, TargetSpec, TaskSpec
 from adapter_stilts.zoo.find import each_seed, find_language
 
 Scores = Mapping[str, float]

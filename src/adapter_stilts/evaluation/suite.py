@@ -25,7 +25,7 @@ from adapter_stilts.evaluation.run import Evaluation, evaluate
 from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec
 from adapter_stilts.yaml_files import read_yaml
 from adapter_stilts.zoo.choice import STARRED
 

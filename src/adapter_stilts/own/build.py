@@ -35,8 +35,16 @@ from adapter_stilts.own.model import (
 )
 from adapter_stilts.own.rows import OwnRow, RowReader, all_names, column_names
 from adapter_stilts.tasks.languages import check_language
-from adapter_stilts.tasks.spec import FileData, HubData, HubSplit, Source, Split, TaskSpec
-from adapter_stilts.tasks.target_spec import Category, TargetSpec
+from adapter_stilts.tasks.spec import (
+    Category,
+    FileData,
+    HubData,
+    HubSplit,
+    Source,
+    Split,
+    TargetSpec,
+    TaskSpec,
+)
 from adapter_stilts.yaml_files import Lines
 
 logger = logging.getLogger(__name__)

@@ -34,8 +34,7 @@ from adapter_stilts.study.draws import Draws, Estimate
 from adapter_stilts.study.items import Seeds, Tables, make_sample
 from adapter_stilts.study.sample import Target
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.zoo.choice import ALL_SEEDS
 from adapter_stilts.zoo.find import each_seed
 

@@ -21,8 +21,7 @@ from adapter_stilts.heads import get_head
 from adapter_stilts.metrics import primary
 from adapter_stilts.metrics.retrieval import K, average_precision
 from adapter_stilts.study.folder import SELECT
-from adapter_stilts.tasks.spec import Source, TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import Source, TargetSpec, TaskSpec
 
 FEW = 200
 """Of fewer items, a half has a standard error above five points."""

@@ -25,7 +25,7 @@ from adapter_stilts.study.spec import (
     Test,
 )
 from adapter_stilts.tasks.registry import get_target, get_task
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec
 from adapter_stilts.zoo.record import ModuleRecord
 
 FUSIONS = {"fusion-full": "full", "fusion-lean": "lean"}

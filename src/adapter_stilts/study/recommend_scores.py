@@ -31,8 +31,7 @@ from adapter_stilts.study.recommend_rules import (
 from adapter_stilts.study.recommendation import Asked, Rule
 from adapter_stilts.study.sample import Bools, Floats
 from adapter_stilts.tasks.registry import target_tasks
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.zoo.provenance import task_of
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 

@@ -38,8 +38,7 @@ from adapter_stilts.study.recommendation import (
 )
 from adapter_stilts.study.sample import Floats
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.training.target import all_sources
 from adapter_stilts.zoo.adopt import is_foreign
 from adapter_stilts.zoo.choice import check_one_backbone, has_record, place_of, series_name

@@ -27,7 +27,7 @@ from adapter_stilts.study.plan import FUSIONS, SUMS, variants
 from adapter_stilts.study.spec import GROUPS, LONGER, TRAIN, ArmKind, ArmPart, StudySpec, TargetPart
 from adapter_stilts.tasks.languages import check_language, known_language
 from adapter_stilts.tasks.registry import built_in, get_target, get_task
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec
 from adapter_stilts.yaml_files import read_yaml, validate
 from adapter_stilts.zoo.find import find_module
 from adapter_stilts.zoo.record import ModuleRecord

@@ -28,8 +28,18 @@ from adapter_stilts.paths import is_file
 from adapter_stilts.registered import Registered, additions, unknown_name
 from adapter_stilts.tasks import intermediate, target
 from adapter_stilts.tasks.languages import check_language
-from adapter_stilts.tasks.spec import SHORTEST, FileData, HubData, Reading, Source, Spec, TaskSpec
-from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec, target_of
+from adapter_stilts.tasks.spec import (
+    SHORTEST,
+    FileData,
+    HubData,
+    Reading,
+    Retrieval,
+    Source,
+    Spec,
+    TargetSpec,
+    TaskSpec,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from adapter_stilts.own.build import OwnTask

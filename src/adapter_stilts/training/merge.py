@@ -29,8 +29,7 @@ from adapter_stilts.merging.methods import (
     least_budget,
 )
 from adapter_stilts.tasks.registry import get_target
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import MergeOptions, MergeRequest, TrainingOptions
 from adapter_stilts.training.run import Trained, train

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from adapter_stilts.data.parts import Files
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.training.recipe import Activations, Keep, Recipe, Unfreeze
 
 

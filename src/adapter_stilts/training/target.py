@@ -36,8 +36,7 @@ from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.paths import is_folder, zoo_dir
 from adapter_stilts.tasks.languages import choose_language
 from adapter_stilts.tasks.registry import get_target, intermediate_tasks
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.training.folders import check_free
 from adapter_stilts.training.options import Settings, TrainingOptions
 from adapter_stilts.training.recipe import Recipe

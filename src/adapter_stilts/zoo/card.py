@@ -18,8 +18,7 @@ from adapter_stilts.errors import UserError
 from adapter_stilts.heads import KINDS, PLAIN, get_head
 from adapter_stilts.merging.methods import MERGES
 from adapter_stilts.tasks.registry import target_tasks
-from adapter_stilts.tasks.spec import TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.zoo.choice import ModuleReference
 from adapter_stilts.zoo.find import size
 from adapter_stilts.zoo.provenance import (

@@ -27,8 +27,7 @@ from adapter_stilts.tasks.registry import (
     is_task_file,
     target_tasks,
 )
-from adapter_stilts.tasks.spec import SHORTEST, HubData, Row, Source, TaskSpec
-from adapter_stilts.tasks.target_spec import TargetSpec
+from adapter_stilts.tasks.spec import SHORTEST, HubData, Row, Source, TargetSpec, TaskSpec
 from adapter_stilts.yaml_files import write_yaml
 from adapter_stilts.zoo.record import RECORD, ModuleRecord
 from adapter_stilts.zoo.resolved_composition import as_recorded

@@ -11,8 +11,7 @@ from __future__ import annotations
 from adapter_stilts.errors import shown
 from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.tasks.rows import text
-from adapter_stilts.tasks.spec import FileData, Row, Source
-from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec
+from adapter_stilts.tasks.spec import FileData, Retrieval, Row, Source, TargetSpec
 
 LANGUAGES = ("de", "fr", "ru", "zh")
 

@@ -14,8 +14,7 @@ from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.heads.span import check_offset
 from adapter_stilts.tasks.intermediate import squad
 from adapter_stilts.tasks.rows import sentence_at, text, texts
-from adapter_stilts.tasks.spec import FileData, Row, Source
-from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec, codes
+from adapter_stilts.tasks.spec import FileData, Retrieval, Row, Source, TargetSpec, codes
 
 LANGUAGES = codes("en ar de el es hi ru th tr vi zh")
 OBTAIN = (

@@ -15,8 +15,18 @@ from typing import Any
 from adapter_stilts.errors import shown
 from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.tasks.rows import text
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits, one_file
-from adapter_stilts.tasks.target_spec import Retrieval, codes, target_of
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Retrieval,
+    Row,
+    Source,
+    TaskSpec,
+    codes,
+    hub_splits,
+    one_file,
+    target_of,
+)
 
 LANGUAGES = codes("ar de en es fa ja pl ro ta tr uk")
 HUB = ("izhx/mewsli-x", "7e3723faa15c6d84cfd56d66cf6cd347be8ad00e")

@@ -11,9 +11,8 @@ from dataclasses import replace
 from itertools import permutations
 
 from adapter_stilts.tasks.intermediate import squad
-from adapter_stilts.tasks.spec import FileData, HubData, Source, hub_splits
+from adapter_stilts.tasks.spec import FileData, HubData, Source, TargetSpec, codes, hub_splits
 from adapter_stilts.tasks.target.xquad import example
-from adapter_stilts.tasks.target_spec import TargetSpec, codes
 
 LANGUAGES = codes("en ar de es hi vi zh")
 PAIRS = {

@@ -10,8 +10,16 @@ from dataclasses import replace
 
 from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import tag_names, texts
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, one_file
-from adapter_stilts.tasks.target_spec import codes, target_of
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+    codes,
+    one_file,
+    target_of,
+)
 
 LANGUAGES = codes(
     "en af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw "

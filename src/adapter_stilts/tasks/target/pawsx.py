@@ -9,8 +9,17 @@ from dataclasses import replace
 
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.rows import given_label, text, unquoted
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits, one_file
-from adapter_stilts.tasks.target_spec import codes, target_of
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+    codes,
+    hub_splits,
+    one_file,
+    target_of,
+)
 
 LANGUAGES = codes("en de es fr ja ko zh")
 LABELS = ("not_paraphrase", "paraphrase")

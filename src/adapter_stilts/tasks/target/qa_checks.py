@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapter_stilts.tasks.intermediate.squad import span_example
-from adapter_stilts.tasks.spec import FileData, Source
-from adapter_stilts.tasks.target_spec import TargetSpec, codes
+from adapter_stilts.tasks.spec import FileData, Source, TargetSpec, codes
 
 TASK = TargetSpec(
     name="qa-checks",

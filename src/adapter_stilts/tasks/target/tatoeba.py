@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from adapter_stilts.heads.embedding import EmbeddingExample
 from adapter_stilts.tasks.rows import text
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source
-from adapter_stilts.tasks.target_spec import Retrieval, TargetSpec
+from adapter_stilts.tasks.spec import FileData, HubData, Retrieval, Row, Source, TargetSpec
 
 CODES = {
     "af": "afr", "ar": "ara", "bg": "bul", "bn": "ben", "de": "deu", "el": "ell", "es": "spa",

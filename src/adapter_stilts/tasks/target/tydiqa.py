@@ -10,9 +10,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adapter_stilts.tasks.spec import FileData, HubData, HubSplit, Source, Split, TaskSpec
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    HubSplit,
+    Source,
+    Split,
+    TaskSpec,
+    target_of,
+)
 from adapter_stilts.tasks.target import xquad
-from adapter_stilts.tasks.target_spec import target_of
 
 NAMES = {
     "en": "english", "ar": "arabic", "bn": "bengali", "fi": "finnish", "id": "indonesian",

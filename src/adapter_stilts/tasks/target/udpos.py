@@ -12,8 +12,16 @@ from dataclasses import replace
 
 from adapter_stilts.heads.tagging import TaggingExample
 from adapter_stilts.tasks.rows import tag_names, texts
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits, one_file
-from adapter_stilts.tasks.target_spec import target_of
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+    hub_splits,
+    one_file,
+    target_of,
+)
 
 NAMES = {
     "af": "Afrikaans", "ar": "Arabic", "bg": "Bulgarian", "de": "German", "el": "Greek",

@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from adapter_stilts.heads.choice import ChoiceExample
 from adapter_stilts.tasks.rows import given_label, label_index, text
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits
-from adapter_stilts.tasks.target_spec import TargetSpec, codes
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TargetSpec,
+    TaskSpec,
+    codes,
+    hub_splits,
+)
 
 LANGUAGES = codes("et ht id it qu sw ta th tr vi zh")
 

@@ -11,8 +11,16 @@ from dataclasses import replace
 from adapter_stilts.heads.classification import PairExample
 from adapter_stilts.tasks.intermediate import mnli
 from adapter_stilts.tasks.rows import given_label, text, unquoted
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TaskSpec, hub_splits
-from adapter_stilts.tasks.target_spec import codes, target_of
+from adapter_stilts.tasks.spec import (
+    FileData,
+    HubData,
+    Row,
+    Source,
+    TaskSpec,
+    codes,
+    hub_splits,
+    target_of,
+)
 
 LANGUAGES = codes("en ar bg de el es fr hi ru sw th tr ur vi zh")
 HUB = ("facebook/xnli", "b8dd5d7af51114dbda02c0e3f6133f332186418e")

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 from adapter_stilts.heads.span import SpanExample
 from adapter_stilts.tasks.intermediate import squad
-from adapter_stilts.tasks.spec import FileData, HubData, Row, Source
-from adapter_stilts.tasks.target_spec import TargetSpec, codes
+from adapter_stilts.tasks.spec import FileData, HubData, Row, Source, TargetSpec, codes
 
 LANGUAGES = codes("en ar de el es hi ru th tr vi zh")
 
