@@ -72,11 +72,6 @@ def _source(name: str, form: str) -> Source:
     )
 
 
-CITATION = (
-    "Uma Roy, Noah Constant, Rami Al-Rfou, Aditya Barua, Aaron Phillips and Yinfei Yang. LAReQA: "
-    "Language-Agnostic Answer Retrieval from a Multilingual Pool. EMNLP 2020. arXiv:2004.05484"
-)
-
 TASK = TargetSpec(
     name="lareqa",
     title="LAReQA (XQuAD-R), retrieval of answers in many languages",
@@ -100,7 +95,11 @@ TASK = TargetSpec(
         ),
     ),
     licence="CC BY-SA 4.0",
-    citation=CITATION,
+    citation=(
+        "Uma Roy, Noah Constant, Rami Al-Rfou, Aditya Barua, Aaron Phillips and Yinfei Yang. "
+        "LAReQA: Language-Agnostic Answer Retrieval from a Multilingual Pool. EMNLP 2020. "
+        "arXiv:2004.05484"
+    ),
     near="squad",
     retrieval=Retrieval(
         search="ranking",

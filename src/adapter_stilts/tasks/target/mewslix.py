@@ -102,11 +102,6 @@ def train_example(row: Row) -> EmbeddingExample:
     }
 
 
-CITATION = (
-    "Sebastian Ruder, Noah Constant, Jan Botha, Aditya Siddhant, Orhan Firat, Jinlan Fu, Pengfei "
-    "Liu, Junjie Hu, Dan Garrette, Graham Neubig and Melvin Johnson. XTREME-R: Towards More "
-    "Challenging and Nuanced Multilingual Evaluation. EMNLP 2021. arXiv:2104.07412"
-)
 FOLDERS = ("mewslix", "mewsli-x", "mewsli_x/output/dataset")
 
 STAGE = TaskSpec(
@@ -127,7 +122,11 @@ STAGE = TaskSpec(
     to_example=train_example,
     sizes={"train": 167_719, "dev": 14_051},
     licence="Wikipedia text, CC BY-SA",
-    citation=CITATION,
+    citation=(
+        "Sebastian Ruder, Noah Constant, Jan Botha, Aditya Siddhant, Orhan Firat, Jinlan Fu, "
+        "Pengfei Liu, Junjie Hu, Dan Garrette, Graham Neubig and Melvin Johnson. XTREME-R: "
+        "Towards More Challenging and Nuanced Multilingual Evaluation. EMNLP 2021. arXiv:2104.07412"
+    ),
     max_length=64,
 )
 

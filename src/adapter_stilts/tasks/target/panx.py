@@ -72,12 +72,6 @@ SOURCE = Source(
     ),
 )
 
-CITATION = (
-    "Xiaoman Pan, Boliang Zhang, Jonathan May, Joel Nothman, Kevin Knight and Heng Ji. "
-    "Cross-lingual Name Tagging and Linking for 282 Languages. ACL 2017; Afshin Rahimi, Yuan Li "
-    "and Trevor Cohn. Massively Multilingual Transfer for NER. ACL 2019. arXiv:1902.00193"
-)
-
 STAGE = TaskSpec(
     name="panx",
     title="PAN-X (WikiANN), named entities",
@@ -88,7 +82,11 @@ STAGE = TaskSpec(
     tags=TAGS,
     sizes={"train": 20_000, "dev": 10_000},
     licence="Wikipedia text, CC BY-SA",
-    citation=CITATION,
+    citation=(
+        "Xiaoman Pan, Boliang Zhang, Jonathan May, Joel Nothman, Kevin Knight and Heng Ji. "
+        "Cross-lingual Name Tagging and Linking for 282 Languages. ACL 2017; Afshin Rahimi, Yuan "
+        "Li and Trevor Cohn. Massively Multilingual Transfer for NER. ACL 2019. arXiv:1902.00193"
+    ),
 )
 
 TASK = replace(

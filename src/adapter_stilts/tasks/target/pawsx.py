@@ -63,11 +63,6 @@ SOURCE = Source(
     ),
 )
 
-CITATION = (
-    "Yinfei Yang, Yuan Zhang, Chris Tar and Jason Baldridge. PAWS-X: A Cross-lingual Adversarial "
-    "Dataset for Paraphrase Identification. EMNLP 2019. arXiv:1908.11828"
-)
-
 STAGE = TaskSpec(
     name="pawsx",
     title="PAWS, paraphrase identification",
@@ -78,7 +73,10 @@ STAGE = TaskSpec(
     labels=LABELS,
     sizes={"train": 49_401, "dev": 2_000},
     licence="free with credit",
-    citation=CITATION,
+    citation=(
+        "Yinfei Yang, Yuan Zhang, Chris Tar and Jason Baldridge. PAWS-X: A Cross-lingual "
+        "Adversarial Dataset for Paraphrase Identification. EMNLP 2019. arXiv:1908.11828"
+    ),
     max_length=128,
 )
 

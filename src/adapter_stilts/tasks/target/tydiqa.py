@@ -64,12 +64,6 @@ TRAIN_FILES = (
     "tydiqa.goldp.{lang}.train.json",
 )
 
-CITATION = (
-    "Jonathan H. Clark, Eunsol Choi, Michael Collins, Dan Garrette, Tom Kwiatkowski, Vitaly "
-    "Nikolaev and Jennimaria Palomaki. TyDi QA: A Benchmark for Information-Seeking Question "
-    "Answering in Typologically Diverse Languages. TACL 8, 2020. arXiv:2003.05002"
-)
-
 STAGE = TaskSpec(
     name="tydiqa",
     title="TyDiQA-GoldP, extractive question answering",
@@ -82,7 +76,11 @@ STAGE = TaskSpec(
     to_example=xquad.example,
     sizes={"train": 3_696, "dev": 440},
     licence="Apache-2.0",
-    citation=CITATION,
+    citation=(
+        "Jonathan H. Clark, Eunsol Choi, Michael Collins, Dan Garrette, Tom Kwiatkowski, Vitaly "
+        "Nikolaev and Jennimaria Palomaki. TyDi QA: A Benchmark for Information-Seeking Question "
+        "Answering in Typologically Diverse Languages. TACL 8, 2020. arXiv:2003.05002"
+    ),
     repeated_ids=True,
     max_length=384,
 )

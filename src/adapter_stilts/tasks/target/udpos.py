@@ -81,11 +81,6 @@ SOURCE = Source(
     ),
 )
 
-CITATION = (
-    "Daniel Zeman, Joakim Nivre, Mitchell Abrams et al. Universal Dependencies 2.5. LINDAT/CLARIN "
-    "digital library, Charles University, 2019. http://hdl.handle.net/11234/1-3105"
-)
-
 STAGE = TaskSpec(
     name="udpos",
     title="Universal Dependencies, parts of speech",
@@ -96,7 +91,11 @@ STAGE = TaskSpec(
     tags=TAGS,
     sizes={"train": 21_253, "dev": 3_974},
     licence="by treebank, CC BY-SA and others",
-    citation=CITATION,
+    citation=(
+        "Daniel Zeman, Joakim Nivre, Mitchell Abrams et al. Universal Dependencies 2.5. "
+        "LINDAT/CLARIN digital library, Charles University, 2019. "
+        "http://hdl.handle.net/11234/1-3105"
+    ),
 )
 
 TASK = replace(

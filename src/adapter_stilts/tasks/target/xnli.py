@@ -88,12 +88,6 @@ TRAIN = Source(
     ),
 )
 
-CITATION = (
-    "Alexis Conneau, Ruty Rinott, Guillaume Lample, Adina Williams, Samuel R. Bowman, Holger "
-    "Schwenk and Veselin Stoyanov. XNLI: Evaluating Cross-lingual Sentence Representations. "
-    "EMNLP 2018. arXiv:1809.05053"
-)
-
 STAGE = TaskSpec(
     name="xnli",
     title="MultiNLI, to be tried on XNLI",
@@ -104,7 +98,11 @@ STAGE = TaskSpec(
     labels=mnli.LABELS,
     sizes={"train": 392_702, "dev": 2_490},
     licence="OANC and others, by genre (MultiNLI), CC BY-NC 4.0 (XNLI)",
-    citation=CITATION,
+    citation=(
+        "Alexis Conneau, Ruty Rinott, Guillaume Lample, Adina Williams, Samuel R. Bowman, Holger "
+        "Schwenk and Veselin Stoyanov. XNLI: Evaluating Cross-lingual Sentence Representations. "
+        "EMNLP 2018. arXiv:1809.05053"
+    ),
     max_length=128,
 )
 

@@ -22,11 +22,6 @@ def example(row: Row) -> SpanExample:
     return found
 
 
-CITATION = (
-    "Mikel Artetxe, Sebastian Ruder and Dani Yogatama. On the Cross-lingual Transferability of "
-    "Monolingual Representations. ACL 2020. arXiv:1910.11856"
-)
-
 TASK = TargetSpec(
     name="xquad",
     title="XQuAD, extractive question answering",
@@ -50,7 +45,10 @@ TASK = TargetSpec(
     to_example=example,
     training=(replace(squad.TASK, name="xquad", aliases=(), published={}),),
     licence="CC BY-SA 4.0",
-    citation=CITATION,
+    citation=(
+        "Mikel Artetxe, Sebastian Ruder and Dani Yogatama. On the Cross-lingual Transferability of "
+        "Monolingual Representations. ACL 2020. arXiv:1910.11856"
+    ),
     near="squad-v2",
     others=("ro",),
     max_length=384,
