@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import datetime
 import gc
 import importlib.util
 import os
@@ -27,6 +28,16 @@ def versions() -> dict[str, str]:
     """Versions of Python, this package and the libraries that decide a result."""
     libraries = {library: version(library) for library in LIBRARIES}
     return {"python": platform.python_version(), "adapter-stilts": __version__, **libraries}
+
+
+def made_here() -> dict[str, Any]:
+    """What a record says of where and when a module was made, and of memory so far."""
+    return {
+        "peak_memory_mb": peak_memory_mb(),
+        "versions": versions(),
+        "machine": machine(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
 
 
 def machine() -> str:

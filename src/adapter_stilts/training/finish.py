@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from adapter_stilts.data.parts import given_files
 from adapter_stilts.engine.composition import build_stack, calls, canonical
 from adapter_stilts.engine.engine import module_parameters
 from adapter_stilts.engine.native import is_in_head
-from adapter_stilts.environment import machine, peak_memory_mb, versions
+from adapter_stilts.environment import made_here
 from adapter_stilts.registered import Kind, Registered, additions
 from adapter_stilts.tasks.registry import find_added, is_built_in, is_task_file
 from adapter_stilts.tasks.spec import TaskSpec
@@ -75,10 +74,7 @@ def make_record(
         ],
         # with what the stages took whose weights this one started from
         seconds=seconds + (ModuleRecord.read(start).seconds if start else 0.0),
-        peak_memory_mb=peak_memory_mb(),
-        versions=versions(),
-        machine=machine(),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **made_here(),
         no_answer_threshold=threshold,
         heads=heads_entry(job, scores) if mixture else {},
         spec={} if mixture or job.spec.text else spec_entry(job.tasks[0].task),

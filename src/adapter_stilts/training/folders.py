@@ -89,19 +89,9 @@ def claim(asked: Request, job: Job, settings: Settings) -> None:
             _check_same(work, job, settings)
         else:
             work.mkdir(parents=True, exist_ok=True)
-            fields = {
-                "run": job.run,
-                "task": job.spec.name,
-                "backbone": {
-                    "name": job.engine.backbone.name,
-                    "revision": job.engine.backbone.revision,
-                    "fingerprint": job.engine.fingerprint,
-                },
-                "settings": settings,
-            }
-            (work / NOTE).write_text(
-                json.dumps(fields, indent=1, allow_nan=False), encoding="utf-8"
-            )
+            fields = {"run": job.run, "task": job.spec.name, "backbone": job.engine.identity}
+            note = json.dumps({**fields, "settings": settings}, indent=1, allow_nan=False)
+            (work / NOTE).write_text(note, encoding="utf-8")
     state.wait_for_everyone()
 
 

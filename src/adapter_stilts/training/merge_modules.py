@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import math
 import time
@@ -29,7 +28,7 @@ from adapter_stilts.engine.engine import (
 from adapter_stilts.engine.merged import Setter, add_merged
 from adapter_stilts.engine.methods import get_method
 from adapter_stilts.engine.native import head_labels, load_head
-from adapter_stilts.environment import machine, peak_memory_mb, versions
+from adapter_stilts.environment import made_here
 from adapter_stilts.errors import NotFiniteError, UserError
 from adapter_stilts.features import build_features, collate, longest_first
 from adapter_stilts.hashing import json_digest, text_digest
@@ -123,10 +122,7 @@ def _record(
         parameters=sum(p.numel() for p in module_parameters(engine, name).values()),
         steps=0,
         best_step=0,
-        peak_memory_mb=peak_memory_mb(),
-        versions=versions(),
-        machine=machine(),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **made_here(),
         files={},
         bases={},
         evaluations={},
