@@ -255,7 +255,12 @@ def form_by_name(name: str, head: str) -> str:
 def form_of(file: TaskFile, lines: Lines) -> str:
     """The format of a task's files, named or by their endings; refuses none, and several."""
     if file.format:
-        return _check_form(file, file.format, lines)
+        head = get_head(file.head)
+        for_another = file.format in ("conll", "conllu") and not head.has_tags
+        if for_another or (file.format == "squad" and "question" not in head.parts):
+            what = f"files in the format {file.format} have nothing for a {file.head} head"
+            raise lines.bad(("format",), f"{what}: name another")
+        return file.format
     if file.hub:
         return "parquet"
     found: dict[str, Split] = {}
@@ -273,16 +278,6 @@ def form_of(file: TaskFile, lines: Lines) -> str:
         what = f"files of two formats ({' and '.join(found)}): a task has files of one"
         raise lines.bad(("files", split), what)
     return next(iter(found))
-
-
-def _check_form(file: TaskFile, form: str, lines: Lines) -> str:
-    """The format that a task file names, if its head can be learnt from such files."""
-    head = get_head(file.head)
-    for_another = form in ("conll", "conllu") and not head.has_tags
-    if for_another or (form == "squad" and "question" not in head.parts):
-        what = f"files in the format {form} have nothing for a {file.head} head: name another"
-        raise lines.bad(("format",), what)
-    return form
 
 
 def reading_of(file: TaskFile, form: str, lines: Lines) -> Reading | None:

@@ -205,7 +205,11 @@ def fuse(
     recipe, kind = _recipe_and_kind(options.get("recipe", "default"), kind)
     backbone = text_of(backbone)
     on = _sources(sources, options.get("method"), backbone)
-    _check_kind(kind, on)
+    families = {get_method(each).family for each in on.methods.values()}
+    if kind == "shared" and "lora" in families:
+        raise UserError(NOT_SHARED)
+    if kind == "arrow" and families != {"lora"}:
+        raise UserError(LORAS_ALONE)
     stages = _stages(on, target, kind, source_lang, tags, text_of(options.get("data")))
     own: TrainingOptions = {**options, "recipe": recipe, "method": f"fusion-{kind}"}
     place = place_of(backbone, on.backbone)
@@ -223,15 +227,6 @@ def _recipe_and_kind(recipe: str | PathLike[str] | Recipe, kind: str | None) -> 
     if kind not in KINDS:
         raise unknown("kind of fusion", kind, KINDS)
     return chosen, kind
-
-
-def _check_kind(kind: str, on: ResolvedComposition) -> None:
-    """Refuses a kind of fusion that the modules' method does not allow."""
-    families = {get_method(each).family for each in on.methods.values()}
-    if kind == "shared" and "lora" in families:
-        raise UserError(NOT_SHARED)
-    if kind == "arrow" and families != {"lora"}:
-        raise UserError(LORAS_ALONE)
 
 
 def _sources(

@@ -237,18 +237,13 @@ def list_modules(
     for found in find_modules():
         record = found.readable
         if record is None:
-            if not (backbone or task or language):
-                yield found
-        elif (not backbone or is_of(found, backbone)) and _fits(
-            record, task=task, language=language
-        ):
+            fits = not (backbone or task or language)
+        else:
+            fits = not backbone or is_of(found, backbone)
+            fits &= not language or language_of(record) == language
+            fits &= not task or any(_same_task(task, own) for own in record.heads or [record.task])
+        if fits:
             yield found
-
-
-def _fits(record: ModuleRecord, *, task: str, language: str) -> bool:
-    if task and not any(_same_task(task, own) for own in record.heads or [record.task]):
-        return False
-    return not language or language_of(record) == language
 
 
 def _same_task(wanted: str, own: str) -> bool:
