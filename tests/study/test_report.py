@@ -95,9 +95,10 @@ def test_an_interval_is_that_of_twenty_lines_of_numpy(tmp_path: Path) -> None:
 def test_a_name_of_several_arms_is_the_one_that_english_dev_chooses(tmp_path: Path) -> None:
     found = finding(write_study(tmp_path), "singles", "fusion-full", 200)
     assert found.arms == (Best(("singles:squad", "singles:mnli")), "fusion-full")
-    shares = found.fixed.chosen[str(found.arms[0])]
-    assert set(shares) == set(LANGUAGES)
-    assert any(0 < each.get("singles:mnli", 0) < 1 for each in shares.values())
+    draws, best = found.draws, found.arms[0]
+    assert isinstance(best, Best) and set(found.fixed.targets) == set(LANGUAGES)
+    chosen = [draws.choose(best, place, draws.factors).mean() for place in range(len(LANGUAGES))]
+    assert any(0 < share < 1 for share in chosen)
     # Both stages' seeds and the items are drawn; languages in the second interval alone.
     assert set(found.fixed.overall.noise) == {"items", "intermediate seeds", "target seeds"}
     assert set(found.drawn.overall.noise) - set(found.fixed.overall.noise) == {"languages"}

@@ -90,7 +90,7 @@ def test_a_difference_of_less_than_a_point_is_both(sign: int, tmp_path: Path) ->
 
 
 def comparison(overall: Estimate) -> Comparison:
-    return Comparison("A", "B", "test", 100, {}, Contrast(overall, {}, {}, {}, {}, {}))
+    return Comparison("A", "B", "test", 100, {}, Contrast(overall, {}, {}, {}, {}))
 
 
 def test_compare_says_which_is_better_by_an_interval_of_that_sign() -> None:

@@ -31,8 +31,7 @@ class Contrast:
     """First less second, in points.
 
     `overall` is the mean over targets of the mean over languages, `without` the same with one
-    target left out, `adjusted` Holm's p of every target. `chosen` says of an arm that English dev
-    chooses in what share of the draws it is which.
+    target left out, `adjusted` Holm's p of every target.
     """
 
     overall: Estimate
@@ -40,7 +39,6 @@ class Contrast:
     languages: Mapping[str, Mapping[str, Estimate]]
     without: Mapping[str, Estimate]
     adjusted: Mapping[str, float]
-    chosen: Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 def contrast(draws: Draws, first: Arm, second: Arm, *, level: float = 0.95) -> Contrast:
@@ -68,7 +66,6 @@ def contrast(draws: Draws, first: Arm, second: Arm, *, level: float = 0.95) -> C
         languages,
         without,
         holm({name: part.found.p for name, part in parts.items()}),
-        {str(arm): _shares(draws, arm) for arm in (first, second) if isinstance(arm, Best)},
     )
 
 
@@ -114,15 +111,6 @@ def _mean(parts: Sequence[_Part], level: float) -> Estimate:
         if total and factor not in (STAGES[0], LANGUAGES):
             pooled[factor] = 1 / sum((v / total) ** 2 / degrees for v, degrees in known)
     return estimate(table, pooled, level=level)
-
-
-def _shares(draws: Draws, arm: Best) -> dict[str, dict[str, float]]:
-    found = {}
-    for place, target in enumerate(draws.targets):
-        times = np.bincount(draws.choose(arm, place, draws.factors), minlength=len(arm.of))
-        shares = times / times.sum()
-        found[target.name] = {name: float(s) for name, s in zip(arm.of, shares, strict=True) if s}
-    return found
 
 
 def over_languages(

@@ -255,6 +255,22 @@ class Attention(BaseModel):
     languages: dict[str, dict[str, float]]
     entropy: dict[str, float]
 
+    def called(self, names: Sequence[str]) -> Attention:
+        """The same with its sources called otherwise, in their order.
+
+        Modules of another seed have other names, and what they have learnt has not.
+        """
+        if len(names) != len(self.sources):
+            return self
+        new = dict(zip(self.sources, names, strict=True))
+
+        def renamed(parts: Mapping[Any, Mapping[str, float]]) -> dict[Any, dict[str, float]]:
+            return {key: {new.get(k, k): w for k, w in part.items()} for key, part in parts.items()}
+
+        layers, languages = renamed(self.layers), renamed(self.languages)
+        made = {"sources": tuple(names), "layers": layers, "languages": languages}
+        return self.model_copy(update=made)
+
 
 def keep_attention(
     module: Path, target: str, names: Sequence[str], items: Path, **options: Any
@@ -273,21 +289,14 @@ def keep_attention(
 
 
 def summarise(found: Explanation, names: Sequence[str]) -> Attention:
-    """The part of an explanation that is kept, its sources called by these names.
-
-    Modules of another seed have other names, and what they have learnt has not.
-    """
-    called = dict(zip(found.sources, names, strict=False))
-
-    def renamed(parts: Mapping[Any, Mapping[str, float]]) -> dict[Any, dict[str, float]]:
-        return {key: {called[k]: w for k, w in part.items()} for key, part in parts.items()}
-
+    """The part of an explanation that is kept, its sources called by these names."""
+    languages = {name: found.over_layers(name) for name in found.weights}
     return Attention(
-        sources=tuple(called.values()),
-        layers=renamed(found.average),
-        languages=renamed({name: found.over_layers(name) for name in found.weights}),
+        sources=found.sources,
+        layers={layer: dict(weights) for layer, weights in found.average.items()},
+        languages=languages,
         entropy=dict(found.entropy_over_layers),
-    )
+    ).called(names)
 
 
 def read_attention(path: Path) -> Attention | None:

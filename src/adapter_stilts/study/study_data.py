@@ -304,7 +304,7 @@ class StudyData:
                 self._note(place, str(error))
                 continue
             if each is not None and run.target == target:
-                found.append(each)
+                found.append(each.called(run.intermediate))
         return mean_attention(found) if found else None
 
     def _note(self, place: str, why: str) -> None:
