@@ -149,11 +149,7 @@ def with_options(
 
 
 def one_task(named: str | None, file: str | None) -> str:
-    """The task that is named, or that has a file.
-
-    Raises:
-        UserError: neither or both are given.
-    """
+    """The task that is named, or that has a file; neither and both are refused."""
     if named and file:
         raise UserError(f"'{named}' and --task {file}: name one task")
     if not (named or file):
@@ -166,10 +162,7 @@ def training_options(
 ) -> Callable[..., None]:
     """A command with its own parameters and the shared ones, which it gets as keywords.
 
-    What it returns is printed, by the first process.
-
-    Args:
-        options: the `TypedDict` of the options that the function takes.
+    These are the `TypedDict` of its options. What it returns is printed, by the first process.
     """
     about = (Recipe, RunOptions, DataOptions, TrainingOptions)
     shared = derived_options(options, Settings, about, without=_PYTHON_ONLY)
@@ -247,9 +240,7 @@ def evaluation_options(
 ) -> Callable[..., None]:
     """A command with its own parameters and those of `evaluate`, which it gets as keywords.
 
-    Args:
-        options: the `TypedDict` of the options that the function takes.
-        without: those that the command has no use for.
+    These are the `TypedDict` of its options, `without` those that it has no use for.
     """
     about = (ReadingOptions, ExplanationOptions, SuiteOptions, EvaluationOptions)
     added = derived_options(options, Asked, about, without=(*_FOR_CALLERS, *without))

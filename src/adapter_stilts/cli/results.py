@@ -233,9 +233,8 @@ def layout(
 ) -> tuple[list[str], list[str]]:
     """The lines of a table, the header's first, and the columns that were left out.
 
-    Args:
-        width: of a line at most; None sets no limit.
-        spare: columns that may be left out where room is short, the first one first.
+    No line is longer than the `width`. Columns may be left out that are `spare`, the first one
+    first, where room is short.
     """
     kept = list(columns)
     while True:

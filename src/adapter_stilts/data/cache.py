@@ -31,10 +31,8 @@ _BATCH = 1000
 def file_digests(files: Iterable[Path]) -> list[str]:
     """The SHA-256 of every file; remembered as long as sizes and times of change stay.
 
-    The time of a file's content can be set, that of its change as a whole cannot: both count.
-
-    Raises:
-        OSError: a file cannot be read.
+    The time of a file's content can be set, that of its change as a whole cannot: both count. A
+    file that cannot be read is an `OSError`.
     """
     files = list(files)
     found: list[str] = remembered(
@@ -55,14 +53,8 @@ def remembered(
 ) -> Any:
     """What was found out of files; from memory as long as their sizes and times of change stay.
 
-    Args:
-        what: the folder of the cache where it is kept.
-        fits: whether a value that was kept can be one.
-        find: finds it out.
-        more: what else decides it.
-
-    Raises:
-        OSError: a file cannot be read.
+    It is kept in the cache's folder `what`, where it is taken from if it `fits`; else `find` finds
+    it out. It is decided by the files and by `more`. A file that cannot be read is an `OSError`.
     """
     stats = [path.stat() for path in files]
     signs = [

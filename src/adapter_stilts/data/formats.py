@@ -53,8 +53,7 @@ def read_rows(
 ) -> Iterator[tuple[Place, Row]]:
     """The rows of a file in one of the formats; `header` names columns that a TSV does not.
 
-    Raises:
-        UserError: the file cannot be read, is empty or malformed.
+    A file that cannot be read, is empty or malformed is refused.
     """
     try:
         if form == "tsv":
@@ -72,11 +71,7 @@ def read_rows(
 
 
 def decode(path: Path, number: int, line: bytes) -> str:
-    """A line as text, without a byte order mark.
-
-    Raises:
-        UserError: it is not UTF-8.
-    """
+    """A line as text, without a byte order mark; refused where it is not UTF-8."""
     line = line.removeprefix(BOM) if number == 1 else line
     if number == 1 and (what := _other_kind(line)):
         raise bad(path, number, what)
@@ -101,8 +96,7 @@ def _other_kind(start: bytes) -> str:
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, line ends kept; a byte order mark is dropped.
 
-    Raises:
-        UserError: the file is empty or not UTF-8.
+    A file that is empty or not UTF-8 is refused.
     """
     number = 0
     # Read as bytes: only a line feed ends a line, not the other characters that Unicode
@@ -115,11 +109,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def json_object(path: Path, number: int, line: str) -> dict[str, Any]:
-    """The JSON object of a line.
-
-    Raises:
-        UserError: it is none.
-    """
+    """The JSON object of a line; refuses what is none."""
     row = load_json(path, number, line, "one JSON object a line")
     if not isinstance(row, dict):
         raise bad(path, number, f"{shown(row)} where a JSON object was expected")
@@ -274,11 +264,7 @@ def _read_tsv(path: Path, header: Sequence[str] = ()) -> Iterator[tuple[Place, R
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[Place, Row]]:
-    """The rows of a Parquet file.
-
-    Raises:
-        UserError: it is none.
-    """
+    """The rows of a Parquet file; refuses what is none."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -47,12 +47,8 @@ def read_examples(
 ) -> Iterator[Example]:
     """Every example of every part, checked; `counts` gains the numbers of each part.
 
-    Args:
-        skip_bad: rows that cannot be used are counted and left out.
-
-    Raises:
-        UserError: a row cannot be used. Of answers that are not at their offsets all are counted
-            first.
+    A row that cannot be used is refused, or with `skip_bad` counted and left out. Of answers that
+    are not at their offsets all are counted first.
     """
     seen: set[str] = set()
     for part in parts:
@@ -287,22 +283,14 @@ def origin_of(task: TaskSpec | TargetSpec, where: str | None) -> str:
 
 
 def check_where(where: str | None) -> None:
-    """Refuses a folder of data that is not there, for commands that would find nothing in it.
-
-    Raises:
-        UserError: it is not there, or a file.
-    """
+    """Refuses a folder of data that is not there, for commands that would find nothing in it."""
     origin = resolve_where(where)
     if origin not in ("hub", "sample"):
         check_folder(Path(origin).expanduser())
 
 
 def find_all(task: TaskSpec, split: Split, origin: str) -> Sequence[Part]:
-    """The parts of one split: one of every source of the task.
-
-    Raises:
-        UserError: the data of a source is not there.
-    """
+    """The parts of one split: one of every source of the task; refused where one is not there."""
     origin = origin_of(task, origin)
     if origin == "hub" and not any(each.given for each in task.sources if each.has(split)):
         return hub_parts(task, split)

@@ -74,11 +74,7 @@ class FilePart:
         return self.layout.columns
 
     def rows(self) -> Iterator[Located]:
-        """Every row of every file, as the file has it.
-
-        Raises:
-            UserError: a file is malformed or has no rows.
-        """
+        """Every row of every file, as the file has it; refuses one that is malformed or empty."""
         some = False
         for path in self.files:
             here = False
@@ -104,11 +100,7 @@ class FilePart:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder of data that is none.
-
-    Raises:
-        UserError: it is a file, or not there.
-    """
+    """Refuses a folder of data that is none: it is a file, or not there."""
     if not is_folder(folder):
         what = "is a file, not a folder" if is_file(folder) else "is not there"
         meant = hint(str(folder), ("hub", "sample"), "--data takes 'hub', 'sample' or a folder")
@@ -116,11 +108,7 @@ def check_folder(folder: Path) -> None:
 
 
 def find_parts(task: TaskSpec, split: Split, folder: Path) -> list[FilePart]:
-    """The files of one split of every source of the task.
-
-    Raises:
-        UserError: the folder is not there, or has not the files of a source.
-    """
+    """The files of one split of every source of the task; a source without any is refused."""
     sources = [source for source in task.sources if source.has(split)]
     if any(not source.root for source in sources or task.sources):
         check_folder(folder)
@@ -233,11 +221,8 @@ def with_files(task: AnyTask, files: Files) -> AnyTask:
     """The task with files of the user's own in place of some of its splits.
 
     A file is read in one of the task's formats, which its ending chooses. Of a target, these are
-    files to evaluate on.
-
-    Raises:
-        UserError: a file is not there, the task has no format for its ending, or the task is a
-            retrieval task, which needs more than one file.
+    files to evaluate on. A file that is not there, or for whose ending the task has no format, is
+    refused; a retrieval task needs more than one file.
     """
     given: dict[Split, Path] = {
         split: Path(path).expanduser() for split, path in files.items() if path
@@ -269,11 +254,7 @@ def given_files(task: TaskSpec | TargetSpec) -> dict[Split, Path]:
 
 
 def check_languages(task: TargetSpec, split: Split, languages: Iterable[str]) -> None:
-    """Refuses a single file for several languages.
-
-    Raises:
-        UserError: says how one language is named, or several files.
-    """
+    """Refuses a single file for several languages."""
     path = given_files(task).get(split)
     if path is not None and LANG not in path.name and len(list(languages)) > 1:
         raise UserError(
@@ -356,9 +337,7 @@ class HubPart:
     def rows(self) -> Iterator[Located]:
         """Every row of every split, downloaded where it is not here yet.
 
-        Raises:
-            UserError: the Hub cannot be reached, or has no such data.
-            FailureError: the disk is full.
+        Data that the Hub does not have is refused, and all where it cannot be reached.
         """
         from adapter_stilts.hub.client import Repository
         from adapter_stilts.hub.guard import guard_downloads
@@ -382,11 +361,7 @@ class HubPart:
 
 
 def hub_parts(task: TaskSpec, split: Split) -> list[HubPart]:
-    """One split of every source of the task, to be read from the Hub.
-
-    Raises:
-        UserError: a source is not on the Hub.
-    """
+    """One split of every source of the task, to be read from the Hub; refused where one is not."""
     parts = []
     for source in (each for each in task.sources if each.has(split)):
         if source.hub is None or split not in source.hub.splits:
@@ -415,11 +390,8 @@ def in_cache(hub: HubData, split: Split) -> bool:
 def _ask(repository: Repository, guard: Guard) -> UserError | None:
     """One quick question to the Hub, as `datasets` would try for half a minute, and not quietly.
 
-    Returns:
-        What to tell the user should the cache not help, where the Hub does not answer.
-
-    Raises:
-        UserError: the Hub answers that it has no such data set or revision.
+    What is returned is for the user should the cache not help, where the Hub does not answer. A
+    data set or revision that it does not have is refused.
     """
     from adapter_stilts.hub.client import look, status_of
 

@@ -120,9 +120,8 @@ def _converted(key: str) -> int | None:
 def count_rows(part: FilePart) -> int:
     """The rows of a part; as long as its files keep their sizes and times, from memory.
 
-    Raises:
-        UserError: a file is malformed, where counting has to parse it.
-        OSError: a file cannot be read.
+    A malformed file is refused where counting has to parse it; one that cannot be read is an
+    `OSError`.
     """
     layout = part.layout
     rules = (layout.format, list(layout.header), list(layout.only))

@@ -82,11 +82,8 @@ def column_rows(path: Path, lines: Lines, reading: Reading) -> Iterator[tuple[in
 
     A row has, under the number of every column from 1, what stands there for each word, and in
     `lines` the numbers of the words' lines. Lines of `-DOCSTART-` and comments before a sentence
-    (`# id = 3`, or `# ` and what cannot be the columns of a word) are passed over.
-
-    Raises:
-        UserError: a line has another number of columns than the first word's line, or ends in a
-            carriage return alone.
+    (`# id = 3`, or `# ` and what cannot be the columns of a word) are passed over. A line that has
+    another number of columns than the first word's, or ends in a carriage return alone, is refused.
     """
     sentences = _sentences(lines)
     before, (first, example) = _up_to_a_word(sentences)

@@ -64,8 +64,7 @@ def make_report(
 ) -> Report:
     """Draws what there is; what is missing or damaged is said, and a study without runs refused.
 
-    Args:
-        recommended: by target, the single that `recommend` puts first, see `read_recommended`.
+    What is `recommended` is as `read_recommended` has it.
     """
     if not data.arms:
         why = [*data.notes, *(f"Damaged: {each.place} ({each.why})." for each in data.damaged)]
@@ -193,11 +192,7 @@ def _one_seed(found: Finding) -> Iterator[str]:
 
 
 def page(report: Report) -> str:
-    """The report as one file of HTML.
-
-    Raises:
-        UserError: what draws it is not installed.
-    """
+    """The report as one file of HTML; refused where what draws it is not installed."""
     javascript = _itables()
     path = Path(__file__).with_name("page.html.jinja")
     environment = Environment(autoescape=True, undefined=StrictUndefined)

@@ -91,12 +91,8 @@ def _halves(items: list[Item]) -> tuple[list[Item], list[Item]]:
 def check_dev(target: TargetSpec, does: dict[str, Any], seed: int = 0) -> str:
     """What makes a poor choice of a target's English dev, before the first training; mostly empty.
 
-    Args:
-        does: of a training of the target, as in `Run`.
-        seed: of that training.
-
-    Raises:
-        UserError: there is nothing to choose by.
+    `does` and `seed` are of a training of the target, as in `Run`. Dev that nothing can be chosen
+    by is refused.
     """
     stage, choose_on = target.trained_in("en")[-1], does["choose_on"]
     on_train = choose_on == "train"
@@ -148,11 +144,7 @@ def _clusters(aim: TargetSpec, stage: TaskSpec, does: dict[str, Any], seed: int)
 
 
 def keep_selecting(dev: Path, items: Path) -> None:
-    """Puts the items of the half that chooses between arms beside those of a run's tests.
-
-    Args:
-        dev: the folder that `dev_halves` wrote; without such items, nothing is done.
-    """
+    """Puts the items of `dev_halves` that choose between arms, if any, beside a run's tests."""
     if (dev / SELECT).is_file():
         items.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(dev / SELECT, items / f"dev-en.{SELECT}")

@@ -188,11 +188,7 @@ class EngineOptions:
     slurm: Sequence[str] | None = None
 
     def check(self) -> None:
-        """Checks what can be known before anything is started.
-
-        Raises:
-            UserError: names the option.
-        """
+        """Refuses options of which it is known before anything is started that they are wrong."""
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         if self.device not in DEVICES:
@@ -214,11 +210,7 @@ class EngineOptions:
 
     @property
     def slurm_options(self) -> dict[str, str]:
-        """By name, as submitit has them: with underscores.
-
-        Raises:
-            UserError: one is not NAME=VALUE.
-        """
+        """By name, as submitit has them: with underscores; refuses one that is not NAME=VALUE."""
         found: dict[str, str] = {}
         for given in self.slurm or ():
             name, sign, value = given.partition("=")
@@ -229,11 +221,7 @@ class EngineOptions:
 
 
 def make_engine(folder: StudyFolder, options: EngineOptions, tell: Callable[[str], None]) -> Engine:
-    """The engine, connected to its cluster.
-
-    Raises:
-        UserError, FailureError: its library is not installed, or its cluster is not there.
-    """
+    """The engine, connected to its cluster; refuses one whose library or cluster is not there."""
     options.check()
     if options.engine == "ray":
         from adapter_stilts.study.engine_ray import RayEngine

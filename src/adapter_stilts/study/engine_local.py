@@ -60,12 +60,7 @@ class ForkServer:
     """
 
     def __init__(self, place: Place, environment: Mapping[str, str]) -> None:
-        """Begins nothing yet.
-
-        Args:
-            place: where runs find what their study names.
-            environment: variables that it has besides this process's.
-        """
+        """Begins nothing yet; it will have the `environment` besides this process's."""
         self._place, self._environment = place, environment
         self._process: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None
@@ -79,13 +74,9 @@ class ForkServer:
     ) -> int:
         """Does a run; its exit code, which is negative where a signal has ended it.
 
-        Args:
-            folder: of the study.
-            run: by its id.
-            environment: variables of this run alone, which PyTorch reads when it first looks for
-                a GPU.
-            stops: how often the run was asked to end. The first time it writes a checkpoint
-                before; the second time it ends at once.
+        The `environment` is of this run alone: PyTorch reads it when it first looks for a GPU.
+        `stops` says how often the run was asked to end. The first time it writes a checkpoint
+        before; the second time it ends at once.
         """
         if stops():
             return INTERRUPTED
@@ -171,8 +162,7 @@ class LocalEngine:
     def __init__(self, folder: StudyFolder, options: EngineOptions) -> None:
         """Begins nothing yet. By default one run is done at a time, and runs share the cores.
 
-        Raises:
-            UserError: the device is "cuda", and there is no GPU.
+        The device "cuda" is refused where there is no GPU.
         """
         self.capacity = processes = options.max_parallel or 1
         self._folder, place = folder, Place.of(folder)

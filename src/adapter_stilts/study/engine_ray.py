@@ -45,15 +45,10 @@ class RayEngine:
     """
 
     def __init__(self, folder: StudyFolder, options: EngineOptions) -> None:
-        """Connects.
+        """Connects, see `connect`. All machines see the study's folder at the same path.
 
-        Args:
-            folder: of the study, which all machines see at the same path.
-            options: by default a run gets a core, and a GPU where the cluster has any; and as many
-                are done at a time as there is room for.
-
-        Raises:
-            UserError, FailureError: ray is not installed, or the cluster does not answer.
+        By default a run gets a core, and a GPU where the cluster has any; and as many are done at
+        a time as there is room for.
         """
         self.capacity = options.max_parallel or CAPACITY
         self._folder, self._place = folder, Place.of(folder)
@@ -140,15 +135,10 @@ ray.shutdown()
 
 
 def connect(address: str | None, device: str) -> Any:
-    """The module `ray`, connected.
+    """The module `ray`, connected; refuses an address that is none.
 
-    Args:
-        address: of a cluster; None starts one on this machine, which ends with this process.
-        device: "cpu" offers no GPU of this machine.
-
-    Raises:
-        UserError: ray is not installed, or the address is none.
-        FailureError: nothing answers there, or not in a way that Ray understands.
+    No address starts a cluster on this machine, which ends with this process; the device "cpu"
+    offers no GPU of it. It fails where nothing answers, or not in a way that Ray understands.
     """
     # Nothing is reported to anybody, and nothing of Ray's is printed among our lines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

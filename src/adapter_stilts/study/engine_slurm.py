@@ -102,11 +102,7 @@ class SlurmQueue:
     """Submits arrays of jobs, and says which are still there."""
 
     def __init__(self, folder: Path, options: EngineOptions) -> None:
-        """Checks that there is a Slurm.
-
-        Raises:
-            UserError: `sbatch` or submitit is not there, or an option is none of Slurm's.
-        """
+        """Refuses to work without Slurm or submitit, and options that are none of Slurm's."""
         try:
             import submitit
         except ImportError as error:
@@ -136,11 +132,7 @@ class SlurmQueue:
             raise UserError(f"an option of Slurm is not understood: {line[:300]}") from error
 
     def submit(self, jobs: Sequence[SlurmJob]) -> list[str]:
-        """Puts jobs into the queue, several as one array; their ids.
-
-        Raises:
-            FailureError: Slurm refuses them.
-        """
+        """Puts jobs into the queue, several as one array; their ids. It fails as Slurm does."""
         try:
             with self._executor.batch():
                 made = [self._executor.submit(job) for job in jobs]
@@ -150,11 +142,7 @@ class SlurmQueue:
             raise FailureError(f"Slurm refuses the jobs: {(lines or ['?'])[-1][:300]}") from error
 
     def states(self) -> dict[str, str]:
-        """The state of every job of the user's that has not ended, by id.
-
-        Raises:
-            FailureError: Slurm does not answer.
-        """
+        """The state of every job of the user's that has not ended, by id; fails without answer."""
         command = ["squeue", "--me", "--noheader", "--array", "--format=%i %T"]
         try:
             asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -184,14 +172,9 @@ class SlurmEngine:
     """Jobs of Slurm. They outlast this process: the same command finds them again."""
 
     def __init__(self, folder: StudyFolder, options: EngineOptions) -> None:
-        """Begins nothing yet.
+        """Begins nothing yet. All machines see the study's folder at the same path.
 
-        Args:
-            folder: of the study, which all machines see at the same path.
-            options: by default a run gets a core, and there are as many jobs as Slurm has room for.
-
-        Raises:
-            UserError: there is no Slurm here, or it does not know an option.
+        By default a run gets a core, and there are as many jobs as Slurm has room for.
         """
         self.capacity = options.max_parallel or 5 * ARRAY
         self._folder, self._place = folder, Place.of(folder)

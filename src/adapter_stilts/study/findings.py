@@ -230,11 +230,8 @@ def regrets(
 
     Over all targets on which English dev can choose; a rule is an arm that all of them have. The
     best of a target is that of all its arms, but for those of unequal budgets and the control that
-    trains for longer, which may therefore gain.
-
-    Args:
-        recommended: by target, the single that was recommended before any training; it is a rule
-            where this is known of all targets.
+    trains for longer, which may therefore gain. `recommended` is by target the single that was
+    recommended before any training: a rule where this is known of all targets.
     """
     singles = _common(data, singles)
     found = []
@@ -259,11 +256,7 @@ def regrets(
 
 
 def read_recommended(path: Path, data: StudyData) -> dict[str, str]:
-    """By target, the single whose module `adstilts recommend --json` puts first.
-
-    Raises:
-        UserError: the file cannot be read, or is none of that kind.
-    """
+    """By target, the single that `adstilts recommend --json` puts first; refuses other files."""
     try:
         text, found = path.read_text(encoding="utf-8"), {}
         while text := text.lstrip():

@@ -33,10 +33,7 @@ class Fingerprints:
 
     `absent` says of what is not here why it is not, by the same words as the fingerprints. A run
     that needs any of that has an empty text in its place, and cannot be done. `languages` are those
-    that something was found in to test.
-
-    Args:
-        backbone, data: as in a study's file.
+    that something was found in to test. `backbone` and `data` are as in a study's file.
     """
 
     backbone: str

@@ -66,8 +66,7 @@ class StudyFolder:
     def planned(self) -> dict[str, Planned]:
         """The runs that the study has by its last plan; none where that is not there.
 
-        Raises:
-            UserError: it cannot be read.
+        A plan that cannot be read is refused.
         """
         path = self.path / PLAN
         if not path.exists() and not path.is_symlink():
@@ -82,11 +81,7 @@ class StudyFolder:
         write_whole(self.path / "runs" / f"{run.id}.json", text)
 
     def read_run(self, name: str) -> tuple[str, Run]:
-        """The name of the study, and the run.
-
-        Raises:
-            UserError: there is no such run, or it is not what it was.
-        """
+        """The name of the study, and the run; refuses one that is not there, or not what it was."""
         path = self.path / "runs" / f"{name}.json"
         remedy = "`adstilts study run` or `study export` writes it again"
         found = _read(path, _RunFile, remedy)
@@ -119,12 +114,8 @@ class StudyFolder:
     def working(self, name: str, *, patience: float = 0) -> Iterator[None]:
         """Inside the block no other process does this run, and `running` says who does.
 
-        Args:
-            name: of the run.
-            patience: seconds to wait for a process that ends, such as one of a lost machine.
-
-        Raises:
-            UserError: another process does it; after `patience`, a FailureError.
+        A run that another process does is refused; with `patience`, seconds to wait for a process
+        that ends, such as one of a lost machine, it fails after these.
         """
         with self._only_one(f"run-{name}", f"run {name}", patience):
             # A process that was killed has left its own.
@@ -136,11 +127,7 @@ class StudyFolder:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Inside the block no other `study run` works on the folder.
-
-        Raises:
-            UserError: another one does; says which.
-        """
+        """Inside the block no other `study run` works on the folder; refused where one does."""
         with self._only_one("holder", f"study {self.path}"):
             yield
 
@@ -288,8 +275,7 @@ class Results:
 def read_results(path: Path) -> Results:
     """The records of a file, the last one of every run; none where there is no file.
 
-    Raises:
-        UserError: something is there that cannot be read.
+    What is there and cannot be read is refused.
     """
     found = Results()
     for number, line in _lines(path):
@@ -307,10 +293,8 @@ def read_results(path: Path) -> Results:
 def append_result(path: Path, record: RunResult) -> None:
     """Adds a record as one line; of several processes, one after the other.
 
-    Where an earlier line was cut off, the new one begins on a line of its own.
-
-    Raises:
-        FailureError: the disk is full or the folder cannot be written.
+    Where an earlier line was cut off, the new one begins on a line of its own. It fails where the
+    disk is full or the folder cannot be written.
     """
     line = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
     try:
@@ -332,11 +316,7 @@ def append_result(path: Path, record: RunResult) -> None:
 
 
 def drop_results(path: Path, runs: set[str]) -> None:
-    """Takes the records of runs out of a file; lines that are no records stay.
-
-    Raises:
-        FailureError: the disk is full or the folder cannot be written.
-    """
+    """Takes the records of runs out of a file; lines that are no records stay."""
     if not runs:
         return
     kept = []

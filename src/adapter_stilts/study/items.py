@@ -46,12 +46,9 @@ class ItemFile(NamedTuple):
 def read_item_files(folder: Path, run: RunResult, target: str, part: Part) -> dict[str, ItemFile]:
     """By language, the items of a run on a target.
 
-    A file that is missing, damaged, or does not make up the score of the record has no table.
-
-    Args:
-        folder: of the study.
-        part: `test`, what the target is tested on, which may be its dev set; or `dev`, the
-            English items that choose between arms.
+    A file that is missing, damaged, or does not make up the score of the record has no table. A
+    part is `test`, what the target is tested on, which may be its dev set, or `dev`, the English
+    items that choose between arms.
     """
     if not run.items:
         return {}
@@ -277,10 +274,8 @@ def keep_attention(
 ) -> None:
     """Reads some texts of a target through its fusion, and writes what it attended to.
 
-    Args:
-        names: of the fusion's sources in their order, as in the study.
-        items: the folder of the run's scores, where the file is put.
-        options: as of `explain`.
+    Its sources are called by `names`, in their order; the file is put beside the run's items, and
+    the options are those of `explain`.
     """
     from adapter_stilts.evaluation.explain import explain  # not for the report
 
@@ -300,11 +295,7 @@ def summarise(found: Explanation, names: Sequence[str]) -> Attention:
 
 
 def read_attention(path: Path) -> Attention | None:
-    """The file of a run; None where there is none.
-
-    Raises:
-        ValueError: it is damaged.
-    """
+    """The file of a run; None where there is none. A damaged one is a `ValueError`."""
     if not path.is_file():
         return None
     try:

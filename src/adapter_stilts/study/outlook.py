@@ -292,11 +292,8 @@ def seconds_left(
 
     By the mean of the finished runs that are most alike, of trainings the seconds a step; where
     none is alike, by that of all. Those of this machine count, else those of other processors if
-    this is one, or of other GPUs. Where none is done, the embedded backbone's are guessed by the
-    sweep.
-
-    Args:
-        done, told_by: as `of_this_kind` finds them.
+    this is one, or of other GPUs (see `of_this_kind`). Where none is done, the embedded backbone's
+    are guessed by the sweep.
     """
     known: dict[tuple[str, ...], list[float]] = defaultdict(list)
     whole: list[float] = []

@@ -39,14 +39,8 @@ def make_plan(study: StudySpec, data: str | None = None) -> Plan:
     First come the arms of the primary contrasts, target by target as the file lists these, so that
     a study that ends early has answered its questions on the first targets; of every arm the first
     seeds come before the others. Then come `alone` and the arms of the other contrasts, then all
-    else.
-
-    Args:
-        data: where the data lies, if not where the study says.
-
-    Raises:
-        UserError: a module of the zoo that is named is not there, or is another one; no target
-            has a language that is named.
+    else. A module of the zoo that is not there, or is another one, is refused, and a language that
+    no target has. `data` is where the data lies, if not where the study says.
     """
     planner = _Planner(study, Fingerprints(study.backbone, data or study.data))
     for arms, part, first in product(_tiers(study), study.targets, (True, False)):
@@ -150,9 +144,6 @@ class _Planner:
         """Refuses languages that are named, that no target lists and that none has data of.
 
         Where no data is here at all, nothing can be said of that.
-
-        Raises:
-            UserError: names the language with its line, and what may be meant.
         """
         study, tests = self.study, _tests(self.study)
         if not self.prints.languages and not _is_here(self.prints.data):

@@ -191,8 +191,7 @@ def _text(work: Work) -> Scores:
 def _as_learnt(candidate: Candidate) -> TaskSpec:
     """The task of a candidate's topmost module, in the language that it was learnt in.
 
-    Raises:
-        UserError: it has learnt several tasks, or one that is not known.
+    Several tasks, or one that is not known, are refused.
     """
     record = candidate.resolved.record
     if record.heads:
@@ -243,9 +242,7 @@ RULE_SCORES: Mapping[Rule, Callable[[Work], Scores]] = {
 def train_shortly(work: Work, on: str, method: str, steps: int, folder: Path) -> tuple[Path, float]:
     """A short training of the target on a composition: where it lies, and its dev score.
 
-    Raises:
-        InterruptedTrainingError: Ctrl-C.
-        FailureError: full disks, full memory: what helps here is not what helps a training.
+    Of Ctrl-C, full disks and full memory it says what helps here, not what helps a training.
     """
     from adapter_stilts.training.execute import is_full, is_out_of_memory
     from adapter_stilts.training.target import train_target

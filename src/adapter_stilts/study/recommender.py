@@ -266,11 +266,7 @@ class Sureness:
 
 
 def sureness(drawn: Floats) -> list[Sureness]:
-    """How sure every candidate's place is.
-
-    Args:
-        drawn: mean ranks, (draws, candidates).
-    """
+    """How sure every candidate's place is, by the mean ranks of all draws, (draws, candidates)."""
     best = drawn == drawn.min(1, keepdims=True)
     first = (best / best.sum(1, keepdims=True)).mean(0)
     # Those that tie have all of their places.
@@ -339,14 +335,8 @@ def find_candidates(
 
     Seeds of one module are one way to learn a target: of a folder the lowest seed is taken.
 
-    Args:
-        modules: names, compositions, or folders of modules.
-        method: of what is taken from the zoo.
-        backbone: chooses among modules of one name.
-
-    Raises:
-        UserError: there is none, an unknown one, one twice or by two seeds, or of different
-            backbones.
+    What is taken from the zoo is of that method; the backbone chooses among modules of one name.
+    None, unknown ones, one twice or by two seeds, and those of different backbones are refused.
     """
     method = get_method(method).name
     given = [each for text in modules for each in _in_folder(text, method)]

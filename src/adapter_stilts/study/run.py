@@ -70,11 +70,7 @@ def run_study(plan: Plan, folder: StudyFolder, engine: Engine, tell: Tell = prin
 
 
 def check_present(plan: Plan) -> None:
-    """Refuses to do a study whose data, backbone or modules are not all here.
-
-    Raises:
-        UserError: names one of them, and why it is not here.
-    """
+    """Refuses to do a study whose data, backbone or modules are not all here."""
     for name, problem in plan.absent.items():
         raise UserError(f"the {name} that study {plan.study.name} needs: {problem}")
 
@@ -282,10 +278,8 @@ FORMATS = ("commands", "snakemake", "slurm")
 def export_plan(plan: Plan, folder: StudyFolder, form: str, tell: Tell = print) -> str:
     """The runs that are not done, as one of `FORMATS`; those that others need come first.
 
-    What each run is, is written in the study's folder.
-
-    Raises:
-        UserError: something that the study needs is not here, or a `study run` works on it.
+    What each run is, is written in the study's folder. A study that lacks something that it needs
+    is refused, and one that a `study run` works on.
     """
     check_present(plan)
     if form == "snakemake" and {"{", "}"} & set(str(folder.path.absolute())):

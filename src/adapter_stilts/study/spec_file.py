@@ -386,9 +386,7 @@ def _check_arm_methods(spec: StudySpec) -> None:
 def _compositions(arm: ArmKind, language: bool, trained: set[bool]) -> Iterator[str]:
     """What runs of an arm train or evaluate, with modules of one task and of another.
 
-    Args:
-        language: a module of a language is at the bottom.
-        trained: whether there are targets that are trained, and others.
+    A `language` is at the bottom; `trained` says whether there are targets that are, and others.
     """
     if arm == "merged":
         yield "average(one, another)"

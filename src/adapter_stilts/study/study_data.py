@@ -235,12 +235,7 @@ class StudyData:
         return next(iter(next(iter(runs[0].scores[target].values()))))
 
     def items(self, run: RunResult, target: str, part: Part) -> dict[str, pa.Table]:
-        """The scores of a run's items by language; damaged files are named, and left out.
-
-        Args:
-            part: `test`, what the target is tested on, which may be its dev set; or `dev`, the
-                English items that choose between arms.
-        """
+        """The scores of a run's items by language; damaged files are named, and left out."""
         key = run.run, target, part
         if key not in self._read:
             found = self._read[key] = {}
@@ -260,9 +255,8 @@ class StudyData:
     def item_column(self, target: Target, column: str) -> dict[str, pa.ChunkedArray]:
         """What is known of a target's test items besides scores, by language, in their order.
 
-        Args:
-            column: `id`, `length` of the input or `answer_length`. Languages of which no run has it
-                are not there.
+        That is `id`, `length` of the input or `answer_length`; languages of which no run has it
+        are not there.
         """
         found: dict[str, pa.ChunkedArray] = {}
         runs = [run for arm in target.test.arms for run in self.on(arm, target.name).values()]
@@ -279,10 +273,8 @@ class StudyData:
         An arm has the seeds that it was run with, which may be more than another's. English dev
         chooses by the seeds that all of `by_dev` have, as the study itself did when it gave more
         of them to the best; and by the items that all have, where these are rows of train that
-        each training has not drawn.
-
-        Raises:
-            UserError: an arm has no scores of single items there, or of others than the rest.
+        each training has not drawn. An arm without scores of single items there, or with those of
+        others than the rest, is refused.
         """
         known = target_tasks().get(name)
         test = {arm: self._arm_tables(arm, name, "test") for arm in arms}

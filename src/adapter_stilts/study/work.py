@@ -41,11 +41,7 @@ PATIENCE = 60.0
 
 
 def work(folder: StudyFolder, name: str) -> RunResult:
-    """Does a run, or goes on with it, and adds its record.
-
-    Raises:
-        UserError, FailureError: as of the trainings and evaluations.
-    """
+    """Does a run, or goes on with it, and adds its record."""
     study, run = folder.read_run(name)
     with folder.working(name, patience=PATIENCE):
         known = folder.results().runs
@@ -61,11 +57,7 @@ def work(folder: StudyFolder, name: str) -> RunResult:
 
 
 def check_inputs(run: Run) -> None:
-    """Refuses a run whose backbone, data or modules are not those that it was planned with.
-
-    Raises:
-        UserError: names what is not here, or has changed.
-    """
+    """Refuses a run whose backbone, data or modules are not those that it was planned with."""
     prints = Fingerprints(run.place["backbone"], run.place["data"])
     found = prints.of_run(run.stage, run.target, run.does)
     if prints.absent:
