@@ -307,6 +307,7 @@ WRONG: tuple[tuple[Callable[[], Any], str], ...] = (
     (lambda: ads.metric(3, heads="span"), "3 is no name of a metric"),  # type: ignore[arg-type]
     (lambda: ads.metric("x", head="span"), "'head': did you mean 'heads'?"),  # type: ignore[call-arg]
     (lambda: ads.metric("x"), "call it as metric(name=…, heads=[…])"),  # type: ignore[call-arg]
+    (lambda: ads.merge_method("x", signd=True), "'signd': did you mean 'signed'?"),  # type: ignore[call-overload]
     (lambda: ads.adapter_method("x", famly="lora"), "'family'"),  # type: ignore[call-arg]
     (lambda: ads.fuse("a", "b", target="xnli"), "call it as fuse(sources=[…], target=…)"),  # type: ignore[misc]
     (lambda: ads.fuse("a", "b", "xnli"), "call it as fuse(sources=[…], target=…)"),  # type: ignore[call-arg]

@@ -17,10 +17,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 from adapter_stilts.errors import UserError, unknown
-from adapter_stilts.registered import Known, add, check_call, place_of, summary_of
+from adapter_stilts.registered import Known, add, caller, check_call, place_of, summary_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,14 +47,25 @@ class MergeMethod:
     summary: str
     function: Callable[..., Tensor]
     place: str
+    density: float
+    chance: bool
+    mean: bool = False
+    weighted: bool = True
+    signed: bool = True
+    averages: bool = False
+    most: int | None = None
+    form: Form = "any"
+
+
+class MergeTraits(TypedDict, total=False):
+    """What `merge_method` is told of a way of merging, and explains."""
+
     mean: bool
     weighted: bool
     signed: bool
     averages: bool
     most: int | None
     form: Form
-    density: float
-    chance: bool
 
 
 _BUILT_IN: dict[str, MergeMethod] = {}
@@ -64,24 +75,10 @@ _BUILT_IN: dict[str, MergeMethod] = {}
 def merge_method(named: Function) -> Function: ...
 @overload
 def merge_method(
-    named: str | None = None,
-    *,
-    mean: bool = ...,
-    weighted: bool = ...,
-    signed: bool = ...,
-    averages: bool = ...,
-    most: int | None = ...,
-    form: Form = ...,
+    named: str | None = None, **traits: Unpack[MergeTraits]
 ) -> Callable[[Function], Function]: ...
 def merge_method(
-    named: str | Callable[..., Tensor] | None = None,
-    *,
-    mean: bool = False,
-    weighted: bool = True,
-    signed: bool = True,
-    averages: bool = False,
-    most: int | None = None,
-    form: Form = "any",
+    named: str | Callable[..., Tensor] | None = None, **traits: Unpack[MergeTraits]
 ) -> Any:
     """Makes a function of tensors a way of merging, to be used as `NAME(squad, mnli)`.
 
@@ -103,8 +100,12 @@ def merge_method(
             weights is fast.
 
     Raises:
-        UserError: the name is taken.
+        UserError: the name is taken, or a keyword is unknown.
     """
+    for trait in traits:
+        if trait not in MergeTraits.__annotations__:
+            wrong = unknown("keyword of merge_method()", trait, MergeTraits.__annotations__)
+            raise UserError(f"{caller()}: {wrong}")
 
     def decorate(function: Function, name: str | None = None) -> Function:
         method = MergeMethod(
@@ -112,14 +113,9 @@ def merge_method(
             summary_of(function) or "a merge method of a plug-in",
             function,
             place_of(function),
-            mean=mean,
-            weighted=weighted,
-            signed=signed,
-            averages=averages,
-            most=most,
-            form=form,
-            density=_density(function),
-            chance="seed" in inspect.signature(function).parameters,
+            _density(function),
+            "seed" in inspect.signature(function).parameters,
+            **traits,
         )
         if function.__module__ == __name__:
             _BUILT_IN[method.name] = method
