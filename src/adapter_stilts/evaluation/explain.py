@@ -250,7 +250,7 @@ def _task_of(resolved: ResolvedComposition) -> TargetSpec:
 
 @dataclass
 class Gathered:
-    """Sums over tokens, by layer (and source), with the number of tokens in each sum.
+    """Means over tokens, of weights by layer and source, and of entropies by layer.
 
     `sources` has, by a fusion's name in the engine, what its sources are called.
     """
@@ -258,9 +258,10 @@ class Gathered:
     sources: Mapping[str, Sequence[str]]
     mask: Tensor | None = None
     tokens: int = 0
-    _weights: dict[tuple[int, str], float] = field(default_factory=lambda: defaultdict(float))
-    _entropy: dict[int, float] = field(default_factory=lambda: defaultdict(float))
-    _counts: dict[tuple[int, str], int] = field(default_factory=lambda: defaultdict(int))
+    _sums: dict[tuple[int, str], list[float]] = field(
+        default_factory=lambda: defaultdict(lambda: [0.0, 0])
+    )
+    """With the tokens in each; the entropies' have no source."""
 
     def add(self, told: Attended) -> None:
         """Adds what one layer attended to in the batch whose `mask` is set."""
@@ -269,28 +270,26 @@ class Gathered:
         assert self.mask is not None
         weights = told.weights[self.mask.bool()].double()  # (real tokens, sources)
         rows, count = weights.shape
-        names = [self.sources[told.fusion][number] for number in told.sources]
-        for name, total in zip(names, weights.sum(0).tolist(), strict=True):
-            self._weights[told.layer, name] += total
-            self._counts[told.layer, name] += rows
-        spread = -(weights * weights.clamp(min=1e-12).log()).sum()
-        self._entropy[told.layer] += float(spread) / math.log(count) if count > 1 else 0.0
-        self._counts[told.layer, ""] += rows
+        spread = -float((weights * weights.clamp(min=1e-12).log()).sum())
+        names = [*(self.sources[told.fusion][number] for number in told.sources), ""]
+        totals = [*weights.sum(0).tolist(), spread / math.log(count) if count > 1 else 0.0]
+        for name, total in zip(names, totals, strict=True):
+            found = self._sums[told.layer, name]
+            found[0], found[1] = found[0] + total, found[1] + rows
 
     @property
     def weights(self) -> dict[int, dict[str, float]]:
         """Mean weights by layer and source."""
-        found: dict[int, dict[str, float]] = defaultdict(dict)
-        for (layer, name), total in sorted(self._weights.items(), key=lambda item: item[0][0]):
-            found[layer][name] = total / self._counts[layer, name]
-        return dict(found)
+        found: dict[int, dict[str, float]] = {layer: {} for layer in self.entropy}
+        for (layer, name), (total, rows) in self._sums.items():
+            found[layer] |= {name: total / rows} if name else {}
+        return found
 
     @property
     def entropy(self) -> dict[int, float]:
         """Mean entropies by layer."""
-        return {
-            layer: total / self._counts[layer, ""] for layer, total in sorted(self._entropy.items())
-        }
+        sums = {layer: each for (layer, name), each in self._sums.items() if not name}
+        return {layer: total / rows for layer, (total, rows) in sorted(sums.items())}
 
 
 def gather(

@@ -117,28 +117,20 @@ class _Record(Shape):
     results: dict[str, dict[str, dict[str, Entry]]]
 
 
+@dataclass
 class Store:
-    """The predictions of one composition on one backbone."""
+    """The predictions of one composition on one backbone.
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        expression: str,
-        identity: str,
-        backbone: Mapping[str, str],
-        flat: bool = False,
-    ) -> None:
-        """A store in a folder; with `flat` the folder is one task's own, in a larger one."""
-        self.folder = folder
-        self._flat = flat
-        self._claimed = False
-        self._about: dict[str, Any] = {
-            "format": FORMAT,
-            "composition": {"expression": expression, "identity": identity},
-            "backbone": dict(backbone),
-        }
-        self._session: dict[str, Any] | None = None
+    With `flat` the folder is one task's own, in a larger one.
+    """
+
+    folder: Path
+    expression: str
+    identity: str
+    backbone: Mapping[str, str]
+    flat: bool = False
+    _claimed: bool = field(default=False, init=False)
+    _session: dict[str, Any] | None = field(default=None, init=False)
 
     def check(self, *, overwrite: bool) -> None:
         """Looks whether the folder is free or this composition's already; changes nothing.
@@ -166,7 +158,7 @@ class Store:
 
     def _folder_error(self, known: Mapping[str, Any]) -> UserError:
         other = known["composition"]["expression"]
-        same = other == self._about["composition"]["expression"]
+        same = other == self.expression
         which = f"'{other}', trained otherwise or on another backbone," if same else f"'{other}'"
         return UserError(
             f"the predictions of {which} lie in {from_here(self.folder)}: choose another --out, "
@@ -184,7 +176,9 @@ class Store:
                 (self.folder / name).unlink(missing_ok=True)
                 items_path(self.folder / name).unlink(missing_ok=True)
         if not self._claimed:
-            self._write({**self._about, "sessions": [], "results": {}})
+            about = {"expression": self.expression, "identity": self.identity}
+            fields = {"format": FORMAT, "composition": about, "backbone": dict(self.backbone)}
+            self._write({**fields, "sessions": [], "results": {}})
             self._claimed = True
 
     def place(self, target: TargetSpec) -> Path:
@@ -195,12 +189,12 @@ class Store:
 
     def path_of(self, target: TargetSpec) -> Path:
         """Where the target's files lie or would lie; nothing is claimed."""
-        return self.folder if self._flat else self.folder / folder_name(target)
+        return self.folder if self.flat else self.folder / folder_name(target)
 
     @property
     def fingerprint(self) -> str:
         """The backbone's, as far as its modules know it."""
-        return str(self._about["backbone"].get("fingerprint", ""))
+        return str(self.backbone.get("fingerprint", ""))
 
     def finished_entry(
         self, task: str, split: Split, language: str, data: str, settings: Mapping[str, Any]
@@ -229,7 +223,7 @@ class Store:
     ) -> Entry:
         """Writes a language's predictions, then their entry, with data, settings and examples."""
         name = f"{split}-{language}.{suffix(target)}"
-        name = name if self._flat else f"{folder_name(target)}/{name}"
+        name = name if self.flat else f"{folder_name(target)}/{name}"
         path = self.folder / name
         # Another process may be at another task of the same folder.
         with self._lock():
@@ -274,11 +268,8 @@ class Store:
         return sessions.index(self._session)
 
     def _is_ours(self, known: Mapping[str, Any]) -> bool:
-        mine = self._about
-        return bool(
-            known["composition"]["identity"] == mine["composition"]["identity"]
-            and same_backbone(known["backbone"], mine["backbone"])
-        )
+        own = known["composition"]["identity"] == self.identity
+        return bool(own and same_backbone(known["backbone"], self.backbone))
 
     def _read(self) -> dict[str, Any]:
         path = self.folder / RECORD
