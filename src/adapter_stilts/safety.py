@@ -86,6 +86,11 @@ def is_count(value: object, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
 
 
+def json_text(value: Any) -> str:
+    """A value as our files have it; a number that is not finite is a `ValueError`."""
+    return json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
 def read_json(path: Path) -> Any:
     """The JSON value in a file of a stranger; refuses as `read_text` and `parse_json` do."""
     return parse_json(str(path), read_text(path, kind="JSON"))

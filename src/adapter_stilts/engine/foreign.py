@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from adapter_stilts.engine.native import (
 )
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import kind_of
-from adapter_stilts.safety import brief, is_name, is_number, read_json
+from adapter_stilts.safety import brief, is_name, is_number, json_text, read_json
 
 PEFT_WEIGHTS = "adapter_model.safetensors"
 
@@ -76,7 +75,7 @@ def rename(folder: Path, name: str) -> None:
             for key, tensor in read_weights(folder / weights).items()
         }
         save_file(tensors, folder / weights, metadata={"format": "pt"})
-        (folder / config).write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
+        (folder / config).write_text(json_text(about), encoding="utf-8")
 
 
 def method_of(folder: Path) -> str:
@@ -179,7 +178,7 @@ def read_peft(folder: Path, name: str) -> Foreign:
     }
     save_file(native, folder / WEIGHTS, metadata={"format": "pt"})
     fields = {"config": config, "name": name, "version": f"adapters.{adapters.__version__}"}
-    (folder / CONFIG).write_text(json.dumps(fields, indent=1, allow_nan=False), encoding="utf-8")
+    (folder / CONFIG).write_text(json_text(fields), encoding="utf-8")
     (folder / PEFT_WEIGHTS).unlink()
     return Foreign(
         method="lora-all" if config["intermediate_lora"] or config["output_lora"] else "lora",

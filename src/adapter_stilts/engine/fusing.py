@@ -39,7 +39,7 @@ from adapter_stilts.engine.native import (
 )
 from adapter_stilts.errors import UserError
 from adapter_stilts.heads import PLAIN
-from adapter_stilts.safety import brief
+from adapter_stilts.safety import brief, json_text
 from adapter_stilts.tasks.spec import HeadKind
 
 FusionKind = Literal["full", "lean", "uniform", "arrow"]
@@ -206,9 +206,7 @@ def save_fusion(engine: Engine, name: str, folder: Path, called: Collection[str]
         }
         save_file(tensors, folder / FUSION_WEIGHTS, metadata={"format": "pt"})
     about = {**asdict(shape), "sources": list(map(canonical, sources))}
-    (folder / FUSION_CONFIG).write_text(
-        json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    (folder / FUSION_CONFIG).write_text(json_text(about), encoding="utf-8")
     if name in engine.model.heads:
         engine.model.save_head(str(folder), name, use_safetensors=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from adapter_stilts.evaluation.options import Asked, ExplanationOptions
 from adapter_stilts.heads.base import Encoding
 from adapter_stilts.keywords import checks_keywords, fill
 from adapter_stilts.paths import atomic_folder
+from adapter_stilts.safety import json_text
 from adapter_stilts.tasks.registry import get_target, target_tasks
 from adapter_stilts.tasks.spec import TargetSpec, TaskSpec
 from adapter_stilts.zoo.choice import place_of
@@ -366,8 +366,7 @@ def write_explanation(found: Explanation, folder: Path) -> None:
         FailureError: the disk is full, or nothing can be written there.
     """
     with atomic_folder(folder) as work:
-        text = json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False)
-        (work / JSON).write_text(text + "\n", encoding="utf-8")
+        (work / JSON).write_text(json_text(found.as_dict()), encoding="utf-8")
         found.to_dataframe().to_csv(
             work / TABLE, index=False, float_format="%.6f", lineterminator="\r\n"
         )

@@ -26,7 +26,7 @@ from adapter_stilts.errors import FailureError, UserError
 from adapter_stilts.hashing import file_sha256
 from adapter_stilts.heads import get_head
 from adapter_stilts.paths import check_writable, from_here
-from adapter_stilts.safety import Shape, check_shape
+from adapter_stilts.safety import Shape, check_shape, json_text
 from adapter_stilts.tasks.spec import Split, TargetSpec
 from adapter_stilts.zoo.choice import same_backbone
 
@@ -288,10 +288,7 @@ class Store:
         return dict(record)
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        write_whole(
-            self.folder / RECORD,
-            json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-        )
+        write_whole(self.folder / RECORD, json_text(record))
 
 
 def _files(record: Mapping[str, Any]) -> list[str]:

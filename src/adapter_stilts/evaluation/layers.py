@@ -23,7 +23,7 @@ from adapter_stilts.inference.vectors import Half, layer_vectors
 from adapter_stilts.metrics import get_metric, primary
 from adapter_stilts.metrics.retrieval import above, best_threshold
 from adapter_stilts.paths import cache_dir
-from adapter_stilts.safety import check_shape
+from adapter_stilts.safety import check_shape, json_text
 from adapter_stilts.tasks.spec import TargetSpec
 from adapter_stilts.zoo.local import Composed, activate
 
@@ -139,8 +139,7 @@ def sweep_layers(
         choice = LayerChoice(layer, how.pooling, RULES[how.rule], {}, [])
     if folder is not None:
         fields = {"composition": composed.expression, **about, **asdict(choice)}
-        text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
-        write_whole(folder / RECORD, text + "\n")
+        write_whole(folder / RECORD, json_text(fields))
     return choice
 
 

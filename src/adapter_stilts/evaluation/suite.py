@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from adapter_stilts.evaluation.files import folder_name, write_whole
 from adapter_stilts.evaluation.options import EvaluationOptions, SuiteOptions
 from adapter_stilts.evaluation.run import Evaluation, evaluate
 from adapter_stilts.keywords import checks_keywords, text_of
+from adapter_stilts.safety import json_text
 from adapter_stilts.tasks import registry
 from adapter_stilts.tasks.registry import get_target
 from adapter_stilts.tasks.spec import TargetSpec
@@ -432,8 +432,7 @@ def summary_notes(found: SuiteEvaluation) -> Iterator[str]:
 def write_summary(found: SuiteEvaluation, options: Mapping[str, Any]) -> None:
     """Writes the summary as JSON and Markdown; `options` say what was evaluated."""
     about = {"options": dict(options), **found.as_dict()}
-    text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(found.folder / f"{SUMMARY}.json", text + "\n")
+    write_whole(found.folder / f"{SUMMARY}.json", json_text(about))
     rows = [(found.scores.suite, *COLUMNS), ("---",) * 4, *summary_rows(found)]
     notes = [f"- {note}" for note in summary_notes(found)]
     said = ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from adapter_stilts.safety import (
     check_shape,
     is_line,
     is_plain_path,
+    json_text,
     one_of,
     read_json,
 )
@@ -240,10 +240,8 @@ class ModuleRecord:
             if path.is_file() and path.name != RECORD
         }
         complete = dataclasses.replace(self, files=files)
-        text = json.dumps(
-            dataclasses.asdict(complete), indent=1, ensure_ascii=False, allow_nan=False
-        )
-        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+        text = json_text(dataclasses.asdict(complete))
+        (folder / RECORD).write_text(text, encoding="utf-8")
         return complete
 
     @classmethod
