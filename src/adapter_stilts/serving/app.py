@@ -20,12 +20,11 @@ from adapter_stilts.safety import printable
 from adapter_stilts.serving.batcher import (
     Batcher,
     BatcherFullError,
-    ModuleFailedError,
     Order,
     TooLargeError,
 )
 from adapter_stilts.serving.limits import Guard, Hosts, Limits
-from adapter_stilts.serving.pool import ModulePool, ModulePoolFullError
+from adapter_stilts.serving.pool import ModuleError, ModulePool, ModulePoolFullError
 from adapter_stilts.serving.schema import (
     About,
     Answer,
@@ -143,14 +142,10 @@ async def _answer(
         if not work.done():
             raise ProblemError(_GONE, "the client is gone")
         found = work.result()
-    except ModulePoolFullError as error:
-        raise ProblemError(429, str(error), _field(error.name, inputs, place)) from error
-    except TooLargeError as error:
-        raise ProblemError(413, str(error)) from error
-    except ModuleFailedError as error:
-        raise ProblemError(500, str(error), _field(error.name, inputs, place)) from error
-    except (UserError, FailureError) as error:
-        raise ProblemError(500, str(error)) from error
+    except (ModuleError, TooLargeError, UserError, FailureError) as error:
+        status = {ModulePoolFullError: 429, TooLargeError: 413}.get(type(error), 500)
+        field = _field(error.name, inputs, place) if isinstance(error, ModuleError) else None
+        raise ProblemError(status, str(error), field) from error
     finally:
         work.cancel()
         gone.cancel()

@@ -123,7 +123,8 @@ class Guard:
     async def _whole_body(self, scope: Scope, receive: Receive, send: Send) -> Receive | None:
         """What gives the body that has arrived; None where it was refused."""
         most = self._limits.max_bytes
-        if _declared_length(scope) > most * DRAINED:
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > most * DRAINED:
             await refuse(send, 413, _too_large(most))
             return None
         try:
@@ -141,13 +142,6 @@ class Guard:
 
 def _too_large(most: int) -> str:
     return f"the request is larger than {most:,} bytes, which is the limit"
-
-
-def _declared_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
 
 
 async def _body(receive: Receive, most: int) -> list[Message] | None:
