@@ -180,7 +180,7 @@ def _check(pool: ModulePool, given: Input, place: str) -> tuple[str, dict[str, A
         raise _wrong(404, error, place, "module") from error
     fields = given.model_dump(exclude_none=True)
     try:
-        row = read_input(offer.record.head, fields, name=offer.name, choices=offer.choices)
+        row = read_input(offer.record, fields, offer.choices, name=offer.name)
     except InputError as error:
         raise _wrong(422, error, place, error.field) from error
     return offer.name, row

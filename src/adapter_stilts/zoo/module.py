@@ -169,8 +169,7 @@ class Module:
         if not head.has_weights and row.get("query"):  # an example's question
             row = {**row, "text": row.get("text") or row["query"]}
         try:
-            name, choices = self.record.name, self.choices
-            return read_input(self.kind, row, name=name, choices=choices, lang=lang)
+            return read_input(self.record, row, self.choices, lang)
         except InputError as error:
             raise InputError(error.field, f"example {number}: {error}") from error
 
@@ -310,8 +309,7 @@ class Module:
         Raises:
             InputError: a field is missing, or not what is expected there.
         """
-        given = read_input(self.kind, fields, name=self.record.name, choices=self.choices)
-        (found,) = self.predict_rows([given])
+        (found,) = self.predict_rows([read_input(self.record, fields, self.choices)])
         return found
 
     def predict_rows(self, rows: Rows, *, batch_tokens: int = 8192) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from adapter_stilts.keywords import checks_keywords, text_of
 from adapter_stilts.tasks.languages import cut_words, known_language
 from adapter_stilts.tasks.registry import get_target, is_task_file
 from adapter_stilts.tasks.spec import HeadKind
+from adapter_stilts.zoo.record import ModuleRecord
 from adapter_stilts.zoo.resolve import AnyModule, find, kind_of, load
 from adapter_stilts.zoo.resolved_composition import ResolvedComposition
 
@@ -40,17 +41,17 @@ class InputError(UserError):
 
 
 def read_input(
-    kind: str, given: Mapping[str, Any], *, name: str, choices: int = 0, lang: str = ""
+    record: ModuleRecord, given: Mapping[str, Any], choices: int, lang: str = "", *, name: str = ""
 ) -> dict[str, Any]:
-    """The fields that a head of that kind reads, under their own names; others are passed over.
+    """The fields that a module's head reads, under their own names; others are passed over.
 
-    `given` is as typed, read from a line of JSON, or sent; None counts as missing. The module's
-    `name` is for messages, `choices` is how many options it chooses among, `lang` the language
-    where the input names none. InputError names a field that is missing, or not what is expected.
+    `given` is as typed, read from a line of JSON, or sent; None counts as missing. The head chooses
+    among so many `choices`; `lang` is the language where the input names none, `name` what the
+    module is called. InputError names a field that is missing, or not what is expected.
     """
-    language = given.get("lang") or lang
-    language = _check_language(language)
+    language = _check_language(given.get("lang") or lang)
     found: dict[str, Any] = {}
+    kind, name = kind_of(record), name or record.name
     head = get_head(kind)
     for field in (*head.needs, *head.takes):
         names = (field, *head.aliases.get(field, ()))
@@ -241,9 +242,11 @@ def answers(
     if row and file is not None:
         raise UserError(f"--file has the inputs: leave out --{next(iter(row)).replace('_', '-')}")
     if file is None:
-        yield _answer(module, row, language, task, backbone)
+        named = _found(module, task, backbone)
+        asked = read_input(named.record, row, named.choices, language)  # before it is loaded
+        (answer,) = _loaded(named, backbone).predict_rows([asked])
+        yield kind_of(named.record), {**kept(row, language), **answer}
         return
-
     path = Path(file)
     if path.suffix.lower() in _TABLES:
         raise UserError(f"--file '{file}': JSON Lines were expected, one object an input")
@@ -254,19 +257,6 @@ def answers(
         where = STDIN_NAME if path == STDIN else path
         for answer in answers_to_lines(loaded, lines, where, lang=language):
             yield loaded.kind, answer
-
-
-def _answer(
-    module: AnyModule | Module,
-    row: Mapping[str, Any],
-    language: str,
-    task: str | None,
-    backbone: str | None,
-) -> tuple[HeadKind, dict[str, Any]]:
-    found = _found(module, task, backbone)
-    kind = kind_of(found.record)  # of either: a module in memory has a record, too
-    asked = read_input(kind, row, name=found.record.name, choices=found.choices, lang=language)
-    return kind, {**kept(row, language), **_loaded(found, backbone).predict_one(asked)}
 
 
 def _found(
@@ -330,9 +320,8 @@ def _pairs(module: Module, where: Path, number: int, line: bytes, lang: str) -> 
     if not text.strip():
         return []
     row = json_object(where, number, text)
-    name, choices = module.record.name, module.choices
     try:
-        return [(row, read_input(module.kind, row, name=name, choices=choices, lang=lang))]
+        return [(row, read_input(module.record, row, module.choices, lang))]
     except UserError as error:
         raise UserError(f"{located(where, number)}: {error}") from error
 
