@@ -62,16 +62,11 @@ def read_item_files(folder: Path, run: RunResult, target: str, part: Part) -> di
     found = {}
     for language in dict.fromkeys([*paths, *(scores if is_kept else ())]):
         path = paths.get(language, folder / run.items / target / f"{part}-{language}.{ending}")
-        try:
-            if by_language and language not in by_language:
-                raise ValueError("the record has no score of that language")
-            found[language] = ItemFile(path, _read(folder, path, scores.get(language, ())))
-        except _UNREADABLE as error:
-            found[language] = ItemFile(path, None, " ".join(str(error).split())[:120])
+        if by_language and language not in by_language:
+            found[language] = ItemFile(path, None, "the record has no score of that language")
+        else:
+            found[language] = _item_file(folder, path, scores.get(language, ()))
     return found
-
-
-_UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
 
 
 def check_selecting(dev: Path, run: RunResult) -> str:
@@ -79,11 +74,8 @@ def check_selecting(dev: Path, run: RunResult) -> str:
     path = dev / SELECT
     if not path.exists() and not path.is_symlink():
         return ""  # of some tasks none are kept
-    try:
-        _read(dev, path, _scores(run, run.target, "dev").get("en", ()))
-    except _UNREADABLE as error:
-        return f"{path}: {' '.join(str(error).split())[:120]}"
-    return ""
+    found = _item_file(dev, path, _scores(run, run.target, "dev").get("en", ()))
+    return found.problem and f"{path}: {found.problem}"
 
 
 def _paths(folder: Path, run: RunResult, target: str, part: Part) -> dict[str, Path]:
@@ -117,12 +109,15 @@ def _scores(run: RunResult, target: str, part: Part) -> dict[str, tuple[float, .
     }
 
 
-def _read(folder: Path, path: Path, scores: Sequence[float]) -> pa.Table:
-    """The items in the order of their ids, which make up one of these scores, if there are any.
+def _item_file(folder: Path, path: Path, scores: Sequence[float]) -> ItemFile:
+    try:
+        return ItemFile(path, _read(folder, path, scores))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:  # not there, or damaged
+        return ItemFile(path, None, " ".join(str(error).split())[:120])
 
-    Raises:
-        OSError, ValueError, KeyError, pa.ArrowException: they are not there, or damaged.
-    """
+
+def _read(folder: Path, path: Path, scores: Sequence[float]) -> pa.Table:
+    """The items in the order of their ids, which make up one of these scores, if there are any."""
     if not path.is_file():
         raise ValueError("there are no scores of single items")
     if not path.resolve().is_relative_to(folder.resolve()):
