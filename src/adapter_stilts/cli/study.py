@@ -291,23 +291,20 @@ def status(
     """Show what runs where and how fast, the time left, and what failed."""
     made, folder = read_plan(file, out, data, unequal=True)  # which is said where it is run
     try:
-        while _tell_status(_status(made, folder), clear=watch, as_json=as_json) and watch:
+        while True:
+            found = _status(made, folder)
+            if as_json:
+                print_json(found)
+            else:
+                typer.echo("\x1b[2J\x1b[H" * watch, nl=False)
+                _show(found)
+            if not (watch and (found["held_by"] or found["running"])):
+                return
             time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         if not watch:
             raise
         raise typer.Exit(130) from None  # who watches has seen enough
-
-
-def _tell_status(found: dict[str, Any], *, clear: bool, as_json: bool) -> bool:
-    """Shows it; whether something is being done."""
-    if as_json:
-        print_json(found)
-    else:
-        if clear:
-            typer.echo("\x1b[2J\x1b[H", nl=False)
-        _show(found)
-    return bool(found["held_by"] or found["running"])
 
 
 def _status(made: Plan, folder: StudyFolder) -> dict[str, Any]:
