@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapter_stilts.cli import study as study_show
+from adapter_stilts.cli import study as commands
 from adapter_stilts.study import run as running
 from adapter_stilts.study.folder import StudyFolder, append_result
 from adapter_stilts.study.graph import Plan, Run, RunResult
@@ -55,7 +55,7 @@ def _sleeping(monkeypatch: pytest.MonkeyPatch, then: Callable[[int], None]) -> l
         slept.append(seconds)
         then(len(slept))
 
-    monkeypatch.setattr(study_show, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(commands, "time", SimpleNamespace(sleep=sleep))
     return slept
 
 
@@ -94,7 +94,7 @@ def test_reading_commands_need_no_unequal(call: Call, file: Path) -> None:
     written = file.read_text(encoding="utf-8")
     file.write_text(written.replace("[alone]", "[{arm: alone, steps: 1}]"), encoding="utf-8")
     code, out, _ = call("plan")
-    assert code == 0 and study_show.UNEQUAL_MARK in out
+    assert code == 0 and commands.UNEQUAL_MARK in out
     assert "unless --unequal is said" in " ".join(out.split())
     assert "unless --unequal" not in call("plan", "--unequal")[1]
     assert call("status")[0] == 0

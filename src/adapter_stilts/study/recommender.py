@@ -186,9 +186,7 @@ def _rank(
             scores={rule: value for rule, told in scores.items()
                     if (value := told[place]) is not None},
             mean_rank=float(means[place]),
-            first=sure[place].first,
-            low=sure[place].low,
-            high=sure[place].high,
+            **vars(sure[place]),
             seconds=work.own[each.name],
             probe={rung.steps: rung.scores[each.name] for rung in rungs
                    if each.name in rung.scores},
