@@ -54,7 +54,7 @@ class Call:
         return f"<composition {self}>"
 
     def __str__(self) -> str:
-        parts = list(map(_write, self.parts))
+        parts = list(map(canonical, self.parts))
         if self.terms is not None:
             for place, weight in enumerate(self.terms.weights):
                 parts[place] = f"{number(weight)}*{parts[place]}"
@@ -66,15 +66,11 @@ Expression = str | Call
 """A module's name (or folder, or Hub id), or an operator over expressions."""
 
 
-def _write(part: Expression) -> str:
-    if isinstance(part, Call) or re.fullmatch(r"[^\s(),*=\"]+", part):
-        return str(part)
-    return f'"{part}"'
-
-
 def canonical(expression: Expression) -> str:
     """The one way of writing an expression."""
-    return _write(expression)
+    if isinstance(expression, Call) or re.fullmatch(r"[^\s(),*=\"]+", expression):
+        return str(expression)
+    return f'"{expression}"'
 
 
 def module_names(expression: Expression) -> tuple[str, ...]:

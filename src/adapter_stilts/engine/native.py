@@ -316,12 +316,11 @@ def halve(path: Path) -> None:
 
 def is_halved(paths: Iterable[Path]) -> bool:
     """Whether any tensor of these files is stored in half precision."""
-    return any("F16" in _types(path) for path in paths)
-
-
-def _types(path: Path) -> set[str]:
-    with safe_open(path, framework="numpy") as file:
-        return {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+    for path in paths:
+        with safe_open(path, framework="numpy") as file:
+            if any(file.get_slice(key).get_dtype() == "F16" for key in file.keys()):  # noqa: SIM118
+                return True
+    return False
 
 
 def has_peft_format(model_type: str) -> bool:

@@ -12,14 +12,8 @@ from adapter_stilts.metrics import metric, precision_recall_f1
 Tags = Sequence[str]
 
 
-def _label_arrays(
-    predictions: Sequence[int], references: Sequence[int]
-) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Labels as two arrays; any but one whole number a row is a `ValueError`."""
-    return _label_array(predictions, "predictions"), _label_array(references, "references")
-
-
 def _label_array(values: Sequence[int], what: str) -> NDArray[np.integer]:
+    """Labels as an array; any but one whole number a row is a `ValueError`."""
     try:
         labels = np.asarray(values)
     except ValueError:  # rows of different lengths
@@ -46,7 +40,8 @@ def _percent_equal(predictions: NDArray[np.integer], references: NDArray[np.inte
 )
 def accuracy(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float]:
     """The share of right labels: `{"accuracy": percent}`."""
-    return {"accuracy": _percent_equal(*_label_arrays(predictions, references))}
+    predicted = _label_array(predictions, "predictions")
+    return {"accuracy": _percent_equal(predicted, _label_array(references, "references"))}
 
 
 @metric(
@@ -62,7 +57,8 @@ def f1(predictions: Sequence[int], references: Sequence[int]) -> dict[str, float
 
     Source: GLUE's scoring of QQP (Wang et al. 2019), https://arxiv.org/abs/1804.07461.
     """
-    predicted, gold = _label_arrays(predictions, references)
+    predicted = _label_array(predictions, "predictions")
+    gold = _label_array(references, "references")
     return {"f1": _binary_f1(predicted, gold), "accuracy": _percent_equal(predicted, gold)}
 
 

@@ -26,7 +26,6 @@ from adapter_stilts.serving.batcher import (
 from adapter_stilts.serving.limits import Guard, Hosts, Limits
 from adapter_stilts.serving.pool import ModuleError, ModulePool, ModulePoolFullError
 from adapter_stilts.serving.schema import (
-    About,
     Answer,
     Answers,
     Health,
@@ -106,7 +105,10 @@ def _add_answers(app: FastAPI, pool: ModulePool, batcher: Batcher, limits: Limit
     @app.get("/modules", summary="What can be asked")
     async def modules() -> Modules:
         loaded = pool.loaded
-        found = [About(**about, loaded=name in loaded) for name, about in pool.about.items()]
+        found = [
+            about.model_copy(update={"loaded": name in loaded})
+            for name, about in pool.about.items()
+        ]
         return Modules(
             backbone=pool.engine.backbone.name, languages=list(known_languages()), modules=found
         )

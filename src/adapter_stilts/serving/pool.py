@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from adapter_stilts.backbones import find_backbone
 from adapter_stilts.engine.engine import Engine, load_engine
 from adapter_stilts.errors import UserError, unknown
 from adapter_stilts.heads import get_head
-from adapter_stilts.safety import first_line, printable
+from adapter_stilts.safety import first_line, json_text, printable
 from adapter_stilts.serving.schema import About
 from adapter_stilts.tasks.registry import target_tasks
 from adapter_stilts.zoo.choice import (
@@ -64,26 +62,26 @@ class Offer:
         """How many options its head chooses among; 0 for other heads."""
         return self.resolved.choices
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> About:
         """What `GET /modules` says of it."""
         record = self.record
         head = get_head(record.head)
-        other = head.aliases
-        return {
-            "name": self.name,
-            "kind": record.head,
-            "task": record.task,
-            "method": record.method,
-            "composition": self.resolved.text,
-            "needs": list(head.needs),
-            "takes": list(head.takes),
-            "aliases": {field: list(names) for field, names in other.items()},
-            "choices": self.choices,
-            "languages": list(_languages(record)),
-            "scores": record.scores,
-            "parameters": record.parameters,
-            "licence": licence_of(record),
-        }
+        return About(
+            name=self.name,
+            kind=record.head,
+            task=record.task,
+            method=record.method,
+            composition=self.resolved.text,
+            needs=list(head.needs),
+            takes=list(head.takes),
+            aliases={field: list(names) for field, names in head.aliases.items()},
+            choices=self.choices,
+            languages=list(_languages(record)),
+            scores=record.scores,
+            parameters=record.parameters,
+            licence=licence_of(record),
+            loaded=False,
+        )
 
 
 def _languages(record: ModuleRecord) -> tuple[str, ...]:
@@ -104,7 +102,7 @@ class ModulePool:
     def __init__(self, engine: Engine, offers: Sequence[Offer], *, most: int) -> None:
         self.engine = engine
         self.offers: dict[str, Offer] = {}
-        self.about: dict[str, dict[str, Any]] = {}
+        self.about: dict[str, About] = {}
         self._most = most
         self._loaded: dict[str, Module] = {}
         self.add(offers)
@@ -113,19 +111,18 @@ class ModulePool:
         """Offers what is not offered yet, by a free name; refuses what cannot be shown."""
         known = {offer.resolved.identity for offer in self.offers.values()}
         for offer in offers:
-            if offer.resolved.identity not in known and offer.name not in self.offers:
-                try:
-                    about = offer.about()
-                    About(**about, loaded=False)
-                    json.dumps(about, allow_nan=False, ensure_ascii=False).encode("utf-8")
-                except UserError:
-                    raise
-                except Exception as error:
-                    why = f"its record cannot be shown ({first_line(error)})"
-                    raise UserError(f"module '{offer.name}': {why}") from error
-                self.about[offer.name] = about
-                known.add(offer.resolved.identity)
-                self.offers[offer.name] = offer
+            if offer.resolved.identity in known or offer.name in self.offers:
+                continue
+            try:
+                about = offer.about()
+                json_text(about.model_dump()).encode("utf-8")
+            except UserError:
+                raise
+            except Exception as error:
+                why = f"its record cannot be shown ({first_line(error)})"
+                raise UserError(f"module '{offer.name}': {why}") from error
+            self.about[offer.name], self.offers[offer.name] = about, offer
+            known.add(offer.resolved.identity)
 
     def offer(self, name: str) -> Offer:
         """What is offered by that name; refuses an unknown one."""
