@@ -81,7 +81,10 @@ def rename(folder: Path, name: str) -> None:
 def method_of(folder: Path) -> str:
     """Which of our methods the files of a library's module are; refuses those of none of them."""
     _, config = named_config(folder / CONFIG)
-    return _method(folder / CONFIG, config, invertible=_has_invertible(folder, config))
+    # Of a part at the embeddings, old task adapters have only the configuration.
+    part = re.compile(r"(^|\.)invertible_(lang_)?adapters\.")
+    invertible = config.get("inv_adapter") and any(map(part.search, shapes_in(folder / WEIGHTS)))
+    return _method(folder / CONFIG, config, invertible=bool(invertible))
 
 
 def _text(value: Any) -> str:
@@ -91,14 +94,6 @@ def _text(value: Any) -> str:
 
 def _parameters(path: Path) -> int:
     return sum(math.prod(shape) for shape in shapes_in(path).values())
-
-
-def _has_invertible(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether there is a part at the embeddings; of old task adapters only the configuration."""
-    return bool(config.get("inv_adapter")) and any(
-        re.search(r"(^|\.)invertible_(lang_)?adapters\.", key)
-        for key in shapes_in(folder / WEIGHTS)
-    )
 
 
 def _method(path: Path, config: Mapping[str, Any], *, invertible: bool) -> str:

@@ -129,7 +129,8 @@ def _rows(
         if target.retrieval.search == "ranking":
             ranked = json.loads(text)
             relevant = relevant_ids(target, language, split, where, drawn.examples["gold"][:])
-            counts = count_ranked([ranked[name] for name in ids], relevant)
+            pairs_of = zip((ranked[name] for name in ids), relevant, strict=True)
+            counts = [(average_precision(found, right, K), 1.0) for found, right in pairs_of]
             titles = _titles(target, split, language, where)
             clusters = [titles.get(name) or name for name in ids]
         elif target.retrieval.search == "nearest":
@@ -253,14 +254,6 @@ def chunk_counts(predictions: Sequence[Sequence[str]], gold: Sequence[Sequence[s
     true = Counter(bisect_right(starts, first) - 1 for _, first, _ in found & right)
     wrong = Counter(bisect_right(starts, first) - 1 for _, first, _ in found ^ right)
     return [(2.0 * true[k], 2.0 * true[k] + wrong[k]) for k in range(len(gold))]
-
-
-def count_ranked(ranked: Sequence[Sequence[str]], relevant: Sequence[Sequence[str]]) -> Counts:
-    """Of the mean average precision at 20: candidates' ids of every query, best first."""
-    return [
-        (average_precision(found, wanted, K), 1.0)
-        for found, wanted in zip(ranked, relevant, strict=True)
-    ]
 
 
 def pair_counts(
