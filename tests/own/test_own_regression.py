@@ -84,10 +84,8 @@ def test_module_goes_every_way(
     assert code == 0, err
     assert "spearman" in out and "pearson" in out and '"de"' in out
     about = stock(["likeness-lora"], backbone=None, zoo=True, most=5, precision="fp32").about
-    assert (about["likeness-lora"]["kind"], about["likeness-lora"]["needs"]) == (
-        "regression",
-        ["text_a"],
-    )
+    own = about["likeness-lora"]
+    assert (own.kind, own.needs) == ("regression", ["text_a"])
     code, out, err = run("zoo", "export", "likeness-lora", "--out", str(tmp_path / "out"))
     assert code == 0, err
     card = (tmp_path / "out" / "README.md").read_text("utf-8")

@@ -56,8 +56,8 @@ def test_module_is_used_where_its_task_file_is_not(
     code, out, err = run(*given, "--dev-limit", "8", *FEW)
     assert code == 0, err
     pool = stock(["reviews"], backbone=None, zoo=True, most=5, precision="fp32")
-    assert pool.about["reviews"]["languages"] == ["en", "de"]
-    assert pool.about["reviews"]["licence"] == "CC0"
+    assert pool.about["reviews"].languages == ["en", "de"]
+    assert pool.about["reviews"].licence == "CC0"
 
 
 def test_task_file_is_a_target_too(run: Run, own: Path, tiny_xlmr: Path, tmp_path: Path) -> None:
