@@ -16,7 +16,7 @@ import torch
 from adapter_stilts import load
 from adapter_stilts.engine.engine import Engine
 from adapter_stilts.errors import FailureError
-from adapter_stilts.inference.predictions import score_pairs
+from adapter_stilts.inference.predictions import rank_pairs, score_pairs
 from adapter_stilts.inference.vectors import layer_vectors, pool, run_vectors, sentence_vectors
 from features_kit import encode_as
 
@@ -126,5 +126,15 @@ def test_pairs_are_scored_among_the_distinct_texts(engine: Engine) -> None:
         places = [ranked.index(text) + 1 for text in wanted]
         hits = [(n + 1) / place for n, place in enumerate(sorted(places))]
         precisions.append(sum(hits) / len(wanted))
-    found = score_pairs(engine, features, "map_at_20")
+    pairs = {"query": queries, "text": texts, "context": [""] * len(texts)}
+    found = score_pairs(engine, features, pairs, "map_at_20")
     assert found == {"map_at_20": pytest.approx(100 * np.mean(precisions))}
+
+
+def test_texts_that_differ_behind_what_is_read_are_two(engine: Engine) -> None:
+    """Else a query would have what belongs to another one, too, and would be right more often."""
+    features = rows(engine, query=["beta", "gamma"], text=["alpha", "alpha"])
+    pairs = {"query": ["beta", "gamma"], "text": ["alpha one", "alpha two"], "context": ["", ""]}
+    _, ranked, relevant = rank_pairs(engine, features, pairs)
+    assert ranked == [["0", "1"], ["0", "1"]]  # of equals the first
+    assert relevant == [["0"], ["1"]]

@@ -313,7 +313,7 @@ def evaluate_pairs(
             raise UserError(f"{target.name}: {what}")
     activate(engine, composed)
     features = features_of(engine, data, max_length)
-    asked, ranked, wanted = rank_pairs(engine, features, batch_tokens=batch_tokens)
+    asked, ranked, wanted = rank_pairs(engine, features, data.examples, batch_tokens=batch_tokens)
     return LanguageResult(
         get_metric(target.metric).compute(predictions=ranked, references=wanted),
         [f"{row}\t{' '.join(found)}" for row, found in zip(asked, ranked, strict=True)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -180,6 +180,7 @@ def run_features(
 def rank_pairs(
     engine: Engine,
     features: datasets.Dataset,
+    pairs: datasets.Dataset | Mapping[str, Sequence[str]],
     *,
     batch_tokens: int = 8192,
     rank: int = 0,
@@ -188,25 +189,28 @@ def rank_pairs(
     """Searches every query of pairs with a text by the active module's vectors (last layer, mean).
 
     Every query is searched in the texts of all pairs, each text once; what belongs to a query
-    are the texts of all pairs with that query. Several processes share the work.
+    are the texts of all pairs with that query. Texts that differ only behind what the model reads
+    are two. Several processes share the work.
 
     Args:
-        features: rows with `query_ids` and `input_ids`.
+        features: `query_ids` and `input_ids` of every pair.
+        pairs: its `query`, `text` and `context`.
 
     Returns:
         The row in which each query stands first, and for each the nearest texts, nearest first,
         and those that belong to it, as numbers of the rows in which they stand first.
     """
-    queries, texts = (
-        _vectors(engine, features, column, batch_tokens, rank, world)
-        for column in ("query_ids", "input_ids")
-    )
-    asked, found = _first_rows(features["query_ids"][:]), _first_rows(features["input_ids"][:])
+    asked = _first_rows(pairs["query"][:])
+    found = _first_rows(zip(pairs["text"][:], pairs["context"][:], strict=True))
     wanted: dict[int, set[int]] = {}
     for query, text in zip(asked, found, strict=True):
         wanted.setdefault(query, set()).add(text)
     first, pool = list(wanted), np.unique(found)
-    nearest = pool[search.rank(queries[first], texts[pool], K).indices].tolist()
+    queries, texts = (
+        _vectors(engine, features.select(rows), column, batch_tokens, rank, world)
+        for rows, column in ((first, "query_ids"), (pool, "input_ids"))
+    )
+    nearest = pool[search.rank(queries, texts, K).indices].tolist()
     ranked, relevant = (
         [list(map(str, rows)) for rows in each] for each in (nearest, map(sorted, wanted.values()))
     )
@@ -214,17 +218,21 @@ def rank_pairs(
 
 
 def score_pairs(
-    engine: Engine, features: datasets.Dataset, metric: str, **options: int
+    engine: Engine,
+    features: datasets.Dataset,
+    pairs: datasets.Dataset | Mapping[str, Sequence[str]],
+    metric: str,
+    **options: int,
 ) -> dict[str, float]:
     """Scores, in percent, of what `rank_pairs` finds; the metric takes lists of ids."""
-    _, found, wanted = rank_pairs(engine, features, **options)
+    _, found, wanted = rank_pairs(engine, features, pairs, **options)
     return get_metric(metric).compute(predictions=found, references=wanted)
 
 
-def _first_rows(sequences: Sequence[Sequence[int]]) -> list[int]:
-    """For each sequence the row in which an equal one stands first."""
-    first: dict[tuple[int, ...], int] = {}
-    return [first.setdefault(tuple(ids), row) for row, ids in enumerate(sequences)]
+def _first_rows(values: Iterable[Hashable]) -> list[int]:
+    """For each value the row in which an equal one stands first."""
+    first: dict[Hashable, int] = {}
+    return [first.setdefault(value, row) for row, value in enumerate(values)]
 
 
 def _vectors(

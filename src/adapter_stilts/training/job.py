@@ -101,7 +101,8 @@ class TaskData:
     def dev_scores(self, engine: Engine, *, batch_tokens: int) -> dict[str, float]:
         """Scores of the module as it is now; several processes share the work."""
         if not self.kind.has_weights:
-            return score_pairs(engine, self.dev_features, self.task.metric, **_share())
+            pairs, metric = self.dev.examples, self.task.metric
+            return score_pairs(engine, self.dev_features, pairs, metric, **_share())
         engine.model.active_head = self.head
         predictions = predict_features(
             engine,

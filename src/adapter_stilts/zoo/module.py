@@ -216,10 +216,10 @@ class Module:
             self._check_example(number, example, needed)
         rows: list[dict[str, Any]] = [dict(example) for example in examples]
         if not head.has_weights:
-            features = self._pairs({key: [row[key] for row in rows] for key in _SIDES})
-            metric = self.task.metric
+            pairs = {key: [row[key] for row in rows] for key in _SIDES}
+            features, metric = self._pairs(pairs), self.task.metric
             with self.engine.lock:
-                return score_pairs(self.engine, features, metric, batch_tokens=batch_tokens)
+                return score_pairs(self.engine, features, pairs, metric, batch_tokens=batch_tokens)
         predictions = self.predict(examples, batch_tokens=batch_tokens)
         return score_predictions(self.task, predictions, datasets.Dataset.from_list(rows))
 
